@@ -1,0 +1,119 @@
+# Needs Python 3.11, git and make, nothing else; everything is installed into .venv/. `make` alone lists what there is.
+# Where Python is not found by itself, name it: make repro PYTHON=/path/to/python3.11
+
+.PHONY: help repro plan lab test lock setup
+.DEFAULT_GOAL := help
+PYTHON ?=
+
+# DVC starts the stages' `python` through PATH: it has to be this environment's.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Without bytecode on disk each of some fifty kernels would compile torch again, for 12 seconds.
+unexport PYTHONDONTWRITEBYTECODE
+# Nothing of another environment, active or configured, may leak in.
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH VIRTUAL_ENV CONDA_PREFIX JUPYTER_PATH
+unexport PIP_USER PIP_TARGET PIP_PREFIX UV_SYSTEM_PYTHON UV_TARGET UV_PREFIX UV_CONSTRAINT UV_OVERRIDE
+
+help:
+	@echo "make repro   set up, then run the study at the scale in params.yaml: every result, figure and notebook"
+	@echo "make plan    set up, then list the cells, their minutes and what is out of date; runs none of them"
+	@echo "make lab     set up, then open the notebooks in JupyterLab"
+	@echo "make test    set up, then check the style and run every test, with the whole pipeline at the smoke scale"
+	@echo "make lock    resolve pyproject.toml into requirements.lock again; pins that still fit stay"
+
+repro: setup
+	@echo "==> the study: python -m vpstudy repro"
+	@.venv/bin/python -m vpstudy repro
+
+plan: setup
+	@.venv/bin/python -m vpstudy plan
+
+lab: setup
+	@echo "==> JupyterLab in notebooks/ (Ctrl-C twice ends it)"
+	@.venv/bin/python -m jupyterlab --notebook-dir notebooks
+
+test: setup
+	@echo "==> ruff: lint and format, notebooks too"
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m ruff format --check .
+	@echo "==> pytest"
+	@.venv/bin/python -m pytest
+
+lock: setup
+	@echo "==> requirements.lock from pyproject.toml"
+	@.venv/bin/python -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	    --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
+
+setup: export SETUP = $(SETUP_SCRIPT)
+setup:
+	@sh -c "$$SETUP"
+
+# .venv/installed says what the last complete set-up installed, and for which folder: an environment cannot be moved.
+# .venv/unfinished stands there from a set-up's first moment to its last: one killed midway is not taken for complete.
+define SETUP_SCRIPT
+set -e
+say() { echo "==> environment: $$*"; }
+fail() { echo "$$*" >&2; exit 1; }
+is_python() {  # is_python INTERPRETER LAST_MINOR: does it run, and is it 3.11 up to 3.LAST_MINOR?
+    "$$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $$2))" 2>/dev/null
+}
+
+command -v git >/dev/null || fail "git was not found. DVC needs it: install git and try again."
+inside=$$(git rev-parse --show-prefix) || inside=nowhere
+[ -z "$$inside" ] || fail "This folder is not the top of a git clone, which DVC needs. Get the project with 'git clone'," \
+    "or, in an unpacked archive, begin a repository: git init && git add . && git commit -m start"
+
+folder=$$(pwd -P)
+wanted="$$(cat requirements.lock pyproject.toml | git hash-object --stdin) $$folder"
+found=$$(cat .venv/installed 2>/dev/null) || found=
+if [ "$$found" = "$$wanted" ] && is_python .venv/bin/python 12; then
+    say ".venv is complete and up to date"
+    exit
+fi
+
+if [ -e .venv/unfinished ]; then
+    say "the last set-up was interrupted; .venv is made anew"
+    rm -rf .venv
+elif [ -e .venv ] && ! is_python .venv/bin/python 12; then
+    say "the Python of .venv no longer runs; .venv is made anew"
+    rm -rf .venv
+elif [ -n "$$found" ] && [ "$${found#* }" != "$$folder" ]; then
+    say ".venv was made for $${found#* }; it is made anew"
+    rm -rf .venv
+fi
+
+if [ -e .venv ]; then
+    say ".venv is brought up to requirements.lock"
+    : > .venv/unfinished
+else
+    python=
+    if [ -n "$$PYTHON" ]; then
+        is_python "$$PYTHON" 12 || fail "PYTHON=$$PYTHON is not a working Python 3.11 or 3.12."
+        python=$$PYTHON
+    else
+        for name in python3.11 python3 python; do
+            if is_python $$name 11; then python=$$name; break; fi
+        done
+    fi
+    [ -n "$$python" ] || fail "No Python 3.11 was found (tried: python3.11, python3, python)." \
+        "Install it, or name one: make repro PYTHON=/path/to/python3.11"
+    "$$python" -c "import ensurepip, venv" 2>/dev/null || fail "$$python lacks the module venv or ensurepip." \
+        "On Debian and Ubuntu: apt install python3.11-venv"
+    say "a new one in .venv, with $$("$$python" --version) (3 GB to download, 6 GB on disk)"
+    mkdir .venv
+    : > .venv/unfinished
+    "$$python" -m venv .venv
+fi
+
+rm -f .venv/installed
+in_venv=.venv/bin/python
+# The build backend first, so that what is built from source is built with the pinned one.
+$$in_venv -m pip install --quiet --disable-pip-version-check $$(grep -Eo '^(setuptools|uv)==[^ ]+' requirements.lock)
+$$in_venv -m uv pip install --python $$in_venv --no-build-isolation --requirement requirements.lock
+$$in_venv -m uv pip install --python $$in_venv --no-build-isolation --no-deps --quiet --editable .
+say "first import, which compiles what every notebook needs"
+$$in_venv -W ignore -c "import dvc.cli, ipykernel.kernelapp, papermill, seaborn, skimage, sklearn, timm, torch, torchmetrics
+print('torch', torch.__version__, 'on', torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU')"
+echo "$$wanted" > .venv/installed
+rm .venv/unfinished
+say "ready"
+endef

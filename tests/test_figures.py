@@ -1,0 +1,386 @@
+"""Figures and tables of made-up results: what they must show, and that equal results give equal bytes."""
+
+import base64
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.text import Text
+from PIL import Image
+
+from vpstudy.figures import (
+    accuracy_by_sparsity,
+    backbone_cell,
+    bit_width,
+    cell,
+    change_heatmap,
+    compressions,
+    ece_by_sparsity,
+    mapping,
+    panels,
+    pictures,
+    prompts,
+    reliability,
+    style,
+    tables,
+)
+
+COMPRESSIONS = ["dense", "imp-0.80", "imp-0.90", "imp-0.95", "magnitude-0.90", "int4", "int2"]
+CLASSES = {"digits": 10, "textures": 12, "faces": 2}
+SOURCE_NAMES = list("0123456789ABCDEFGHJKLMNOPQRSTUVWXYZΓΔΘΛΞΠΣΦΨΩ")
+LEVEL = {"visual_prompting": 0.72, "linear_probe": 0.86, "fine_tuning": 0.95}
+GAIN = {"1": -0.35, "10": -0.1, "all": 0.0}
+DAMAGE = {"dense": 0, "imp-0.50": 0.01, "imp-0.80": 0.04, "imp-0.90": 0.09, "imp-0.95": 0.16}
+DAMAGE |= {"magnitude-0.90": 0.22, "int4": 0.005, "int2": 0.2}
+METRICS = ["accuracy", "ece", "ece_debiased", "ece_equal_mass", "nll", "brier"]
+
+
+def png(draw: np.random.Generator) -> str:
+    picture = draw.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    picture[8:40, 8:40] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def diagram(draw: np.random.Generator, accuracy: float, gap: float) -> dict:
+    """Reliability bins of a model overconfident by `gap`; the lowest bins are empty."""
+    centres = (np.arange(15) + 0.5) / 15
+    count = draw.poisson(86 * np.exp(-0.5 * ((centres - min(accuracy + gap, 1)) / 0.2) ** 2))
+    count[:2] = 0
+    right = np.clip(centres - gap + draw.normal(0, 0.03, 15), 0, 1)
+    filled = count > 0
+    return {
+        "count": count.tolist(),
+        "confidence": [float(value) if some else None for value, some in zip(centres, filled, strict=True)],
+        "accuracy": [float(value) if some else None for value, some in zip(right, filled, strict=True)],
+    }
+
+
+def make_results(
+    names=COMPRESSIONS, targets=CLASSES, budgets=("1", "10", "all"), seeds=(0, 1, 2), diverged=()
+):
+    """A tidy frame of results; `diverged` holds (compression, target, method, budget, seed)."""
+    draw, rows = np.random.default_rng(0), []
+    of_method = {"visual_prompting": budgets, "linear_probe": budgets, "fine_tuning": budgets[-1:]}
+    arms = [(m, b, s) for m, of in of_method.items() for b in of for s in seeds]
+    for arm in ((compression, target, *arm) for compression in names for target in targets for arm in arms):
+        compression, target, method, budget, seed = arm
+        prompted, chance = method == "visual_prompting", 1 / CLASSES[target]
+        skill = LEVEL[method] + GAIN[budget] - DAMAGE[compression] * (1.5 if prompted else 0.6)
+        accuracy = chance + (1 - chance) * float(np.clip(skill + draw.normal(0, 0.012), 0, 1))
+        ece = float(abs(0.08 + 0.9 * DAMAGE[compression] * prompted + draw.normal(0, 0.012)))
+        keys = ("compression", "target", "method", "budget", "seed")
+        row = {"backbone": "cnn", **dict(zip(keys, arm, strict=True)), "status": "ok", "reason": None}
+        row |= dict(
+            zip(METRICS, (accuracy, ece + 0.01, ece, ece + 0.005, 2 - accuracy, 1 - accuracy), strict=True)
+        )
+        row |= {"reliability": diagram(draw, accuracy, ece), "mapping": None, "prompt_png": None}
+        if prompted:
+            row["mapping"] = draw.permutation(len(SOURCE_NAMES))[: CLASSES[target]].tolist()
+            row["prompt_png"] = png(draw) if seed == seeds[0] else None
+        if arm in diverged:
+            row |= dict.fromkeys(METRICS, np.nan) | {"status": "diverged", "reason": "the loss was nan"}
+            row |= dict.fromkeys(("reliability", "mapping", "prompt_png"))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def make_backbones(names=COMPRESSIONS) -> pd.DataFrame:
+    rows = []
+    for name in names:
+        family, _, nominal = name.partition("-")
+        sparsity, bits = float(nominal or 0), int(name[3:]) if name.startswith("int") else 32
+        row = {"backbone": "cnn", "compression": name, "family": family.rstrip("0123456789"), "bits": bits}
+        row |= {"sparsity_nominal": sparsity, "sparsity": sparsity * 0.9999, "parameters": 712345}
+        row |= {"bytes": round(2849380 * (1 - sparsity) * bits / 32)}
+        rows.append(row | {"upstream_accuracy": 0.97 - 0.02 * sparsity, "upstream_ece": 0.01})
+    return pd.DataFrame(rows)
+
+
+ONE_LOST = ("imp-0.90", "digits", "visual_prompting", "10", 1)
+ALL_LOST = [("int2", "faces", "linear_probe", "1", seed) for seed in (0, 1, 2)]
+FIRST_LOST = ("imp-0.90", "faces", "visual_prompting", "10", 0)
+NAMES = ["dense", "imp-0.80", "imp-0.90", "magnitude-0.90", "int4", "int2"]
+FULL = make_results(NAMES, ["digits", "faces"], ("1", "10"), diverged=[ONE_LOST, *ALL_LOST, FIRST_LOST])
+BACKBONES = make_backbones(NAMES)
+TINY_NAMES = ["dense", "imp-0.50", "int4"]
+TINY, TINY_BACKBONES = make_results(TINY_NAMES, ["digits"], ("1",), (0,)), make_backbones(TINY_NAMES)
+PICTURES = np.random.default_rng(1).random((len(SOURCE_NAMES), 3, 8, 8))
+
+
+def draw_mapping(results, _):
+    return mapping.draw(
+        results, "digits", PICTURES[:10], list("0123456789"), lambda i: PICTURES[i], SOURCE_NAMES
+    )
+
+
+DRAWN = {
+    "accuracy_by_sparsity": accuracy_by_sparsity.draw,
+    "ece_by_sparsity": ece_by_sparsity.draw,
+    "bit_width": bit_width.draw,
+    "change_heatmap": lambda results, _: change_heatmap.draw(results),
+    "reliability": lambda results, _: reliability.draw(results),
+    "prompts": lambda results, _: prompts.draw(results),
+    "mapping": draw_mapping,
+}
+
+
+def records(results: pd.DataFrame, compression: str) -> list[dict]:
+    """Rows as they stand in the record of a transfer cell on digits."""
+    rows = results[(results["compression"] == compression) & (results["target"] == "digits")].to_dict(
+        "records"
+    )
+    return [
+        row | {"metrics": {m: row[m] for m in METRICS} if row["status"] == "ok" else None} for row in rows
+    ]
+
+
+def words(figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+
+
+def assert_fit_for_print(figure):
+    """As wide as a printed page, every letter legible, nothing over the edge, legend and title beside the data."""
+    assert figure.get_figwidth() == pytest.approx(18 / 2.54)
+    figure.get_layout_engine().execute(figure)
+    small = [t.get_text() for t in figure.findobj(Text) if t.get_text().strip() and t.get_fontsize() < 8]
+    assert not small
+    panels_ = [axis.get_tightbbox() for axis in figure.axes if axis.axison]
+    assert panels_
+    for box in panels_:
+        assert box.x0 > -3
+        assert box.x1 < figure.bbox.x1 + 3
+    for artist in [*figure.legends, *figure.texts]:
+        assert not any(artist.get_tightbbox().shrunk(0.98).overlaps(box) for box in panels_), artist
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_figures_of_a_study_are_fit_for_print(name):
+    figure = DRAWN[name](FULL, BACKBONES)
+    assert_fit_for_print(figure)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_figures_of_one_seed_and_one_budget(name):
+    figure = DRAWN[name](TINY, TINY_BACKBONES)
+    assert_fit_for_print(figure)
+    assert not any("interval" in text and "no intervals" not in text for text in words(figure))
+
+
+@pytest.mark.parametrize("name", ["accuracy_by_sparsity", "bit_width"])
+def test_one_seed_has_no_interval(name):
+    figure = DRAWN[name](TINY, TINY_BACKBONES)
+    bands = [path.vertices for axis in figure.axes for c in axis.collections for path in c.get_paths()]
+    assert not any(np.isfinite(vertices).all() for vertices in bands if len(vertices))
+
+
+def test_equal_results_give_equal_files(tmp_path):
+    for folder in ("a", "b"):
+        style.save(change_heatmap.draw(TINY), "figure", tmp_path / folder)
+    for suffix in ("svg", "png"):
+        first = (tmp_path / "a" / f"figure.{suffix}").read_bytes()
+        assert first == (tmp_path / "b" / f"figure.{suffix}").read_bytes()
+        assert b"Software" not in first
+        assert b"<dc:date>" not in first
+
+
+def test_saving_twice_changes_nothing(tmp_path):
+    figure = cell.accuracy_by_budget(records(TINY, "dense"), 10)
+    for name in ("a", "b"):
+        style.save(figure, name, tmp_path)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_figure_shows_one_backbone():
+    two = pd.concat([TINY, TINY.assign(backbone="vit")])
+    for draw in (change_heatmap.draw, reliability.draw, prompts.draw):
+        with pytest.raises(ValueError, match="one backbone; given: cnn, vit"):
+            draw(two)
+
+
+def test_accuracy_lines_are_the_means_of_pruned_backbones_only():
+    figure = accuracy_by_sparsity.draw(FULL, BACKBONES)
+    axis = figure.axes[1]  # digits, linear probe
+    lines = [line for line in axis.lines if len(line.get_xdata()) == 3]
+    assert len(lines) == 2
+    here = FULL[(FULL["target"] == "digits") & (FULL["method"] == "linear_probe") & (FULL["budget"] == "10")]
+    means = here.groupby("compression")["accuracy"].mean()
+    assert lines[1].get_ydata() == pytest.approx(means[["dense", "imp-0.80", "imp-0.90"]].to_numpy())
+    markers = [line.get_ydata()[0] for line in axis.lines if line.get_markerfacecolor() == "white"]
+    assert markers[1] == pytest.approx(means["magnitude-0.90"])
+    assert [0.1, 0.1] in [list(line.get_ydata()) for line in axis.lines]  # chance
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0", "80", "90"]
+
+
+def test_diverged_runs_are_counted_where_they_are_missing():
+    assert words(accuracy_by_sparsity.draw(FULL, BACKBONES)).count("1 of 3") == 2
+    assert "3 of 3" in words(bit_width.draw(FULL, BACKBONES))
+    assert "ECE" in " ".join(text for text in words(reliability.draw(FULL)) if "1 of 3 diverged" in text)
+    assert words(prompts.draw(FULL)).count("diverged") == 1
+    assert "1 of 10 runs diverged" in " ".join(
+        words(cell.accuracy_by_budget([{**row, "status": "diverged"} if i == 0 else row for i, row in enumerate(records(FULL, "dense")[:10])], 10))
+    )  # fmt: skip
+
+
+def test_change_heatmap_states_size_sign_and_significance():
+    exact = FULL[(FULL["compression"] == "dense") & (FULL["target"] == "digits")]
+    noisy = exact["accuracy"] + exact["seed"].map({0: 0.1, 1: -0.1, 2: 0.03})
+    frame = pd.concat(
+        [
+            exact,
+            exact.assign(compression="imp-0.80", accuracy=exact["accuracy"] - 0.052),
+            exact.assign(compression="imp-0.90", accuracy=noisy),
+            exact.assign(compression="int4"),
+            exact.assign(compression="int2", accuracy=np.nan, status="diverged"),
+        ]
+    )
+    texts = words(change_heatmap.draw(frame))
+    assert {"−5.2*", "+1.0", "0.0", "none†"} <= set(texts)
+    assert texts.count("−5.2*") == 5  # prompt and probe at two budgets, fine-tuning at one
+
+
+def test_pooled_bins_are_those_of_all_pictures_together():
+    a = {"count": [2, 0, 4], "confidence": [0.2, None, 0.9], "accuracy": [0.5, None, 0.75]}
+    b = {"count": [6, 0, 0], "confidence": [0.3, None, None], "accuracy": [0.0, None, None]}
+    pooled = cell.pool([a, b])
+    assert pooled["count"].tolist() == [8, 0, 4]
+    assert pooled["confidence"] == pytest.approx([0.275, np.nan, 0.9], nan_ok=True)
+    assert pooled["accuracy"] == pytest.approx([0.125, np.nan, 0.75], nan_ok=True)
+
+
+def test_reliability_bars_are_the_pooled_accuracy():
+    axis = reliability.draw(TINY).axes[0]
+    expected = TINY.loc[TINY["method"] == "visual_prompting", "reliability"].iloc[0]["accuracy"]
+    heights = [bar.get_height() for bar in axis.patches[:15]]
+    assert heights == pytest.approx([np.nan if value is None else value for value in expected], nan_ok=True)
+
+
+def test_mapping_marks_what_differs_from_dense():
+    results = TINY.copy()
+    results["mapping"] = results["mapping"].map(lambda value: list(range(10)) if value else None)
+    changed = (results["compression"] == "int4") & (results["method"] == "visual_prompting")
+    results.loc[changed, "mapping"] = pd.Series([[20, *range(1, 10)]], index=results.index[changed])
+    figure = draw_mapping(results, None)
+    bold = [text.get_text() for axis in figure.axes for text in axis.texts if text.get_weight() == "bold"]
+    assert bold == [SOURCE_NAMES[20]]
+
+
+def test_prompts_are_read_back_bit_for_bit():
+    picture = np.random.default_rng(2).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "png")
+    decoded = pictures.decoded(base64.b64encode(buffer.getvalue()).decode())
+    assert np.array_equal(decoded, np.moveaxis(picture, 2, 0))
+
+
+def test_cell_figures_are_fit_for_print():
+    rows, ten = records(FULL, "imp-0.90"), list("0123456789")
+    upstream = [rows[0] | {"method": "upstream", "budget": None}]
+    layers = {f"layer{i}.conv.weight": 0.5 + i / 10 for i in range(4)}
+    weights = np.random.default_rng(3).normal(size=1000)
+    for figure in (
+        cell.prompt_and_example(PICTURES[0], PICTURES[1]),
+        cell.mapping_pairs(PICTURES[:10], ten, PICTURES[10:20], ten),
+        cell.accuracy_by_budget(rows, 10),
+        cell.reliability(rows),
+        cell.reliability(upstream),
+        backbone_cell.loss_curve({"50 % sparse": 1 / np.arange(1, 60), "80 % sparse": 2 / np.arange(1, 60)}),
+        backbone_cell.samples(PICTURES[:14], SOURCE_NAMES[:14], "Samples"),
+        backbone_cell.sparsity_by_layer(layers, 0.7),
+        backbone_cell.weight_histogram(weights, np.where(abs(weights) < 1, 0, weights)),
+    ):
+        assert_fit_for_print(figure)
+
+
+def test_pictures_are_shown_as_they_are():
+    axis = cell.prompt_and_example(PICTURES[0], PICTURES[1]).axes[1]
+    assert np.array_equal(axis.images[0].get_array(), np.moveaxis(PICTURES[1], 0, 2))
+
+
+def test_a_large_target_shows_some_of_its_classes():
+    many = [PICTURES[0]] * 102
+    names = [str(k) for k in range(102)]
+    assert any("36 of 102 classes" in text for text in words(cell.mapping_pairs(many, names, many, names)))
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "short"),
+    [
+        ("dense", "dense", "dense"),
+        ("imp-0.80", "80 % sparse (IMP)", "IMP 80 %"),
+        ("imp-0.488", "48.8 % sparse (IMP)", "IMP 48.8 %"),
+        ("magnitude-0.90", "one-shot magnitude, 90 % sparse", "one-shot 90 %"),
+        ("int4", "4-bit weights", "4 bits"),
+    ],
+)
+def test_compressions_in_words(name, label, short):
+    assert compressions.label(name) == label
+    assert compressions.short_label(name) == short
+
+
+def test_compressions_in_order_and_in_few():
+    assert compressions.ordered(reversed(COMPRESSIONS)) == COMPRESSIONS
+    assert compressions.representatives(COMPRESSIONS) == ["dense", "imp-0.95", "int4", "int2"]
+    assert compressions.representatives(TINY_NAMES) == TINY_NAMES
+
+
+@pytest.mark.parametrize("names", [["imp-0.50", "imp-0.80", "imp-0.95"], ["int8", "int4", "int2"]])
+def test_severe_compressions_are_darker(names):
+    brightness = [sum(to_rgb(compressions.colour(name))) for name in names]
+    assert brightness == sorted(brightness, reverse=True)
+    assert len(set(brightness)) == 3
+
+
+def test_budgets_are_ordered_and_told_apart_without_colour():
+    assert style.budgets(["all", "10", "1", "100", "1"]) == ["1", "10", "100", "all"]
+    looks = [style.line(budget) for budget in ("1", "10", "all")]
+    assert len({str(look.dashes) for look in looks}) == len({look.marker for look in looks}) == 3
+    assert to_hex(looks[-1].colour) == style.GREY
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match="'prefix_tuning' has no look; known: visual_prompting"):
+        style.methods(["prefix_tuning"])
+
+
+def test_limits_hold_means_and_levels_within_0_and_1():
+    table = pd.DataFrame({"mean": [0.5, 0.98], "low": [0.4, -3.0], "high": [0.6, 5.0]})
+    low, high = panels.limits(table, [0.1])
+    assert 0 <= low < 0.1
+    assert high == 1
+    assert panels.limits(table.assign(mean=np.nan, low=np.nan, high=np.nan)) == (0, 1)
+
+
+def test_results_table_says_mean_interval_and_divergence():
+    frame = FULL[(FULL["method"] == "linear_probe") & (FULL["budget"] == "1") & (FULL["target"] == "faces")]
+    frame = frame[frame["compression"].isin(["dense", "int2"])].copy()
+    frame.loc[frame["compression"] == "dense", "accuracy"] = [0.80, 0.85, 0.90]
+    table = tables.results_table(frame).set_index("compression")
+    assert table.loc["dense", "accuracy"] == "0.850 ± 0.124"  # 4.303 x 0.05 / sqrt(3)
+    assert table.loc["dense", "seeds"] == "3"
+    assert table.loc["2-bit weights", "accuracy"] == "—"
+    assert table.loc["2-bit weights", "seeds"] == "3 of 3 diverged"
+    assert not tables.results_table(TINY)["accuracy"].str.contains("±").any()
+
+
+def test_backbones_table_has_nominal_beside_actual():
+    table = tables.backbones_table(BACKBONES).set_index("compression")
+    row = table.loc["90 % sparse (IMP)"]
+    assert row["sparsity, nominal (%)"] == "90.0"
+    assert row["sparsity, actual (%)"] == "89.99"
+    assert row["size (kB)"] == "285"
+    assert table.loc["4-bit weights", "bits of a weight"] == "4"
+
+
+def test_tables_are_written_as_csv_and_markdown(tmp_path):
+    table = tables.results_table(TINY)
+    tables.save(table, "results", tmp_path)
+    read = pd.read_csv(tmp_path / "results.csv", dtype=str, keep_default_na=False)
+    assert read.to_numpy().tolist() == table.to_numpy().tolist()
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert len(lines) == 2 + len(table)
+    assert lines[2].split("|")[6].strip() == table["accuracy"][0]

@@ -1,0 +1,68 @@
+"""Axes to cells: which there are, what they are called, and in which order they come."""
+
+import pytest
+from ruamel.yaml import YAML
+
+from vpstudy import grid, paths
+from vpstudy.cells import Cell
+from vpstudy.parameters import study
+
+DEFAULT = study.load(paths.SCALES / "default.yaml")
+
+
+def test_the_cells_are_the_product_of_the_axes():
+    cells = grid.cells(DEFAULT)
+    assert len(cells) == len(set(cells)) == 1 + 1 + 7 + 7 * 3 + 1
+    assert [cell.stage for cell in cells] == sorted((c.stage for c in cells), key=list(grid.STAGES).index)
+    assert {cell.axes[-1][1] for cell in grid.cells(DEFAULT, "transfer")} == {"digits", "textures", "faces"}
+    assert grid.cells(DEFAULT, "hidden_cost") == [Cell("hidden_cost", "hidden_cost", "default")]
+
+
+def test_names_are_those_that_dvc_makes_of_the_matrix():
+    cell = grid.cell("transfer", "default", "cnn", "imp-0.80", "digits")
+    assert cell.name == "transfer@default-cnn-imp-0.80-digits"
+    assert cell.file == "transfer-cnn-imp-0.80-digits"
+    assert cell.study == "hidden_cost"
+    assert dict(cell.axes) == {"backbone": "cnn", "compression": "imp-0.80", "target": "digits"}
+    assert grid.cell("hidden_cost", "smoke").name == "hidden_cost@smoke"
+
+
+def test_names_and_files_are_unique():
+    cells = grid.cells(DEFAULT)
+    assert (
+        len({cell.name for cell in cells}) == len({(cell.study, cell.file) for cell in cells}) == len(cells)
+    )
+
+
+def test_unknown_stages_and_wrong_numbers_of_values_say_what_is_allowed():
+    with pytest.raises(ValueError, match="'transfr' is no stage; allowed: source, imp, compress, transfer"):
+        grid.cell("transfr", "default")
+    with pytest.raises(
+        ValueError, match="transfer takes: scale backbone compression target; given: default cnn"
+    ):
+        grid.cell("transfer", "default", "cnn")
+
+
+def test_dvc_has_the_same_stages_axes_and_commands():
+    stages = YAML(typ="safe").load((paths.ROOT / "dvc.yaml").read_text())["stages"]
+    assert set(stages) - {"notebooks"} == set(grid.STAGES)
+    for name, stage in grid.STAGES.items():
+        matrix = stages[name]["matrix"]
+        assert tuple(matrix) == ("scale", *stage.axes)
+        items = " ".join(f"${{item.{axis}}}" for axis in matrix)
+        assert stages[name]["cmd"] == f"python -m vpstudy run {name} {items}"
+        assert f"data/notebooks/stripped/{stage.notebook}.ipynb" in stages[name]["deps"]
+
+
+def test_dvc_takes_the_axes_from_the_same_keys():
+    stages = YAML(typ="safe").load((paths.ROOT / "dvc.yaml").read_text())["stages"]
+    content = YAML(typ="safe").load((paths.SCALES / "default.yaml").read_text())
+    for name in grid.STAGES:
+        for axis, source in stages[name]["matrix"].items():
+            if axis == "scale":
+                assert source == ["${scale}"]
+                continue
+            values = content
+            for key in source.removeprefix("${").removesuffix("}").split("."):
+                values = values[key]
+            assert values == grid.axes(DEFAULT)[axis]

@@ -1,0 +1,127 @@
+"""Magnitude pruning: exact counts, ties, monotone masks, torch's own pruning as the oracle."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from vpstudy.compression.magnitude import magnitude, prune_lowest
+from vpstudy.compression.masks import Mask
+
+
+def network() -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 5, 3), nn.Linear(7, 11), nn.Linear(11, 3))
+
+
+def weights(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in module.named_parameters() if name.endswith("weight")}
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, 0.875, 0.99])
+def test_global_pruning_is_torchs(sparsity):
+    module = network()
+    mask = magnitude(weights(module), sparsity)
+    prune.global_unstructured([(layer, "weight") for layer in module], prune.L1Unstructured, amount=sparsity)
+    for index, layer in enumerate(module):
+        assert torch.equal(mask[f"{index}.weight"], layer.weight_mask.bool())
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, 0.875, 0.99])
+def test_layerwise_pruning_is_torchs(sparsity):
+    module = network()
+    mask = magnitude(weights(module), sparsity, "layer")
+    for index, layer in enumerate(module):
+        prune.l1_unstructured(layer, "weight", amount=sparsity)
+        assert torch.equal(mask[f"{index}.weight"], layer.weight_mask.bool())
+
+
+def test_the_two_scopes_differ():
+    parameters = {"small": torch.full((4, 1), 0.1), "large": torch.full((4, 1), 10.0)}
+    assert magnitude(parameters, 0.5).layer_densities == {"small": 0, "large": 1}
+    assert magnitude(parameters, 0.5, "layer").layer_densities == {"small": 0.5, "large": 0.5}
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_ties_fall_to_the_earliest(scope):
+    parameters = {"b": torch.ones(2, 2), "a": -torch.ones(2, 2)}
+    mask = magnitude(parameters, 0.25, scope)
+    if scope == "global":
+        assert mask["b"].flatten().tolist() == [False, False, True, True]
+        assert mask["a"].all()
+    else:
+        assert mask["b"].flatten().tolist() == mask["a"].flatten().tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_counts_are_exact_where_nearly_all_weights_are_equal(scope):
+    parameters = {"a": torch.zeros(1000), "b": torch.zeros(777)}
+    mask = magnitude(parameters, 0.333, scope)
+    pruned = [int((~kept).sum()) for kept in mask.values()]
+    assert pruned == ([333, 259] if scope == "layer" else [592, 0])
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_masks_are_monotone_and_pruned_weights_count(scope):
+    generator = torch.Generator().manual_seed(0)
+    mask = None
+    for sparsity in (0.2, 0.5, 0.5, 0.9):
+        parameters = {name: torch.randn(40, 25, generator=generator) for name in "ab"}  # new values each time
+        smaller = magnitude(parameters, sparsity, scope, mask)
+        assert smaller.sparsity == pytest.approx(sparsity, abs=1e-12)
+        if mask is not None:
+            assert smaller.is_subset_of(mask)
+        mask = smaller
+
+
+def test_a_pruned_weight_stays_pruned_however_large():
+    mask = Mask({"w": torch.tensor([False, True, True, True])})
+    assert magnitude({"w": torch.tensor([9.0, 1, 2, 0])}, 0.5, mask=mask)["w"].tolist() == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_equal_to_the_mask_is_the_mask_and_less_is_an_error():
+    parameters = {"v": torch.arange(4.0), "w": torch.arange(4.0)}
+    mask = Mask({"v": torch.tensor([False] * 4), "w": torch.tensor([True] * 4)})
+    assert magnitude(parameters, 0.5, mask=mask) == mask
+    with pytest.raises(ValueError, match="already pruned 4"):
+        magnitude(parameters, 0.25, mask=mask)
+    with pytest.raises(ValueError, match="the 4 weights of v, but the mask has already pruned 4"):
+        magnitude(parameters, 0.5, "layer", mask)
+
+
+def test_scores_may_be_negative():
+    mask = Mask({"w": torch.tensor([True, True, True, False])})
+    assert prune_lowest({"w": torch.tensor([-5.0, 3, -1, 9])}, 0.5, mask=mask)["w"].tolist() == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_weights_are_left_as_they_are():
+    module = network()
+    before = {name: p.detach().clone() for name, p in weights(module).items()}
+    magnitude(weights(module), 0.5)
+    assert all(torch.equal(p, before[name]) for name, p in weights(module).items())
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.0, 1.5, float("nan")])
+def test_sparsity_outside_the_range_is_an_error(sparsity):
+    with pytest.raises(ValueError, match=r"sparsity must be in \[0, 1\)"):
+        magnitude({"w": torch.ones(4)}, sparsity)
+
+
+def test_other_errors_name_the_culprit():
+    with pytest.raises(ValueError, match="row"):
+        magnitude({"w": torch.ones(4)}, 0.5, "row")
+    with pytest.raises(ValueError, match=r"not finite.*: v$"):
+        magnitude({"w": torch.ones(2), "v": torch.tensor([1.0, torch.nan])}, 0.5)
+    with pytest.raises(ValueError, match="v is in the mask but not given"):
+        magnitude({"w": torch.ones(2)}, 0.5, mask=Mask.dense({"w": torch.ones(2), "v": torch.ones(2)}))

@@ -1,0 +1,150 @@
+"""Strict parameters: everything wrong is told at once, with key, value and what is allowed."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+
+from vpstudy import paths
+from vpstudy.parameters import base, study
+from vpstudy.parameters.base import ParameterError, read
+from vpstudy.parameters.hidden_cost import HiddenCost
+
+CONTENT = read(paths.SCALES / "default.yaml")
+
+
+def problems(**changes) -> list[str]:
+    """The lines of the error that the default has once `changes` are made; dots are written as `__`."""
+    content = copy.deepcopy(CONTENT)
+    for dotted, value in changes.items():
+        *sections, key = dotted.split("__")
+        section = content
+        for name in sections:
+            section = section[name]
+        section[key] = value
+    with pytest.raises(ParameterError) as error:
+        study.validate(content, "params.yaml")
+    head, *lines = str(error.value).splitlines()
+    assert head == f"params.yaml: {len(lines)} problem{'s' * (len(lines) > 1)}, nothing was run"
+    return [line.removeprefix("  - ") for line in lines]
+
+
+def test_the_default_is_typed():
+    parameters = study.validate(CONTENT, "params.yaml")
+    assert parameters.hidden_cost.budgets == [1, 10, "all"]
+    assert parameters.model_dump() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"backbones": ["resnet"]}, ["backbones.0", "'resnet'", "allowed: cnn", "vpstudy/architectures.py"]),
+        ({"backbones": []}, ["backbones", "[]", "at least 1"]),
+        ({"compressions": ["dense", "imp-1.5"]}, ["compressions.1", "'imp-1.5'", "[0.01, 0.99]", "imp-0.80"]),
+        ({"compressions": ["dense", "imp-0.9"]}, ["compressions.1", "'imp-0.9'", "write 0.90"]),
+        ({"compressions": ["dense", "int1"]}, ["compressions.1", "'int1'", "2 to 8"]),
+        ({"compressions": ["dense", "dens"]}, ["compressions.1", "'dens'", "unknown", "dense, imp-0.80"]),
+        (
+            {"compressions": ["dense", "imp-0.85"]},
+            ["'imp-0.85'", "imp.rounds", "allowed: imp-0.50, imp-0.80"],
+        ),
+        ({"compressions": ["int4"]}, ["compressions", "'dense' is missing"]),
+        ({"compressions": ["dense", "dense"]}, ["compressions", "only once"]),
+        ({"hidden_cost__targets": ["digitz"]}, ["hidden_cost.targets.0", "'digitz'", "did you mean digits?"]),
+        ({"hidden_cost__budgets": [0]}, ["hidden_cost.budgets.0", "0", "greater than or equal to 1"]),
+        ({"hidden_cost__budgets": ["most"]}, ["hidden_cost.budgets.0", "'most'", "'all'"]),
+        ({"hidden_cost__seeds": [-1]}, ["hidden_cost.seeds.0", "-1"]),
+        ({"hidden_cost__visual_prompting__inner": 32}, ["visual_prompting", "inner (32)", "canvas (32)"]),
+        (
+            {"hidden_cost__linear_probe__evaluations": 301},
+            ["linear_probe", "evaluations (301)", "steps (300)"],
+        ),
+        ({"execution__device": "gpu"}, ["execution.device", "'gpu'", "'cpu'", "'cuda'"]),
+        ({"execution__threads": True}, ["execution.threads", "True", "integer"]),
+        ({"source__learning_rate": "fast"}, ["source.learning_rate", "'fast'", "number"]),
+        ({"source__stepz": 5}, ["source.stepz", "5", "did you mean steps?", "weight_decay"]),
+        ({"source": 3}, ["source", "3"]),
+        ({"imp__rounds": [0.9, 0.8, 0.95]}, ["imp.rounds", "increase"]),
+        ({"imp__rounds": [0.5, 0.8, 0.9, 0.955]}, ["imp.rounds", "0.955", "two decimals"]),
+        ({"imp__rewind_step": 1200}, ["imp.rewind_step", "1200", "below source.steps (1200)"]),
+        ({"scale": "My Scale"}, ["scale", "'My Scale'"]),
+    ],
+)
+def test_each_problem_names_key_value_and_what_is_allowed(changes, said):
+    lines = problems(**changes)
+    assert any(all(part in line for part in said) for line in lines), lines
+
+
+def test_one_mistake_is_one_line():
+    assert len(problems(hidden_cost__targets=["digitz"])) == 1
+    assert len(problems(compressions=["dense", "imp-1.5"])) == 1
+    assert len(problems(source__stepz=5)) == 1
+    said = ["hidden_cost.budgets.0: 0: should be greater than or equal to 1 or 'all'"]
+    assert problems(hidden_cost__budgets=[0], hidden_cost__fine_tuning_budgets=[1]) == said
+
+
+def test_all_problems_are_told_together():
+    lines = problems(
+        source__stepz=5,
+        backbones=["resnet"],
+        compressions=["dense", "imp-1.5", "imp-0.70"],
+        hidden_cost__budgets=[0],
+        hidden_cost__targets=["digitz"],
+    )
+    keys = ("source.stepz", "backbones.0", "compressions.1", "imp-0.70", "hidden_cost.budgets.0", "targets.0")
+    assert all(any(key in line for line in lines) for key in keys), lines
+
+
+def test_a_missing_key_and_a_missing_section_are_named():
+    content = copy.deepcopy(CONTENT)
+    del content["imp"]["steps"], content["hidden_cost"]
+    with pytest.raises(ParameterError) as error:
+        study.validate(content, "params.yaml")
+    assert "imp.steps: this key is missing" in str(error.value)
+    assert "hidden_cost: this key is missing" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1", "params.yaml, line 1: not valid YAML"),
+        ("a: 1\na: 2\n", "params.yaml, line 2: not valid YAML: found duplicate key"),
+        ("- a\n", "must map keys to values"),
+        ("", "must map keys to values"),
+    ],
+)
+def test_a_file_that_is_no_parameters_is_one_error(tmp_path, text, said):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParameterError) as error:
+        study.load(path)
+    assert said in str(error.value)
+
+
+def test_a_missing_file_says_how_to_get_it_back(tmp_path):
+    with pytest.raises(ParameterError, match="vpstudy scale default"):
+        study.load(tmp_path / "params.yaml")
+
+
+def test_exponents_are_numbers(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        (paths.SCALES / "default.yaml").read_text().replace("learning_rate: 0.001", "learning_rate: 1e-3")
+    )
+    assert study.load(path).hidden_cost.fine_tuning.learning_rate == 0.001
+
+
+def test_a_section_is_read_for_its_own_scale_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "read", lambda: CONTENT)
+    assert base.section("hidden_cost", HiddenCost, "default").seeds == CONTENT["hidden_cost"]["seeds"]
+    with pytest.raises(ParameterError, match=r"'smoke' was asked for, but .* holds 'default'"):
+        base.section("hidden_cost", HiddenCost, "smoke")
+
+
+def test_reading_parameters_loads_nothing_heavy():
+    code = "import sys, vpstudy.grid; print({'torch', 'pandas', 'numpy', 'dvc', 'scipy'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,124 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from vpstudy.statistics import against_dense, mean_interval, paired_difference, summarise
+
+VALUES = [0.81, 0.84, 0.79, 0.88]
+
+
+def runs(compression: str, accuracies: list[float | None], **of_cell) -> list[dict]:
+    """One row a seed; None is a diverged run."""
+    cell = {"backbone": "cnn", "target": "digits", "method": "visual_prompting", "budget": "10"} | of_cell
+    return [
+        cell
+        | {"compression": compression, "seed": seed, "status": "diverged" if value is None else "ok"}
+        | {"accuracy": np.nan if value is None else value}
+        for seed, value in enumerate(accuracies)
+    ]
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+def test_mean_interval_is_that_of_the_t_test(confidence):
+    oracle = stats.ttest_1samp(VALUES, 0).confidence_interval(confidence)
+    interval = mean_interval(VALUES, confidence)
+    assert interval.mean == pytest.approx(np.mean(VALUES))
+    assert (interval.low, interval.high) == pytest.approx((oracle.low, oracle.high))
+    assert interval.n == 4
+
+
+def test_mean_interval_of_few_values():
+    mean, low, high, n = mean_interval([0.7])
+    assert (mean, n) == (0.7, 1)
+    assert np.isnan([low, high]).all()
+    assert np.isnan(mean_interval([]).mean)
+    assert mean_interval([]).n == 0
+    assert mean_interval([0.7, 0.7, 0.7])[:3] == pytest.approx((0.7, 0.7, 0.7))
+
+
+@pytest.mark.parametrize("values", [[0.5, np.nan], [0.5, np.inf], [[0.5, 0.6]]])
+def test_mean_interval_rejects_what_is_no_list_of_numbers(values):
+    with pytest.raises(ValueError, match="finite and one-dimensional"):
+        mean_interval(values)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95])
+def test_mean_interval_rejects_a_confidence_in_percent(confidence):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        mean_interval(VALUES, confidence)
+
+
+def test_interval_holds_the_truth_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(0.6, 0.1, (1000, 3))
+    held = [low <= 0.6 <= high for _, low, high, _ in map(mean_interval, draws)]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+
+
+def test_paired_difference_is_that_of_the_paired_t_test():
+    other = [0.75, 0.80, 0.70, 0.86]
+    oracle = stats.ttest_rel(VALUES, other).confidence_interval(0.95)
+    interval = paired_difference(VALUES, other)
+    assert (interval.low, interval.high) == pytest.approx((oracle.low, oracle.high))
+    with pytest.raises(ValueError, match="4 values and b 3"):
+        paired_difference(VALUES, other[:3])
+
+
+def test_summarise_counts_diverged_runs_and_keeps_the_order():
+    frame = pd.DataFrame(
+        runs("int2", [0.5, None, 0.7]) + runs("dense", [0.9, 0.9, 0.9]) + runs("int4", [None, None])
+    )
+    table = summarise(frame, ["compression", "budget"], "accuracy").set_index("compression")
+    assert list(table.index) == ["int2", "dense", "int4"]
+    assert table["mean"].to_list()[:2] == pytest.approx([0.6, 0.9])
+    assert table["n"].to_list() == [2, 3, 0]
+    assert table["n_diverged"].to_list() == [1, 0, 2]
+    assert np.isnan(table.loc["int4", ["mean", "low", "high"]].astype(float)).all()
+
+
+def test_summarise_does_not_hide_a_missing_metric_of_a_finished_run():
+    frame = pd.DataFrame(runs("dense", [0.9, 0.8])).assign(accuracy=[0.9, np.nan])
+    with pytest.raises(ValueError, match="finite"):
+        summarise(frame, ["compression"], "accuracy")
+
+
+def test_against_dense_pairs_by_seed_whatever_the_order():
+    frame = pd.DataFrame(runs("dense", [0.9, 0.7, 0.8]) + runs("int4", [0.8, 0.6, 0.7]))
+    frame = frame.sample(frac=1, random_state=0)
+    table = against_dense(frame, "accuracy")
+    assert table["difference"].to_list() == pytest.approx([-0.1] * 3)
+    change = summarise(table, ["compression"], "difference").iloc[0]
+    assert (change["low"], change["high"]) == pytest.approx((-0.1, -0.1))  # unpaired, it would be wide
+
+
+def test_against_dense_keeps_to_target_method_and_budget():
+    frame = pd.DataFrame(
+        [
+            row
+            for i, budget in enumerate(["1", "10"])
+            for j, target in enumerate(["digits", "faces"])
+            for k, method in enumerate(["visual_prompting", "linear_probe"])
+            for compression, loss in (("dense", 0.0), ("imp-0.90", 0.05))
+            for row in runs(compression, [0.2 + 0.4 * i + 0.2 * j + 0.1 * k - loss], budget=budget, target=target, method=method)
+        ]
+    )  # fmt: skip
+    table = against_dense(frame, "accuracy")
+    assert len(table) == 8
+    assert table["difference"].to_numpy() == pytest.approx(np.full(8, -0.05))
+
+
+def test_against_dense_says_where_either_run_diverged():
+    frame = pd.DataFrame(runs("dense", [0.9, None, 0.8]) + runs("int4", [0.8, 0.6, None]))
+    table = against_dense(frame, "accuracy").set_index("seed")
+    assert table["status"].to_list() == ["ok", "diverged", "diverged"]
+    assert table["difference"].isna().to_list() == [False, True, True]
+    assert summarise(table, ["compression"], "difference")[["n", "n_diverged"]].to_numpy().tolist() == [
+        [1, 2]
+    ]
+
+
+def test_against_dense_needs_exactly_one_dense_run():
+    with pytest.raises(ValueError, match="no dense run"):
+        against_dense(pd.DataFrame(runs("dense", [0.9]) + runs("int4", [0.8, 0.6])), "accuracy")
+    with pytest.raises(ValueError, match="not a many-to-one"):
+        against_dense(pd.DataFrame(runs("dense", [0.9]) * 2 + runs("int4", [0.8])), "accuracy")

@@ -1,0 +1,104 @@
+"""A pipeline of the project's shape whose stages take no time, for tests against DVC itself."""
+
+import contextlib
+import json
+from pathlib import Path
+
+from dvc.repo import Repo
+
+DVC_YAML = """
+stages:
+  notebooks:
+    cmd: python make.py strip
+    deps: [notebooks/30_transfer.ipynb]
+    outs: [data/stripped/30_transfer.ipynb]
+  source:
+    matrix: {scale: ["${scale}"], backbone: "${backbones}"}
+    cmd: python make.py source data/models/${item.scale}/${item.backbone}.txt
+    params: [execution, source.steps]
+    deps: [make.py]
+    outs:
+      - data/models/${item.scale}/${item.backbone}.txt
+      - data/models/${item.scale}/${item.backbone}/rounds: {persist: true}
+  transfer:
+    matrix: {scale: ["${scale}"], backbone: "${backbones}", target: "${study.targets}"}
+    cmd: python make.py transfer data/results/${item.scale}/${item.backbone}-${item.target}.json
+    params: [execution, study.seeds]
+    deps:
+      - data/stripped/30_transfer.ipynb
+      - data/models/${item.scale}/${item.backbone}.txt
+      - data/models/${item.scale}/${item.backbone}/rounds
+      - module.py
+    outs:
+      - data/results/${item.scale}/${item.backbone}-${item.target}.json: {cache: false}
+      - data/pages/${item.scale}-${item.backbone}-${item.target}.txt
+  final:
+    matrix: {scale: ["${scale}"]}
+    cmd: python make.py final figures/${item.scale}
+    params: [study]
+    deps: ["data/results/${item.scale}"]
+    outs:
+      - figures/${item.scale}: {cache: false}
+"""
+PARAMS = """
+scale: default
+execution: {device: auto, rate: 1e-3, on: off}
+backbones: [cnn]
+source: {steps: 1.0e-5, unused: 3}
+study: {targets: [digits, faces], seeds: [0, 1], note: a}
+"""
+MAKE = """
+import sys, pathlib
+kind, place = sys.argv[1], sys.argv[-1]
+def write(at, text):
+    at = pathlib.Path(at)
+    at.parent.mkdir(parents=True, exist_ok=True)
+    at.write_text(text)
+with open("ran.txt", "a") as ran:
+    print(kind, pathlib.Path(place).stem, file=ran)
+if kind == "strip":
+    from vpstudy.execution import normalise
+    source = pathlib.Path("notebooks/30_transfer.ipynb")
+    normalise.write(pathlib.Path("data/stripped") / source.name, normalise.strip(normalise.read(source)))
+elif kind == "source":
+    write(place, "weights")
+    write(place.removesuffix(".txt") + "/rounds/1.txt", "one")
+    write(place.removesuffix(".txt") + "/rounds/deep/2.txt", "two")
+elif kind == "transfer":
+    write(place, "result of " + place)
+    write("data/pages/default-" + pathlib.Path(place).stem + ".txt", "page")
+else:
+    write(place + "/a.svg", "figure")
+"""
+
+
+def notebook(source: str, output: str = "") -> str:
+    outputs = [{"output_type": "stream", "name": "stdout", "text": output}] if output else []
+    cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": source, "outputs": outputs}
+    cell["execution_count"] = 1 if output else None
+    return json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def make(root: Path) -> None:
+    """Write the pipeline to `root` and run it."""
+    (root / "notebooks").mkdir(parents=True)
+    (root / "dvc.yaml").write_text(DVC_YAML)
+    (root / "params.yaml").write_text(PARAMS)
+    (root / "make.py").write_text(MAKE)
+    (root / "module.py").write_text("one = 1\n")
+    (root / "notebooks" / "30_transfer.ipynb").write_text(notebook("1"))
+    Repo.init(str(root), no_scm=True)
+    repro(root)
+
+
+def changed(root: Path, allow_missing: bool) -> set[str]:
+    """The stages that DVC takes for out of date. (`dvc repro --dry` fails where dependencies are missing.)"""
+    with contextlib.chdir(root), Repo(str(root)) as repo, repo.lock:
+        graph = repo.index.graph
+        return {s.name for s in repo.index.stages if s.changed(allow_missing, list(graph.successors(s)))}
+
+
+def repro(root: Path, **options) -> list[str]:
+    """`dvc repro` in `root`; the names of the stages that ran."""
+    with contextlib.chdir(root), Repo(str(root)) as repo:  # DVC looks for dvc.yaml where it is called
+        return [stage.name for stage in repo.reproduce(**options)]

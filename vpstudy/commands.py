@@ -1,0 +1,109 @@
+"""What the commands do. Each returns its exit code, or raises a ValueError for the reader to see."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from vpstudy import committed, grid, paths, scales
+from vpstudy import compare as comparison
+from vpstudy.execution import lock, overview
+from vpstudy.execution import stage as stages
+from vpstudy.execution.notebook import NotebookError
+from vpstudy.parameters import study
+from vpstudy.parameters.base import read
+
+
+def check() -> int:
+    parameters = study.load(paths.PARAMS)
+    stages = Counter(cell.stage for cell in grid.cells(parameters))
+    counts = ", ".join(f"{number} {name}" for name, number in stages.items())
+    print(f"params.yaml is valid: scale {parameters.scale}, {stages.total()} cells ({counts})")
+    return 0
+
+
+def plan() -> int:
+    print("\n".join(overview.table(study.load(paths.PARAMS))))
+    return 0
+
+
+def repro(targets: list[str]) -> int:
+    parameters = study.load(paths.PARAMS)
+    if repaired := lock.repair(paths.ROOT):
+        print(repaired)
+    if not targets:
+        print(overview.summary(parameters))
+    code = _dvc("repro", *targets)
+    print()
+    if code:
+        print(f"dvc repro ended with exit code {code}; `python -m vpstudy repro` continues where it stopped")
+    else:
+        try:
+            print("\n".join(comparison.report().lines))
+        except ValueError as error:
+            print(f"not compared: {error}")
+    _print_unsaved()
+    return code
+
+
+def _dvc(*words: str) -> int:
+    """Run DVC on this terminal, with this Python for its stages, and return its exit code."""
+    # Not ignored but caught: DVC would inherit the former. Ctrl-C reaches DVC too, which stops its stage.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    sys.stdout.flush()
+    try:
+        command = [sys.executable, "-m", "dvc", *words]
+        return subprocess.run(command, cwd=paths.ROOT, env=os.environ | {"PATH": python}).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def compare(against: str) -> int:
+    report = comparison.report(against)
+    print("\n".join(report.lines))
+    _print_unsaved()
+    return 0 if report.agrees else 1
+
+
+def _print_unsaved() -> None:
+    try:
+        unsaved = committed.unsaved()
+    except ValueError:  # no repository, no HEAD: there is nothing that the files could differ from
+        return
+    if unsaved:
+        print("", *unsaved, sep="\n")
+
+
+def scale(name: str | None, force: bool) -> int:
+    if name:
+        print("\n".join(scales.put_in_place(name, force)))
+        return 0
+    current = read(paths.PARAMS).get("scale") if paths.PARAMS.exists() else None
+    width = max(map(len, scales.presets()))
+    for preset, purpose in scales.presets().items():
+        print(f"{'*' if preset == current else ' '} {preset:<{width}}  {purpose}")
+    print("\n* stands in params.yaml now; `python -m vpstudy scale NAME` puts another there")
+    return 0
+
+
+def repair() -> int:
+    print(lock.repair(paths.ROOT) or "nothing to repair in dvc.lock")
+    return 0
+
+
+def run(stage: str, scale: str, values: list[str]) -> int:
+    try:
+        stages.run(stage, scale, *values)
+    except NotebookError as error:
+        print(f"{' '.join([stage, scale, *values])}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def strip() -> int:
+    copies = stages.strip()
+    print(f"{len(copies)} notebooks copied to {stages.STRIPPED.relative_to(paths.ROOT)}")
+    return 0

@@ -1,0 +1,178 @@
+"""Iterative magnitude pruning (IMP) with rewinding: one file a round, continued from where it stopped.
+
+Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis" (ICML 2020), algorithm 2:
+train, prune the smallest weights, set the others back to an early step of the first training, train again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+
+from vpstudy import atomic
+from vpstudy.compression.magnitude import magnitude
+from vpstudy.compression.masks import Mask, release
+from vpstudy.compression.names import sparsity_text
+
+WEIGHTS, MASK = "weights.", "mask."
+
+
+@dataclass(frozen=True)
+class Round:
+    """A finished round: its file, and its sparsity over the prunable weights, as asked for and as counted."""
+
+    path: Path
+    nominal_sparsity: float
+    sparsity: float
+
+
+def round_path(folder: Path, sparsity: float) -> Path:
+    """The file of the round of this nominal sparsity, `folder/round-0.80.safetensors`."""
+    return Path(folder) / f"round-{sparsity_text(sparsity)}.safetensors"
+
+
+def load_round(path: Path) -> tuple[dict[str, Tensor], Mask]:
+    """A round's state dict (pruned weights are zero) and its mask.
+
+    Raises FileNotFoundError, or ValueError if the file is damaged.
+    """
+    weights, mask, _ = _read(path)
+    return weights, mask
+
+
+def iterative_magnitude_pruning(
+    model: nn.Module,
+    prunable: Collection[str],
+    rewind_state: Mapping[str, Tensor],
+    rounds: Sequence[float],
+    train: Callable[[nn.Module, Mask, int], None],
+    folder: Path,
+    identity: str,
+) -> list[Round]:
+    """Prune a trained network round by round; return the rounds, all of them on disk.
+
+    Parameters
+    ----------
+    model
+        The trained dense network, from which the first round's mask is scored. It is what every round trains,
+        in place; in the end, after an error too, it has its dense weights again.
+    prunable
+        Names of the parameters to prune, by magnitude over all of them. Ties fall in this order.
+    rewind_state
+        A whole state dict, buffers too, from an early step of the dense training.
+    rounds
+        Cumulative sparsities, strictly increasing, e.g. 0.5, 0.8, 0.9.
+    train
+        Called with the model (rewound, pruned, constrained to its mask), the mask, and the round's place in
+        `rounds`. All its randomness must follow from that place, or continuing differs from not stopping.
+    folder
+        Holds one file a round. A file that is damaged, of another identity, or not made from this very model,
+        rewind state and previous round is made anew; the file of a sparsity not in `rounds` is removed.
+    identity
+        All that `train` depends on, in words or as a digest.
+
+    Raises
+    ------
+    ValueError
+        If `rounds` or `prunable` are not as above, or weights to be ranked are not finite.
+    """
+    _check(model, prunable, rounds)
+    paths = [round_path(folder, sparsity) for sparsity in rounds]
+    for stray in set(Path(folder).glob("*round-*.safetensors*")) - set(paths):
+        stray.unlink()
+    dense = _copy(model.state_dict())
+    weights, mask = dense, Mask.dense({name: dense[name] for name in prunable})
+    came_from = _digest({**_prefixed("dense.", dense), **_prefixed("rewind.", rewind_state)}, *prunable)
+    finished = []
+    for index, (sparsity, path) in enumerate(zip(rounds, paths, strict=True)):
+        label = {"identity": identity, "continues": came_from, "nominal_sparsity": sparsity_text(sparsity)}
+        if not _is_finished(path, label):
+            mask = magnitude({name: weights[name] for name in prunable}, sparsity, mask=mask)
+            try:
+                weights = _rewind_and_train(model, rewind_state, mask, train, index)
+            finally:
+                model.load_state_dict(dense)
+            _write(path, weights, mask, label)
+        weights, mask, metadata = _read(path)
+        came_from = metadata["digest"]
+        finished.append(Round(path, sparsity, mask.sparsity))
+    return finished
+
+
+def _rewind_and_train(
+    model: nn.Module,
+    rewind_state: Mapping[str, Tensor],
+    mask: Mask,
+    train: Callable[[nn.Module, Mask, int], None],
+    index: int,
+) -> dict[str, Tensor]:
+    model.load_state_dict(rewind_state)
+    mask.constrain(model)
+    try:
+        train(model, mask, index)
+    finally:
+        release(model)
+    return _copy(model.state_dict())
+
+
+def _is_finished(path: Path, label: Mapping[str, str]) -> bool:
+    try:
+        metadata = _read(path)[2]
+    except (FileNotFoundError, ValueError):
+        return False
+    return label.items() <= metadata.items()
+
+
+def _write(path: Path, weights: Mapping[str, Tensor], mask: Mask, label: Mapping[str, str]) -> None:
+    tensors = {**_prefixed(WEIGHTS, weights), **mask.to_tensors(MASK)}
+    metadata = {**label, "sparsity": str(mask.sparsity), "digest": _digest(tensors)}
+    # A single entry: safetensors keeps several in no fixed order, and equal runs must write equal bytes.
+    atomic.write_bytes(path, serialize(tensors, {"round": json.dumps(metadata, sort_keys=True)}))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Mask, dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("round", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not iterable)
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no complete safetensors file: {error}") from error
+    if metadata.get("digest") != _digest(tensors):
+        raise ValueError(f"{path} is damaged, or no round of iterative pruning: its digest does not fit")
+    weights = {name.removeprefix(WEIGHTS): t for name, t in tensors.items() if name.startswith(WEIGHTS)}
+    return weights, Mask.from_tensors(tensors, MASK), metadata
+
+
+def _digest(tensors: Mapping[str, Tensor], *texts: str) -> str:
+    """SHA-256 of the tensors' names, types, shapes and bits, and of some texts."""
+    return hashlib.sha256(serialize(_copy(tensors)) + "\n".join(texts).encode()).hexdigest()
+
+
+def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies on the CPU that share no memory, as safetensors needs them."""
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _check(model: nn.Module, prunable: Collection[str], rounds: Sequence[float]) -> None:
+    known = dict(model.named_parameters())
+    unknown = [name for name in prunable if name not in known]
+    if unknown or not prunable:
+        raise ValueError(f"no parameters of this model: {', '.join(unknown) or 'no name given'}")
+    for sparsity in rounds:
+        sparsity_text(sparsity)
+    if not rounds or any(later <= earlier for earlier, later in pairwise(rounds)):
+        raise ValueError(f"the cumulative sparsities must strictly increase, got {list(rounds)}")

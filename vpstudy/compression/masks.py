@@ -1,0 +1,172 @@
+"""Pruning masks: which weights a network keeps, how they are applied, kept in training, and stored."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from vpstudy import atomic
+
+
+class Mask(Mapping[str, Tensor]):
+    """A frozen mapping: parameter name → bool tensor of the parameter's shape, True where a weight is kept.
+
+    It owns copies on the CPU, whatever it was made from. Raises ValueError if it is empty, or not bool.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
+        if not tensors:
+            raise ValueError("a mask needs at least one tensor, got none")
+        wrong = {name: str(tensor.dtype) for name, tensor in tensors.items() if tensor.dtype != torch.bool}
+        if wrong:
+            raise ValueError(f"a mask holds bool tensors (True: kept), got {wrong}")
+        self._tensors = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
+        }
+
+    @classmethod
+    def dense(cls, parameters: Mapping[str, Tensor]) -> "Mask":
+        """The mask that keeps every weight of `parameters`."""
+        return cls({name: torch.ones(tensor.shape, dtype=torch.bool) for name, tensor in parameters.items()})
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __eq__(self, other: object) -> bool:
+        """Same names, same kept weights; the order of the names does not count."""
+        if not isinstance(other, Mask):
+            return NotImplemented
+        return self.keys() == other.keys() and all(torch.equal(self[name], other[name]) for name in self)
+
+    __hash__ = None
+
+    @property
+    def names(self) -> list[str]:
+        """The masked parameters."""
+        return list(self)
+
+    @property
+    def size(self) -> int:
+        """Number of weights, kept or pruned."""
+        return sum(kept.numel() for kept in self.values())
+
+    @property
+    def kept(self) -> int:
+        """Number of weights that are kept."""
+        return sum(int(kept.sum()) for kept in self.values())
+
+    @property
+    def density(self) -> float:
+        """Kept weights / all weights, in [0, 1]."""
+        return self.kept / self.size
+
+    @property
+    def sparsity(self) -> float:
+        """Pruned weights / all weights, in [0, 1]."""
+        return (self.size - self.kept) / self.size
+
+    @property
+    def layer_densities(self) -> dict[str, float]:
+        """The density of each masked parameter by its name."""
+        return {name: int(kept.sum()) / kept.numel() for name, kept in self.items()}
+
+    def is_subset_of(self, other: "Mask") -> bool:
+        """Whether `other` keeps all that is kept here. Raises ValueError if it masks other weights."""
+        self.check(other)
+        return not any(bool((kept & ~other[name]).any()) for name, kept in self.items())
+
+    def apply_(self, parameters: Mapping[str, Tensor]) -> None:
+        """Set the pruned weights of `parameters` to zero, in place and once; for training see `constrain`.
+
+        Raises ValueError, before anything is changed, if names or shapes are not those of the mask.
+        """
+        self.check(parameters)
+        with torch.no_grad():
+            for name, kept in self.items():
+                parameters[name].masked_fill_(~kept.to(parameters[name].device), 0)
+
+    def constrain(self, module: nn.Module) -> None:
+        """Keep the pruned weights of `module` exactly zero through any training, until `release(module)`.
+
+        The mask is part of the forward pass (a torch parametrization): pruned weights get no gradient, and no
+        momentum, weight decay or moment of any optimizer brings them back. Meanwhile `module.conv.weight`
+        reads as the masked weight; the parameter that is trained is `conv.parametrizations.weight.original`.
+
+        Raises ValueError, before anything is changed, if a name is no parameter of `module` or a shape
+        differs.
+        """
+        parameters = dict(module.named_parameters())
+        self.apply_({name: parameters[name] for name in self if name in parameters})
+        for name, kept in self.items():
+            constrain_weight(module, name, _Masked(kept, parameters[name]))
+
+    def to_tensors(self, prefix: str = "") -> dict[str, Tensor]:
+        """The tensors by prefixed name, to lie beside others in one file."""
+        return {prefix + name: kept for name, kept in self.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str = "") -> "Mask":
+        """The mask made of those `tensors` whose name starts with `prefix`; the inverse of `to_tensors`."""
+        return cls({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+
+    def save(self, path: Path) -> None:
+        """Write the mask as a safetensors file, whole or not at all."""
+        atomic.write_bytes(path, serialize(self.to_tensors()))
+
+    @classmethod
+    def load(cls, path: Path) -> "Mask":
+        """Read what `save` wrote. Raises FileNotFoundError, or ValueError if the file is no complete mask."""
+        try:
+            return cls(load_file(path))
+        except SafetensorError as error:
+            raise ValueError(f"{path} is no complete safetensors file: {error}") from error
+
+    def check(self, parameters: Mapping[str, Tensor]) -> None:
+        """Raise ValueError, with every problem, unless `parameters` have the mask's names and shapes."""
+        problems = [f"{name} is in the mask but not given" for name in self if name not in parameters]
+        problems += [f"{name} is given but not in the mask" for name in parameters if name not in self]
+        problems += [
+            f"{name} has shape {list(parameters[name].shape)}, its mask {list(kept.shape)}"
+            for name, kept in self.items()
+            if name in parameters and parameters[name].shape != kept.shape
+        ]
+        if problems:
+            raise ValueError("mask and parameters do not fit: " + "; ".join(problems))
+
+
+class _Masked(nn.Module):
+    """Zero at the pruned places. Selected, not multiplied: zero times a weight that overflowed is NaN."""
+
+    def __init__(self, kept: Tensor, weight: Tensor):
+        super().__init__()
+        # In the weight's own memory layout (channels_last), or every forward pass would convert it.
+        self.register_buffer("kept", torch.empty_like(weight, dtype=torch.bool).copy_(kept), persistent=False)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return torch.where(self.kept, weight, 0.0)
+
+
+def constrain_weight(module: nn.Module, name: str, constraint: nn.Module) -> None:
+    """Put `constraint`, a map from weight to weight, between the parameter called `name` and its use."""
+    owner, _, tensor = name.rpartition(".")
+    parametrize.register_parametrization(module.get_submodule(owner), tensor, constraint)
+
+
+def release(module: nn.Module) -> None:
+    """End every constraint on `module`: weights become what they read as, under their plain names again."""
+    for submodule in list(module.modules()):
+        if parametrize.is_parametrized(submodule):
+            for name in list(submodule.parametrizations):
+                parametrize.remove_parametrizations(submodule, name, leave_parametrized=True)

@@ -1,0 +1,110 @@
+"""Weight quantization: symmetric, one scale an output channel, 2 to 8 bits, simulated in floating point.
+
+The integers of b bits run from -(2^(b-1) - 1) to 2^(b-1) - 1 (4 bits: -7 … 7), and the scale of a channel
+is max|w| / (2^(b-1) - 1). This range is the narrow one, without -2^(b-1), for three reasons: nothing is
+clipped, so the straight-through gradient is the identity everywhere; w and -w are treated alike; and weights
+once quantized keep their integers when quantized again: fine-tuning starts from the compressed network.
+It costs one of 2^b levels, which matters at 2 bits: weights become ternary, those below max|w| / 2 vanish.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vpstudy.compression.masks import constrain_weight
+from vpstudy.compression.names import MAX_BITS, MIN_BITS
+
+SCALE_BYTES = 4  # float32
+
+
+def largest_integer(bits: int) -> int:
+    """2^(bits - 1) - 1, the end of the range. Raises ValueError unless bits is a whole number from 2 to 8."""
+    if bits not in range(MIN_BITS, MAX_BITS + 1):
+        raise ValueError(f"bits must be a whole number from {MIN_BITS} to {MAX_BITS}, got {bits}")
+    return 2 ** (bits - 1) - 1
+
+
+def quantize_weight(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """A weight (C, ...), output channels first, as int8 integers (C, ...) and float32 scales (C,).
+
+    A channel of zeros (or of numbers too small to divide by) has scale 1 and integers 0. Raises ValueError
+    for bits outside 2 … 8, a weight of fewer than two dimensions, and one that is not finite.
+    """
+    if not bool(torch.isfinite(weight).all()):
+        raise ValueError("cannot quantize a weight that is not finite (did training diverge?)")
+    integers, scales = _round(weight.detach(), bits)
+    return integers.to(torch.int8), scales
+
+
+def dequantize(integers: Tensor, scales: Tensor) -> Tensor:
+    """Integers (C, ...) times the scales (C,) of their channels: float32 (C, ...)."""
+    return integers.float() * _per_channel(scales, integers)
+
+
+def fake_quantize(weight: Tensor, bits: int) -> Tensor:
+    """`dequantize(*quantize_weight(weight, bits))` in the weight's own dtype; no gradient passes.
+
+    NaN passes, unlike in `quantize_weight`, so that a training that diverges shows in its loss. Raises
+    ValueError for bits outside 2 … 8 and a weight of fewer than two dimensions.
+    """
+    return dequantize(*_round(weight.detach(), bits)).to(weight.dtype)
+
+
+def constrain(module: nn.Module, names: Iterable[str], bits: int) -> None:
+    """Keep the named weights of `module` quantized through any training, until `masks.release(module)`.
+
+    The forward pass sees `fake_quantize(weight, bits)`; gradients pass straight through (Bengio et al., 2013)
+    to the unrounded weight, the parameter that is trained: `conv.parametrizations.weight.original`.
+
+    Raises ValueError, before anything is changed, for bits outside 2 … 8 or a name that is no parameter.
+    """
+    names, known = list(names), dict(module.named_parameters())
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"no parameters of this module: {', '.join(unknown)}; it has {', '.join(known)}")
+    largest_integer(bits)
+    for name in names:
+        constrain_weight(module, name, _Quantized(bits))
+
+
+def packed_bytes(parameters: Mapping[str, Tensor], bits: int) -> int:
+    """Bytes of these weights at `bits` bits each, packed by tensor, plus one float32 scale a channel."""
+    largest_integer(bits)
+    return sum(-(-bits * weight.numel() // 8) + SCALE_BYTES * len(weight) for weight in parameters.values())
+
+
+class _Quantized(nn.Module):
+    def __init__(self, bits: int):
+        super().__init__()
+        self.bits = bits
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return _StraightThrough.apply(weight, self.bits)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The rounded weight to the last bit, which the usual w + (rounded - w).detach() does not promise."""
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, bits: int) -> Tensor:
+        return fake_quantize(weight, bits)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def _round(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Integers, still as float32, and scales. Multiplies by 1 / scale, as torch's own kernel does."""
+    end = largest_integer(bits)
+    if weight.dim() < 2:
+        raise ValueError(f"a weight needs at least two dimensions, channels first, got {list(weight.shape)}")
+    weight = weight.float()
+    scales = weight.abs().flatten(1).amax(1) / end
+    scales = scales.masked_fill(scales < torch.finfo(torch.float32).tiny, 1.0)
+    return (weight * _per_channel(1 / scales, weight)).round(), scales
+
+
+def _per_channel(values: Tensor, weight: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (weight.dim() - 1))

@@ -1,0 +1,26 @@
+"""Target `faces`: faces against cut-outs of the background, far from glyphs, with few pictures."""
+
+import numpy as np
+import torch
+from skimage.data import lfw_subset
+
+from vpstudy.data.pictures import from_grey, stratified_test
+from vpstudy.data.targets import Target
+
+TEST_PER_CLASS = 50
+
+
+def load(size: int) -> Target:
+    """100 faces and 100 pictures without one, 25 x 25 pixels; half of each class is the test set."""
+    faces = lfw_subset()  # floats in [0, 1]; the first 100 are the faces
+    labels = np.repeat([0, 1], 100)
+    return Target(
+        name="faces",
+        class_names=["face", "no face"],
+        pictures=from_grey(faces, size),
+        labels=torch.from_numpy(labels),
+        test=stratified_test(labels, TEST_PER_CLASS),
+        description="faces and pieces of background, 25 x 25 pixels, grey",
+        origin="scikit-image lfw_subset: a sample of Labeled Faces in the Wild, G. B. Huang et al. (2007),"
+        " for research",
+    )

@@ -1,0 +1,104 @@
+"""The kernel that a cell's notebook runs in: this Python, a fixed environment, and what it used."""
+
+import ast
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, NotebookExecutionManager
+
+from vpstudy import paths
+from vpstudy.execution import progress
+
+# Asked of the kernel after the last cell, outside the notebook: peak memory, and which files of the project
+# it imported.
+USED = """__import__("json").dumps([
+    __import__("resource").getrusage(__import__("resource").RUSAGE_SELF).ru_maxrss,
+    sorted(module.__file__ for name, module in list(__import__("sys").modules.items())
+           if name.split(".")[0] == "vpstudy" and getattr(module, "__file__", None)),
+])"""
+
+
+def environment(threads: int, scratch: Path) -> dict[str, str]:
+    """The environment variables of a kernel: those of this process, and all that results may depend on."""
+    path = os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")]))
+    count = str(threads)
+    return os.environ | {
+        "PYTHONPATH": path,
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS is not deterministic
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # an exported `Agg` would lose figures
+        "IPYTHONDIR": str(scratch),  # start-up files in a reader's profile must not change results
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the debugger warns at every start
+        progress.VARIABLE: str(scratch / progress.FILE),
+    }
+
+
+class _ThisPython(KernelSpecManager):
+    """Knows one kernel: the Python that runs the pipeline, whatever Jupyter has installed elsewhere."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+
+class _Client(PapermillNotebookClient):
+    used: dict[str, Any] | None = None
+
+    def __init__(self, manager: NotebookExecutionManager, scratch: Path, **options: Any):
+        super().__init__(manager, **options)
+        self.scratch = scratch
+
+    def create_kernel_manager(self) -> AsyncKernelManager:
+        # Sockets in a folder of our own, not TCP ports: nobody else reaches them, and kernels started at the
+        # same moment never compete for a port.
+        self.km = AsyncKernelManager(
+            kernel_name="python3",
+            kernel_spec_manager=_ThisPython(),
+            transport="ipc",
+            connection_file=str(self.scratch / "kernel.json"),
+        )
+        return self.km
+
+    def papermill_execute_cells(self) -> None:
+        super().papermill_execute_cells()
+        message = self.kc.execute("", silent=True, user_expressions={"used": USED})
+        reply = self.wait_for_reply(message)["content"]
+        if reply["status"] == "ok":  # else a cell has failed: papermill tells
+            peak, files = json.loads(
+                ast.literal_eval(reply["user_expressions"]["used"]["data"]["text/plain"])
+            )
+            unit = 2**20 if sys.platform == "darwin" else 2**10
+            modules = [Path(file).resolve().relative_to(paths.ROOT).as_posix() for file in files]
+            modules = [module for module in modules if not module.endswith("__init__.py")]
+            self.used = {"peak_mib": round(peak / unit), "modules": modules}
+
+
+class Engine(NBClientEngine):
+    """papermill's engine with that kernel; fills `used` with peak memory (MiB) and imported modules."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man, kernel_name, *, scratch, threads, used, start_timeout, log_output=False, **_
+    ):
+        client = _Client(
+            nb_man,
+            scratch,
+            kernel_name=kernel_name,
+            startup_timeout=start_timeout,
+            iopub_timeout=60,  # on a busy machine output may come long after the reply
+            shutdown_kernel="immediate",
+            record_timing=False,
+            store_widget_state=False,
+        )
+        client.execute(env=environment(threads, scratch))
+        used.update(client.used or {})

@@ -1,0 +1,92 @@
+"""dvc.lock, kept from being lost: DVC writes it in place, so that a kill in that moment empties or cuts it.
+
+An empty dvc.lock is refused by the next `dvc repro`; the stages that a cut one lacks are run again. What is
+restored is always safe: an entry only says which outputs came of which inputs, and DVC checks both.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+import zc.lockfile
+
+from vpstudy import atomic, paths
+from vpstudy.execution import yaml12
+
+HEADER = "schema: '2.0'\nstages:\n"
+
+
+def snapshot(root: Path = paths.ROOT) -> None:
+    """Copy dvc.lock aside, if it is whole. To be called at the start of each stage."""
+    text = _read(root / "dvc.lock")
+    if text is not None and not _is_damaged(root, text):
+        atomic.write_text(_copy(root), text)
+
+
+def repair(root: Path = paths.ROOT) -> str | None:
+    """Restore a damaged dvc.lock from the copy (or the commit), keeping what is whole in it.
+
+    To be called before `dvc`. Returns what was done in one line; None where there was nothing to do, another
+    DVC command is at work, or dvc.lock holds an unfinished merge, which is the reader's.
+    """
+    path = root / "dvc.lock"
+    if not path.exists():
+        return None
+    (root / ".dvc" / "tmp").mkdir(parents=True, exist_ok=True)
+    try:
+        held = zc.lockfile.LockFile(str(root / ".dvc" / "tmp" / "lock"))
+    except zc.lockfile.LockError:
+        return None
+    try:
+        text = _read(path)
+        if re.search("(?m)^<<<<<<< ", text) or not _is_damaged(root, text):
+            return None
+        kept = dict(list(_entries(text).items())[:-1])  # the last one may be cut
+        restored = _entries(_read(_copy(root)) or _committed(root) or "") | kept
+        if not restored:
+            path.unlink()
+            return "dvc.lock was cut off in its first stage and there is no copy: removed, stages run anew"
+        atomic.write_text(path, HEADER + "".join(restored.values()))
+        return f"dvc.lock was cut off while DVC wrote it: restored with its {len(restored)} stages"
+    finally:
+        held.close()
+
+
+def _is_damaged(root: Path, text: str) -> bool:
+    """Whether `text` is no lock file, or is the copy cut off. What is committed as it stands is whole."""
+    if text == _committed(root):
+        return False
+    try:
+        content = yaml12.load(text)
+        if not (text.endswith("\n") and all("cmd" in entry for entry in content["stages"].values())):
+            return True
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return True
+    copy = _entries(_read(_copy(root)) or "")
+    entries = _entries(text)
+    names = list(entries)
+    if names != list(copy)[: len(names)]:
+        return False
+    last = names[-1]
+    return len(names) < len(copy) or (copy[last] != entries[last] and copy[last].startswith(entries[last]))
+
+
+def _entries(text: str) -> dict[str, str]:
+    """The text of each stage by its name's line, in order."""
+    _, _, body = text.partition("\nstages:\n")
+    blocks = re.split(r"(?m)^(?=  [^\s-])", body)
+    return {block.partition("\n")[0]: block for block in blocks if block.strip()}
+
+
+def _copy(root: Path) -> Path:
+    return root / ".dvc" / "tmp" / "vpstudy-dvc.lock"
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+
+
+def _committed(root: Path) -> str | None:
+    command = ["git", "-C", str(root), "show", "HEAD:./dvc.lock"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None

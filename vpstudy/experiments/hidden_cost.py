@@ -1,0 +1,116 @@
+"""The final notebook of hidden_cost: reads committed results, hands them to figures and tables, keeps what they draw."""
+
+from collections.abc import Callable
+
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from vpstudy import grid, paths, results
+from vpstudy.data import glyphs
+from vpstudy.data.targets import load as load_target
+from vpstudy.figures import mapping, style, tables
+from vpstudy.figures.compressions import label
+from vpstudy.parameters.base import ParameterError
+from vpstudy.parameters.study import load
+from vpstudy.statistics import against_dense, summarise
+
+
+class HiddenCostStudy:
+    """The results of one scale, as tidy frames.
+
+    Attributes
+    ----------
+    transfers
+        One row for each (compression, target, method, budget, seed).
+    backbones
+        One row for each compression of each backbone: size, sparsity, upstream accuracy and calibration.
+    """
+
+    def __init__(self, scale: str, save: bool):
+        self.parameters = load()
+        if self.parameters.scale != scale:
+            raise ParameterError(
+                f"scale: {scale!r} was asked for, but params.yaml holds {self.parameters.scale!r}; "
+                f"`python -m vpstudy scale {scale}` puts it in place"
+            )
+        self.save, self.folder = save, paths.FIGURES / scale / "hidden_cost"
+        style.apply()
+        self._read = results.read(grid.cells(self.parameters, "transfer"))
+        self.transfers: pd.DataFrame = self._read.frame
+        self.records = results.read_records(grid.cells(self.parameters, "transfer"))
+        compressed = results.read_records(grid.cells(self.parameters, "compress"))
+        self.backbones = pd.DataFrame([_backbone(record) for record in compressed.values()])
+
+    def coverage(self) -> pd.DataFrame:
+        """How many cells, runs and diverged runs there are, and every cell that is missing or belongs to no grid."""
+        for note in self._read.notes():
+            print(note)
+        runs = self.transfers
+        counts = {
+            "cells": len(self.records),
+            "cells missing": len(self._read.missing),
+            "runs": len(runs),
+            "runs diverged": int((runs["status"] == "diverged").sum()),
+            "seeds": runs["seed"].nunique(),
+            "source checkpoints": runs["backbone"].nunique(),
+        }
+        return pd.DataFrame(counts, index=["count"]).T
+
+    def draw(self, name: str, drawing: Callable[[pd.DataFrame, pd.DataFrame], Figure]) -> None:
+        """Show `drawing(transfers, backbones)` for each backbone; keep it where the pipeline runs the notebook."""
+        for backbone in self.parameters.backbones:
+            figure = drawing(*(f[f["backbone"] == backbone] for f in (self.transfers, self.backbones)))
+            if self.save:
+                several = len(self.parameters.backbones) > 1
+                style.save(figure, f"{name}-{backbone}" if several else name, self.folder)
+            display(figure)
+
+    def mapping_panel(self, results: pd.DataFrame, target: str) -> Figure:
+        """The label mapping of `target` under each compression, with pictures of both sides."""
+        size = self.parameters.hidden_cost.visual_prompting.canvas
+        loaded = load_target(target, size)
+        first = [int((loaded.labels == k).nonzero()[0]) for k in range(len(loaded.class_names))]
+        return mapping.draw(
+            results,
+            target,
+            [loaded.pictures[index] for index in first],
+            loaded.class_names,
+            lambda source: glyphs.example(source, size),
+            glyphs.class_names,
+        )
+
+    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Show a table, and keep it as CSV and Markdown where the pipeline runs the notebook."""
+        if self.save:
+            tables.save(table, name, self.folder)
+        return table
+
+
+    def conclusion(self) -> Markdown:
+        """What the numbers say, a sentence for each compression and method."""
+        lines = []
+        for metric, words in (("accuracy", "accuracy"), ("ece_debiased", "debiased ECE")):
+            changes = against_dense(self.transfers, metric)
+            cells = summarise(changes, ["compression", "method", "target", "budget"], "difference")
+            for (compression, method), group in cells.groupby(["compression", "method"], sort=False):
+                if compression == "dense":
+                    continue
+                low, high = int((group["high"] < 0).sum()), int((group["low"] > 0).sum())
+                lines.append(
+                    f"| {words} | {label(compression)} | {style.method(method).label} "
+                    f"| {group['mean'].mean():+.3f} | {low} | {high} | {len(group)} |"
+                )
+        header = "| metric | compression | method | mean change | cells below 0 | cells above 0 | cells |"
+        return Markdown("\n".join([header, "|---|---|---|---|---|---|---|", *lines]))
+
+
+def _backbone(record: dict) -> dict:
+    cell, facts, upstream = record["cell"], record["facts"], record["rows"][0]["metrics"]
+    kept = {key: value for key, value in facts.items() if key != "layers"}
+    return {
+        "backbone": cell["backbone"],
+        "compression": cell["compression"],
+        **kept,
+        **{f"upstream_{name}": value for name, value in upstream.items()},
+    }

@@ -1,0 +1,78 @@
+"""Words, colours and order of compressions in figures: a hue for sparsity, one for bits, grey for dense."""
+
+from collections.abc import Iterable
+
+import matplotlib
+import seaborn as sns
+from matplotlib.colors import to_hex
+
+from vpstudy.compression.names import FAMILIES, parse
+
+# For each family that prunes: its label, its short label for columns, a colour map to darken with sparsity.
+PRUNING = {
+    "imp": ("{} % sparse (IMP)", "IMP {} %", "Purples"),
+    "magnitude": ("one-shot magnitude, {} % sparse", "one-shot {} %", "RdPu"),
+    "magnitude_layer": ("one-shot magnitude by layer, {} % sparse", "by layer {} %", "RdPu"),
+}
+
+BITS = sns.light_palette("#7A5C00", as_cmap=True)
+
+
+def _pruning(family: str) -> tuple[str, str, str]:
+    return PRUNING.get(family, (f"{{}} % sparse ({family})", f"{family} {{}} %", "Purples"))
+
+
+def _words(name: str, form: int) -> str:
+    compression = parse(name)
+    if compression.bits:
+        return ("{}-bit weights", "{} bits")[form].format(compression.bits)
+    if compression.sparsity:
+        return _pruning(compression.family)[form].format(percent(compression.sparsity))
+    return "dense"
+
+
+def label(name: str) -> str:
+    """`imp-0.80` → "80 % sparse (IMP)", `int4` → "4-bit weights". Raises ValueError for any other name."""
+    return _words(name, 0)
+
+
+def short_label(name: str) -> str:
+    """`imp-0.80` → "IMP 80 %", `int4` → "4 bits": for columns."""
+    return _words(name, 1)
+
+
+def percent(share: float) -> str:
+    """0.9 → "90", 0.9487 → "94.9"."""
+    return f"{100 * share:.3g}"
+
+
+def colour(name: str) -> str:
+    """Darker with sparsity within a family, or with fewer bits."""
+    compression = parse(name)
+    if compression.bits:
+        return to_hex(BITS(1.1 - 0.1 * compression.bits))
+    if compression.sparsity:
+        return to_hex(
+            matplotlib.colormaps[_pruning(compression.family)[2]](0.25 + 0.65 * compression.sparsity)
+        )
+    return "#555555"
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """The distinct names: dense, then family by family, each from mild to severe."""
+
+    def key(name: str) -> tuple:
+        compression = parse(name)
+        severity = compression.sparsity or -(compression.bits or 0)
+        return list(FAMILIES).index(compression.family), severity
+
+    return sorted(set(names), key=key)
+
+
+def representatives(names: Iterable[str]) -> list[str]:
+    """Dense, the sparsest one, and every bit width: what a figure shows that has no room for all."""
+    names = ordered(names)
+    parsed = [parse(name) for name in names]
+    sparsest = max((c.sparsity or 0 for c in parsed), default=0)
+    first = next((c.name for c in parsed if c.sparsity and c.sparsity == sparsest), None)
+    return [c.name for c in parsed if c.family == "dense" or c.name == first or c.bits]

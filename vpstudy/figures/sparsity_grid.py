@@ -1,0 +1,82 @@
+"""A metric against sparsity, target by method, one line a budget: what the accuracy and ECE figures share."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from vpstudy.figures import panels, style
+from vpstudy.figures.compressions import percent
+from vpstudy.statistics import summarise
+
+BESIDE = 0.07  # shift of one-shot markers, in decades of remaining weights, so that they do not hide the line
+
+
+def draw_grid(
+    results: pd.DataFrame,
+    backbones: pd.DataFrame,
+    metric: str,
+    ylabel: str,
+    title: str,
+    reading: str,
+    levels: Mapping[str, float],
+) -> Figure:
+    """Rows are targets, columns methods. Dense and IMP backbones are the line; one-shot pruning stands apart.
+
+    Parameters
+    ----------
+    results, backbones
+        Tidy frames of one backbone.
+    metric
+        A column of `results`, a fraction.
+    levels
+        For each target a level that the axis must hold; drawn as chance where it is not zero.
+    """
+    backbone = panels.only_backbone(results, backbones)
+    sparsity = backbones.loc[backbones["bits"] == 32].set_index("compression")[["family", "sparsity"]]
+    table = summarise(results, ["target", "method", "budget", "compression"], metric)
+    table = table.join(sparsity, on="compression", how="inner")
+    table["x"] = _decades(table["sparsity"])
+    on_line = table["family"].isin(["dense", "imp"])
+    table.loc[~on_line, "x"] += BESIDE
+    targets, methods = list(dict.fromkeys(table["target"])), style.methods(table["method"])
+    figure, axes = style.new_figure(
+        len(targets), len(methods), 1.25 + 1.75 * len(targets), sharex=True, sharey="row"
+    )
+    chance = []
+    for target, row in zip(targets, axes, strict=True):
+        for method, axis in zip(methods, row, strict=True):
+            here = (table["target"] == target) & (table["method"] == method)
+            for budget in style.budgets(table.loc[here, "budget"]):
+                look = style.line(budget, style.method(method).colour)
+                these = here & (table["budget"] == budget)
+                panels.series(axis, table[these & on_line], look)
+                panels.points(axis, table[these & ~on_line], look)
+            if levels.get(target):
+                chance = [panels.chance_line(axis, levels[target])]
+        also = [levels[target]] if target in levels else []
+        row[0].set_ylim(panels.limits(table[table["target"] == target], also))
+        row[0].set_ylabel(f"{target}\n{ylabel}")
+    for method, axis in zip(methods, axes[0], strict=True):
+        axis.set_title(style.method(method).label, color=style.method(method).colour, weight="bold")
+    ticks = sorted(set(table.loc[on_line, "sparsity"]))
+    for axis in axes[-1]:
+        axis.set_xticks([_decades(tick) for tick in ticks], [percent(tick) for tick in ticks])
+        axis.margins(x=0.08)
+        axis.set_xlabel("pruned weights (%)")
+    handles = panels.budget_handles(style.budgets(table["budget"]))
+    if not on_line.all():
+        handles.append(
+            Line2D([], [], color=style.GREY, marker="o", mfc="white", ls="", label="one-shot pruning")
+        )
+    panels.legend_below(figure, handles + chance)
+    seeds = panels.seeds_note(results, "bands and bars")
+    style.caption(figure, f"{title} ({backbone})", f"{reading} {seeds}")
+    return figure
+
+
+def _decades(sparsity):
+    """Equal factors of remaining weights are equal steps, as pruning works: 80, 90 and 95 % do not crowd."""
+    return -np.log10(1 - sparsity)

@@ -1,0 +1,160 @@
+"""How every figure looks, and how it is written: theme, sizes, methods, budgets, pictures.
+
+In every figure a method is a colour, and a budget its shade, line and marker. Colours are Okabe and Ito's,
+safe for the colour-blind; no meaning hangs on colour alone.
+"""
+
+import io
+import math
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from vpstudy import atomic
+
+WIDTH = 18 / 2.54  # inches: printed at this width, no text is smaller than 8 points
+GREY = "#666666"
+ALARM = "#D55E00"  # what went wrong, or changed
+
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure on every machine, and it has Greek
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "grid.linewidth": 0.4,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "hatch.linewidth": 0.5,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "figure.dpi": 110,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "vpstudy",  # otherwise every SVG has other ids
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    label: str
+    colour: str
+
+
+METHODS = {
+    "visual_prompting": Method("visual prompt", "#D55E00"),
+    "linear_probe": Method("linear probe", "#0072B2"),
+    "fine_tuning": Method("fine-tuning", "#009E73"),
+    "upstream": Method("source task", "#555555"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a budget is drawn, in shades of its method's colour."""
+
+    colour: str
+    dashes: Any
+    marker: str
+
+
+def method(name: str) -> Method:
+    """Raises ValueError for a method without a look."""
+    if name not in METHODS:
+        raise ValueError(
+            f"method {name!r} has no look; known: {', '.join(METHODS)}; add it in figures/style.py"
+        )
+    return METHODS[name]
+
+
+def methods(names: Iterable[str]) -> list[str]:
+    """The distinct names, in the order of `METHODS`."""
+    present = {name for name in names if method(name)}
+    return [name for name in METHODS if name in present]
+
+
+def budgets(values: Iterable[str | None]) -> list[str | None]:
+    """The distinct budgets, smallest first, "all" last; None, of what has no budget, stays itself."""
+    return sorted(set(values), key=lambda budget: math.inf if budget in ("all", None) else int(budget))
+
+
+def budget_label(budget: str | None) -> str:
+    return f"{budget} per class" if budget and budget != "all" else budget or ""
+
+
+def line(budget: str, colour: str = GREY) -> Line:
+    """How a budget is drawn: the more pictures, the darker and the more solid."""
+    if budget == "all":
+        return Line(colour, "-", "o")
+    white = 0.55 - 0.175 * min(math.log10(int(budget)), 2)  # share mixed in: 0.2 from 100 pictures on
+    lighter = to_hex((1 - white) * np.array(to_rgb(colour)) + white)
+    if int(budget) < 10:
+        return Line(lighter, (0, (1, 1.2)), "v")
+    return Line(lighter, (0, (4, 1.5)), "s")
+
+
+def apply() -> None:
+    """Set the theme for every figure drawn from now on."""
+    sns.set_theme(context="paper", style="whitegrid", palette="colorblind", rc=RC)
+
+
+def new_figure(rows: int, columns: int, height: float, **subplots) -> tuple[Figure, np.ndarray]:
+    """A figure of the printed width and `height` inches, and its axes (rows, columns).
+
+    It is closed for pyplot, so that a notebook shows it once: where it is returned.
+    """
+    apply()
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, **subplots
+    )
+    plt.close(figure)
+    return figure, axes
+
+
+def caption(figure: Figure, title: str, note: str = "") -> None:
+    """Say above the axes what is seen, and below the title, smaller, how to read it. Call it last."""
+    height = figure.get_figheight()
+    note = textwrap.fill(note, 118)
+    figure.text(0.008, 1 - 0.06 / height, title, size=10, weight="bold", va="top")
+    figure.text(0.008, 1 - 0.27 / height, note, color="0.3", va="top", linespacing=1.25)
+    lines = note.count("\n") + 1 if note else 0
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - (0.32 + 0.15 * lines) / height))
+
+
+def show(axis: Axes, picture) -> None:
+    """One picture (3, H, W), uint8 or float in [0, 1], NumPy or torch; its pixels stay pixels."""
+    axis.set_axis_on()
+    bare(axis)
+    axis.imshow(np.moveaxis(np.asarray(picture), 0, 2), interpolation="none")
+
+
+def bare(axis: Axes) -> None:
+    """No ticks, no grid, no frame."""
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    sns.despine(ax=axis, left=True, bottom=True)
+
+
+def save(figure: Figure, name: str, folder: Path) -> None:
+    """Write `<folder>/<name>.svg` and `.png`, each whole or not at all; equal figures give equal bytes."""
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")  # the layout found now holds for both files and for every repetition
+    for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix, metadata=metadata)
+        atomic.write_bytes(Path(folder) / f"{name}.{suffix}", buffer.getvalue())

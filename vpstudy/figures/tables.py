@@ -1,0 +1,74 @@
+"""Tables of the study: numbers as readers see them, written as CSV and Markdown."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from vpstudy import atomic
+from vpstudy.figures import compressions, style
+from vpstudy.statistics import summarise
+
+METRICS = {
+    "accuracy": "accuracy",
+    "ece_debiased": "ECE (debiased)",
+    "ece": "ECE",
+    "ece_equal_mass": "ECE (equal mass)",
+    "nll": "NLL (nats)",
+    "brier": "Brier",
+}
+
+
+def backbones_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """What compression makes of a backbone: actual sparsity, size, accuracy and ECE on the source task."""
+    return pd.DataFrame(
+        {
+            "backbone": frame["backbone"],
+            "compression": frame["compression"].map(compressions.label),
+            "sparsity, nominal (%)": (100 * frame["sparsity_nominal"]).map("{:.1f}".format),
+            "sparsity, actual (%)": (100 * frame["sparsity"]).map("{:.2f}".format),
+            "bits of a weight": frame["bits"].astype(str),
+            "parameters": frame["parameters"].map("{:,}".format),
+            "size (kB)": (frame["bytes"] / 1000).map("{:,.0f}".format),
+            "upstream accuracy": frame["upstream_accuracy"].map("{:.3f}".format),
+            "upstream ECE": frame["upstream_ece"].map("{:.3f}".format),
+        }
+    ).reset_index(drop=True)
+
+
+def results_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every metric of every cell as "mean ± half the 95 % interval" over seeds, and the number of seeds.
+
+    A single seed has no ±; a cell in which every seed diverged shows a dash.
+    """
+    by = ["backbone", "target", "method", "budget", "compression"]
+    summaries = {metric: summarise(frame, by, metric) for metric in METRICS}
+    first = summaries["accuracy"]
+    return pd.DataFrame(
+        {
+            "backbone": first["backbone"],
+            "target": first["target"],
+            "method": first["method"].map(lambda name: style.method(name).label),
+            "budget": first["budget"].map(style.budget_label),
+            "compression": first["compression"].map(compressions.label),
+            **{words: [_text(row) for row in summaries[m].itertuples()] for m, words in METRICS.items()},
+            "seeds": [_seeds(row) for row in first.itertuples()],
+        }
+    )
+
+
+def _text(row) -> str:
+    if not row.n:
+        return "—"
+    return f"{row.mean:.3f}" if row.n == 1 else f"{row.mean:.3f} ± {row.high - row.mean:.3f}"
+
+
+def _seeds(row) -> str:
+    seeds = row.n + row.n_diverged
+    return f"{row.n_diverged} of {seeds} diverged" if row.n_diverged else str(seeds)
+
+
+def save(table: pd.DataFrame, name: str, folder: Path) -> None:
+    """Write `<folder>/<name>.csv` and `.md`, each whole or not at all; equal tables give equal bytes."""
+    atomic.write_text(Path(folder) / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    text = table.to_markdown(index=False, disable_numparse=True)
+    atomic.write_text(Path(folder) / f"{name}.md", f"{text}\n")

@@ -1,0 +1,61 @@
+"""Axes to cells: the stages that a set of parameters asks for, in an order in which they can run."""
+
+from dataclasses import dataclass
+from itertools import product
+
+from vpstudy.cells import Cell
+from vpstudy.parameters.study import Parameters
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of dvc.yaml: its notebook, where its results belong, its matrix axes after the scale."""
+
+    notebook: str
+    study: str
+    axes: tuple[str, ...] = ()
+
+
+STAGES = {
+    "source": Stage("10_source", "backbones", ("backbone",)),
+    "imp": Stage("15_imp", "backbones", ("backbone",)),
+    "compress": Stage("20_compress", "backbones", ("backbone", "compression")),
+    "transfer": Stage("30_transfer", "hidden_cost", ("backbone", "compression", "target")),
+    "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
+}
+
+
+def cell(stage: str, scale: str, *values: str) -> Cell:
+    """The cell that a stage's command names, e.g. `transfer default cnn imp-0.80 digits`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such stage or the number of values does not fit its axes.
+    """
+    if stage not in STAGES:
+        raise ValueError(f"{stage!r} is no stage; allowed: {', '.join(STAGES)}")
+    axes = STAGES[stage].axes
+    if len(values) != len(axes):
+        raise ValueError(f"{stage} takes: {' '.join(('scale', *axes))}; given: {' '.join((scale, *values))}")
+    return Cell(stage, STAGES[stage].study, scale, tuple(zip(axes, values, strict=True)))
+
+
+def axes(parameters: Parameters) -> dict[str, list[str]]:
+    """The values of each axis."""
+    return {
+        "backbone": parameters.backbones,
+        "compression": parameters.compressions,
+        "target": parameters.hidden_cost.targets,
+    }
+
+
+def cells(parameters: Parameters, stage: str | None = None) -> list[Cell]:
+    """Every cell of `stage`, or of all stages: each after those it depends on."""
+    values = axes(parameters)
+    return [
+        cell(name, parameters.scale, *combination)
+        for name in STAGES
+        if stage in (None, name)
+        for combination in product(*(values[axis] for axis in STAGES[name].axes))
+    ]

@@ -1,0 +1,166 @@
+"""Strict typed parameters: the building blocks, and errors that list every problem at once."""
+
+import difflib
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML, YAMLError
+
+from vpstudy import paths
+
+
+class ParameterError(ValueError):
+    """Everything that is wrong with the parameters, in one message."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def one_of(names: Iterable[str], what: str, where: str) -> AfterValidator:
+    """A validator for a name that must be registered in the file `where`."""
+    names = list(names)
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(
+                f"no such {what}; {_hint(value, names)}allowed: {', '.join(names)} (registered in {where})"
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+def unique(values: list) -> list:
+    if len(set(map(str, values))) != len(values):
+        raise ValueError("each entry may stand only once")
+    return values
+
+
+def increasing(values: list) -> list:
+    if any(a >= b for a, b in pairwise(values)):
+        raise ValueError("the entries must increase strictly")
+    return values
+
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=10)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0)]
+Budget = Positive | Literal["all"]
+AXIS = (Field(min_length=1), AfterValidator(unique))
+
+
+class Execution(Strict):
+    """Where, how precisely and on how many threads tensors are computed."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "fp32", "bf16"]
+    threads: Positive
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read(path: Path = paths.PARAMS) -> dict[str, Any]:
+    """The content of a parameters file, as plain values; a ParameterError if it is none.
+
+    Read as DVC reads it (YAML 1.2): `1e-3` is a number, and a key that stands twice is an error.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text())
+    except FileNotFoundError:
+        raise ParameterError(
+            f"{path.name} is missing; `python -m vpstudy scale default` puts it back"
+        ) from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path.name}, line {mark.line + 1}" if mark else path.name
+        raise ParameterError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(content, dict):
+        raise ParameterError(f"{path.name} must map keys to values; it holds {content!r}")
+    return content
+
+
+def section(name: str, model: type[Model], scale: str) -> Model:
+    """One section of `params.yaml`, typed, for a notebook that runs at `scale`.
+
+    Raises
+    ------
+    ParameterError
+        If the section is wrong, or if `params.yaml` holds another scale than the one asked for.
+    """
+    content = read()
+    if content.get("scale") != scale:
+        raise ParameterError(
+            f"scale: {scale!r} was asked for, but params.yaml holds {content.get('scale')!r}; "
+            f"`python -m vpstudy scale {scale}` puts it in place"
+        )
+    return check(content.get(name), model, f"params.yaml, section {name}")
+
+
+def check(content: Any, model: type[Model], source: str, also: Iterable[str] = ()) -> Model:
+    """`content` as a `model`, or one ParameterError with every problem in it and those in `also`."""
+    problems = list(also)
+    try:
+        checked = model.model_validate(content)
+        if not problems:
+            return checked
+    except ValidationError as error:
+        problems = _explanations(error, model) + problems
+    raise ParameterError(
+        f"{source}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n"
+        + "\n".join(f"  - {problem}" for problem in problems)
+    )
+
+
+def _explanations(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line for each problem; what the members of a union say of one value is told in one line."""
+    lines: dict[str, list[str]] = {}
+    for each in error.errors():
+        line, wishes = _explain(each, model), []
+        if any(map(_tags_union, each["loc"])):
+            line, _, wish = line.rpartition(": ")
+            wishes = [wish]
+        lines[line] = lines.get(line, []) + wishes
+    return [
+        f"{line}: {' or '.join(wishes).replace(' or should be ', ' or ')}" if wishes else line
+        for line, wishes in lines.items()
+    ]
+
+
+def _explain(error: Any, model: type[BaseModel]) -> str:
+    keys, given = [k for k in error["loc"] if not _tags_union(k)], error["input"]
+    where = ".".join(map(str, keys))
+    if error["type"] == "extra_forbidden":
+        allowed = _keys_at(keys[:-1], model)
+        hint = _hint(str(keys[-1]), allowed)
+        return f"{where}: unknown key (its value: {given!r}); {hint}allowed: {', '.join(allowed)}"
+    if error["type"] == "missing":
+        return f"{where}: this key is missing"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if isinstance(given, dict):  # said by a check across keys, which names them itself
+        return f"{where}: {message}" if where else message
+    return f"{where}: {given!r}: {message}"
+
+
+def _hint(value: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(value, names, 1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def _tags_union(key: Any) -> bool:
+    # pydantic puts the member of a union that it tried into the path: "constrained-int", "literal['all']"
+    return isinstance(key, str) and key.startswith(("constrained-int", "literal["))
+
+
+def _keys_at(keys: list, model: Any) -> list[str]:
+    for key in keys:
+        field = getattr(model, "model_fields", {}).get(key)
+        if field:
+            model = field.annotation
+            model = get_args(model)[0] if get_origin(model) is Annotated else model
+    return list(model.model_fields)

@@ -1,0 +1,17 @@
+"""Where everything lies. One place, so that no other module spells a folder out."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PARAMS = ROOT / "params.yaml"
+SCALES = ROOT / "scales"
+NOTEBOOKS = ROOT / "notebooks"
+FIGURES = ROOT / "figures"
+MODELS = ROOT / "data" / "models"
+RESULTS = ROOT / "data" / "results"
+PROBABILITIES = ROOT / "data" / "probabilities"
+TIMINGS = ROOT / "data" / "timings"
+CELLS = ROOT / "data" / "notebooks"  # rendered notebooks of single cells, and the copies that they depend on
+RENDERED = NOTEBOOKS / "rendered"  # rendered final notebooks, committed to be read on the web
+LOGS = ROOT / "data" / "logs"

@@ -1,0 +1,96 @@
+"""Label mappings: which source class stands for which target class.
+
+A mapping is an int64 array (K,): entry t is the source class that stands for target class t, and no source
+class is used twice. The *iterative* mapping of ILM-VP (Chen et al., CVPR 2023) is `frequency_mapping` on the
+counts of the current prompt, made anew before every epoch; the *frequency* mapping is made once, before
+training.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Array = Any  # a NumPy array or a torch tensor
+
+
+def random_mapping(n_source: int, n_target: int, seed: int) -> np.ndarray:
+    """A random one-to-one mapping (K,) of `n_target` target classes into `n_source` source classes.
+
+    Raises ValueError if there are more target than source classes.
+    """
+    _check_sizes(n_source, n_target)
+    return np.random.default_rng(seed).permutation(n_source)[:n_target].astype(np.int64)
+
+
+def count_matrix(source_predictions: Array, labels: Array, n_source: int, n_target: int) -> np.ndarray:
+    """How often each source class was predicted for each target class: (S, K) int64.
+
+    source_predictions (N,): argmax over source logits, 0 ... S-1; labels (N,): target classes, 0 ... K-1.
+    Raises ValueError for unequal lengths, fractional or out-of-range classes.
+    """
+    predictions = _classes(source_predictions, n_source, "source_predictions")
+    targets = _classes(labels, n_target, "labels")
+    if len(predictions) != len(targets):
+        raise ValueError(f"{len(predictions)} source_predictions, {len(targets)} labels; expected one each")
+    counts = np.bincount(predictions * n_target + targets, minlength=n_source * n_target)
+    return counts.reshape(n_source, n_target)
+
+
+def frequency_mapping(counts: Array) -> np.ndarray:
+    """The greedy one-to-one mapping (K,) on a count matrix (S, K).
+
+    The largest entry maps its target class to its source class and retires both, and so on until every target
+    class has a source class. Among equal entries, zeros too, the lowest source class goes first, then the
+    lowest target class; at one shot a class this decides much of the mapping.
+
+    Raises ValueError if the counts are not a matrix of finite numbers >= 0, or if K > S.
+    """
+    counts = _as_numpy(counts)
+    if counts.ndim != 2:
+        raise ValueError(f"counts have shape {counts.shape}; expected (source classes, target classes)")
+    _check_sizes(*counts.shape)
+    if not (np.isfinite(counts).all() and (counts >= 0).all()):
+        raise ValueError(f"counts run from {counts.min()} to {counts.max()}; expected finite numbers >= 0")
+    n_source, n_target = counts.shape
+    sources, targets = np.nonzero(counts)  # by source, then target: a stable sort keeps that among ties
+    order = np.argsort(-counts[sources, targets].astype(np.float64), kind="stable")
+    mapping = np.full(n_target, -1, dtype=np.int64)
+    free = np.ones(n_source, dtype=bool)
+    for source, target in zip(sources[order].tolist(), targets[order].tolist(), strict=True):
+        if free[source] and mapping[target] < 0:
+            mapping[target] = source
+            free[source] = False
+    # only zeros are left between free classes: the tie rule pairs them off in ascending order
+    unmapped = np.flatnonzero(mapping < 0)
+    mapping[unmapped] = np.flatnonzero(free)[: len(unmapped)]
+    return mapping
+
+
+def map_logits(source_logits: Array, mapping: Array) -> Array:
+    """Source logits (N, S) -> target logits (N, K): column t is that of the source class mapped to target t.
+
+    For NumPy arrays and torch tensors; gradients flow. On a GPU, pass the mapping as a tensor on that GPU.
+    """
+    return source_logits[:, mapping]
+
+
+def _check_sizes(n_source: int, n_target: int) -> None:
+    if not 1 <= n_target <= n_source:
+        raise ValueError(
+            f"{n_target} target classes for {n_source} source classes; a one-to-one mapping needs"
+            " at least one target class and no more of them than source classes"
+        )
+
+
+def _classes(values: Array, n_classes: int, name: str) -> np.ndarray:
+    classes = _as_numpy(values)
+    if classes.ndim != 1 or not np.issubdtype(classes.dtype, np.integer):
+        raise ValueError(f"{name} are {classes.dtype} of shape {classes.shape}; expected integers, (N,)")
+    if len(classes) and (classes.min() < 0 or classes.max() >= n_classes):
+        bounds = f"{classes.min()} to {classes.max()}"
+        raise ValueError(f"{name} run from {bounds}; allowed are 0 to {n_classes - 1}")
+    return classes.astype(np.int64)
+
+
+def _as_numpy(values: Array) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)

@@ -1,0 +1,67 @@
+"""Device, precision, threads and random seeds: the one place that decides them."""
+
+import contextlib
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vpstudy.parameters.base import Execution
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What tensors are computed with. `precision` is "fp32" or "bf16" (autocast; weights stay fp32)."""
+
+    device: torch.device
+    precision: str
+    threads: int
+
+    def autocast(self):
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def record(self) -> dict:
+        return {"device": self.device.type, "precision": self.precision, "threads": self.threads}
+
+
+def configure(execution: Execution) -> Runtime:
+    """Set up torch as `execution` says, deterministic, and tell what "auto" came to.
+
+    Raises
+    ------
+    ValueError
+        If a CUDA device is asked for and there is none.
+    """
+    if execution.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "execution.device: 'cuda' was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'"
+        )
+    device = execution.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = execution.precision
+    if precision == "auto":
+        precision = "bf16" if _has_bf16_units(device) else "fp32"
+    torch.set_num_threads(execution.threads)
+    torch.use_deterministic_algorithms(True)
+    return Runtime(torch.device(device), precision, execution.threads)
+
+
+def _has_bf16_units(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def seed_for(purpose: str, *parts: int | str) -> int:
+    """A seed for one purpose, so that split, initialisation and order never share a random stream."""
+    key = [zlib.crc32(str(part).encode()) for part in (purpose, *parts)]
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def generator(purpose: str, *parts: int | str) -> torch.Generator:
+    """A CPU generator seeded for one purpose."""
+    return torch.Generator().manual_seed(seed_for(purpose, *parts))

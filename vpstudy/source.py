@@ -1,0 +1,76 @@
+"""The source task: pretraining a backbone on rendered glyphs, and measuring it there."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from vpstudy.backbones import Backbone
+from vpstudy.data import glyphs
+from vpstudy.execution.progress import track
+from vpstudy.parameters.source import Source
+from vpstudy.runtime import Runtime, generator
+
+
+def train_on_source(
+    backbone: Backbone,
+    settings: Source,
+    runtime: Runtime,
+    *,
+    stream: str,
+    steps: int,
+    learning_rate: float,
+    label: str,
+    after_step: Callable[[int, nn.Module], None] | None = None,
+) -> list[float]:
+    """Train every weight on freshly rendered glyphs: AdamW, one-cycle schedule.
+
+    Parameters
+    ----------
+    stream
+        Names the random stream that pictures are drawn from, so that each round of pruning sees new ones.
+    after_step
+        Called with the number of steps done and the model, e.g. to keep the weights of an early step.
+
+    Returns
+    -------
+    list of float
+        The training loss at each step.
+    """
+    backbone.train().requires_grad_(True)
+    pictures_of = generator("glyphs", stream, settings.seed)
+    n_classes = len(backbone.class_names)
+    optimizer = torch.optim.AdamW(
+        backbone.parameters(), lr=learning_rate, weight_decay=settings.weight_decay
+    )
+    scheduler = OneCycleLR(optimizer, learning_rate, total_steps=steps)
+    losses = []
+    for step in track(range(1, steps + 1), label):
+        labels = torch.randint(n_classes, (settings.batch,), generator=pictures_of)
+        pictures = glyphs.render(labels, pictures_of, settings.size).to(runtime.device).float() / 255
+        with runtime.autocast():
+            loss = F.cross_entropy(backbone(pictures).float(), labels.to(runtime.device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        losses.append(loss.item())
+        if after_step:
+            after_step(step, backbone.model)
+    return losses
+
+
+def upstream_probabilities(
+    backbone: Backbone, settings: Source, runtime: Runtime, batch: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (N, S) and labels (N,) on held-out glyphs, the same for every compression."""
+    pictures, labels = glyphs.dataset(settings.held_out, seed=settings.seed, size=settings.size)
+    backbone.frozen()
+    with torch.inference_mode(), runtime.autocast():
+        logits = [
+            backbone(chunk.to(runtime.device).float() / 255).float() for chunk in pictures.split(batch)
+        ]
+    return torch.cat(logits).softmax(1).cpu().numpy(), labels.numpy()

@@ -1,0 +1,71 @@
+"""Fine-tuning: every weight is trained, within what the compression allows."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from vpstudy.backbones import Backbone
+from vpstudy.parameters.hidden_cost import FineTuning
+from vpstudy.transfer.data import TransferData
+from vpstudy.transfer.fit import Learner, fit
+from vpstudy.transfer.linear_probe import Head
+from vpstudy.transfer.outcome import Outcome
+
+
+class Tuned(Learner):
+    """A backbone and a new head, both trained."""
+
+    def __init__(self, backbone: Backbone, n_classes: int, seed: int):
+        super().__init__()
+        self.backbone = backbone
+        self.head = Head(backbone.classifier.in_features, n_classes, seed)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone.features(pictures))
+
+
+def fine_tuning(
+    backbone: Backbone,
+    data: TransferData,
+    budget: int | str,
+    seed: int,
+    settings: FineTuning,
+    constrain: Callable[[nn.Module], None] | None = None,
+) -> Outcome:
+    """Train a copy of `backbone` and a new head: Adam, cosine schedule, weight decay.
+
+    Parameters
+    ----------
+    constrain
+        Keeps the copy compressed while it trains: pruned weights at exactly zero, quantized weights on their
+        grid. `backbone` itself is left as it is.
+
+    Returns
+    -------
+    Outcome
+        Its artefact holds the state of the whole tuned model.
+    """
+    tuned = copy.deepcopy(backbone).requires_grad_(True)
+    tuned.classifier.requires_grad_(False)  # the source head is not in use
+    if constrain:
+        constrain(tuned.model)
+    learner = Tuned(tuned, len(data.class_names), seed).to(data.runtime.device)
+    optimizer = torch.optim.Adam(
+        [p for p in learner.parameters() if p.requires_grad],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    return fit(
+        learner,
+        data,
+        data.pictures(settings.size),
+        method="fine_tuning",
+        budget=budget,
+        seed=seed,
+        schedule=settings,
+        optimizer=optimizer,
+        scheduler=CosineAnnealingLR(optimizer, settings.steps),
+    )
