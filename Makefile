@@ -56,6 +56,14 @@ fail() { echo "$$*" >&2; exit 1; }
 is_python() {  # is_python INTERPRETER LAST_MINOR: does it run, and is it 3.11 up to 3.LAST_MINOR?
     "$$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $$2))" 2>/dev/null
 }
+is_environment() {  # is .venv whole enough to install into? Half deleted, its Python would install outside of it.
+    is_python .venv/bin/python 12 && .venv/bin/python -c "import pip, sys; sys.exit(sys.prefix == sys.base_prefix)" 2>/dev/null
+}
+make_anew() {  # renamed first, so that a removal killed midway leaves nothing that looks like an environment
+    say "$$*; it is made anew"
+    mv .venv .venv.old
+    rm -rf .venv.old
+}
 
 command -v git >/dev/null || fail "git was not found. DVC needs it: install git and try again."
 inside=$$(git rev-parse --show-prefix) || inside=nowhere
@@ -65,20 +73,18 @@ inside=$$(git rev-parse --show-prefix) || inside=nowhere
 folder=$$(pwd -P)
 wanted="$$(cat requirements.lock pyproject.toml | git hash-object --stdin) $$folder"
 found=$$(cat .venv/installed 2>/dev/null) || found=
-if [ "$$found" = "$$wanted" ] && is_python .venv/bin/python 12; then
+if [ "$$found" = "$$wanted" ] && is_environment; then
     say ".venv is complete and up to date"
     exit
 fi
 
+rm -rf .venv.old
 if [ -e .venv/unfinished ]; then
-    say "the last set-up was interrupted; .venv is made anew"
-    rm -rf .venv
-elif [ -e .venv ] && ! is_python .venv/bin/python 12; then
-    say "the Python of .venv no longer runs; .venv is made anew"
-    rm -rf .venv
+    make_anew "the last set-up of .venv was interrupted"
+elif [ -e .venv ] && ! is_environment; then
+    make_anew ".venv is no working environment"
 elif [ -n "$$found" ] && [ "$${found#* }" != "$$folder" ]; then
-    say ".venv was made for $${found#* }; it is made anew"
-    rm -rf .venv
+    make_anew ".venv was made for the folder $${found#* }"
 fi
 
 if [ -e .venv ]; then
@@ -105,13 +111,15 @@ else
 fi
 
 rm -f .venv/installed
-in_venv=.venv/bin/python
 # The build backend first, so that what is built from source is built with the pinned one.
-$$in_venv -m pip install --quiet --disable-pip-version-check $$(grep -Eo '^(setuptools|uv)==[^ ]+' requirements.lock)
-$$in_venv -m uv pip install --python $$in_venv --no-build-isolation --requirement requirements.lock
-$$in_venv -m uv pip install --python $$in_venv --no-build-isolation --no-deps --quiet --editable .
+.venv/bin/python -m pip install --quiet --disable-pip-version-check $$(grep -Eo '^(setuptools|uv)==[^ ]+' requirements.lock)
+# --refresh-package makes uv look at the environment again. It remembers environments by their path: one remembered from
+# a half deleted .venv would be taken for the Python that .venv was made from, and that one would be changed.
+install=".venv/bin/python -m uv pip install --python .venv/bin/python --refresh-package vpstudy --no-build-isolation"
+$$install --requirement requirements.lock
+$$install --no-deps --quiet --editable .
 say "first import, which compiles what every notebook needs"
-$$in_venv -W ignore -c "import dvc.cli, ipykernel.kernelapp, papermill, seaborn, skimage, sklearn, timm, torch, torchmetrics
+.venv/bin/python -W ignore -c "import dvc.cli, ipykernel.kernelapp, papermill, seaborn, skimage, sklearn, timm, torch, torchmetrics
 print('torch', torch.__version__, 'on', torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU')"
 echo "$$wanted" > .venv/installed
 rm .venv/unfinished

@@ -64,7 +64,7 @@ def naive_bins(probabilities, labels, n_bins):
     return bins
 
 
-# ------------------------------------------------------------------------------------------- the plain measures
+# --- the plain measures
 def test_ece_by_hand():
     # bin (0.6, 0.8]: confidences 0.7 and 0.8, one of two correct; bin (0.8, 1]: 0.9 wrong
     probabilities, labels = two_class([0.7, 0.8, 0.9], [1, 0, 0])
@@ -159,7 +159,7 @@ def test_brier_score_by_hand_and_at_its_bounds():
     assert brier_score([[1.0, 0.0]], [1]) == 2.0
 
 
-# ------------------------------------------------------------------------------------------- the debiased ECE
+# --- the debiased ECE
 def spelt_out_debiased_ece(probabilities, labels, n_bins):
     """The docstring's formula, bin by bin, the mean absolute values by numerical integration."""
     gaps, noises, weights = [], [], []
@@ -231,7 +231,6 @@ def test_debiased_ece_is_closer_to_the_truth_than_the_plain_one(count):
         means = [np.mean([f(p, y) for p, y in samples]) for f in (debiased_ece, expected_calibration_error)]
         distances.append(np.abs(np.array(means) - truth))
     debiased, plain = np.mean(distances, axis=0)
-    print(count, debiased, plain)
     assert debiased < 0.7 * plain
 
 
@@ -242,7 +241,7 @@ def test_debiased_ece_equals_the_plain_one_where_the_gap_is_beyond_doubt():
     assert debiased_ece(probabilities, labels) == pytest.approx(0.25)
 
 
-# ------------------------------------------------------------------------------------------- all of them
+# --- all of them
 def test_summary_holds_every_measure():
     probabilities, labels, _ = draw(np.random.default_rng(6), 50)
     assert summary(probabilities, labels) == {
@@ -312,7 +311,7 @@ GOOD = np.array([[0.7, 0.3], [0.4, 0.6]])
         (np.array([[1, 0], [0, 1]]), [0, 1], "floating"),
         (GOOD, [0, 2], "allowed are 0 to 1"),
         (GOOD, [-1, 0], "allowed are 0 to 1"),
-        (GOOD, [0.0, 1.0], "whole numbers"),
+        (GOOD, [0.0, 1.0], "integers"),
         (GOOD, [0], r"shape \(1,\)"),
         (GOOD, [[0], [1]], r"shape \(2, 1\)"),
         (torch.tensor(GOOD, dtype=torch.bfloat16), [0, 1], "float32"),

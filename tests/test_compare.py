@@ -230,7 +230,7 @@ def test_what_is_left_in_the_tree_is_named_and_the_commands_work(project):
     git("add", "dvc.lock")
     (project / OTHER).unlink()
     told = committed.unsaved()
-    assert told[0].startswith("The pipeline has left 4 files")
+    assert told[0] == "Files of the pipeline that are not committed as they are now (4):"
     names = [line.strip().split(maxsplit=1) for line in told if line.startswith("  ")]
     assert names == [
         ["changed", OTHER],

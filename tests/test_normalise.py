@@ -153,6 +153,11 @@ def test_addresses_and_places_of_this_machine_are_replaced():
     assert html["cells"][0]["outputs"][0]["data"] == {"text/html": "<a href='./f'>f</a>"}
 
 
+def test_what_only_looks_like_such_a_place_stays():
+    text = f"/data{paths.ROOT}/x {paths.ROOT}-old/x 0xff"
+    assert printed(notebook(code("", [stream(text)]))) == [text]
+
+
 def test_pictures_stay_as_they_are():
     outputs = [display(**{"image_png": "iVBORw0KGgo=\n", "image_svg+xml": "<svg/>"})]
     kept = normalise.rendered(notebook(code("", outputs)))["cells"][0]["outputs"][0]

@@ -1,8 +1,6 @@
 """Strict parameters: everything wrong is told at once, with key, value and what is allowed."""
 
 import copy
-import subprocess
-import sys
 
 import pytest
 
@@ -140,11 +138,3 @@ def test_a_section_is_read_for_its_own_scale_only(tmp_path, monkeypatch):
     assert base.section("hidden_cost", HiddenCost, "default").seeds == CONTENT["hidden_cost"]["seeds"]
     with pytest.raises(ParameterError, match=r"'smoke' was asked for, but .* holds 'default'"):
         base.section("hidden_cost", HiddenCost, "smoke")
-
-
-def test_reading_parameters_loads_nothing_heavy():
-    code = "import sys, vpstudy.grid; print({'torch', 'pandas', 'numpy', 'dvc', 'scipy'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "set()"

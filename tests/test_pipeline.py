@@ -1,37 +1,16 @@
 import json
-import os
 import shutil
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import tiny_pipeline
 
-from vpstudy import paths
 from vpstudy.execution import definition, judge, pipeline, session, yaml12
 
 DIGITS, FACES = "transfer@default-cnn-digits", "transfer@default-cnn-faces"
 ALL = ["notebooks", "source@default-cnn", DIGITS, FACES, "final@default"]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(paths.ROOT))
-        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("site")))
-        root = tmp_path_factory.mktemp("made") / "project"
-        tiny_pipeline.make(root)
-        yield root
-
-
-@pytest.fixture
-def root(made, tmp_path, monkeypatch):
-    """A copy of the finished pipeline, and the place to work in."""
-    shutil.copytree(made, tmp_path / "project")
-    monkeypatch.chdir(tmp_path / "project")
-    return tmp_path / "project"
+made, root = tiny_pipeline.made, tiny_pipeline.root
 
 
 def edit(file, before, after):
@@ -86,10 +65,10 @@ CHANGES = {
         lambda: Path(".dvcignore").write_text("# rests\n.*.tmp\n"),
         lambda: Path("data/results/default/.a.json.tmp").write_text("{}"),
     ),
+    "a page deleted": remove("data/pages/default-cnn-digits.txt"),
     "a model edited": edit("data/models/default/cnn.txt", "weights", "other weights"),
     "a round deleted": remove("data/models/default/cnn/rounds/deep/2.txt"),
     "the cache deleted": remove(".dvc/cache"),
-    "all outputs deleted": remove("data", "figures"),
     "a fresh clone": CLONE,
     "a fresh clone, a parameter": both(CLONE, edit("params.yaml", "steps: 1.0e-5", "steps: 2.0e-5")),
     "a fresh clone, an axis value more": both(CLONE, edit("params.yaml", "[digits, faces]", "[digits, x]")),
@@ -120,10 +99,11 @@ def test_it_takes_no_time(root):
         ("a saved run", ["notebooks"], []),
         ("a parameter of two kinds", ["source@default-cnn", DIGITS, FACES], ["final@default"]),
         ("an axis value less", ["final@default"], []),
+        ("a model deleted", ["source@default-cnn"], [DIGITS, FACES, "final@default"]),
     ],
 )
 def test_what_will_run_runs_and_what_is_up_to_date_does_not(root, change, will, may):
-    CHANGES[change]()
+    (CHANGES | {"a model deleted": remove("data/models/default/cnn.txt")})[change]()
     verdicts = judge.judge(root)
     assert [v.stage.name for v in verdicts if v.state == judge.WILL_RUN] == will
     assert [v.stage.name for v in verdicts if v.state == judge.MAY_RUN] == may
@@ -137,6 +117,15 @@ def test_another_cell_in_a_notebook_is_foreseen_in_all_that_use_it(root):
     will = [v.stage.name for v in judge.judge(root) if v.state == judge.WILL_RUN]
     assert will == ["notebooks", DIGITS, FACES]
     assert set(tiny_pipeline.repro(root)) == set(will)  # figures came out the same
+
+
+def test_deleted_outputs_that_the_cache_has_come_back_without_a_run(root):
+    remove("data/stripped")()
+    before = (root / "ran.txt").read_text()
+    assert pipeline.stale(root) == []
+    tiny_pipeline.repro(root)
+    assert (root / "ran.txt").read_text() == before
+    assert (root / "data" / "stripped").exists()
 
 
 def test_reasons_name_what_changed(root):

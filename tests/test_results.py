@@ -104,7 +104,7 @@ def test_a_missing_part_is_refused(tmp_path):
 def test_the_frame_is_tidy_and_names_missing_cells_and_orphans(tmp_path):
     asked = [cell("digits"), cell("faces"), cell("textures")]
     for of in (asked[0], asked[2], cell("birds")):
-        results.write(results.path(of, tmp_path), record(of, [row(0), diverged(1)]))
+        results.write(results.path(of, tmp_path), record(of, [row(0, mapping=[3, 1]), diverged(1)]))
     found = results.read(asked, tmp_path)
     first = [
         "scale",
@@ -118,7 +118,8 @@ def test_the_frame_is_tidy_and_names_missing_cells_and_orphans(tmp_path):
         "status",
         "reason",
     ]
-    assert list(found.frame.columns) == [*first, "accuracy", "ece", "reliability"]
+    assert list(found.frame.columns) == [*first, "accuracy", "ece", "reliability", "mapping"]
+    assert found.frame["mapping"][0] == [3, 1]
     assert list(found.frame["target"]) == ["digits", "digits", "textures", "textures"]
     assert list(found.frame["status"]) == ["ok", "diverged"] * 2
     assert found.frame["ece"].isna().tolist() == [False, True] * 2

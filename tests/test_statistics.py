@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,16 +94,12 @@ def test_against_dense_pairs_by_seed_whatever_the_order():
 
 
 def test_against_dense_keeps_to_target_method_and_budget():
-    frame = pd.DataFrame(
-        [
-            row
-            for i, budget in enumerate(["1", "10"])
-            for j, target in enumerate(["digits", "faces"])
-            for k, method in enumerate(["visual_prompting", "linear_probe"])
-            for compression, loss in (("dense", 0.0), ("imp-0.90", 0.05))
-            for row in runs(compression, [0.2 + 0.4 * i + 0.2 * j + 0.1 * k - loss], budget=budget, target=target, method=method)
-        ]
-    )  # fmt: skip
+    cells = product(["1", "10"], ["digits", "faces"], ["visual_prompting", "linear_probe"])
+    rows = []
+    for i, (budget, target, method) in enumerate(cells):
+        of_cell = {"budget": budget, "target": target, "method": method}
+        rows += runs("dense", [0.2 + i / 10], **of_cell) + runs("imp-0.90", [0.15 + i / 10], **of_cell)
+    frame = pd.DataFrame(rows)
     table = against_dense(frame, "accuracy")
     assert len(table) == 8
     assert table["difference"].to_numpy() == pytest.approx(np.full(8, -0.05))

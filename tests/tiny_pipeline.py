@@ -2,9 +2,15 @@
 
 import contextlib
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 
+import pytest
 from dvc.repo import Repo
+
+from vpstudy import paths
 
 DVC_YAML = """
 stages:
@@ -102,3 +108,22 @@ def repro(root: Path, **options) -> list[str]:
     """`dvc repro` in `root`; the names of the stages that ran."""
     with contextlib.chdir(root), Repo(str(root)) as repo:  # DVC looks for dvc.yaml where it is called
         return [stage.name for stage in repo.reproduce(**options)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(paths.ROOT))
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("site")))
+        root = tmp_path_factory.mktemp("made") / "project"
+        make(root)
+        yield root
+
+
+@pytest.fixture
+def root(made, tmp_path, monkeypatch):
+    """A copy of the finished pipeline, and the place to work in."""
+    shutil.copytree(made, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"

@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     repro = add(
         "repro",
         "run all that is out of date",
-        "Checks params.yaml, restores a dvc.lock that was cut off, runs `dvc repro`, and compares the results "
-        "with the committed ones. Stopped at any moment, it continues where it was.",
+        "Checks params.yaml, restores a dvc.lock that was cut off, runs `dvc repro`, and compares the "
+        "results with the committed ones. Stopped at any moment, it continues where it was.",
         "repro transfer@default-cnn-int4-digits",
     )
     repro.add_argument("targets", nargs="*", help="stages to run, with all they depend on; without any, all")
@@ -63,9 +63,7 @@ def parser() -> argparse.ArgumentParser:
         "scale smoke",
     )
     scale.add_argument("name", nargs="?", help="one of the files in scales/; without it, they are listed")
-    scale.add_argument(
-        "--force", action="store_true", help="keep an edited file as params.edited.yaml"
-    )
+    scale.add_argument("--force", action="store_true", help="keep an edited file as params.edited.yaml")
 
     add("check", "check params.yaml", "Tells all that is wrong with it at once.")
 

@@ -38,26 +38,33 @@ def repro(targets: list[str]) -> int:
     code = _dvc("repro", *targets)
     print()
     if code:
-        print(f"dvc repro ended with exit code {code}; `python -m vpstudy repro` continues where it stopped")
-    else:
-        try:
-            print("\n".join(comparison.report().lines))
-        except ValueError as error:
-            print(f"not compared: {error}")
+        print(
+            f"dvc repro ended with exit code {code}. `python -m vpstudy repro` continues where it stopped; "
+            "`python -m vpstudy compare` tells what has changed so far."
+        )
+        return code
+    try:
+        print("\n".join(comparison.report().lines))
+    except ValueError as error:
+        print(f"not compared: {error}")
     _print_unsaved()
-    return code
+    return 0
 
 
 def _dvc(*words: str) -> int:
     """Run DVC on this terminal, with this Python for its stages, and return its exit code."""
-    # Not ignored but caught: DVC would inherit the former. Ctrl-C reaches DVC too, which stops its stage.
-    before = signal.signal(signal.SIGINT, lambda *_: None)
     python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     sys.stdout.flush()
+    # Ctrl-C reaches DVC as well, which stops its stage: wait for that. (To ignore it, DVC would inherit.)
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    dvc = subprocess.Popen(
+        [sys.executable, "-m", "dvc", *words], cwd=paths.ROOT, env=os.environ | {"PATH": python}
+    )
+    terminate = signal.signal(signal.SIGTERM, lambda *_: dvc.terminate())
     try:
-        command = [sys.executable, "-m", "dvc", *words]
-        return subprocess.run(command, cwd=paths.ROOT, env=os.environ | {"PATH": python}).returncode
+        return dvc.wait()
     finally:
+        signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGINT, before)
 
 

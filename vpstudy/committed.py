@@ -91,7 +91,7 @@ def unsaved() -> list[str]:
     back = [f"git checkout HEAD -- {' '.join(changed)}"] if changed else []
     back += [f"git clean -fd -- {' '.join(added)}"] if added else []
     return [
-        f"The pipeline has left {len(names)} file{'s' * (len(names) > 1)} not committed as they are now:",
+        f"Files of the pipeline that are not committed as they are now ({len(names)}):",
         *(f"  {name}" for name in names[:SHOWN]),
         *([f"  … and {len(names) - SHOWN} more"] if len(names) > SHOWN else []),
         f'To keep them:  git add {every} && git commit -m "Results of a re-run"',

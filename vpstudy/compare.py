@@ -22,7 +22,7 @@ SHOWN = 20  # disagreements that are listed; the rest is counted
 
 RULE = f"""\
 Two means over seeds agree if the 95 % interval of their difference (Welch) holds 0, or if they differ by
-{NEGLIGIBLE} at most. Single values, as of the source backbones, agree if they differ by {ONE_SEED} at most."""
+{NEGLIGIBLE} at most; single values, as of source backbones, if they differ by {ONE_SEED} at most."""
 LIMIT = """\
 By chance alone about one mean in twenty falls outside its interval. And the seeds repeat the transfer, not
 the pretraining: if the source backbone came out otherwise, all that follows from it is shifted together."""
@@ -100,7 +100,7 @@ def report(revision: str = "HEAD") -> Report:
         comparisons, problems = comparisons + found, problems + wrong
     apart = sorted((each for each in comparisons if not each.agrees), key=lambda each: -abs(each.difference))
     if comparisons:
-        lines += [f"  {len(comparisons) - len(apart)} of {len(comparisons)} means in the other files agree"]
+        lines += [f"  {len(comparisons) - len(apart)} of {len(comparisons)} means in those that differ agree"]
         lines += ["", *RULE.splitlines()]
     if apart:
         lines += ["", "These do not agree, the worst first:", *_table(apart[:SHOWN])]

@@ -80,8 +80,9 @@ def read(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> Results:
     """Read the results of `cells` (those that the parameters ask for, never those that happen to lie there).
 
     The frame's columns: scale, stage, the cells' axes (backbone, compression, target), method, budget, seed,
-    status, reason, one for each metric (NaN where a run diverged) and `reliability` (the bins as a dict, None
-    where diverged). Orphans are looked for among the stages of `cells`. Raises ValueError as `read_records`.
+    status, reason, one for each metric (NaN where a run diverged), `reliability` (the bins as a dict, None
+    where diverged), and whatever else rows hold, as it is. Orphans are looked for in stages of `cells`
+    only. Raises ValueError as `read_records`.
     """
     import pandas as pd
 
@@ -92,18 +93,21 @@ def read(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> Results:
         | dict(cell.axes)
         | {key: row[key] for key in KEYS}
         | (row["metrics"] or {})
-        | {"reliability": row["reliability"]}
+        | {key: value for key, value in row.items() if key not in (*KEYS, "metrics")}
         for cell, record in records.items()
         for row in record["rows"]
     ]
     axes = dict.fromkeys(axis for cell in cells for axis, _ in cell.axes)
     first = ["scale", "stage", *axes, *KEYS]
-    metrics = sorted({name for row in rows for name in row} - {*first, "reliability"})
+    metrics = sorted(
+        {name for record in records.values() for row in record["rows"] for name in row["metrics"] or ()}
+    )
+    others = sorted({name for row in rows for name in row} - {*first, *metrics, "reliability"})
     expected = {path(cell, folder) for cell in cells}
     places = {(path(cell, folder).parent, cell.stage) for cell in cells}
     present = [found for place, stage in places for found in place.glob(f"{stage}-*.json")]
     return Results(
-        frame=pd.DataFrame(rows, columns=[*first, *metrics, "reliability"]),
+        frame=pd.DataFrame(rows, columns=[*first, *metrics, "reliability", *others]),
         missing=[cell for cell in cells if cell not in records],
         orphans=sorted(set(present) - expected),
     )

@@ -19,12 +19,12 @@ from torch.nn import functional
 from vpstudy.runtime import generator as seeded
 
 # Characters that no reader could tell apart once size, place and slant are random are left out:
-# - Latin I looks like l, and c p s v w x z like their capitals (o stays: smaller than O, rounder than 0);
-# - Greek capitals drawn like Latin ones (Α Β Ε Ζ Η Ι Κ Μ Ν Ο Ρ Τ Υ Χ), and ο κ ν ρ υ χ ψ, like o K V P u X Ψ;
-# - ς, the form of σ at the end of a word, looks like ζ.
+# - Latin I looks like l, and c p s u v w x z like their capitals (o stays: smaller than O, rounder than 0);
+# - Greek capitals drawn like Latin ones (Α Β Ε Ζ Η Ι Κ Μ Ν Ο Ρ Τ Υ Χ), and ο κ ν ρ υ χ ψ, like o K V P U X Ψ;
+# - ς, the form of σ at the end of a word, looks like ζ, and Θ like a wide θ.
 DIGITS = "0123456789"
-LATIN = "ABCDEFGHJKLMNOPQRSTUVWXYZ" + "abdefghijklmnoqrtuy"
-GREEK = "ΓΔΘΛΞΠΣΦΨΩ" + "αβγδεζηθιλμξπστφω"
+LATIN = "ABCDEFGHJKLMNOPQRSTUVWXYZ" + "abdefghijklmnoqrty"
+GREEK = "ΓΔΛΞΠΣΦΨΩ" + "αβγδεζηθιλμξπστφω"
 CHARACTERS = DIGITS + LATIN + GREEK
 
 # Other fonts that matplotlib ships (Display, NonUni, Siz*, cm*) lack letters; LastResort draws boxes only.
@@ -56,11 +56,11 @@ BLURS = (
     3.0,
 )  # standard deviations in mask pixels: scanned targets are softer than rendered letters
 ROTATION = 15.0  # degrees, either way
-SCALE = 1.2  # largest factor up or down; o and O differ by 1.33
+SCALE = 1.15  # largest factor up or down; o and O differ by 1.33
 SHEAR = 0.2
-STRETCH = 1.2  # largest ratio of width to height, either way
-SHIFT = 0.12  # of the picture's width
-PAGE = (0.5, 1.2)  # how far each edge of the page lies from the centre; beyond 1 it is out of sight
+STRETCH = 1.15  # largest ratio of width to height, either way
+SHIFT = 0.06  # of the picture's width
+PAGE = (0.65, 1.4)  # how far each edge of the page lies from the centre; beyond 1 it is out of sight
 CONTRAST = 0.3  # least difference of grey between character and ground, black to white being 1
 TINT = 0.12  # standard deviation of each colour channel around that grey
 NOISE = 0.1  # largest standard deviation of the noise

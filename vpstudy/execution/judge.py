@@ -75,7 +75,9 @@ class _Judge:
         params = entry.get("params", {})
         reasons = [self._param(file, key, params.get(file, {})) for file, key in stage.params]
         reasons += [self._dep(dep, deps.get(dep, {})) for dep in stage.deps]
-        reasons += [self._out(out, outs.get(out.path, {})) for out in stage.outs]
+        # DVC gets deleted outputs back from its cache only if all outputs of the stage are there.
+        restorable = all(out.cached and not out.persistent for out in stage.outs)
+        reasons += [self._out(out, outs.get(out.path, {}), restorable) for out in stage.outs]
         return next(filter(None, reasons), "")
 
     def _param(self, file: str, key: str, before: dict[str, Any]) -> str:
@@ -100,7 +102,7 @@ class _Judge:
         outs = self.locked.get(name, {}).get("outs", [])
         return next((item["md5"] for item in outs if item["path"] == path), None)
 
-    def _out(self, out: Output, before: dict[str, Any]) -> str:
+    def _out(self, out: Output, before: dict[str, Any], restorable: bool) -> str:
         path = self.root / out.path
         if not path.exists() and self.allow_missing:
             return ""
@@ -110,9 +112,7 @@ class _Judge:
         if out.cached and not (self.cache / md5[:2] / md5[2:]).exists():
             return "" if self.allow_missing else f"{out.path} is not in the cache"
         if not path.exists():
-            return (
-                "" if out.cached and not out.persistent else f"{out.path} is missing"
-            )  # else DVC gets it back
+            return "" if restorable else f"{out.path} is missing"
         # Cached outputs are large: told by their size, so that this stays quick.
         same = before["size"] == _size(path) if out.cached else md5 == checksum(path, self.root)
         return "" if same else f"{out.path} changed"

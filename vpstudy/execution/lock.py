@@ -4,23 +4,49 @@ An empty dvc.lock is refused by the next `dvc repro`; the stages that a cut one 
 restored is always safe: an entry only says which outputs came of which inputs, and DVC checks both.
 """
 
+import json
 import re
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import zc.lockfile
 
 from vpstudy import atomic, paths
-from vpstudy.execution import yaml12
+from vpstudy.execution import session, yaml12
 
 HEADER = "schema: '2.0'\nstages:\n"
 
 
 def snapshot(root: Path = paths.ROOT) -> None:
-    """Copy dvc.lock aside, if it is whole. To be called at the start of each stage."""
+    """Copy dvc.lock aside, if it is whole. To be called at the start of each stage.
+
+    The first stage of a `dvc` command also leaves a guard: a small process that waits for the end of that
+    command, whatever end it is, and repairs what it may have left.
+    """
     text = _read(root / "dvc.lock")
     if text is not None and not _is_damaged(root, text):
         atomic.write_text(_copy(root), text)
+    dvc, note = session.dvc_process(), root / ".dvc" / "tmp" / "vpstudy-guard.json"
+    if dvc is None or _read(note) == (identity := json.dumps([dvc.pid, dvc.create_time()])):
+        return
+    atomic.write_text(note, identity)
+    subprocess.Popen(
+        [sys.executable, "-m", "vpstudy.execution.lock", str(root), str(dvc.pid), repr(dvc.create_time())],
+        cwd=paths.ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # no Ctrl-C reaches it
+    )
+
+
+def guard(root: Path, pid: int, created: float) -> None:
+    """Wait for the end of the `dvc` process `pid`, then repair dvc.lock."""
+    while session.alive(pid, created):
+        time.sleep(0.5)
+    repair(root)
 
 
 def repair(root: Path = paths.ROOT) -> str | None:
@@ -54,18 +80,19 @@ def repair(root: Path = paths.ROOT) -> str | None:
 
 def _is_damaged(root: Path, text: str) -> bool:
     """Whether `text` is no lock file, or is the copy cut off. What is committed as it stands is whole."""
-    if text == _committed(root):
-        return False
+    return _is_cut(text, _read(_copy(root)) or "") and text != _committed(root)
+
+
+def _is_cut(text: str, copied: str) -> bool:
     try:
         content = yaml12.load(text)
         if not (text.endswith("\n") and all("cmd" in entry for entry in content["stages"].values())):
             return True
     except (ValueError, TypeError, KeyError, AttributeError):
         return True
-    copy = _entries(_read(_copy(root)) or "")
-    entries = _entries(text)
+    copy, entries = _entries(copied), _entries(text)
     names = list(entries)
-    if names != list(copy)[: len(names)]:
+    if not names or names != list(copy)[: len(names)]:
         return False
     last = names[-1]
     return len(names) < len(copy) or (copy[last] != entries[last] and copy[last].startswith(entries[last]))
@@ -90,3 +117,7 @@ def _committed(root: Path) -> str | None:
     command = ["git", "-C", str(root), "show", "HEAD:./dvc.lock"]
     done = subprocess.run(command, capture_output=True, check=False)
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+if __name__ == "__main__":
+    guard(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

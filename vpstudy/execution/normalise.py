@@ -149,6 +149,7 @@ def _clean(text: str) -> str:
         sys.base_prefix: "<python>",
         str(Path.home()): "~",
     }
-    for place in sorted(places, key=len, reverse=True):
-        text = re.sub(re.escape(place) + r"(?![\w-])", lambda _, place=place: places[place], text)
+    for place in sorted(places.keys() - {"/"}, key=len, reverse=True):
+        whole = rf"(?<![\w.~-]){re.escape(place)}(?![\w-])"  # `/usr`, but not in `/data/usr` or `/usrlocal`
+        text = re.sub(whole, lambda _, place=place: places[place], text)
     return text

@@ -25,6 +25,15 @@ def dvc_process() -> psutil.Process | None:
     return None
 
 
+def alive(pid: int, created: float) -> bool:
+    """Whether the process `pid` that was created then (seconds) still works."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def dvc_words() -> list[str]:
     """The words of that command, empty where there is none."""
     dvc = dvc_process()
@@ -58,7 +67,7 @@ def stop_with_dvc() -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(1.0):
-            if not dvc.is_running() or dvc.status() == psutil.STATUS_ZOMBIE:
+            if not alive(dvc.pid, dvc.create_time()):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 

@@ -20,10 +20,17 @@ BY = ["method", "target", "budget", "compression"]
 def draw(results: pd.DataFrame) -> Figure:
     """Change of accuracy in percentage points, paired by seed: a panel for each method.
 
-    Rows are targets and budgets, columns compressions. `results` holds one backbone.
+    Rows are targets and budgets, columns compressions. `results` holds one backbone; if nothing in it is
+    compressed, the figure says so.
     """
     backbone = panels.only_backbone(results)
+    title = f"Change in test accuracy against the dense backbone ({backbone})"
     table = summarise(against_dense(results, "accuracy"), BY, "difference")
+    if table.empty:
+        figure, axes = style.new_figure(1, 1, 0.6)
+        axes[0, 0].set_axis_off()
+        style.caption(figure, title, "Nothing to compare: no other compression than 'dense' was run.")
+        return figure
     table[["mean", "low", "high"]] *= 100
     methods = style.methods(table["method"])
     tables = [table[table["method"] == method] for method in methods]
@@ -36,9 +43,7 @@ def draw(results: pd.DataFrame) -> Figure:
         _panel(axis, part, targets, names, worst)
         axis.set_title(style.method(method).label, color=style.method(method).colour, weight="bold")
     for left, right in axes:
-        if [text.get_text() for text in left.get_yticklabels()] == [
-            t.get_text() for t in right.get_yticklabels()
-        ]:
+        if _labels(left) == _labels(right):
             right.set_yticklabels([])
     place = {"ax": list(axes.flat), "location": "bottom", "shrink": 0.5, "aspect": 40}
     if len(methods) % 2:  # the last place is free
@@ -47,9 +52,7 @@ def draw(results: pd.DataFrame) -> Figure:
     bar = figure.colorbar(ScalarMappable(Normalize(-worst, worst), RED_BLUE), **place)
     bar.set_label("compressed − dense (percentage points)")
     bar.outline.set_visible(False)
-    style.caption(
-        figure, f"Change in test accuracy against the dense backbone ({backbone})", _note(results, table)
-    )
+    style.caption(figure, title, _note(results, table))
     return figure
 
 
@@ -61,6 +64,10 @@ def _note(results: pd.DataFrame, table: pd.DataFrame) -> str:
             f"Means over {seeds} seeds, paired by seed. *: the 95 % t interval of this cell alone excludes 0."
         )
     return note + (" †: a seed diverged and is left out." if table["n_diverged"].any() else "")
+
+
+def _labels(axis: Axes) -> list[str]:
+    return [text.get_text() for text in axis.get_yticklabels()]
 
 
 def _height(table: pd.DataFrame) -> int:
@@ -94,7 +101,7 @@ def _panel(axis: Axes, table: pd.DataFrame, targets: list[str], names: list[str]
 
 
 def _text(row) -> str:
-    """ "−5.2*": the mean, whether its interval excludes 0, whether a seed is missing; "none" if all are."""
+    """As "−5.2*": the mean, whether its interval excludes 0, whether a seed is missing; "none" if all are."""
     mark = "†" if row.n_diverged else ""
     if not row.n:
         return f"none{mark}"

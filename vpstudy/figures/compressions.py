@@ -12,7 +12,6 @@ from vpstudy.compression.names import FAMILIES, parse
 PRUNING = {
     "imp": ("{} % sparse (IMP)", "IMP {} %", "Purples"),
     "magnitude": ("one-shot magnitude, {} % sparse", "one-shot {} %", "RdPu"),
-    "magnitude_layer": ("one-shot magnitude by layer, {} % sparse", "by layer {} %", "RdPu"),
 }
 
 BITS = sns.light_palette("#7A5C00", as_cmap=True)

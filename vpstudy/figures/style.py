@@ -131,8 +131,9 @@ def caption(figure: Figure, title: str, note: str = "") -> None:
     height = figure.get_figheight()
     note = textwrap.fill(note, 118)
     figure.text(0.008, 1 - 0.06 / height, title, size=10, weight="bold", va="top")
-    figure.text(0.008, 1 - 0.27 / height, note, color="0.3", va="top", linespacing=1.25)
     lines = note.count("\n") + 1 if note else 0
+    if note:
+        figure.text(0.008, 1 - 0.27 / height, note, color="0.3", va="top", linespacing=1.25)
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - (0.32 + 0.15 * lines) / height))
 
 

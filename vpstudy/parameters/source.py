@@ -4,14 +4,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from vpstudy.compression.names import sparsity_text
 from vpstudy.parameters.base import Positive, Rate, Seed, Share, Strict, increasing
 
 
-def _named(sparsities: list[float]) -> list[float]:
-    for sparsity in sparsities:
-        sparsity_text(sparsity)
-    return sparsities
+def _two_decimals(sparsity: float) -> float:
+    if round(sparsity, 2) != sparsity:
+        raise ValueError("write a sparsity with two decimals at most, as it stands in names (imp-0.80)")
+    return sparsity
+
+
+Sparsity = Annotated[float, Field(gt=0, lt=1), AfterValidator(_two_decimals)]
 
 
 class Source(Strict):
@@ -29,7 +31,7 @@ class Source(Strict):
 class Imp(Strict):
     """Iterative magnitude pruning: the sparsity after each round, where to rewind to, how long to retrain."""
 
-    rounds: Annotated[list[float], Field(min_length=1), AfterValidator(increasing), AfterValidator(_named)]
+    rounds: Annotated[list[Sparsity], Field(min_length=1), AfterValidator(increasing)]
     rewind_step: Positive
     steps: Positive
     learning_rate: Rate

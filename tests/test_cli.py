@@ -1,0 +1,353 @@
+"""The command line: what it prints, its exit codes, and what it hands on to DVC and papermill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from vpstudy import commands, committed, grid, paths, scales
+from vpstudy import compare as comparison
+from vpstudy.cli import main, parser
+from vpstudy.execution import estimates, lock, overview, pipeline, stage
+from vpstudy.execution.notebook import NotebookError
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The default parameters and presets in a folder that may be written to; what would run is a fake."""
+    root = paths.ROOT
+    for name in ("ROOT", "PARAMS", "NOTEBOOKS", "RESULTS", "TIMINGS", "CELLS", "RENDERED", "LOGS"):
+        monkeypatch.setattr(paths, name, tmp_path / getattr(paths, name).relative_to(root))
+    monkeypatch.setattr(stage, "STRIPPED", paths.CELLS / "stripped")
+    paths.PARAMS.write_text(scales.compose("default"))
+    monkeypatch.setattr(lock, "repair", lambda root: None)
+    monkeypatch.setattr(lock, "snapshot", lambda root: None)
+    monkeypatch.setattr(pipeline, "progress_line", lambda name, *_: f"[1 of 3] {name}")
+    return tmp_path
+
+
+def edit(old, new):
+    text = paths.PARAMS.read_text()
+    assert old in text
+    paths.PARAMS.write_text(text.replace(old, new))
+
+
+def step(name, state="up to date", reason="", seconds=0.0):
+    return pipeline.Step(SimpleNamespace(name=name, kind=name.split("@")[0]), state, reason, seconds)
+
+
+def test_help_comes_at_once_and_loads_nothing_heavy():
+    code = (
+        "import sys, time; start = time.process_time()\n"
+        "from vpstudy.cli import parser; parser().format_help()\n"
+        "print(time.process_time() - start < 0.3, {'torch', 'pandas', 'dvc', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "True set()"
+
+
+def test_commands_load_nothing_heavy():
+    heavy = {"torch", "numpy", "pandas", "scipy", "dvc", "papermill", "nbformat"}
+    code = f"import sys, vpstudy.commands; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_every_command_has_a_function_and_an_example_that_parses():
+    choices = next(action.choices for action in parser()._actions if action.choices)
+    for name, command in choices.items():
+        assert callable(getattr(commands, name))
+        example = command.epilog.removeprefix("example: python -m vpstudy ").split()
+        assert parser().parse_args(example).command == name
+
+
+def test_check_counts_the_cells(project, capsys):
+    assert main(["check"]) == 0
+    assert "scale default, 31 cells (1 source, 1 imp, 7 compress, 21 transfer, 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["check"], ["plan"], ["repro"], ["run", "source", "default", "cnn"]])
+def test_wrong_parameters_stop_every_command_before_it_starts(project, capsys, monkeypatch, words):
+    edit("imp-0.95, ", "imp-1.5, ")
+    edit("budgets: [1, 10, all]", "budgets: [0]")
+    for module, name in ((commands, "_dvc"), (stage.notebook, "run"), (pipeline, "plan")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("started"))
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "2 problems" in printed.err
+    assert "compressions.3: 'imp-1.5'" in printed.err
+    assert "Traceback" not in printed.err
+
+
+def test_plan_sums_up_stages_states_and_time(project, capsys, monkeypatch):
+    steps = [
+        step("notebooks"),
+        step("source@default-cnn", "will run", "source.steps changed", 120),
+        *(step(f"transfer@default-cnn-int4-{n}", "will run", "new", 30) for n in range(4)),
+        step("hidden_cost@default", "may run", "after source@default-cnn", 60),
+    ]
+    monkeypatch.setattr(pipeline, "plan", lambda *_: steps)
+    assert main(["plan"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Scale default: 31 cells (1 backbone × 7 compressions × 3 targets), 7 stages"
+    words = {line.split()[0]: line.split()[1:] for line in lines[2:] if line.startswith("  ")}
+    assert words["notebooks"] == ["1"]
+    assert words["source"] == ["1", "1", "2", "min"]
+    assert words["transfer"] == ["4", "4", "2", "min"]
+    assert words["hidden_cost"] == ["1", "1", "1", "min"]
+    assert words["all"] == ["7", "5", "1", "5", "min"]
+    assert "  source@default-cnn: source.steps changed" in lines
+    assert "  4 transfer stages: new" in lines
+    assert lines[-1] == "Scale default: 6 of 7 stages to run, about 5 min"
+
+
+def test_plan_says_when_there_is_nothing_to_do(project, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "plan", lambda *_: [step("notebooks"), step("source@default-cnn")])
+    assert main(["plan"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == "Scale default: all 2 stages are up to date"
+    assert "Out of date" not in printed
+
+
+def test_every_kind_of_stage_has_an_estimate():
+    for scale in scales.presets():
+        assert set(estimates.seconds(scale)) == {"notebooks", *grid.STAGES}
+    assert estimates.seconds("my_own") == estimates.seconds("default")
+
+
+@pytest.fixture
+def dvc(monkeypatch):
+    """A fake `dvc`; its exit code can be set, and what it was called with is kept."""
+    fake = SimpleNamespace(code=0, words=[])
+
+    def run(*words):
+        fake.words.append(words)
+        return fake.code
+
+    monkeypatch.setattr(commands, "_dvc", run)
+    monkeypatch.setattr(overview, "summary", lambda parameters: "3 stages to run")
+    monkeypatch.setattr(comparison, "report", lambda *_: comparison.Report(["2 of 3 are the same"], False))
+    monkeypatch.setattr(committed, "unsaved", lambda: ["1 file differs"])
+    return fake
+
+
+def test_repro_repairs_sums_up_runs_and_compares_in_this_order(project, dvc, capsys, monkeypatch):
+    monkeypatch.setattr(lock, "repair", lambda root: "dvc.lock restored")
+    assert main(["repro"]) == 0
+    printed = capsys.readouterr().out
+    parts = ["dvc.lock restored", "3 stages to run", "2 of 3 are the same", "1 file differs"]
+    assert [line for line in printed.splitlines() if line] == parts
+    assert dvc.words == [("repro",)]
+
+
+def test_repro_hands_targets_on(project, dvc, capsys):
+    main(["repro", "source@default-cnn", "imp"])
+    assert dvc.words == [("repro", "source@default-cnn", "imp")]
+    assert "3 stages to run" not in capsys.readouterr().out  # that is the number of all
+
+
+def test_repro_returns_the_exit_code_of_dvc_and_says_how_to_go_on(project, dvc, capsys):
+    dvc.code = 255
+    assert main(["repro"]) == 255
+    printed = capsys.readouterr().out
+    assert "exit code 255. `python -m vpstudy repro` continues" in printed
+    assert "2 of 3" not in printed
+
+
+def test_repro_without_anything_to_compare_with_is_no_failure(project, dvc, capsys, monkeypatch):
+    def nothing(*_):
+        raise ValueError("HEAD holds no results")
+
+    monkeypatch.setattr(comparison, "report", nothing)
+    monkeypatch.setattr(committed, "unsaved", nothing)
+    assert main(["repro"]) == 0
+    assert "not compared: HEAD holds no results" in capsys.readouterr().out
+
+
+def test_dvc_runs_in_the_project_with_this_python_first(project, monkeypatch):
+    module = project / "dvc.py"
+    module.write_text(
+        "import json, os, shutil, sys\n"
+        "found = [os.getcwd(), shutil.which('python'), sys.argv[1:]]\n"
+        "open('seen', 'w').write(json.dumps(found)); sys.exit(7)"
+    )
+    monkeypatch.setenv("PATH", os.defpath)
+    assert commands._dvc("repro", "imp") == 7
+    folder, python, words = json.loads((project / "seen").read_text())
+    assert folder == str(project)
+    assert os.path.dirname(python) == os.path.dirname(sys.executable)
+    assert words == ["repro", "imp"]
+
+
+@pytest.mark.parametrize(("number", "everyone"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_signals_end_dvc_and_its_exit_code_is_reported(project, number, everyone):
+    """Ctrl-C reaches every process of the terminal; a termination reaches ours alone, and is passed on."""
+    (project / "dvc.py").write_text(
+        "import signal, sys, time\n"
+        "def end(*_): time.sleep(0.3); sys.exit(42)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "try: print('ready', flush=True); time.sleep(99)\n"
+        "except KeyboardInterrupt: end()\n"
+    )
+    code = (
+        f"from vpstudy import paths, commands; paths.ROOT = paths.Path({str(project)!r})\n"
+        "print('returned', commands._dvc('repro'), flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(stage.__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    if everyone:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    assert process.communicate(timeout=60)[0] == "returned 42\n"
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """What would have been executed."""
+    calls = []
+    monkeypatch.setattr(stage.notebook, "run", lambda *words, **options: calls.append((words, options)))
+    return calls
+
+
+def test_run_executes_the_notebook_of_a_cell(project, ran, capsys):
+    assert main(["run", "transfer", "default", "cnn", "imp-0.80", "digits"]) == 0
+    ((notebook, parameters, output), options), = ran  # fmt: skip
+    assert notebook == paths.NOTEBOOKS / "30_transfer.ipynb"
+    axes = {"backbone": "cnn", "compression": "imp-0.80", "target": "digits"}
+    assert parameters == {"scale": "default", **axes, "save": True}
+    assert output == paths.CELLS / "default" / "transfer-cnn-imp-0.80-digits.ipynb"
+    assert options["threads"] == 2
+    assert options["timing"] == paths.TIMINGS / "transfer@default-cnn-imp-0.80-digits.json"
+    assert capsys.readouterr().err == "[1 of 3] transfer@default-cnn-imp-0.80-digits\n"
+
+
+def test_run_renders_a_final_notebook_where_it_is_committed(project, ran):
+    assert main(["run", "hidden_cost", "default"]) == 0
+    ((_, parameters, output), _), = ran  # fmt: skip
+    assert parameters == {"scale": "default", "save": True}
+    assert output == paths.RENDERED / "default" / "90_hidden_cost.ipynb"
+
+
+def test_pages_go_where_dvc_looks_for_them():
+    from vpstudy.execution.definition import stages
+    from vpstudy.parameters import study
+
+    outputs = {one.name: {out.path for out in one.outs} for one in stages(paths.ROOT)}
+    for cell in grid.cells(study.load(paths.PARAMS)):
+        assert stage.output(cell).relative_to(paths.ROOT).as_posix() in outputs[cell.name]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["transfer", "smoke", "cnn", "int4", "digits"],
+            "params.yaml holds 'default'; `python -m",
+        ),
+        (
+            ["transfer", "default", "cnn", "int3", "digits"],
+            "compression: 'int3' is not in params.yaml;",
+        ),
+        (["transfer", "default", "cnn"], "transfer takes: scale backbone compression target"),
+        (["transfr", "default"], "'transfr' is no stage; allowed: source"),
+    ],
+)
+def test_run_refuses_what_is_no_cell(project, ran, capsys, words, said):
+    assert main(["run", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert ran == []
+
+
+def test_run_tells_a_failure_shortly(project, capsys, monkeypatch):
+    def fails(*_, **__):
+        raise NotebookError("code cell 3: KeyError: 'x'", project / "failed.ipynb")
+
+    monkeypatch.setattr(stage.notebook, "run", fails)
+    assert main(["run", "source", "default", "cnn"]) == 1
+    printed = capsys.readouterr().err
+    assert "source default cnn: code cell 3: KeyError: 'x'" in printed
+    assert "failed.ipynb" in printed
+    assert "Traceback" not in printed
+
+
+def notebook(value, output="1"):
+    out = {"output_type": "stream", "name": "stdout", "text": output}
+    code = {"cell_type": "code", "id": "a", "metadata": {"tags": ["parameters"]}, "source": f"seed = {value}"}
+    cells = [code | {"outputs": [out], "execution_count": 1}]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def test_strip_copies_what_cells_depend_on_and_removes_stale_copies(project, capsys):
+    paths.NOTEBOOKS.mkdir()
+    (paths.NOTEBOOKS / "10_a.ipynb").write_text(notebook(1))
+    (paths.NOTEBOOKS / "20_b.ipynb").write_text(notebook(1))
+    assert main(["strip"]) == 0
+    assert capsys.readouterr().out == "2 notebooks copied to data/notebooks/stripped\n"
+    copies = sorted(stage.STRIPPED.iterdir())
+    assert [copy.name for copy in copies] == ["10_a.ipynb", "20_b.ipynb"]
+    before = copies[0].read_bytes()
+    (paths.NOTEBOOKS / "10_a.ipynb").write_text(notebook(2, "tried another value"))
+    (paths.NOTEBOOKS / "20_b.ipynb").unlink()
+    assert main(["strip"]) == 0
+    assert [copy.name for copy in stage.STRIPPED.iterdir()] == ["10_a.ipynb"]
+    assert copies[0].read_bytes() == before
+
+
+def test_scale_lists_marks_and_changes(project, capsys):
+    assert main(["scale"]) == 0
+    assert {line[:9] for line in capsys.readouterr().out.splitlines()} >= {"* default", "  smoke  "}
+    assert main(["scale", "smoke"]) == 0
+    edit("threads: 2", "threads: 3")
+    assert main(["scale", "default"]) == 2
+    assert "execution.threads: 3 (in scale smoke: 2)" in capsys.readouterr().err
+    assert main(["scale", "default", "--force"]) == 0
+    assert "kept as params.edited.yaml" in capsys.readouterr().out
+    assert main(["scale", "nonsense"]) == 2
+
+
+@pytest.mark.parametrize(("agrees", "code"), [(True, 0), (False, 1)])
+def test_compare_tells_by_its_exit_code(project, capsys, monkeypatch, agrees, code):
+    asked = []
+    report = comparison.Report(["compared"], agrees)
+    monkeypatch.setattr(comparison, "report", lambda revision: asked.append(revision) or report)
+    monkeypatch.setattr(committed, "unsaved", lambda: ["git add data/results"])
+    assert main(["compare", "--against", "v1"]) == code
+    assert capsys.readouterr().out == "compared\n\ngit add data/results\n"
+    assert asked == ["v1"]
+
+
+def test_compare_without_a_repository_is_one_message(project, capsys):
+    assert main(["compare"]) == 2
+    assert "no git repository" in capsys.readouterr().err
+
+
+def test_repair_says_what_it_did(project, capsys, monkeypatch):
+    assert main(["repair"]) == 0
+    assert capsys.readouterr().out == "nothing to repair in dvc.lock\n"
+    monkeypatch.setattr(lock, "repair", lambda root: "dvc.lock was restored")
+    assert main(["repair"]) == 0
+    assert capsys.readouterr().out == "dvc.lock was restored\n"
+
+
+def test_an_interrupted_command_leaves_no_traceback(project, monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "check", interrupted)
+    assert main(["check"]) == 130
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,173 @@
+"""Visual prompting, linear probing and fine-tuning: what they train, what they leave alone, what they return."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from vpstudy.backbones import Backbone
+from vpstudy.compression import quantization
+from vpstudy.compression.magnitude import magnitude
+from vpstudy.data import glyphs
+from vpstudy.parameters.hidden_cost import FineTuning, LinearProbe, VisualPrompting
+from vpstudy.runtime import Runtime
+from vpstudy.transfer.data import Examples, TransferData
+from vpstudy.transfer.fine_tuning import fine_tuning
+from vpstudy.transfer.fit import _batches, _moments
+from vpstudy.transfer.linear_probe import linear_probe
+from vpstudy.transfer.visual_prompting import visual_prompting
+
+PROMPT = {"steps": 4, "batch": 16, "learning_rate": 0.1, "evaluations": 2, "inner": 20, "canvas": 32}
+PROBE = LinearProbe(steps=20, batch=64, learning_rate=0.01, evaluations=2, size=32)
+TUNE = FineTuning(steps=3, batch=16, learning_rate=0.01, evaluations=1, size=32, weight_decay=0.1)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return TransferData("faces", 10, Runtime(torch.device("cpu"), "fp32", torch.get_num_threads()))
+
+
+@pytest.fixture
+def backbone():
+    return Backbone("cnn", glyphs.class_names, seed=1)
+
+
+def state_of(backbone):
+    return {key: value.clone() for key, value in backbone.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("mapping", ["iterative", "frequency", "random"])
+def test_a_prompt_leaves_its_backbone_as_it_was(data, backbone, mapping):
+    before = state_of(backbone)
+    outcome = visual_prompting(backbone, data, 2, 0, VisualPrompting(**PROMPT, mapping=mapping))
+    assert same(state_of(backbone), before)
+    assert outcome.artefact["prompt.theta"].abs().max() > 0  # the prompt did move
+    chosen = outcome.artefact["mapping"]
+    assert len(set(chosen.tolist())) == len(chosen) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (visual_prompting, VisualPrompting(**PROMPT, mapping="iterative")),
+        (linear_probe, PROBE),
+        (fine_tuning, TUNE),
+    ],
+)
+def test_probabilities_cover_both_splits_and_repeat_bit_for_bit(data, backbone, method, settings):
+    first, again = (method(backbone, data, 3, 5, settings) for _ in range(2))
+    split = data.split(3, 5)
+    assert first.probabilities["test"].shape == (len(split.test), 2)
+    assert first.probabilities["validation"].shape == (len(split.validation), 2)
+    np.testing.assert_allclose(first.probabilities["test"].sum(1), 1, atol=1e-5)
+    for part in ("validation", "test"):
+        assert np.array_equal(first.probabilities[part], again.probabilities[part])
+    assert same(first.artefact, again.artefact)
+    other = method(backbone, data, 3, 6, settings)
+    assert not np.array_equal(first.probabilities["test"], other.probabilities["test"])
+
+
+def test_validation_chooses_the_best_moment(data, backbone):
+    settings = LinearProbe(steps=40, batch=8, learning_rate=0.5, evaluations=8, size=32)
+    outcome = linear_probe(backbone, data, 5, 0, settings)
+    ranks = [(h["validation_accuracy"], -h["validation_nll"]) for h in outcome.history]
+    assert [h["step"] for h in outcome.history] == [5, 10, 15, 20, 25, 30, 35, 40]
+    chosen = outcome.chosen
+    assert (chosen["validation_accuracy"], -chosen["validation_nll"]) == max(ranks)
+    labels = data.labels[data.split(5, 0).validation].numpy()
+    # what is returned is the model of that moment, not of the last one
+    accuracy = (outcome.probabilities["validation"].argmax(1) == labels).mean()
+    assert accuracy == pytest.approx(chosen["validation_accuracy"])
+
+
+def test_the_prompted_mapping_is_the_one_its_probabilities_use(data, backbone):
+    settings = VisualPrompting(**PROMPT, mapping="iterative")
+    outcome = visual_prompting(backbone, data, "all", 0, settings)
+    theta, mapping = outcome.artefact["prompt.theta"], outcome.artefact["mapping"]
+    test = data.target.test[:16]
+    canvas = torch.sigmoid(theta).expand(16, -1, -1, -1).clone()
+    canvas[..., 6:26, 6:26] = data.pictures(20)[test].float() / 255
+    with torch.no_grad():
+        expected = backbone(canvas)[:, mapping].softmax(1).numpy()
+    np.testing.assert_allclose(outcome.probabilities["test"][:16], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_probe_comes_close_to_logistic_regression(data, backbone):
+    settings = LinearProbe(steps=600, batch=128, learning_rate=0.05, evaluations=1, size=32)
+    outcome = linear_probe(backbone, data, "all", 0, settings)
+    split, features = data.split("all", 0), data.features(backbone, 32).numpy()
+    labels = data.labels.numpy()
+    oracle = LogisticRegression(C=1e4, max_iter=2000).fit(features[split.train], labels[split.train])
+    ours = outcome.probabilities["test"].argmax(1)
+    agreement = (ours == oracle.predict(features[split.test])).mean()
+    assert agreement > 0.9
+
+
+def test_frozen_features_are_computed_once(data, backbone, monkeypatch):
+    calls = []
+    original = Backbone.features
+    monkeypatch.setattr(Backbone, "features", lambda self, x: calls.append(len(x)) or original(self, x))
+    for budget in (1, 5):
+        for seed in (0, 1):
+            linear_probe(backbone, data, budget, seed, PROBE)
+    assert sum(calls) == len(data.labels)
+
+
+def test_fine_tuning_keeps_pruned_weights_at_exactly_zero(data, backbone):
+    mask = magnitude(backbone.prunable, 0.8)
+    mask.apply_(backbone.prunable)
+    before = state_of(backbone)
+    outcome = fine_tuning(backbone, data, "all", 0, TUNE, mask.constrain)
+    assert same(state_of(backbone), before)
+    free = fine_tuning(backbone, data, "all", 0, TUNE)
+    for name, kept in mask.items():
+        tuned = free.artefact[f"backbone.model.{name}"]
+        assert (tuned[~kept] != 0).any()  # without the mask they would come back
+        owner, _, _ = name.rpartition(".")
+        raw = outcome.artefact[f"backbone.model.{owner}.parametrizations.weight.original"]
+        assert torch.equal(raw[~kept], torch.zeros_like(raw[~kept]))
+
+
+def test_fine_tuning_of_a_quantized_backbone_stays_on_its_grid(data, backbone):
+    names = list(backbone.prunable)
+
+    def constrain(model):
+        quantization.constrain(model, names, 4)
+
+    tuned = copy.deepcopy(backbone).requires_grad_(True)
+    constrain(tuned.model)
+    for weight in tuned.prunable.values():
+        assert len(weight.detach()[0].unique()) <= 15
+    outcome = fine_tuning(backbone, data, 3, 0, TUNE, constrain)
+    assert outcome.status == "ok"
+
+
+def test_a_run_that_leaves_the_finite_numbers_is_a_result(data, backbone):
+    settings = LinearProbe(steps=5, batch=8, learning_rate=0.01, evaluations=1, size=32)
+    with torch.no_grad():
+        backbone.model.bn1.weight.fill_(float("nan"))
+    outcome = linear_probe(backbone, TransferData("faces", 10, data.runtime), 2, 0, settings)
+    assert outcome.status == "diverged"
+    assert "step 1 of 5" in outcome.reason
+    assert outcome.probabilities == {}
+
+
+def test_batches_are_equal_and_every_example_is_seen_before_the_next_shuffle():
+    examples = Examples(torch.arange(10), torch.arange(10))
+    settings = LinearProbe(steps=7, batch=5, learning_rate=0.1, evaluations=1, size=1)
+    seen = list(_batches(examples, settings, torch.Generator().manual_seed(0)))
+    assert [len(batch) for batch, _ in seen] == [5] * 7
+    assert [last for _, last in seen] == [False, True] * 3 + [False]
+    for first, second in ((0, 1), (2, 3), (4, 5)):
+        assert sorted(torch.cat([seen[first][0].labels, seen[second][0].labels]).tolist()) == list(range(10))
+
+
+def test_moments_are_even_and_end_with_the_last_step():
+    settings = LinearProbe(steps=100, batch=1, learning_rate=0.1, evaluations=3, size=1)
+    assert sorted(_moments(settings)) == [34, 67, 100]
