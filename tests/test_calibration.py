@@ -239,6 +239,7 @@ def test_debiased_ece_equals_the_plain_one_where_the_gap_is_beyond_doubt():
     assert debiased_ece(probabilities, labels) == pytest.approx(0.499, abs=1e-9)
     probabilities, labels = two_class([1.0] * 4, [1, 0, 1, 1])  # no noise at all
     assert debiased_ece(probabilities, labels) == pytest.approx(0.25)
+    assert debiased_ece(np.eye(3), [0, 1, 2]) == 0.0
 
 
 # --- all of them

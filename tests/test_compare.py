@@ -200,7 +200,7 @@ def test_a_project_inside_a_larger_repository(project, monkeypatch):
     assert compare.report().agrees
     put(PLACE, shifted(TRANSFER, 0.3))
     assert not compare.report().agrees
-    assert committed.changes() == ([PLACE], [])
+    assert committed.changes() == {PLACE: " M"}
 
 
 def test_nothing_to_compare_with_says_so(project, monkeypatch, tmp_path_factory):
@@ -227,15 +227,17 @@ def test_what_is_left_in_the_tree_is_named_and_the_commands_work(project):
     put("figures/default/accuracy.svg", "two")
     put("README.md", "two")
     put(PLACE.replace("int4", "new cell"), TRANSFER)
-    git("add", "dvc.lock")
+    put("figures/default/staged.svg", "one")
+    git("add", "dvc.lock", "figures")
     (project / OTHER).unlink()
     told = committed.unsaved()
-    assert told[0] == "Files of the pipeline that are not committed as they are now (4):"
+    assert told[0] == "Files of the pipeline that are not committed as they are now (5):"
     names = [line.strip().split(maxsplit=1) for line in told if line.startswith("  ")]
     assert names == [
         ["changed", OTHER],
         ["changed", "dvc.lock"],
         ["changed", "figures/default/accuracy.svg"],
+        ["new", "figures/default/staged.svg"],
         ["new", PLACE.replace("int4", "new cell")],
     ]
     back = told[-1].removeprefix("To go back:").strip()

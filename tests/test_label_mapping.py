@@ -77,6 +77,7 @@ def test_frequency_mapping_takes_tensors_and_unsigned_counts():
     expected = greedy_by_the_rule(counts)
     for given in (torch.from_numpy(counts), torch.from_numpy(counts).float(), counts.astype(np.uint8)):
         np.testing.assert_array_equal(frequency_mapping(given), expected)
+    np.testing.assert_array_equal(frequency_mapping(counts > 4), greedy_by_the_rule(counts > 4))
 
 
 def test_frequency_mapping_is_fast_at_the_size_of_imagenet():

@@ -62,15 +62,12 @@ def files(folder: Path, revision: str) -> dict[str, bytes]:
     return {name: git("show", f"{revision}:./{name}") for name in filter(None, names)}
 
 
-def changes() -> tuple[list[str], list[str]]:
-    """Files that the pipeline makes and that differ from HEAD: those that HEAD has, and those it has not."""
+def changes() -> dict[str, str]:
+    """Files that the pipeline makes and that differ from HEAD, each with its two letters of `git status`."""
     lines = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *PRODUCED)
-    prefix = (
-        git("rev-parse", "--show-prefix").decode().strip()
-    )  # status names files from the top of the repository
-    entries = [(entry[:2], entry[3:].removeprefix(prefix)) for entry in lines.decode().split("\0") if entry]
-    tracked = [name for code, name in entries if code[0] not in "?A"]
-    return tracked, [name for code, name in entries if code[0] in "?A"]
+    prefix = git("rev-parse", "--show-prefix").decode().strip()  # git names files from the repository's top
+    entries = [entry for entry in lines.decode().split("\0") if entry]
+    return {entry[3:].removeprefix(prefix): entry[:2] for entry in entries}
 
 
 def folders(names: list[str]) -> list[str]:
@@ -82,13 +79,16 @@ def folders(names: list[str]) -> list[str]:
 
 def unsaved() -> list[str]:
     """Which files of the pipeline differ from HEAD, and how to keep them or go back; [] if none do."""
-    tracked, untracked = changes()
-    if not tracked and not untracked:
+    found = changes()
+    if not found:
         return []
-    names = [*(f"changed  {name}" for name in tracked), *(f"new      {name}" for name in untracked)]
-    changed, added = folders(tracked), folders(untracked)
+    new = [name for name, code in found.items() if code[0] in "?A"]
+    tracked = [name for name in found if name not in new]
+    names = [*(f"changed  {name}" for name in tracked), *(f"new      {name}" for name in new)]
+    changed, added = folders(tracked), folders(new)
     every = " ".join(dict.fromkeys([*changed, *added]))
     back = [f"git checkout HEAD -- {' '.join(changed)}"] if changed else []
+    back += [f"git reset -q -- {' '.join(added)}"] if "A" in {code[0] for code in found.values()} else []
     back += [f"git clean -fd -- {' '.join(added)}"] if added else []
     return [
         f"Files of the pipeline that are not committed as they are now ({len(names)}):",

@@ -1,9 +1,10 @@
 """The source data: characters rendered from the TrueType fonts that matplotlib ships.
 
-A picture is one character in a random font, placed by a random affine map, in two random colours (light on
-dark as often as dark on light), more or less sharp, with noise. Every (character, font) is drawn once, at
-twice the usual resolution; what is random happens batch-wise in torch, fast enough to render pictures anew in
-every training step.
+A picture is one character in a random font, placed by a random affine map on a page, in random colours (light
+on dark as often as dark on light), more or less sharp, with noise. Some edges of the page are in sight, and
+beyond them lies another colour: without that, a backbone takes the frame that a padded prompt draws around
+every picture for a part of the character. Every (character, font) is drawn once, at twice the usual size;
+what is random happens batch-wise in torch, fast enough to render pictures anew in every training step.
 """
 
 from functools import lru_cache
@@ -56,11 +57,11 @@ BLURS = (
     3.0,
 )  # standard deviations in mask pixels: scanned targets are softer than rendered letters
 ROTATION = 15.0  # degrees, either way
-SCALE = 1.15  # largest factor up or down; o and O differ by 1.33
+SCALE = 1.15  # largest factor up or down; o and O differ by 1.33, more than up and down together
 SHEAR = 0.2
 STRETCH = 1.15  # largest ratio of width to height, either way
-SHIFT = 0.06  # of the picture's width
-PAGE = (0.65, 1.4)  # how far each edge of the page lies from the centre; beyond 1 it is out of sight
+SHIFT = 0.06  # of the picture's width, either way
+PAGE = (0.65, 1.4)  # distance of each edge of the page from the centre; beyond 1 it is out of sight
 CONTRAST = 0.3  # least difference of grey between character and ground, black to white being 1
 TINT = 0.12  # standard deviation of each colour channel around that grey
 NOISE = 0.1  # largest standard deviation of the noise
@@ -104,10 +105,19 @@ def render(labels: Tensor, generator: torch.Generator, size: int = 32, fonts: st
     shift_x, shift_y = uniform(-2 * SHIFT, 2 * SHIFT), uniform(-2 * SHIFT, 2 * SHIFT)  # a picture spans -1..1
     wide, high = 1 / (zoom * stretch), stretch / zoom  # the map leads from the picture back to the mask
     cos, sin = angle.cos(), angle.sin()
-    rows = [wide * cos, wide * (shear * cos - sin), shift_x, high * sin, high * (shear * sin + cos), shift_y]
-    grid = functional.affine_grid(torch.stack(rows, 1).view(n, 2, 3), [n, 1, size, size], align_corners=False)
-    page = (_between(-uniform(*PAGE), uniform(*PAGE), size)[:, None, :, None]
-            & _between(-uniform(*PAGE), uniform(*PAGE), size)[:, None, None, :]).float()
+    affine = [
+        wide * cos,
+        wide * (shear * cos - sin),
+        shift_x,
+        high * sin,
+        high * (shear * sin + cos),
+        shift_y,
+    ]
+    affine = torch.stack(affine, 1).view(n, 2, 3)
+    grid = functional.affine_grid(affine, [n, 1, size, size], align_corners=False)
+    rows_in = _between(-uniform(*PAGE), uniform(*PAGE), size)
+    columns_in = _between(-uniform(*PAGE), uniform(*PAGE), size)
+    page = (rows_in[:, None, :, None] & columns_in[:, None, None, :]).float()
     inside = functional.grid_sample(glyphs, grid, align_corners=False).mul_(page)
 
     dark = uniform(0, 1 - CONTRAST)

@@ -34,6 +34,7 @@ def environment(threads: int, scratch: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
+        "OMP_WAIT_POLICY": "passive",  # spinning threads slow a cell tenfold where anything else wants the cores
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS is not deterministic
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # an exported `Agg` would lose figures
         "IPYTHONDIR": str(scratch),  # start-up files in a reader's profile must not change results

@@ -3,10 +3,11 @@
 import base64
 import io
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 
 import numpy as np
 import torch
+from IPython.display import Markdown
 from PIL import Image
 from safetensors.torch import save as serialize
 
@@ -151,6 +152,19 @@ class TransferCell:
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "png", optimize=True)
         return base64.b64encode(buffer.getvalue()).decode()
+
+    def conclusion(self, record: dict) -> Markdown:
+        """The cell in a table: accuracy and debiased ECE by method and budget, means over the seeds that finished."""
+        lines = ["| method | pictures per class | accuracy | debiased ECE | seeds |", "|---|---|---|---|---|"]
+        for (method, budget), rows in groupby(record["rows"], lambda r: (r["method"], r["budget"])):
+            metrics = [r["metrics"] for r in rows if r["status"] == "ok"]
+            means = [
+                f"{np.mean([m[name] for m in metrics]):.3f}" if metrics else "diverged"
+                for name in ("accuracy", "ece_debiased")
+            ]
+            words = method.replace("_", " ")
+            lines.append(f"| {words} | {budget} | {means[0]} | {means[1]} | {len(metrics)} |")
+        return Markdown("\n".join(lines))
 
     def save(self, outcomes: list[Outcome], record: dict) -> None:
         """Write probabilities and learned artefacts, then, last, the record."""
