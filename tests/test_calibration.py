@@ -102,9 +102,7 @@ def test_reliability_bins_agree_with_a_loop():
     probabilities, labels, _ = draw(np.random.default_rng(1), 200)
     bins = reliability_bins(probabilities, labels, 12)
     expected = naive_bins(probabilities, labels, 12)
-    np.testing.assert_allclose(
-        np.stack([bins.count, bins.confidence, bins.accuracy], axis=1), expected, rtol=1e-12
-    )
+    np.testing.assert_allclose(np.stack([bins.count, bins.confidence, bins.accuracy], axis=1), expected, rtol=1e-12)
     ece = sum(n / 200 * abs(accuracy - confidence) for n, confidence, accuracy in expected if n)
     assert expected_calibration_error(probabilities, labels, 12) == pytest.approx(ece)
 

@@ -61,9 +61,7 @@ def project(tmp_path, monkeypatch):
 
 def git(*words):
     identity = ("-c", "user.name=reader", "-c", "user.email=reader@example.org", "-c", "commit.gpgsign=false")
-    return subprocess.run(
-        ["git", *identity, *words], cwd=paths.ROOT, check=True, capture_output=True, text=True
-    ).stdout
+    return subprocess.run(["git", *identity, *words], cwd=paths.ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def commit():
@@ -103,9 +101,7 @@ def test_within_the_interval_agrees_and_beyond_does_not(project):
     assert (place, metric) == ("transfer-cnn-int4-digits linear_probe 10", "accuracy")
     values = [float(word) for number in numbers for word in number.strip("[]").split(",")]
     mean = 0.82 - 1.01 * half
-    assert values == pytest.approx(
-        [0.82, mean, mean - 0.82, mean - 0.82 - half, mean - 0.82 + half], abs=6e-4
-    )
+    assert values == pytest.approx([0.82, mean, mean - 0.82, mean - 0.82 - half, mean - 0.82 + half], abs=6e-4)
 
 
 def test_negligible_differences_agree_without_spread_and_others_do_not(project):
@@ -171,9 +167,7 @@ def test_a_run_that_diverges_only_here_does_not_agree(project):
     put(PLACE, changed)
     found = compare.report()
     assert not found.agrees
-    assert "transfer-cnn-int4-digits linear_probe 10: 3 seeds have a result as committed, 2 here" in text(
-        found
-    )
+    assert "transfer-cnn-int4-digits linear_probe 10: 3 seeds have a result as committed, 2 here" in text(found)
 
 
 def test_runs_that_diverge_in_both_agree(project):

@@ -62,9 +62,7 @@ def diagram(draw: np.random.Generator, accuracy: float, gap: float) -> dict:
     }
 
 
-def make_results(
-    names=COMPRESSIONS, targets=CLASSES, budgets=("1", "10", "all"), seeds=(0, 1, 2), diverged=()
-):
+def make_results(names=COMPRESSIONS, targets=CLASSES, budgets=("1", "10", "all"), seeds=(0, 1, 2), diverged=()):
     """A tidy frame of results; `diverged` holds (compression, target, method, budget, seed)."""
     draw, rows = np.random.default_rng(0), []
     of_method = {"visual_prompting": budgets, "linear_probe": budgets, "fine_tuning": budgets[-1:]}
@@ -77,9 +75,7 @@ def make_results(
         ece = float(abs(0.08 + 0.9 * DAMAGE[compression] * prompted + draw.normal(0, 0.012)))
         keys = ("compression", "target", "method", "budget", "seed")
         row = {"backbone": "cnn", **dict(zip(keys, arm, strict=True)), "status": "ok", "reason": None}
-        row |= dict(
-            zip(METRICS, (accuracy, ece + 0.01, ece, ece + 0.005, 2 - accuracy, 1 - accuracy), strict=True)
-        )
+        row |= dict(zip(METRICS, (accuracy, ece + 0.01, ece, ece + 0.005, 2 - accuracy, 1 - accuracy), strict=True))
         row |= {"reliability": diagram(draw, accuracy, ece), "mapping": None, "prompt_png": None}
         if prompted:
             row["mapping"] = draw.permutation(len(SOURCE_NAMES))[: CLASSES[target]].tolist()

@@ -29,17 +29,13 @@ def test_names_are_those_that_dvc_makes_of_the_matrix():
 
 def test_names_and_files_are_unique():
     cells = grid.cells(DEFAULT)
-    assert (
-        len({cell.name for cell in cells}) == len({(cell.study, cell.file) for cell in cells}) == len(cells)
-    )
+    assert len({cell.name for cell in cells}) == len({(cell.study, cell.file) for cell in cells}) == len(cells)
 
 
 def test_unknown_stages_and_wrong_numbers_of_values_say_what_is_allowed():
     with pytest.raises(ValueError, match="'transfr' is no stage; allowed: source, imp, compress, transfer"):
         grid.cell("transfr", "default")
-    with pytest.raises(
-        ValueError, match="transfer takes: scale backbone compression target; given: default cnn"
-    ):
+    with pytest.raises(ValueError, match="transfer takes: scale backbone compression target; given: default cnn"):
         grid.cell("transfer", "default", "cnn")
 
 

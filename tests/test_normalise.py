@@ -143,13 +143,9 @@ def test_widgets_are_dropped():
 
 def test_addresses_and_places_of_this_machine_are_replaced():
     text = f"<object at 0x7f01ab23cd45> {paths.ROOT}/data {sys.prefix}/lib/x.py:3: Warn {Path.home()}/y"
-    assert printed(notebook(code("", [stream(text)]))) == [
-        "<object at 0x…> ./data <python>/lib/x.py:3: Warn ~/y"
-    ]
+    assert printed(notebook(code("", [stream(text)]))) == ["<object at 0x…> ./data <python>/lib/x.py:3: Warn ~/y"]
     assert printed(notebook(code("", [stream("/tmp/ipykernel_123/456.py:1: Warn")]))) == ["<cell>:1: Warn"]
-    html = normalise.rendered(
-        notebook(code("", [display(text_html=[f"<a href='{paths.ROOT}/f'>", "f</a>"])]))
-    )
+    html = normalise.rendered(notebook(code("", [display(text_html=[f"<a href='{paths.ROOT}/f'>", "f</a>"])])))
     assert html["cells"][0]["outputs"][0]["data"] == {"text/html": "<a href='./f'>f</a>"}
 
 

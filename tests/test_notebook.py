@@ -132,9 +132,7 @@ def test_no_kernel_outlives_its_runner(tmp_path):
             _wait_until((folder / "pid").exists)
             (kernel,) = psutil.Process(runner.pid).children()
             runner.send_signal(number)
-            _wait_until(
-                lambda kernel=kernel: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
-            )
+            _wait_until(lambda kernel=kernel: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
             assert not (folder / "out").exists()
     finally:
         for runner, _, _ in runners:

@@ -127,13 +127,9 @@ def imported_packages() -> set[str]:
 
 def test_declared_dependencies_are_those_in_use() -> None:
     distributions = importlib.metadata.packages_distributions()
-    used = {
-        module: {canonicalize_name(name) for name in distributions[module]} for module in imported_packages()
-    }
+    used = {module: {canonicalize_name(name) for name in distributions[module]} for module in imported_packages()}
     declared = {name_of(requirement) for requirement in RUNTIME + DEVELOPMENT}
-    assert {module for module, names in used.items() if not names & declared} == set(), (
-        "imported, not declared"
-    )
+    assert {module for module, names in used.items() if not names & declared} == set(), "imported, not declared"
     assert declared - PROGRAMS - set.union(*used.values()) == set(), "declared, not imported"
 
 
@@ -162,9 +158,7 @@ def test_no_file_names_a_package_index_or_a_folder_of_one_machine() -> None:
         content = path.read_bytes()
         if b"\0" not in content:  # git's own rule for text
             for number, line in enumerate(content.decode().splitlines(), start=1):
-                found += [
-                    f"{path.relative_to(ROOT)}:{number}: {match[0]}" for match in forbidden.finditer(line)
-                ]
+                found += [f"{path.relative_to(ROOT)}:{number}: {match[0]}" for match in forbidden.finditer(line)]
     assert found == []
 
 
@@ -172,9 +166,7 @@ def test_citation_names_the_three_papers() -> None:
     citation = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
     assert citation["license"] == PROJECT["license"] == "MIT"
     assert "MIT License" in (ROOT / "LICENSE").read_text()
-    papers = {
-        identifier["value"]: paper for paper in citation["references"] for identifier in paper["identifiers"]
-    }
+    papers = {identifier["value"]: paper for paper in citation["references"] for identifier in paper["identifiers"]}
     assert set(papers) == {"arXiv:2308.14969", "arXiv:2312.01397", "arXiv:2407.10704"}
     for number, paper in papers.items():
         assert paper["title"]
@@ -194,9 +186,7 @@ def test_citation_names_the_three_papers() -> None:
 )
 def test_make_targets_set_up_and_then_run(target: str, command: str) -> None:
     # Without the variables by which a surrounding make would speak to this one.
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     listing = subprocess.run(
         ["make", "--dry-run", target], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout
@@ -204,9 +194,7 @@ def test_make_targets_set_up_and_then_run(target: str, command: str) -> None:
     assert f".venv/bin/python {command}" in listing
     assert (
         f"make {target} "
-        in subprocess.run(
-            ["make"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        in subprocess.run(["make"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     )
 
 

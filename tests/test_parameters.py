@@ -127,9 +127,7 @@ def test_a_missing_file_says_how_to_get_it_back(tmp_path):
 
 def test_exponents_are_numbers(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text(
-        (paths.SCALES / "default.yaml").read_text().replace("learning_rate: 0.001", "learning_rate: 1e-3")
-    )
+    path.write_text((paths.SCALES / "default.yaml").read_text().replace("learning_rate: 0.001", "learning_rate: 1e-3"))
     assert study.load(path).hidden_cost.fine_tuning.learning_rate == 0.001
 
 

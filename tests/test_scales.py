@@ -43,9 +43,7 @@ def test_every_preset_is_valid_and_keeps_the_comments(name, tmp_path):
     assert study.load(composed).scale == name
     default = compose("default")
     assert len(default.splitlines()) == len(composed.read_text().splitlines())
-    comments = [
-        re.findall("#.*", text)[1:] for text in (default, composed.read_text())
-    ]  # [0]: what the scale is for
+    comments = [re.findall("#.*", text)[1:] for text in (default, composed.read_text())]  # [0]: what the scale is for
     assert comments[0] == comments[1]
     assert not re.search(r"(?m)^[^#\n]*\S(   +| )# ", composed.read_text())  # two spaces before each
 
@@ -88,9 +86,7 @@ def test_hand_edits_are_named_and_not_overwritten(params):
         with pytest.raises(ParameterError) as error:
             put_in_place(name)
         assert "source.steps: 1300 (in scale default: 1200)" in str(error.value)
-        assert "hidden_cost.targets: [digits] (in scale default: [digits, textures, faces])" in str(
-            error.value
-        )
+        assert "hidden_cost.targets: [digits] (in scale default: [digits, textures, faces])" in str(error.value)
         assert "--force" in str(error.value)
         assert params.read_text() == edited
 

@@ -67,9 +67,7 @@ def test_paired_difference_is_that_of_the_paired_t_test():
 
 
 def test_summarise_counts_diverged_runs_and_keeps_the_order():
-    frame = pd.DataFrame(
-        runs("int2", [0.5, None, 0.7]) + runs("dense", [0.9, 0.9, 0.9]) + runs("int4", [None, None])
-    )
+    frame = pd.DataFrame(runs("int2", [0.5, None, 0.7]) + runs("dense", [0.9, 0.9, 0.9]) + runs("int4", [None, None]))
     table = summarise(frame, ["compression", "budget"], "accuracy").set_index("compression")
     assert list(table.index) == ["int2", "dense", "int4"]
     assert table["mean"].to_list()[:2] == pytest.approx([0.6, 0.9])
@@ -110,9 +108,7 @@ def test_against_dense_says_where_either_run_diverged():
     table = against_dense(frame, "accuracy").set_index("seed")
     assert table["status"].to_list() == ["ok", "diverged", "diverged"]
     assert table["difference"].isna().to_list() == [False, True, True]
-    assert summarise(table, ["compression"], "difference")[["n", "n_diverged"]].to_numpy().tolist() == [
-        [1, 2]
-    ]
+    assert summarise(table, ["compression"], "difference")[["n", "n_diverged"]].to_numpy().tolist() == [[1, 2]]
 
 
 def test_against_dense_needs_exactly_one_dense_run():

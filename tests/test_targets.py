@@ -45,9 +45,7 @@ def test_size_changes_the_pictures_and_nothing_else():
 def test_digits_are_those_of_scikit_learn_bright_on_dark():
     target = load("digits", 8)
     assert torch.equal(target.labels, torch.from_numpy(load_digits().target))
-    assert torch.allclose(
-        target.pictures[:, 0] / 255 * 16, torch.from_numpy(load_digits().images).float(), atol=0.04
-    )
+    assert torch.allclose(target.pictures[:, 0] / 255 * 16, torch.from_numpy(load_digits().images).float(), atol=0.04)
     assert target.pictures[:, 0, :, 0].float().mean() < 20  # the margin is dark
 
 

@@ -114,9 +114,7 @@ def test_other_sizes_are_resized_once():
 def test_resizing_is_antialiased():
     stripes = torch.tensor([0.0, 1.0]).repeat(32).expand(1, 3, 64, 64)
     small = PaddedPrompt(16, 20).prepare(stripes)
-    assert (
-        small - 0.5
-    ).abs().max() < 0.1  # without antialiasing the stripes turn all grey or all black and white
+    assert (small - 0.5).abs().max() < 0.1  # without antialiasing the stripes turn all grey or all black and white
     assert PaddedPrompt(16, 20).prepare(torch.ones(1, 3, 50, 50)).sub(1).abs().max() < 1e-6
 
 

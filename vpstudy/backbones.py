@@ -32,9 +32,7 @@ class Backbone(nn.Module):
         architecture = ARCHITECTURES[name]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("backbone", name, seed))
-            model = timm.create_model(
-                architecture.timm, num_classes=len(class_names), **architecture.arguments
-            )
+            model = timm.create_model(architecture.timm, num_classes=len(class_names), **architecture.arguments)
         self.name, self.class_names = name, list(class_names)
         self.model = model.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
@@ -46,9 +44,7 @@ class Backbone(nn.Module):
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (N, 3, H, W) in [0, 1] to pooled features (N, F), the classifier's input."""
-        return self.model.forward_head(
-            self.model.forward_features(self._normalised(pictures)), pre_logits=True
-        )
+        return self.model.forward_head(self.model.forward_features(self._normalised(pictures)), pre_logits=True)
 
     def _normalised(self, pictures: torch.Tensor) -> torch.Tensor:
         return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)

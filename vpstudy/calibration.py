@@ -35,9 +35,7 @@ class ReliabilityBins:
         return {key: [None if math.isnan(v) else v for v in values.tolist()] for key, values in bins.items()}
 
 
-def expected_calibration_error(
-    probabilities: Array, labels: Array, n_bins: int = 15, norm: str = "l1"
-) -> float:
+def expected_calibration_error(probabilities: Array, labels: Array, n_bins: int = 15, norm: str = "l1") -> float:
     """Top-label calibration error in equal-width bins (0, 1/n], ..., ((n-1)/n, 1]; 1.0 is in the last bin.
 
     With w_b the share of pictures in bin b and gap_b = |accuracy_b - mean confidence_b|, norm "l1" is

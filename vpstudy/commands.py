@@ -57,9 +57,7 @@ def _dvc(*words: str) -> int:
     sys.stdout.flush()
     # Ctrl-C reaches DVC as well, which stops its stage: wait for that. (To ignore it, DVC would inherit.)
     before = signal.signal(signal.SIGINT, lambda *_: None)
-    dvc = subprocess.Popen(
-        [sys.executable, "-m", "dvc", *words], cwd=paths.ROOT, env=os.environ | {"PATH": python}
-    )
+    dvc = subprocess.Popen([sys.executable, "-m", "dvc", *words], cwd=paths.ROOT, env=os.environ | {"PATH": python})
     terminate = signal.signal(signal.SIGTERM, lambda *_: dvc.terminate())
     try:
         return dvc.wait()

@@ -72,9 +72,7 @@ def changes() -> dict[str, str]:
 
 def folders(names: list[str]) -> list[str]:
     """The parts of `PRODUCED` that hold these files: short enough to be typed in a command."""
-    return [
-        place for place in PRODUCED if any(name == place or name.startswith(f"{place}/") for name in names)
-    ]
+    return [place for place in PRODUCED if any(name == place or name.startswith(f"{place}/") for name in names)]
 
 
 def unsaved() -> list[str]:

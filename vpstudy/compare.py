@@ -91,9 +91,7 @@ def report(revision: str = "HEAD") -> Report:
     pairs = {name: (json.loads(there[name]), json.loads(here[name])) for name in changed}
     lines += _environments(list(pairs.values()))
     other = {name: keys for name, pair in pairs.items() if (keys := _other_settings(*pair))}
-    lines += _counted(
-        f"ran with other settings ({', '.join(sorted(set().union(*other.values())))})", list(other)
-    )
+    lines += _counted(f"ran with other settings ({', '.join(sorted(set().union(*other.values())))})", list(other))
     comparisons, problems = [], []
     for name in pairs.keys() - other:
         found, wrong = compare(PurePosixPath(name).stem, *pairs[name])
@@ -117,15 +115,11 @@ def compare(name: str, old: dict[str, Any], new: dict[str, Any]) -> tuple[list[C
     before, after = _arms(old), _arms(new)
     for arm in dict.fromkeys([*before, *after]):
         place = " ".join(filter(None, (name, *arm)))
-        ok = [
-            [row["metrics"] for row in rows.get(arm, []) if row["status"] == "ok"] for rows in (before, after)
-        ]
+        ok = [[row["metrics"] for row in rows.get(arm, []) if row["status"] == "ok"] for rows in (before, after)]
         if len(ok[0]) != len(ok[1]):
             problems.append(f"{place}: {len(ok[0])} seeds have a result as committed, {len(ok[1])} here")
         elif ok[0]:
-            comparisons += [
-                _means(place, key, *([m[key] for m in metrics] for metrics in ok)) for key in METRICS
-            ]
+            comparisons += [_means(place, key, *([m[key] for m in metrics] for metrics in ok)) for key in METRICS]
     return comparisons, problems
 
 

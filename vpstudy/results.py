@@ -99,9 +99,7 @@ def read(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> Results:
     ]
     axes = dict.fromkeys(axis for cell in cells for axis, _ in cell.axes)
     first = ["scale", "stage", *axes, *KEYS]
-    metrics = sorted(
-        {name for record in records.values() for row in record["rows"] for name in row["metrics"] or ()}
-    )
+    metrics = sorted({name for record in records.values() for row in record["rows"] for name in row["metrics"] or ()})
     others = sorted({name for row in rows for name in row} - {*first, *metrics, "reliability"})
     expected = {path(cell, folder) for cell in cells}
     places = {(path(cell, folder).parent, cell.stage) for cell in cells}

@@ -36,9 +36,7 @@ def configure(execution: Execution) -> Runtime:
         If a CUDA device is asked for and there is none.
     """
     if execution.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "execution.device: 'cuda' was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'"
-        )
+        raise ValueError("execution.device: 'cuda' was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'")
     device = execution.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

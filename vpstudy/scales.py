@@ -119,9 +119,7 @@ def flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             lines |= flat(value, f"{prefix}{key}.")
         else:
-            lines[f"{prefix}{key}"] = (
-                f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
-            )
+            lines[f"{prefix}{key}"] = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
     return lines
 
 

@@ -43,9 +43,7 @@ def train_on_source(
     backbone.train().requires_grad_(True)
     pictures_of = generator("glyphs", stream, settings.seed)
     n_classes = len(backbone.class_names)
-    optimizer = torch.optim.AdamW(
-        backbone.parameters(), lr=learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.AdamW(backbone.parameters(), lr=learning_rate, weight_decay=settings.weight_decay)
     scheduler = OneCycleLR(optimizer, learning_rate, total_steps=steps)
     losses = []
     for step in track(range(1, steps + 1), label):
@@ -70,7 +68,5 @@ def upstream_probabilities(
     pictures, labels = glyphs.dataset(settings.held_out, seed=settings.seed, size=settings.size)
     backbone.frozen()
     with torch.inference_mode(), runtime.autocast():
-        logits = [
-            backbone(chunk.to(runtime.device).float() / 255).float() for chunk in pictures.split(batch)
-        ]
+        logits = [backbone(chunk.to(runtime.device).float() / 255).float() for chunk in pictures.split(batch)]
     return torch.cat(logits).softmax(1).cpu().numpy(), labels.numpy()

@@ -62,9 +62,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float 
         If the two differ in length, or a value is not finite.
     """
     if len(a) != len(b):
-        raise ValueError(
-            f"a has {len(a)} values and b {len(b)}; give one of each for every seed, in one order"
-        )
+        raise ValueError(f"a has {len(a)} values and b {len(b)}; give one of each for every seed, in one order")
     return mean_interval(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), confidence)
 
 

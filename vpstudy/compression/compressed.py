@@ -92,6 +92,8 @@ def obtain(scale: str, backbone: str, compression: str) -> Compressed:
     path = folder / f"{compression}.safetensors"
     if path.exists():
         return load(backbone, compression, path)
-    from vpstudy.compression.making import make  # not above: a new way of making re-runs no stored one's cells
+    from vpstudy.compression.making import (
+        make,  # not above: a new way of making re-runs no stored one's cells
+    )
 
     return make(backbone, compression, folder)

@@ -158,8 +158,7 @@ def _digest(tensors: Mapping[str, Tensor], *texts: str) -> str:
 def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous copies on the CPU that share no memory, as safetensors needs them."""
     return {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
 
 

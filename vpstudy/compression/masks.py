@@ -26,8 +26,7 @@ class Mask(Mapping[str, Tensor]):
         if wrong:
             raise ValueError(f"a mask holds bool tensors (True: kept), got {wrong}")
         self._tensors = {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, tensor in tensors.items()
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
         }
 
     @classmethod

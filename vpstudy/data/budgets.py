@@ -53,9 +53,7 @@ def split(target: Target, budget: int | str, validation_per_class: int, seed: in
                 f" budget={budget} was asked; lower the budget or validation_per_class"
             )
         validation.append(members[:validation_per_class])
-        train.append(
-            members[validation_per_class:] if budget == "all" else members[validation_per_class:][:budget]
-        )
+        train.append(members[validation_per_class:] if budget == "all" else members[validation_per_class:][:budget])
     return Split(np.concatenate(train), np.concatenate(validation), np.asarray(target.test))
 
 

@@ -162,12 +162,8 @@ def _draw(character: str, path: Path) -> np.ndarray:
     """One character, centred, capitals CAPITAL_HEIGHT high: uint8 (MASK_SIZE, MASK_SIZE)."""
     left, top, right, bottom = ImageFont.truetype(path, 100).getbbox("H")
     font = ImageFont.truetype(path, 100 * CAPITAL_HEIGHT * MASK_SIZE / (bottom - top))
-    if bytes(font.getmask(character)) == bytes(
-        font.getmask("\U0010ffff")
-    ):  # the drawing for "not in this font"
-        raise ValueError(
-            f"font {path.name} has no character {character!r}; take either out of vpstudy/data/glyphs.py"
-        )
+    if bytes(font.getmask(character)) == bytes(font.getmask("\U0010ffff")):  # the drawing for "not in this font"
+        raise ValueError(f"font {path.name} has no character {character!r}; take either out of vpstudy/data/glyphs.py")
     image = Image.new("L", (4 * MASK_SIZE, 4 * MASK_SIZE))
     ImageDraw.Draw(image).text((MASK_SIZE, MASK_SIZE), character, fill=255, font=font)
     left, top, right, bottom = image.getbbox()  # of the ink; the font's own box starts at the pen

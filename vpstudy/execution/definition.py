@@ -55,9 +55,7 @@ def stages(root: Path) -> list[Stage]:
         for combination in product(*axes.values()):
             item = dict(zip(axes, combination, strict=True))
             suffix = "@" + "-".join(map(_text, combination)) if axes else ""
-            resolved = _resolve(
-                {k: v for k, v in definition.items() if k != "matrix"}, known | {"item": item}
-            )
+            resolved = _resolve({k: v for k, v in definition.items() if k != "matrix"}, known | {"item": item})
             found.append(_stage(name + suffix, resolved))
     return _sorted(found)
 

@@ -19,9 +19,7 @@ class Verdict:
     """What `dvc repro` will do with a stage."""
 
     stage: Stage
-    state: (
-        str  # WILL_RUN: itself out of date; MAY_RUN: if a stage before it comes out different; or UP_TO_DATE
-    )
+    state: str  # WILL_RUN: itself out of date; MAY_RUN: if a stage before it comes out different; or UP_TO_DATE
     reason: str  # "" where up to date
 
 
@@ -138,11 +136,7 @@ def _cache(root: Path) -> Path:
 
 
 def _size(path: Path) -> int:
-    return (
-        sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
-        if path.is_dir()
-        else path.stat().st_size
-    )
+    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
 
 
 def _copies(stage: Stage, root: Path) -> dict[str, str]:

@@ -28,7 +28,8 @@ def environment(threads: int, scratch: Path) -> dict[str, str]:
     """The environment variables of a kernel: those of this process, and all that results may depend on."""
     path = os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")]))
     count = str(threads)
-    return os.environ | {
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # 12 s a kernel
+    return inherited | {
         "PYTHONPATH": path,
         "PYTHONHASHSEED": "0",
         "OMP_NUM_THREADS": count,
@@ -75,9 +76,7 @@ class _Client(PapermillNotebookClient):
         message = self.kc.execute("", silent=True, user_expressions={"used": USED})
         reply = self.wait_for_reply(message)["content"]
         if reply["status"] == "ok":  # else a cell has failed: papermill tells
-            peak, files = json.loads(
-                ast.literal_eval(reply["user_expressions"]["used"]["data"]["text/plain"])
-            )
+            peak, files = json.loads(ast.literal_eval(reply["user_expressions"]["used"]["data"]["text/plain"]))
             unit = 2**20 if sys.platform == "darwin" else 2**10
             modules = [Path(file).resolve().relative_to(paths.ROOT).as_posix() for file in files]
             modules = [module for module in modules if not module.endswith("__init__.py")]

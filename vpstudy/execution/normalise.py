@@ -130,9 +130,7 @@ def _output(output: dict[str, Any], count: int) -> dict[str, Any] | None:
         }
     if any("jupyter.widget" in mime for mime in output["data"]):
         return None
-    data = {
-        mime: _clean(_text(body)) if _is_text(mime, body) else body for mime, body in output["data"].items()
-    }
+    data = {mime: _clean(_text(body)) if _is_text(mime, body) else body for mime, body in output["data"].items()}
     kept = {"output_type": kind, "data": data, "metadata": output.get("metadata", {})}
     return kept | {"execution_count": count} if kind == "execute_result" else kept
 

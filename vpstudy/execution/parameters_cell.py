@@ -37,13 +37,9 @@ def fill(notebook: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     problems += [f"{name} has no value" for name in known if name not in values]
     if problems:
         raise ValueError("the cell tagged `parameters` does not fit:\n  " + "\n  ".join(problems))
-    written = {
-        name: json.dumps(v, ensure_ascii=False) if isinstance(v, str) else repr(v)
-        for name, v in values.items()
-    }
+    written = {name: json.dumps(v, ensure_ascii=False) if isinstance(v, str) else repr(v) for name, v in values.items()}
     cells = [
-        cell | {"source": _replaced(_source(cell), written)} if is_one(cell) else cell
-        for cell in notebook["cells"]
+        cell | {"source": _replaced(_source(cell), written)} if is_one(cell) else cell for cell in notebook["cells"]
     ]
     return notebook | {"cells": cells}
 

@@ -36,9 +36,7 @@ def stale(root: Path = paths.ROOT, allow_missing: bool = False) -> list[str]:
     return [verdict.stage.name for verdict in verdicts if verdict.state != judge.UP_TO_DATE]
 
 
-def plan(
-    estimates: Mapping[str, float], root: Path = paths.ROOT, timings: Path = paths.TIMINGS
-) -> list[Step]:
+def plan(estimates: Mapping[str, float], root: Path = paths.ROOT, timings: Path = paths.TIMINGS) -> list[Step]:
     """Every stage with its state and the seconds it will take.
 
     Seconds come from `timings`/<stage>.json, written on this machine; else the median of such files of the
@@ -69,9 +67,7 @@ def progress_line(
     steps = plan(estimates, root, timings)
     wanted = _wanted(steps)
     started = session.start(root, running)
-    left = [
-        s for s in steps if s.stage.name == running or (s.seconds and s.stage.name in wanted - {*started})
-    ]
+    left = [s for s in steps if s.stage.name == running or (s.seconds and s.stage.name in wanted - {*started})]
     total = len(started) + sum(step.stage.name != running for step in left)
     seconds = sum(step.seconds for step in left) or OVERHEAD
     return f"[{len(started)} of {total}] {running} · about {duration(seconds)} left"

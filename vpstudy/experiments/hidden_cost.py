@@ -1,4 +1,4 @@
-"""The final notebook of hidden_cost: reads committed results, hands them to figures and tables, keeps what they draw."""
+"""The final notebook of hidden_cost: committed results in, figures and tables out."""
 
 from collections.abc import Callable
 
@@ -85,7 +85,6 @@ class HiddenCostStudy:
         if self.save:
             tables.save(table, name, self.folder)
         return table
-
 
     def conclusion(self) -> Markdown:
         """What the numbers say, a sentence for each compression and method."""

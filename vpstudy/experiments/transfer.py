@@ -100,7 +100,13 @@ class TransferCell:
     def _row(self, outcome: Outcome) -> dict:
         identity = {"method": outcome.method, "budget": str(outcome.budget), "seed": outcome.seed}
         if outcome.status != "ok":
-            nothing = {"metrics": None, "reliability": None, "chosen": None, "mapping": None, "prompt_png": None}
+            nothing = {
+                "metrics": None,
+                "reliability": None,
+                "chosen": None,
+                "mapping": None,
+                "prompt_png": None,
+            }
             return identity | {"status": outcome.status, "reason": outcome.reason} | nothing
         measured = row(
             outcome.method,

@@ -49,9 +49,7 @@ def sparsity_by_layer(layers: Mapping[str, float], overall: float) -> Figure:
     axis.invert_yaxis()
     axis.grid(False, axis="y")
     axis.set(xlabel="pruned weights (%)", xlim=(0, 100))
-    style.caption(
-        figure, "Sparsity by layer", f"From input to output. Dashed: {100 * overall:.1f} % of all weights."
-    )
+    style.caption(figure, "Sparsity by layer", f"From input to output. Dashed: {100 * overall:.1f} % of all weights.")
     return figure
 
 

@@ -42,9 +42,7 @@ def mapping_pairs(
     shown = min(len(target_names), MOST_PAIRS)
     rows = -(-shown // PAIRS_A_ROW)
     columns = -(-shown // rows)
-    figure, axes = style.new_figure(
-        rows, 3 * PAIRS_A_ROW, 0.6 + 0.75 * rows, width_ratios=(1, 1, 0.4) * PAIRS_A_ROW
-    )
+    figure, axes = style.new_figure(rows, 3 * PAIRS_A_ROW, 0.6 + 0.75 * rows, width_ratios=(1, 1, 0.4) * PAIRS_A_ROW)
     for axis in axes.flat:
         axis.set_axis_off()
     for k in range(shown):
@@ -77,9 +75,7 @@ def accuracy_by_budget(rows: Sequence[Row], classes: int) -> Figure:
         for b, budget in enumerate(budgets):
             x = b + BESIDE * (m - (len(methods) - 1) / 2)
             arm = (method, budget, "ok")
-            values = [
-                r["metrics"]["accuracy"] for r in rows if (r["method"], r["budget"], r["status"]) == arm
-            ]
+            values = [r["metrics"]["accuracy"] for r in rows if (r["method"], r["budget"], r["status"]) == arm]
             if values:
                 means[x] = np.mean(values)
                 axis.plot([x] * len(values), values, "o", color=look.colour, alpha=0.55, mew=0)
@@ -100,9 +96,7 @@ def reliability(rows: Sequence[Row]) -> Figure:
     """A reliability diagram for each method at its largest budget, pooled over the seeds that finished."""
     finished = [row for row in rows if row["status"] == "ok"]
     methods = style.methods(row["method"] for row in finished)
-    figure, axes = style.new_figure(
-        2, max(len(methods), 3), 3.5, height_ratios=(3, 1), sharex=True, sharey="row"
-    )
+    figure, axes = style.new_figure(2, max(len(methods), 3), 3.5, height_ratios=(3, 1), sharex=True, sharey="row")
     for axis in axes.flat:
         axis.set_axis_off()
     for (top, bottom), method in zip(axes.T, methods, strict=False):
@@ -110,9 +104,7 @@ def reliability(rows: Sequence[Row]) -> Figure:
         largest = style.budgets(row["budget"] for row in mine)[-1]
         pooled = [row for row in mine if row["budget"] == largest]
         ece = np.mean([row["metrics"]["ece_debiased"] for row in pooled])
-        reliability_panel(
-            top, bottom, pool([row["reliability"] for row in pooled]), style.method(method).colour
-        )
+        reliability_panel(top, bottom, pool([row["reliability"] for row in pooled]), style.method(method).colour)
         words = f"{style.method(method).label}, {style.budget_label(largest)}"
         top.set_title(f"{words.removesuffix(', ')}\ndebiased ECE {ece:.3f}")
         bottom.set_xlabel("confidence")

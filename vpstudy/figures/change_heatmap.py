@@ -60,9 +60,7 @@ def _note(results: pd.DataFrame, table: pd.DataFrame) -> str:
     seeds = results["seed"].nunique()
     note = "One seed: no intervals."
     if seeds > 1:
-        note = (
-            f"Means over {seeds} seeds, paired by seed. *: the 95 % t interval of this cell alone excludes 0."
-        )
+        note = f"Means over {seeds} seeds, paired by seed. *: the 95 % t interval of this cell alone excludes 0."
     return note + (" †: a seed diverged and is left out." if table["n_diverged"].any() else "")
 
 
@@ -92,9 +90,7 @@ def _panel(axis: Axes, table: pd.DataFrame, targets: list[str], names: list[str]
     axis.set_facecolor("0.9")
     axis.grid(False)
     axis.tick_params(axis="y", rotation=0)
-    axis.set_xticks(
-        axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor"
-    )
+    axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     for j in range(1, len(rows)):
         if rows[j][0] != rows[j - 1][0]:
             axis.axhline(j, color="black", lw=0.8)

@@ -51,9 +51,7 @@ def colour(name: str) -> str:
     if compression.bits:
         return to_hex(BITS(1.1 - 0.1 * compression.bits))
     if compression.sparsity:
-        return to_hex(
-            matplotlib.colormaps[_pruning(compression.family)[2]](0.25 + 0.65 * compression.sparsity)
-        )
+        return to_hex(matplotlib.colormaps[_pruning(compression.family)[2]](0.25 + 0.65 * compression.sparsity))
     return "#555555"
 
 

@@ -22,18 +22,14 @@ def only_backbone(*frames: pd.DataFrame) -> str:
     """
     found = sorted({name for frame in frames for name in frame["backbone"]})
     if len(found) != 1:
-        raise ValueError(
-            f"a figure shows one backbone; given: {', '.join(found) or 'none'}; filter the frames"
-        )
+        raise ValueError(f"a figure shows one backbone; given: {', '.join(found) or 'none'}; filter the frames")
     return found[0]
 
 
 def chance_levels(results: pd.DataFrame) -> dict[str, float]:
     """Accuracy of guessing: one over a target's number of classes, which is the length of any mapping."""
     mapped = results[results["mapping"].map(lambda value: isinstance(value, list))]
-    return {
-        target: 1 / len(mapping) for target, mapping in zip(mapped["target"], mapped["mapping"], strict=True)
-    }
+    return {target: 1 / len(mapping) for target, mapping in zip(mapped["target"], mapped["mapping"], strict=True)}
 
 
 def series(axis: Axes, table: pd.DataFrame, look: Line, bars: bool = False) -> None:
@@ -52,9 +48,7 @@ def points(axis: Axes, table: pd.DataFrame, look: Line) -> None:
     """Hollow markers with interval bars, joined to nothing."""
     known = table.dropna(subset="mean")
     axis.vlines(known["x"], known["low"], known["high"], color=look.colour, lw=1, zorder=3.5)
-    axis.plot(
-        known["x"], known["mean"], look.marker, color=look.colour, mfc="white", ms=5.5, mew=1.3, zorder=4
-    )
+    axis.plot(known["x"], known["mean"], look.marker, color=look.colour, mfc="white", ms=5.5, mew=1.3, zorder=4)
     _diverged(axis, table, look)
 
 
@@ -97,17 +91,13 @@ def chance_line(axis: Axes, level: float) -> Line2D:
 
 
 def legend_below(figure: Figure, handles: list) -> None:
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.8, columnspacing=1.6
-    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.8, columnspacing=1.6)
 
 
 def seeds_note(results: pd.DataFrame, intervals: str) -> str:
     """How many runs stand behind a mean, how its interval is drawn, what a cross means if there is one."""
     seeds = results["seed"].nunique()
-    note = (
-        f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."
-    )
+    note = f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."
     if (results["status"] == "diverged").any():
         note += " ✕ with a count: so many seeds diverged and are not in the mean."
     return note

@@ -42,9 +42,7 @@ def draw_grid(
     on_line = table["family"].isin(["dense", "imp"])
     table.loc[~on_line, "x"] += BESIDE
     targets, methods = list(dict.fromkeys(table["target"])), style.methods(table["method"])
-    figure, axes = style.new_figure(
-        len(targets), len(methods), 1.25 + 1.75 * len(targets), sharex=True, sharey="row"
-    )
+    figure, axes = style.new_figure(len(targets), len(methods), 1.25 + 1.75 * len(targets), sharex=True, sharey="row")
     chance = []
     for target, row in zip(targets, axes, strict=True):
         for method, axis in zip(methods, row, strict=True):
@@ -68,9 +66,7 @@ def draw_grid(
         axis.set_xlabel("pruned weights (%)")
     handles = panels.budget_handles(style.budgets(table["budget"]))
     if not on_line.all():
-        handles.append(
-            Line2D([], [], color=style.GREY, marker="o", mfc="white", ls="", label="one-shot pruning")
-        )
+        handles.append(Line2D([], [], color=style.GREY, marker="o", mfc="white", ls="", label="one-shot pruning"))
     panels.legend_below(figure, handles + chance)
     seeds = panels.seeds_note(results, "bands and bars")
     style.caption(figure, f"{title} ({backbone})", f"{reading} {seeds}")

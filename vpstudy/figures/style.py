@@ -76,9 +76,7 @@ class Line:
 def method(name: str) -> Method:
     """Raises ValueError for a method without a look."""
     if name not in METHODS:
-        raise ValueError(
-            f"method {name!r} has no look; known: {', '.join(METHODS)}; add it in figures/style.py"
-        )
+        raise ValueError(f"method {name!r} has no look; known: {', '.join(METHODS)}; add it in figures/style.py")
     return METHODS[name]
 
 
@@ -119,9 +117,7 @@ def new_figure(rows: int, columns: int, height: float, **subplots) -> tuple[Figu
     It is closed for pyplot, so that a notebook shows it once: where it is returned.
     """
     apply()
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, **subplots
-    )
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, **subplots)
     plt.close(figure)
     return figure, axes
 

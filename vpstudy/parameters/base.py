@@ -73,9 +73,7 @@ def read(path: Path = paths.PARAMS) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text())
     except FileNotFoundError:
-        raise ParameterError(
-            f"{path.name} is missing; `python -m vpstudy scale default` puts it back"
-        ) from None
+        raise ParameterError(f"{path.name} is missing; `python -m vpstudy scale default` puts it back") from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path.name}, line {mark.line + 1}" if mark else path.name

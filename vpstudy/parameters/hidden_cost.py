@@ -33,9 +33,7 @@ class VisualPrompting(Schedule):
     @model_validator(mode="after")
     def _border_is_left(self):
         if self.inner >= self.canvas:
-            raise ValueError(
-                f"inner ({self.inner}) must be below canvas ({self.canvas}), or no border is left"
-            )
+            raise ValueError(f"inner ({self.inner}) must be below canvas ({self.canvas}), or no border is left")
         return self
 
 

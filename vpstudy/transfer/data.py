@@ -51,9 +51,7 @@ class TransferData:
     def pictures(self, size: int) -> torch.Tensor:
         """Every picture as uint8 (N, 3, size, size), resized from the original once."""
         if size not in self._pictures:
-            self._pictures[size] = torch.as_tensor(load(self.target.name, size).pictures).to(
-                self.runtime.device
-            )
+            self._pictures[size] = torch.as_tensor(load(self.target.name, size).pictures).to(self.runtime.device)
         return self._pictures[size]
 
     def features(self, backbone: Backbone, size: int, batch: int = 256) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The training loop that visual prompting, linear probing and fine-tuning share."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,15 @@ class Learner(nn.Module):
 
 class Diverged(Exception):
     """Training left the finite numbers; a result, not a programming error."""
+
+
+def adam_in_three_stages(
+    parameters: Iterable[nn.Parameter], schedule: Schedule
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The paper's optimizer for prompts and probes: Adam, its rate divided by ten at 50 % and 72 % of the steps."""
+    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate)
+    milestones = [round(0.5 * schedule.steps), round(0.72 * schedule.steps)]
+    return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones)
 
 
 def fit(
@@ -94,9 +103,7 @@ def fit(
     )
 
 
-def _batches(
-    examples: Examples, schedule: Schedule, order: torch.Generator
-) -> Iterator[tuple[Examples, bool]]:
+def _batches(examples: Examples, schedule: Schedule, order: torch.Generator) -> Iterator[tuple[Examples, bool]]:
     """`schedule.steps` batches of equal size, reshuffled each epoch; the flag tells the last of an epoch.
 
     What does not fill a batch waits for another epoch's shuffle, so every step costs and weighs the same.
@@ -112,9 +119,7 @@ def _batches(
 
 
 def _moments(schedule: Schedule) -> set[int]:
-    return {
-        math.ceil(schedule.steps * i / schedule.evaluations) for i in range(1, schedule.evaluations + 1)
-    }
+    return {math.ceil(schedule.steps * i / schedule.evaluations) for i in range(1, schedule.evaluations + 1)}
 
 
 def _rank(entry: dict) -> tuple[float, float]:
@@ -128,9 +133,7 @@ def _score(learner: Learner, examples: Examples, runtime: Runtime) -> dict[str, 
     return {"validation_accuracy": correct, "validation_nll": nll}
 
 
-def _probabilities(
-    learner: Learner, examples: Examples, runtime: Runtime, batch: int = 256
-) -> torch.Tensor:
+def _probabilities(learner: Learner, examples: Examples, runtime: Runtime, batch: int = 256) -> torch.Tensor:
     learner.eval()
     with torch.inference_mode(), runtime.autocast():
         logits = torch.cat([learner(as_float(chunk)).float() for chunk in examples.inputs.split(batch)])

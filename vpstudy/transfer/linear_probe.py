@@ -2,13 +2,12 @@
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import MultiStepLR
 
 from vpstudy.backbones import Backbone
 from vpstudy.parameters.hidden_cost import LinearProbe
 from vpstudy.runtime import seed_for
 from vpstudy.transfer.data import TransferData
-from vpstudy.transfer.fit import Learner, fit
+from vpstudy.transfer.fit import Learner, adam_in_three_stages, fit
 from vpstudy.transfer.outcome import Outcome
 
 
@@ -28,7 +27,7 @@ class Head(Learner):
 def linear_probe(
     backbone: Backbone, data: TransferData, budget: int | str, seed: int, settings: LinearProbe
 ) -> Outcome:
-    """Train a head as the paper does: Adam, the rate divided by ten at 50 % and 72 % of the steps.
+    """Train a head as the paper does, with `adam_in_three_stages`.
 
     Returns
     -------
@@ -37,8 +36,7 @@ def linear_probe(
     """
     features = data.features(backbone, settings.size)
     learner = Head(features.shape[1], len(data.class_names), seed).to(data.runtime.device)
-    optimizer = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate)
-    milestones = [round(0.5 * settings.steps), round(0.72 * settings.steps)]
+    optimizer, scheduler = adam_in_three_stages(learner.parameters(), settings)
     return fit(
         learner,
         data,
@@ -48,5 +46,5 @@ def linear_probe(
         seed=seed,
         schedule=settings,
         optimizer=optimizer,
-        scheduler=MultiStepLR(optimizer, milestones),
+        scheduler=scheduler,
     )

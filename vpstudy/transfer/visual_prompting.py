@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.optim.lr_scheduler import MultiStepLR
 
 from vpstudy.backbones import Backbone
 from vpstudy.parameters.hidden_cost import VisualPrompting
@@ -11,7 +10,7 @@ from vpstudy.prompts.label_mapping import count_matrix, frequency_mapping, rando
 from vpstudy.prompts.visual import PaddedPrompt
 from vpstudy.runtime import seed_for
 from vpstudy.transfer.data import TransferData
-from vpstudy.transfer.fit import Learner, fit
+from vpstudy.transfer.fit import Learner, adam_in_three_stages, fit
 from vpstudy.transfer.outcome import Outcome
 
 
@@ -67,12 +66,12 @@ def visual_prompting(
 ) -> Outcome:
     """Learn a padded prompt and a label mapping (arXiv 2308.14969; iterative mapping of ILM-VP, CVPR 2023).
 
-    Adam, the learning rate divided by ten at 50 % and 72 % of the steps, no augmentation.
+    No augmentation; the optimizer is `adam_in_three_stages`.
 
     Returns
     -------
     Outcome
-        Its artefact holds `theta` (3, canvas, canvas) and `mapping` (K,).
+        Its artefact holds `prompt.theta` (3, canvas, canvas) and `mapping` (K,).
     """
     inputs = data.pictures(settings.inner)
     start = random_mapping(len(backbone.class_names), len(data.class_names), seed_for("mapping", seed))
@@ -85,8 +84,7 @@ def visual_prompting(
     if settings.mapping != "random":
         train = data.examples(inputs, data.split(budget, seed).train)
         learner.map_by_frequency(train.inputs.float() / 255, train.labels)
-    optimizer = torch.optim.Adam(learner.prompt.parameters(), lr=settings.learning_rate)
-    milestones = [round(0.5 * settings.steps), round(0.72 * settings.steps)]
+    optimizer, scheduler = adam_in_three_stages(learner.prompt.parameters(), settings)
     return fit(
         learner,
         data,
@@ -96,5 +94,5 @@ def visual_prompting(
         seed=seed,
         schedule=settings,
         optimizer=optimizer,
-        scheduler=MultiStepLR(optimizer, milestones),
+        scheduler=scheduler,
     )
