@@ -96,10 +96,10 @@ def test_all_problems_are_told_together():
 
 def test_a_missing_key_and_a_missing_section_are_named():
     content = copy.deepcopy(CONTENT)
-    del content["imp"]["steps"], content["hidden_cost"]
+    del content["imp"]["rewind_step"], content["hidden_cost"]
     with pytest.raises(ParameterError) as error:
         study.validate(content, "params.yaml")
-    assert "imp.steps: this key is missing" in str(error.value)
+    assert "imp.rewind_step: this key is missing" in str(error.value)
     assert "hidden_cost: this key is missing" in str(error.value)
 
 
@@ -127,8 +127,8 @@ def test_a_missing_file_says_how_to_get_it_back(tmp_path):
 
 def test_exponents_are_numbers(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text((paths.SCALES / "default.yaml").read_text().replace("learning_rate: 0.001", "learning_rate: 1e-3"))
-    assert study.load(path).hidden_cost.fine_tuning.learning_rate == 0.001
+    path.write_text((paths.SCALES / "default.yaml").read_text().replace("learning_rate: 0.003", "learning_rate: 3e-3"))
+    assert study.load(path).hidden_cost.fine_tuning.learning_rate == 0.003
 
 
 def test_a_section_is_read_for_its_own_scale_only(tmp_path, monkeypatch):

@@ -80,12 +80,12 @@ def test_a_missing_file_is_put_in_place(params):
 
 
 def test_hand_edits_are_named_and_not_overwritten(params):
-    edit(params, "steps: 1200", "steps: 1300")
+    edit(params, "steps: 900", "steps: 1300")
     edited = edit(params, "targets: [digits, textures, faces]", "targets: [digits]")
     for name in ("smoke", "default"):
         with pytest.raises(ParameterError) as error:
             put_in_place(name)
-        assert "source.steps: 1300 (in scale default: 1200)" in str(error.value)
+        assert "source.steps: 1300 (in scale default: 900)" in str(error.value)
         assert "hidden_cost.targets: [digits] (in scale default: [digits, textures, faces])" in str(error.value)
         assert "--force" in str(error.value)
         assert params.read_text() == edited
@@ -128,7 +128,7 @@ def test_what_cannot_be_compared_counts_as_an_edit(params, content):
 
 
 def test_wrong_keys_and_values_of_a_preset_are_strict_errors(params):
-    (paths.SCALES / "mine.yaml").write_text("# mine\nsource: {stepz: 3}\nimp: {steps: 0}\n")
+    (paths.SCALES / "mine.yaml").write_text("# mine\nsource: {stepz: 3}\nimp: {rewind_step: 0}\n")
     with pytest.raises(ParameterError) as error:
         put_in_place("mine")
     assert "scales/mine.yaml: 2 problems" in str(error.value)

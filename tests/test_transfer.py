@@ -158,14 +158,14 @@ def test_a_run_that_leaves_the_finite_numbers_is_a_result(data, backbone):
     assert outcome.probabilities == {}
 
 
-def test_batches_are_equal_and_every_example_is_seen_before_the_next_shuffle():
-    examples = Examples(torch.arange(10), torch.arange(10))
-    settings = LinearProbe(steps=7, batch=5, learning_rate=0.1, evaluations=1, size=1)
+def test_batches_are_even_and_every_example_is_seen_before_the_next_shuffle():
+    examples = Examples(torch.arange(11), torch.arange(11))
+    settings = LinearProbe(steps=7, batch=8, learning_rate=0.1, evaluations=1, size=1)
     seen = list(_batches(examples, settings, torch.Generator().manual_seed(0)))
-    assert [len(batch) for batch, _ in seen] == [5] * 7
+    assert [len(batch) for batch, _ in seen] == [6, 5, 6, 5, 6, 5, 6]
     assert [last for _, last in seen] == [False, True] * 3 + [False]
     for first, second in ((0, 1), (2, 3), (4, 5)):
-        assert sorted(torch.cat([seen[first][0].labels, seen[second][0].labels]).tolist()) == list(range(10))
+        assert sorted(torch.cat([seen[first][0].labels, seen[second][0].labels]).tolist()) == list(range(11))
 
 
 def test_moments_are_even_and_end_with_the_last_step():

@@ -1,6 +1,7 @@
 """Device, precision, threads and random seeds: the one place that decides them."""
 
 import contextlib
+import os
 import zlib
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ def configure(execution: Execution) -> Runtime:
     precision = execution.precision
     if precision == "auto":
         precision = "bf16" if _has_bf16_units(device) else "fp32"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     torch.set_num_threads(execution.threads)
     torch.use_deterministic_algorithms(True)
     return Runtime(torch.device(device), precision, execution.threads)

@@ -1,5 +1,6 @@
 """The source task: pretraining a backbone on rendered glyphs, and measuring it there."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -21,9 +22,8 @@ def train_on_source(
     runtime: Runtime,
     *,
     stream: str,
-    steps: int,
-    learning_rate: float,
     label: str,
+    start: int = 0,
     after_step: Callable[[int, nn.Module], None] | None = None,
 ) -> list[float]:
     """Train every weight on freshly rendered glyphs: AdamW, one-cycle schedule.
@@ -32,6 +32,8 @@ def train_on_source(
     ----------
     stream
         Names the random stream that pictures are drawn from, so that each round of pruning sees new ones.
+    start
+        Step of the schedule to begin at: a rewound network trains for the rest of it, as long as dense did.
     after_step
         Called with the number of steps done and the model, e.g. to keep the weights of an early step.
 
@@ -39,18 +41,32 @@ def train_on_source(
     -------
     list of float
         The training loss at each step.
+
+    Raises
+    ------
+    ValueError
+        If the loss leaves the finite numbers: without a source model there is nothing to study.
     """
     backbone.train().requires_grad_(True)
     pictures_of = generator("glyphs", stream, settings.seed)
     n_classes = len(backbone.class_names)
-    optimizer = torch.optim.AdamW(backbone.parameters(), lr=learning_rate, weight_decay=settings.weight_decay)
-    scheduler = OneCycleLR(optimizer, learning_rate, total_steps=steps)
+    optimizer = torch.optim.AdamW(backbone.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    scheduler = OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.steps)
+    with warnings.catch_warnings():  # the steps that a rewound network skips are stepped over on purpose
+        warnings.simplefilter("ignore")
+        for _ in range(start):
+            scheduler.step()
     losses = []
-    for step in track(range(1, steps + 1), label):
+    for step in track(range(start + 1, settings.steps + 1), label):
         labels = torch.randint(n_classes, (settings.batch,), generator=pictures_of)
         pictures = glyphs.render(labels, pictures_of, settings.size).to(runtime.device).float() / 255
         with runtime.autocast():
             loss = F.cross_entropy(backbone(pictures).float(), labels.to(runtime.device))
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"{label}: the loss is {loss.item()} at step {step}; "
+                f"lower source.learning_rate ({settings.learning_rate})"
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -64,7 +80,7 @@ def train_on_source(
 def upstream_probabilities(
     backbone: Backbone, settings: Source, runtime: Runtime, batch: int = 256
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (N, S) and labels (N,) on held-out glyphs, the same for every compression."""
+    """Probabilities (N, S) and labels (N,) on fresh glyphs in the training fonts, the same for every compression."""
     pictures, labels = glyphs.dataset(settings.held_out, seed=settings.seed, size=settings.size)
     backbone.frozen()
     with torch.inference_mode(), runtime.autocast():

@@ -18,7 +18,9 @@ from vpstudy.execution import progress
 # Asked of the kernel after the last cell, outside the notebook: peak memory, and which files of the project
 # it imported.
 USED = """__import__("json").dumps([
-    __import__("resource").getrusage(__import__("resource").RUSAGE_SELF).ru_maxrss,
+    [int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")][0]
+    if __import__("sys").platform == "linux"  # where ru_maxrss holds the parent's peak from before the fork, too
+    else __import__("resource").getrusage(__import__("resource").RUSAGE_SELF).ru_maxrss,
     sorted(module.__file__ for name, module in list(__import__("sys").modules.items())
            if name.split(".")[0] == "vpstudy" and getattr(module, "__file__", None)),
 ])"""
@@ -77,10 +79,9 @@ class _Client(PapermillNotebookClient):
         reply = self.wait_for_reply(message)["content"]
         if reply["status"] == "ok":  # else a cell has failed: papermill tells
             peak, files = json.loads(ast.literal_eval(reply["user_expressions"]["used"]["data"]["text/plain"]))
-            unit = 2**20 if sys.platform == "darwin" else 2**10
             modules = [Path(file).resolve().relative_to(paths.ROOT).as_posix() for file in files]
             modules = [module for module in modules if not module.endswith("__init__.py")]
-            self.used = {"peak_mib": round(peak / unit), "modules": modules}
+            self.used = {"peak_mib": round(peak / 2**20), "modules": modules}
 
 
 class Engine(NBClientEngine):

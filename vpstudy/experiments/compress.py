@@ -32,7 +32,7 @@ class CompressCell:
         return make(self.backbone, self.compression, self.folder)
 
     def measure(self, compressed: Compressed) -> dict:
-        """Accuracy and calibration on held-out glyphs, the same ones for every compression."""
+        """Accuracy and calibration on fresh glyphs, the same ones for every compression."""
         backbone = compressed.backbone.to(self.runtime.device)
         return row("upstream", *upstream_probabilities(backbone, self.source, self.runtime))
 

@@ -54,6 +54,7 @@ class HiddenCostStudy:
             "runs diverged": int((runs["status"] == "diverged").sum()),
             "seeds": runs["seed"].nunique(),
             "source checkpoints": runs["backbone"].nunique(),
+            "validation pictures per class": self.parameters.hidden_cost.validation_per_class,
         }
         return pd.DataFrame(counts, index=["count"]).T
 
@@ -87,21 +88,23 @@ class HiddenCostStudy:
         return table
 
     def conclusion(self) -> Markdown:
-        """What the numbers say, a sentence for each compression and method."""
+        """The change against dense by compression and method: its mean over targets and budgets, and how sure it is."""
         lines = []
         for metric, words in (("accuracy", "accuracy"), ("ece_debiased", "debiased ECE")):
             changes = against_dense(self.transfers, metric)
-            cells = summarise(changes, ["compression", "method", "target", "budget"], "difference")
-            for (compression, method), group in cells.groupby(["compression", "method"], sort=False):
+            cells = summarise(changes, ["backbone", "compression", "method", "target", "budget"], "difference")
+            for (backbone, compression, method), group in cells.groupby(
+                ["backbone", "compression", "method"], sort=False
+            ):
                 if compression == "dense":
                     continue
                 low, high = int((group["high"] < 0).sum()), int((group["low"] > 0).sum())
                 lines.append(
-                    f"| {words} | {label(compression)} | {style.method(method).label} "
+                    f"| {words} | {backbone} | {label(compression)} | {style.method(method).label} "
                     f"| {group['mean'].mean():+.3f} | {low} | {high} | {len(group)} |"
                 )
-        header = "| metric | compression | method | mean change | cells below 0 | cells above 0 | cells |"
-        return Markdown("\n".join([header, "|---|---|---|---|---|---|---|", *lines]))
+        header = "| metric | backbone | compression | method | mean change | cells below 0 | cells above 0 | cells |"
+        return Markdown("\n".join([header, "|---|---|---|---|---|---|---|---|", *lines]))
 
 
 def _backbone(record: dict) -> dict:

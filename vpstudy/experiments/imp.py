@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from vpstudy import backbones, results
+from vpstudy import backbones, results, source
 from vpstudy.cells import Cell
+from vpstudy.compression import iterative, magnitude, masks
 from vpstudy.compression.iterative import Round, iterative_magnitude_pruning, load_round
+from vpstudy.data import glyphs
 from vpstudy.experiments.base import head, row
 from vpstudy.experiments.source import folder
 from vpstudy.parameters.base import Execution, section
 from vpstudy.parameters.source import Imp, Source
 from vpstudy.runtime import configure
 from vpstudy.source import train_on_source, upstream_probabilities
+
+CODE = (source, glyphs, iterative, magnitude, masks)  # what decides the bits of a round
 
 
 @dataclass
@@ -86,16 +90,16 @@ class ImpCell:
             self.source,
             self.runtime,
             stream=f"imp-{sparsity:.2f}",
-            steps=self.settings.steps,
-            learning_rate=self.settings.learning_rate,
+            start=self.settings.rewind_step,
             label=f"retraining at {sparsity:.0%} sparsity ({place + 1} of {len(self.settings.rounds)})",
         )
 
     def _identity(self) -> str:
-        """Of the weights and settings that the rounds follow from; later rounds may be added to earlier ones."""
+        """Of the weights, settings and code that rounds follow from; later rounds may be added to earlier ones."""
         digest = hashlib.sha256()
-        for name in ("source.safetensors", "early.safetensors"):
-            digest.update((self.folder / name).read_bytes())
-        settings = self.settings.model_dump(exclude={"rounds"}) | self.source.model_dump()
+        checkpoints = [self.folder / name for name in ("source.safetensors", "early.safetensors")]
+        for path in [*checkpoints, *(Path(module.__file__) for module in CODE)]:
+            digest.update(path.read_bytes())
+        settings = self.settings.model_dump(exclude={"rounds"}) | self.source.model_dump() | self.runtime.record()
         digest.update(json.dumps(settings, sort_keys=True).encode())
         return digest.hexdigest()

@@ -48,15 +48,13 @@ class SourceCell:
             self.settings,
             self.runtime,
             stream="pretraining",
-            steps=self.settings.steps,
-            learning_rate=self.settings.learning_rate,
             label=f"pretraining {self.backbone}",
             after_step=keep_early,
         )
         return model, losses
 
     def measure(self, model: Backbone) -> dict:
-        """Accuracy and calibration on held-out glyphs."""
+        """Accuracy and calibration on fresh glyphs in the training fonts."""
         return row("upstream", *upstream_probabilities(model, self.settings, self.runtime))
 
     def save(self, model: Backbone, losses: list[float], upstream: dict) -> None:

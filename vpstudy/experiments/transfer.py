@@ -123,13 +123,11 @@ class TransferCell:
             "prompt_png": self._png(outcome) if prompted and first else None,
         }
 
-    def shown(self, outcomes: list[Outcome]) -> Outcome:
-        """The prompt that pictures show: of the first seed, at the largest budget, if that run did not diverge."""
-        prompts = [o for o in outcomes if o.method == "visual_prompting" and o.status == "ok"]
-        if not prompts:
-            raise ValueError("every visual prompt diverged; the record says at which step")
-        first = min(o.seed for o in prompts)
-        return [o for o in prompts if o.seed == first][-1]
+    def shown(self, outcomes: list[Outcome]) -> Outcome | None:
+        """The run whose prompt is shown: at the largest budget, of the first seed that did not diverge there."""
+        largest = max(self.settings.budgets, key=lambda budget: float("inf") if budget == "all" else budget)
+        prompts = [o for o in outcomes if (o.method, o.budget, o.status) == ("visual_prompting", largest, "ok")]
+        return prompts[0] if prompts else None
 
     def prompt(self, outcome: Outcome) -> PaddedPrompt:
         """The learned prompt of one run."""
@@ -138,15 +136,15 @@ class TransferCell:
         prompt.load_state_dict({"theta": outcome.artefact["prompt.theta"]})
         return prompt
 
-    def prompt_and_example(self, outcomes: list[Outcome]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The shown prompt and a test picture inside it, both (3, canvas, canvas) in [0, 1]."""
-        prompt = self.prompt(self.shown(outcomes))
+    def prompt_and_example(self, shown: Outcome) -> tuple[torch.Tensor, torch.Tensor]:
+        """The learned prompt and a test picture inside it, both (3, canvas, canvas) in [0, 1]."""
+        prompt = self.prompt(shown)
         picture = self.data.pictures(prompt.inner)[self.data.target.test[0]].cpu().float() / 255
         return prompt.picture(), prompt(picture[None])[0].detach()
 
-    def mapping_pairs(self, outcomes: list[Outcome]) -> tuple[list, list[str], list, list[str]]:
+    def mapping_pairs(self, shown: Outcome) -> tuple[list, list[str], list, list[str]]:
         """For each target class: a picture, its name, a picture of the source class in its place, and its name."""
-        mapping = self.shown(outcomes).artefact["mapping"].tolist()
+        mapping = shown.artefact["mapping"].tolist()
         first = [int((self.data.labels == k).nonzero()[0]) for k in range(len(mapping))]
         size = self.settings.visual_prompting.canvas
         targets = [self.data.pictures(size)[index].cpu() for index in first]
@@ -160,7 +158,7 @@ class TransferCell:
         return base64.b64encode(buffer.getvalue()).decode()
 
     def conclusion(self, record: dict) -> Markdown:
-        """The cell in a table: accuracy and debiased ECE by method and budget, means over the seeds that finished."""
+        """Accuracy and debiased ECE by method and budget: means over the seeds that finished."""
         lines = ["| method | pictures per class | accuracy | debiased ECE | seeds |", "|---|---|---|---|---|"]
         for (method, budget), rows in groupby(record["rows"], lambda r: (r["method"], r["budget"])):
             metrics = [r["metrics"] for r in rows if r["status"] == "ok"]

@@ -35,7 +35,7 @@ def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
             level = chance.get(target) if metric == "accuracy" else 0.0
             if level:
                 panels.chance_line(axis, level)
-            axis.set_ylim(panels.limits(here, [] if level is None else [level]))
+            axis.set_ylim(panels.limits(here, [] if level is None else [level], panels.FLOOR[metric]))
         row[0].set_ylabel(ylabel)
     for target, axis in zip(targets, axes[0], strict=True):
         axis.set_title(target, weight="bold")

@@ -1,4 +1,4 @@
-"""Calibration error against sparsity: does pruning make the adapted models overconfident?"""
+"""Calibration error against sparsity: does pruning make confidence a worse guide?"""
 
 import pandas as pd
 from matplotlib.figure import Figure

@@ -13,6 +13,7 @@ from vpstudy.figures import style
 from vpstudy.figures.style import Line
 
 BAND = 0.16  # opacity of an interval
+FLOOR = {"accuracy": 0.0, "ece_debiased": -1.0}  # a debiased estimate may lie below zero
 
 
 def only_backbone(*frames: pd.DataFrame) -> str:
@@ -65,15 +66,15 @@ def _diverged(axis: Axes, table: pd.DataFrame, look: Line) -> None:
         axis.annotate(f"{row.n_diverged} of {row.n + row.n_diverged}", **place, **above, bbox=white, zorder=5)
 
 
-def limits(table: pd.DataFrame, also: Iterable[float] = ()) -> tuple[float, float]:
-    """Limits within 0 and 1 that hold every mean, the levels in `also`, and all but very wide intervals."""
+def limits(table: pd.DataFrame, also: Iterable[float] = (), floor: float = 0.0) -> tuple[float, float]:
+    """Limits within `floor` and 1 that hold every mean, the levels in `also`, and all but very wide intervals."""
     levels = pd.concat([table["mean"], pd.Series(list(also), dtype=float)]).dropna()
     if levels.empty:
         return 0.0, 1.0
     spread = max(levels.max() - levels.min(), 0.1)
     low = min(levels.min(), table["low"].clip(lower=levels.min() - 0.3 * spread).min())
     high = max(levels.max(), table["high"].clip(upper=levels.max() + 0.3 * spread).max())
-    return max(0.0, float(low - 0.06 * spread)), min(1.0, float(high + 0.06 * spread))
+    return max(floor, float(low - 0.06 * spread)), min(1.0, float(high + 0.06 * spread))
 
 
 def budget_handles(budgets: list[str]) -> list[Line2D]:

@@ -43,7 +43,7 @@ def draw_grid(
     table.loc[~on_line, "x"] += BESIDE
     targets, methods = list(dict.fromkeys(table["target"])), style.methods(table["method"])
     figure, axes = style.new_figure(len(targets), len(methods), 1.25 + 1.75 * len(targets), sharex=True, sharey="row")
-    chance = []
+    chance, source = [], []
     for target, row in zip(targets, axes, strict=True):
         for method, axis in zip(methods, row, strict=True):
             here = (table["target"] == target) & (table["method"] == method)
@@ -52,10 +52,13 @@ def draw_grid(
                 these = here & (table["budget"] == budget)
                 panels.series(axis, table[these & on_line], look)
                 panels.points(axis, table[these & ~on_line], look)
+            if metric == "accuracy":
+                source = _source_line(axis, table[on_line].drop_duplicates("compression"), backbones)
             if levels.get(target):
                 chance = [panels.chance_line(axis, levels[target])]
         also = [levels[target]] if target in levels else []
-        row[0].set_ylim(panels.limits(table[table["target"] == target], also))
+        also += list(backbones["upstream_accuracy"].loc[backbones["family"].isin(["dense", "imp"])]) if source else []
+        row[0].set_ylim(panels.limits(table[table["target"] == target], also, panels.FLOOR[metric]))
         row[0].set_ylabel(f"{target}\n{ylabel}")
     for method, axis in zip(methods, axes[0], strict=True):
         axis.set_title(style.method(method).label, color=style.method(method).colour, weight="bold")
@@ -67,10 +70,16 @@ def draw_grid(
     handles = panels.budget_handles(style.budgets(table["budget"]))
     if not on_line.all():
         handles.append(Line2D([], [], color=style.GREY, marker="o", mfc="white", ls="", label="one-shot pruning"))
-    panels.legend_below(figure, handles + chance)
+    panels.legend_below(figure, handles + chance + source)
     seeds = panels.seeds_note(results, "bands and bars")
     style.caption(figure, f"{title} ({backbone})", f"{reading} {seeds}")
     return figure
+
+
+def _source_line(axis, places: pd.DataFrame, backbones: pd.DataFrame) -> list[Line2D]:
+    upstream = backbones.set_index("compression")["upstream_accuracy"]
+    places = places.sort_values("x")
+    return axis.plot(places["x"], upstream[places["compression"]], color=style.GREY, ls="--", lw=1, label="source task")
 
 
 def _decades(sparsity):

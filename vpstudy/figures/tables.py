@@ -26,11 +26,12 @@ def backbones_table(frame: pd.DataFrame) -> pd.DataFrame:
             "compression": frame["compression"].map(compressions.label),
             "sparsity, nominal (%)": (100 * frame["sparsity_nominal"]).map("{:.1f}".format),
             "sparsity, actual (%)": (100 * frame["sparsity"]).map("{:.2f}".format),
+            "zero weights (%)": (100 * frame["zero_weights"]).map("{:.2f}".format),
             "bits of a weight": frame["bits"].astype(str),
             "parameters": frame["parameters"].map("{:,}".format),
             "size (kB)": (frame["bytes"] / 1000).map("{:,.0f}".format),
             "upstream accuracy": frame["upstream_accuracy"].map("{:.3f}".format),
-            "upstream ECE": frame["upstream_ece"].map("{:.3f}".format),
+            "upstream ECE (debiased)": frame["upstream_ece_debiased"].map("{:.3f}".format),
         }
     ).reset_index(drop=True)
 

@@ -29,9 +29,10 @@ class Source(Strict):
 
 
 class Imp(Strict):
-    """Iterative magnitude pruning: the sparsity after each round, where to rewind to, how long to retrain."""
+    """Iterative magnitude pruning: the sparsity after each round, and the pretraining step to rewind to.
+
+    Each round trains for the rest of the source's own schedule, so that dense and sparse differ in density alone.
+    """
 
     rounds: Annotated[list[Sparsity], Field(min_length=1), AfterValidator(increasing)]
     rewind_step: Positive
-    steps: Positive
-    learning_rate: Rate

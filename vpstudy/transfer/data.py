@@ -58,7 +58,7 @@ class TransferData:
         """Pooled features (N, F) of every picture under a frozen backbone, computed once."""
         cached = self._features.setdefault(backbone, {})
         if size not in cached:
-            backbone.frozen()
+            backbone.frozen().to(self.runtime.device)
             with torch.inference_mode(), self.runtime.autocast():
                 cached[size] = torch.cat(
                     [backbone.features(as_float(chunk)).float() for chunk in self.pictures(size).split(batch)]

@@ -39,7 +39,7 @@ class Diverged(Exception):
 def adam_in_three_stages(
     parameters: Iterable[nn.Parameter], schedule: Schedule
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The paper's optimizer for prompts and probes: Adam, its rate divided by ten at 50 % and 72 % of the steps."""
+    """Adam, its rate divided by ten at 50 % and 72 % of the steps: the paper's shape with another rate and length."""
     optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate)
     milestones = [round(0.5 * schedule.steps), round(0.72 * schedule.steps)]
     return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones)
@@ -104,14 +104,15 @@ def fit(
 
 
 def _batches(examples: Examples, schedule: Schedule, order: torch.Generator) -> Iterator[tuple[Examples, bool]]:
-    """`schedule.steps` batches of equal size, reshuffled each epoch; the flag tells the last of an epoch.
+    """`schedule.steps` batches, reshuffled each epoch; the flag tells the last of an epoch.
 
-    What does not fill a batch waits for another epoch's shuffle, so every step costs and weighs the same.
+    An epoch is cut into as few batches as `schedule.batch` allows, all of one size or one apart: every example is
+    seen once, and no step weighs much more than another.
     """
-    size = min(schedule.batch, len(examples))
+    parts = math.ceil(len(examples) / schedule.batch)
     done = 0
     while done < schedule.steps:
-        batches = torch.randperm(len(examples), generator=order).split(size)[: len(examples) // size]
+        batches = torch.randperm(len(examples), generator=order).tensor_split(parts)
         for i, indices in enumerate(batches[: schedule.steps - done], 1):
             indices = indices.to(examples.labels.device)
             yield Examples(examples.inputs[indices], examples.labels[indices]), i == len(batches)

@@ -27,7 +27,7 @@ class Head(Learner):
 def linear_probe(
     backbone: Backbone, data: TransferData, budget: int | str, seed: int, settings: LinearProbe
 ) -> Outcome:
-    """Train a head as the paper does, with `adam_in_three_stages`.
+    """Train a head with `adam_in_three_stages`.
 
     Returns
     -------

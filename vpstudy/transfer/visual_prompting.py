@@ -17,9 +17,9 @@ from vpstudy.transfer.outcome import Outcome
 class PromptedBackbone(Learner):
     """A frozen backbone that sees prompted pictures and answers with K of its S source logits.
 
-    The mapping is counted from the predictions of the training steps of the epoch that just ended. The original
-    makes another pass over the training set for it; its prompt moves little within an epoch, so this spares
-    one forward pass in three.
+    The iterative mapping is counted from what the training steps of the epoch that just ended have predicted, each
+    training picture once. The original makes another pass for it, with the prompt as it is in the end; counting
+    along the way spares one forward pass in four.
     """
 
     def __init__(self, backbone: Backbone, prompt: PaddedPrompt, mapping: np.ndarray, remap: bool):
@@ -73,6 +73,7 @@ def visual_prompting(
     Outcome
         Its artefact holds `prompt.theta` (3, canvas, canvas) and `mapping` (K,).
     """
+    backbone.to(data.runtime.device)
     inputs = data.pictures(settings.inner)
     start = random_mapping(len(backbone.class_names), len(data.class_names), seed_for("mapping", seed))
     learner = PromptedBackbone(

@@ -1,0 +1,200 @@
+"""The whole pipeline at the smoke scale, in a temporary clone: from nothing to figures, stopped, tried and repeated."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from vpstudy import grid, paths, results
+from vpstudy.parameters import study
+
+pytestmark = pytest.mark.slow
+
+# What a cell imports and may still change without running it again: registries (a line for something new alters
+# nothing old; the source stage does declare architectures), places, and what only shows progress.
+UNDECLARED = {
+    "vpstudy/architectures.py",
+    "vpstudy/compression/names.py",
+    "vpstudy/data/targets.py",
+    "vpstudy/execution/progress.py",
+    "vpstudy/paths.py",
+}
+
+
+def run(clone: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=clone, env=environment(clone), capture_output=True, text=True
+    )
+    assert done.returncode == 0 or not check, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def environment(clone: Path) -> dict[str, str]:
+    bin_folder = str(Path(sys.executable).parent)
+    return os.environ | {"PYTHONPATH": str(clone), "PATH": os.pathsep.join([bin_folder, os.environ["PATH"]])}
+
+
+def ran(done: subprocess.CompletedProcess) -> list[str]:
+    """The stages that a `dvc repro` ran."""
+    lines = (done.stdout + done.stderr).splitlines()
+    return [line.split("'")[1] for line in lines if line.startswith("Running stage '")]
+
+
+def copy_of_project(folder: Path) -> Path:
+    """The files of the working tree that git would commit, as a repository of their own."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(listed, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, files.split("\0")):
+        # committed results of other scales are not part of this test, and neither is their lock
+        if (paths.ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("data/results"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(paths.ROOT / name, folder / name)
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start"],
+    ):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone in which a run was killed in the middle of a cell, and continued."""
+    folder = copy_of_project(tmp_path_factory.mktemp("whole way"))
+    run(folder, "vpstudy", "scale", "smoke")
+    first = subprocess.Popen(
+        [sys.executable, "-m", "vpstudy", "repro"],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 600
+    while not (folder / "data/results/smoke/backbones/compress-cnn-dense.json").exists():
+        assert first.poll() is None, "the first run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    lock = folder / "dvc.lock"
+    lock.write_text("")  # the worst moment: DVC empties its lock before it writes it
+    continued = run(folder, "vpstudy", "repro")
+    assert "source@smoke-cnn" not in ran(continued)  # what had ended was not run again
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parameters(clone):
+    return study.load(clone / "params.yaml")
+
+
+def test_every_cell_has_its_result_and_its_notebook(clone, parameters):
+    cells = [cell for cell in grid.cells(parameters) if cell.axes]
+    records = results.read_records(cells, clone / "data" / "results")
+    assert list(records) == cells
+    for cell in cells:
+        notebook = nbformat.read(clone / "data/notebooks/smoke" / f"{cell.file}.ipynb", as_version=4)
+        assert all(output.output_type != "error" for c in notebook.cells for output in c.get("outputs", []))
+    found = results.read(grid.cells(parameters, "transfer"), clone / "data" / "results")
+    assert not found.missing
+    assert not found.orphans
+    assert set(found.frame["method"]) == {"visual_prompting", "linear_probe", "fine_tuning"}
+
+
+def test_figures_tables_and_the_final_notebook_are_there(clone):
+    figures = clone / "figures/smoke/hidden_cost"
+    names = {path.stem for path in figures.glob("*.svg")}
+    assert names == {path.stem for path in figures.glob("*.png")}
+    assert {"accuracy_by_sparsity", "change_heatmap", "ece_by_sparsity", "reliability", "prompts"} <= names
+    assert (figures / "results.csv").exists()
+    notebook = nbformat.read(clone / "notebooks/rendered/smoke/90_hidden_cost.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    pictures = [o for c in notebook.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(pictures) == len(names)
+    assert str(clone) not in json.dumps(notebook)
+
+
+def test_nothing_to_do_takes_seconds(clone):
+    start = time.monotonic()
+    assert ran(run(clone, "dvc", "repro")) == []
+    assert time.monotonic() - start < 10
+    assert "up to date" in run(clone, "vpstudy", "plan").stdout
+
+
+def test_cells_declare_the_modules_that_their_kernels_import(clone, parameters):
+    locked = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
+    for cell in grid.cells(parameters):
+        imported = set(json.loads((clone / "data/timings" / f"{cell.name}.json").read_text())["modules"])
+        declared = {dep["path"] for dep in locked[cell.name]["deps"] if dep["path"].endswith(".py")}
+        assert imported - UNDECLARED <= declared, cell.name
+        assert declared <= imported, cell.name
+    assert "vpstudy/architectures.py" in {dep["path"] for dep in locked["source@smoke-cnn"]["deps"]}
+
+
+def test_a_repeated_cell_is_the_same_bytes(clone):
+    name = "cnn-imp-0.50-digits"
+    written = [
+        clone / f"data/results/smoke/hidden_cost/transfer-{name}.json",
+        clone / f"data/notebooks/smoke/transfer-{name}.ipynb",
+        clone / f"data/probabilities/smoke/transfer-{name}.safetensors",
+    ]
+    before = [path.read_bytes() for path in written]
+    done = run(clone, "dvc", "repro", "--force", "--single-item", f"transfer@smoke-{name}")
+    assert ran(done) == [f"transfer@smoke-{name}"]
+    assert [path.read_bytes() for path in written] == before
+
+
+def test_trying_a_value_in_a_notebook_re_runs_no_cell(clone):
+    path = clone / "notebooks/30_transfer.ipynb"
+    before = path.read_text()
+    notebook = nbformat.reads(before, as_version=4)
+    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    cell.source = cell.source.replace('compression = "imp-0.90"', 'compression = "int4"')
+    cell.execution_count = 7
+    assert cell.source != next(c for c in nbformat.reads(before, as_version=4).cells if c.id == cell.id).source
+    path.write_text(nbformat.writes(notebook))
+    try:
+        assert ran(run(clone, "dvc", "repro")) == ["notebooks"]
+    finally:
+        path.write_text(before)
+        run(clone, "dvc", "repro")
+
+
+def test_a_changed_compression_re_runs_its_cells_and_what_follows(clone):
+    path = clone / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("int4", "int5"))
+    try:
+        plan = run(clone, "vpstudy", "plan").stdout
+        due = run(clone, "dvc", "repro", "--dry")
+    finally:
+        path.write_text(before)
+    assert "compress@smoke-cnn-int5" in ran(due)
+    assert set(ran(due)) <= {"compress@smoke-cnn-int5", "transfer@smoke-cnn-int5-digits", "hidden_cost@smoke"}
+    assert "compress@smoke-cnn-int5" in plan
+    assert "compress@smoke-cnn-dense" not in plan
+
+
+def test_wrong_parameters_stop_every_command_before_a_kernel(clone):
+    path = clone / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("[dense, imp-0.50, int4]", "[dense, imp-1.5]").replace("seeds: [0]", "sedes: [0]"))
+    try:
+        for words in (["vpstudy", "repro"], ["vpstudy", "check"], ["vpstudy", "run", "source", "smoke", "cnn"]):
+            done = run(clone, *words, check=False)
+            assert done.returncode != 0
+            for told in ("imp-1.5", "hidden_cost.sedes", "did you mean seeds"):
+                assert told in done.stderr, words
+            assert "Traceback" not in done.stderr
+    finally:
+        path.write_text(before)
