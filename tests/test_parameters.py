@@ -45,7 +45,7 @@ def test_the_default_is_typed():
         ({"compressions": ["dense", "dens"]}, ["compressions.1", "'dens'", "unknown", "dense, imp-0.80"]),
         (
             {"compressions": ["dense", "imp-0.85"]},
-            ["'imp-0.85'", "imp.rounds", "allowed: imp-0.50, imp-0.80"],
+            ["'imp-0.85'", "imp.rounds", "allowed: imp-0.80, imp-0.90"],
         ),
         ({"compressions": ["int4"]}, ["compressions", "'dense' is missing"]),
         ({"compressions": ["dense", "dense"]}, ["compressions", "only once"]),
@@ -65,7 +65,7 @@ def test_the_default_is_typed():
         ({"source": 3}, ["source", "3"]),
         ({"imp__rounds": [0.9, 0.8, 0.95]}, ["imp.rounds", "increase"]),
         ({"imp__rounds": [0.5, 0.8, 0.9, 0.955]}, ["imp.rounds", "0.955", "two decimals"]),
-        ({"imp__rewind_step": 1200}, ["imp.rewind_step", "1200", "below source.steps (1200)"]),
+        ({"imp__rewind_step": 900}, ["imp.rewind_step", "900", "below source.steps (900)"]),
         ({"scale": "My Scale"}, ["scale", "'My Scale'"]),
     ],
 )

@@ -36,3 +36,17 @@ def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path):
     while stage.is_running() and stage.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_holder_of_locks_that_is_dying_is_waited_for(tmp_path):
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    session.wait_for_killed(tmp_path)  # no locks at all
+    holder = subprocess.Popen(["sleep", "1"])
+    (tmp_path / ".dvc/tmp/rwlock").write_text(f'{{"a": {{"write": {{"pid": {holder.pid}, "cmd": "dvc"}}}}}}')
+    start = time.monotonic()
+    session.wait_for_killed(tmp_path, seconds=0.3)
+    assert 0.3 <= time.monotonic() - start < 2  # it does not wait for ever
+    holder.wait()
+    start = time.monotonic()
+    session.wait_for_killed(tmp_path)
+    assert time.monotonic() - start < 1

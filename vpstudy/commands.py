@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vpstudy import committed, grid, paths, scales
 from vpstudy import compare as comparison
-from vpstudy.execution import lock, overview
+from vpstudy.execution import lock, overview, session
 from vpstudy.execution import stage as stages
 from vpstudy.execution.notebook import NotebookError
 from vpstudy.parameters import study
@@ -33,6 +33,7 @@ def repro(targets: list[str]) -> int:
     parameters = study.load(paths.PARAMS)
     if repaired := lock.repair(paths.ROOT):
         print(repaired)
+    session.wait_for_killed(paths.ROOT)
     if not targets:
         print(overview.summary(parameters))
     code = _dvc("repro", *targets)

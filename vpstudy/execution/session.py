@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +56,17 @@ def start(root: Path, stage: str) -> list[str]:
     started = [*(name for name in started if name != stage), stage]
     atomic.write_json(place, {"dvc": identity, "stages": started})
     return started
+
+
+def wait_for_killed(root: Path, seconds: float = 5.0) -> None:
+    """Wait until the processes that hold DVC's locks are gone, at most so long.
+
+    One that was just killed takes a moment to go, and DVC would refuse to start beside it as beside one at work.
+    """
+    place, deadline = root / ".dvc/tmp/rwlock", time.monotonic() + seconds
+    held = {int(pid) for pid in re.findall(r'"pid": (\d+)', place.read_text())} if place.exists() else set()
+    while time.monotonic() < deadline and any(psutil.pid_exists(pid) for pid in held):
+        time.sleep(0.2)
 
 
 @contextmanager
