@@ -96,6 +96,7 @@ def make_backbones(names=COMPRESSIONS) -> pd.DataFrame:
         row |= {"sparsity_nominal": sparsity, "sparsity": sparsity * 0.9999, "parameters": 712345}
         row |= {"bytes": round(2849380 * (1 - sparsity) * bits / 32)}
         rows.append(row | {"upstream_accuracy": 0.97 - 0.02 * sparsity, "upstream_ece": 0.01})
+        rows[-1] |= {"upstream_ece_debiased": 0.002, "zero_weights": max(sparsity, 0.3 if bits == 4 else 0)}
     return pd.DataFrame(rows)
 
 
@@ -212,6 +213,10 @@ def test_accuracy_lines_are_the_means_of_pruned_backbones_only():
     here = FULL[(FULL["target"] == "digits") & (FULL["method"] == "linear_probe") & (FULL["budget"] == "10")]
     means = here.groupby("compression")["accuracy"].mean()
     lines = [line for line in axis.lines if len(line.get_xdata()) == 3]
+    source = [line for line in lines if line.get_label() == "source task"]
+    upstream = make_backbones().set_index("compression")["upstream_accuracy"]
+    assert source[0].get_ydata() == pytest.approx(upstream[["dense", "imp-0.80", "imp-0.90"]].to_numpy())
+    lines = [line for line in lines if line is not source[0]]
     assert len(lines) == 2
     assert lines[1].get_ydata() == pytest.approx(means[["dense", "imp-0.80", "imp-0.90"]].to_numpy())
     one_shot = [line.get_ydata()[0] for line in axis.lines if line.get_markerfacecolor() == "white"]
@@ -381,6 +386,8 @@ def test_backbones_table_has_nominal_beside_actual():
     assert row["sparsity, actual (%)"] == "89.99"
     assert row["size (kB)"] == "285"
     assert table.loc["4-bit weights", "bits of a weight"] == "4"
+    assert table.loc["4-bit weights", "zero weights (%)"] == "30.00"  # rounded to zero, though none is pruned
+    assert row["upstream ECE (debiased)"] == "0.002"
 
 
 def test_tables_are_written_as_csv_and_markdown(tmp_path):
