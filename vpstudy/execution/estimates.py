@@ -3,13 +3,13 @@
 SECONDS = {  # by scale and kind of stage
     "default": {
         "notebooks": 1,
-        "source": 130,
-        "imp": 190,
-        "compress": 15,
-        "transfer": 40,
-        "hidden_cost": 20,
+        "source": 110,
+        "imp": 225,
+        "compress": 13,
+        "transfer": 49,
+        "hidden_cost": 30,
     },
-    "smoke": {"notebooks": 1, "source": 15, "imp": 12, "compress": 9, "transfer": 11, "hidden_cost": 15},
+    "smoke": {"notebooks": 1, "source": 15, "imp": 14, "compress": 12, "transfer": 16, "hidden_cost": 22},
 }
 
 
