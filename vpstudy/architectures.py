@@ -1,5 +1,6 @@
 """Registry of backbones: a name for the grid, and what timm builds for it. Free of torch, for the command line."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,13 +9,15 @@ from typing import Any
 class Architecture:
     """A timm model with the input that it expects.
 
-    `mean` and `std` are per RGB channel, for pictures in [0, 1].
+    `mean` and `std` are per RGB channel, for pictures in [0, 1]. `rate` is the share of the learning rate at which all
+    of its weights are trained: transformers need a lower one than convolutions.
     """
 
     timm: str
     arguments: dict[str, Any] = field(default_factory=dict)
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    rate: float = 1.0
 
 
 ARCHITECTURES = {
@@ -23,3 +26,19 @@ ARCHITECTURES = {
     # step against the usual 7 x 7 one, and keeps the detail of 32-pixel pictures.
     "cnn": Architecture("resnet10t", {"channels": (16, 32, 64, 128), "stem_width": 8}),
 }
+
+
+def read(backbone: str) -> tuple[str, int]:
+    """A backbone's name as architecture and replicate: "cnn" is ("cnn", 0), "cnn-r2" is ("cnn", 2).
+
+    Replicates are pretrained, and compressed, anew: from other initial weights, on other pictures.
+
+    Raises ValueError naming what is allowed.
+    """
+    found = re.fullmatch(r"(.+?)(?:-r([1-9][0-9]*))?", backbone, re.DOTALL)
+    if found is None or found[1] not in ARCHITECTURES:
+        raise ValueError(
+            f"no such backbone; allowed: {', '.join(ARCHITECTURES)} (registered in vpstudy/architectures.py), or with "
+            f"-r1, -r2, … for one pretrained anew, e.g. {next(iter(ARCHITECTURES))}-r1"
+        )
+    return found[1], int(found[2] or 0)

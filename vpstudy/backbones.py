@@ -10,7 +10,8 @@ from safetensors.torch import save as serialize
 from torch import nn
 
 from vpstudy import atomic
-from vpstudy.architectures import ARCHITECTURES
+from vpstudy.architectures import ARCHITECTURES, read
+from vpstudy.compression.shapes import fit_shapes
 from vpstudy.runtime import seed_for
 
 
@@ -20,7 +21,7 @@ class Backbone(nn.Module):
     Parameters
     ----------
     name
-        A key of `vpstudy.architectures.ARCHITECTURES`.
+        A key of `vpstudy.architectures.ARCHITECTURES`, or one with the number of a replicate, `cnn-r1`.
     class_names
         One name for each of the S source classes.
     seed
@@ -29,9 +30,10 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, class_names: list[str], seed: int = 0):
         super().__init__()
-        architecture = ARCHITECTURES[name]
+        kind, replicate = read(name)
+        architecture = ARCHITECTURES[kind]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("backbone", name, seed))
+            torch.manual_seed(seed_for("backbone", kind, seed + replicate))
             model = timm.create_model(architecture.timm, num_classes=len(class_names), **architecture.arguments)
         self.name, self.class_names = name, list(class_names)
         self.model = model.to(memory_format=torch.channels_last)
@@ -40,13 +42,14 @@ class Backbone(nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (N, 3, H, W) in [0, 1] to source logits (N, S)."""
-        return self.model(self._normalised(pictures))
+        return self.model(self.normalised(pictures))
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (N, 3, H, W) in [0, 1] to pooled features (N, F), the classifier's input."""
-        return self.model.forward_head(self.model.forward_features(self._normalised(pictures)), pre_logits=True)
+        return self.model.forward_head(self.model.forward_features(self.normalised(pictures)), pre_logits=True)
 
-    def _normalised(self, pictures: torch.Tensor) -> torch.Tensor:
+    def normalised(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (N, 3, H, W) in [0, 1] as the model itself takes them."""
         return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     @property
@@ -86,6 +89,7 @@ def load(name: str, path: Path, seed: int = 0) -> Backbone:
         class_names = checkpoint.metadata()["class_names"].split("\n")
     backbone = Backbone(name, class_names, seed)
     weights = {k.removeprefix("model."): v for k, v in load_file(path).items() if k.startswith("model.")}
+    fit_shapes(backbone.model, weights)
     backbone.model.load_state_dict(weights, strict=True)
     return backbone
 
@@ -94,6 +98,5 @@ def save(backbone: Backbone, path: Path, tensors: dict[str, torch.Tensor] | None
     """Write the weights and class names of `backbone`, and further `tensors`, as one safetensors file."""
     weights = {f"model.{key}": value for key, value in backbone.model.state_dict().items()}
     content = {k: v.detach().cpu().contiguous() for k, v in (weights | (tensors or {})).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A single metadata entry: safetensors keeps several in no fixed order, and equal runs must write equal bytes.
     atomic.write_bytes(path, serialize(content, {"class_names": "\n".join(backbone.class_names)}))

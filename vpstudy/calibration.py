@@ -118,6 +118,41 @@ def brier_score(probabilities: Array, labels: Array) -> float:
     return float(np.square(error).sum(axis=1).mean())
 
 
+def over_and_underconfidence(probabilities: Array, labels: Array, n_bins: int = 15) -> tuple[float, float]:
+    """The parts of the l1 calibration error from bins that are too sure and from bins that are not sure enough."""
+    bins = reliability_bins(probabilities, labels, n_bins)
+    filled = bins.count > 0
+    gap = (bins.confidence - bins.accuracy)[filled] * bins.count[filled] / bins.count.sum()
+    return float(gap[gap > 0].sum()), float(-gap[gap < 0].sum())
+
+
+def classwise_ece(probabilities: Array, labels: Array, n_bins: int = 15) -> float:
+    """Mean over the K classes of the l1 error of p_k as the probability of class k (Kull et al. 2019), in [0, 1]."""
+    probabilities, labels = _checked(probabilities, labels)
+    total, (count, classes) = 0.0, probabilities.shape
+    for k in range(classes):
+        p = probabilities[:, k].astype(np.float64)
+        total += np.abs(np.bincount(_equal_width(p, n_bins), (labels == k) - p)).sum() / count
+    return float(total / classes)
+
+
+def brier_decomposition(probabilities: Array, labels: Array, n_bins: int = 15) -> tuple[float, float, float]:
+    """Reliability, resolution and uncertainty of the top label: (c − correct)² is on average their a − b + c.
+
+    Of Murphy (1973), in equal-width bins of the confidence c; the resolution is the generalised one of Stephenson
+    et al. (2008), which takes in how c varies within a bin, so that the sum is exact.
+    """
+    confidence, correct = _top_label(*_checked(probabilities, labels))
+    index = _equal_width(confidence, n_bins)
+    count = np.maximum(np.bincount(index, minlength=n_bins), 1)
+    mean_c, mean_y = (np.bincount(index, values, n_bins)[index] / count[index] for values in (confidence, correct))
+    overall = correct.mean()
+    within = (confidence - mean_c) ** 2 - 2 * (confidence - mean_c) * (correct - mean_y)
+    reliability = np.square(mean_c - mean_y).mean()
+    resolution = np.square(mean_y - overall).mean() - within.mean()
+    return float(reliability), float(resolution), float(overall * (1 - overall))
+
+
 def reliability_bins(probabilities: Array, labels: Array, n_bins: int = 15) -> ReliabilityBins:
     """Count, mean confidence and accuracy in the equal-width bins of `expected_calibration_error`."""
     confidence, correct = _top_label(*_checked(probabilities, labels))
@@ -129,7 +164,9 @@ def reliability_bins(probabilities: Array, labels: Array, n_bins: int = 15) -> R
 
 
 def summary(probabilities: Array, labels: Array) -> dict[str, float]:
-    """Every scalar of a result row: accuracy, ece, ece_debiased, ece_equal_mass, nll, brier."""
+    """Every scalar of a result row, by name."""
+    over, under = over_and_underconfidence(probabilities, labels)
+    reliability, resolution, uncertainty = brier_decomposition(probabilities, labels)
     _, correct = _top_label(*_checked(probabilities, labels))
     return {
         "accuracy": float(correct.mean()),
@@ -138,6 +175,12 @@ def summary(probabilities: Array, labels: Array) -> dict[str, float]:
         "ece_equal_mass": equal_mass_ece(probabilities, labels),
         "nll": negative_log_likelihood(probabilities, labels),
         "brier": brier_score(probabilities, labels),
+        "ece_classwise": classwise_ece(probabilities, labels),
+        "overconfidence": over,
+        "underconfidence": under,
+        "brier_reliability": reliability,
+        "brier_resolution": resolution,
+        "brier_uncertainty": uncertainty,
     }
 
 

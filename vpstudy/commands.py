@@ -1,15 +1,11 @@
 """What the commands do. Each returns its exit code, or raises a ValueError for the reader to see."""
 
-import os
-import signal
-import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 from vpstudy import committed, grid, paths, scales
 from vpstudy import compare as comparison
-from vpstudy.execution import lock, overview, session
+from vpstudy.execution import estimates, lock, overview, parallel, session
 from vpstudy.execution import stage as stages
 from vpstudy.execution.notebook import NotebookError
 from vpstudy.parameters import study
@@ -35,12 +31,19 @@ def repro(targets: list[str]) -> int:
         print(repaired)
     session.wait_for_killed(paths.ROOT)
     if not targets:
-        print(overview.summary(parameters))
-    code = _dvc("repro", *targets)
+        print(overview.summary(parameters), flush=True)
+    execution = parameters.execution
+    runner = parallel.Runner(
+        targets,
+        estimates.seconds(parameters.scale),
+        weight=lambda kind: execution.threads if kind in grid.CHAIN else execution.cell_threads,
+        cores=parallel.cores(),
+    )
+    code = runner.run()
     print()
     if code:
         print(
-            f"dvc repro ended with exit code {code}. `python -m vpstudy repro` continues where it stopped; "
+            f"a stage ended with exit code {code}. `python -m vpstudy repro` continues where it stopped; "
             "`python -m vpstudy compare` tells what has changed so far."
         )
         return code
@@ -50,21 +53,6 @@ def repro(targets: list[str]) -> int:
         print(f"not compared: {error}")
     _print_unsaved()
     return 0
-
-
-def _dvc(*words: str) -> int:
-    """Run DVC on this terminal, with this Python for its stages, and return its exit code."""
-    python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    sys.stdout.flush()
-    # Ctrl-C reaches DVC as well, which stops its stage: wait for that. (To ignore it, DVC would inherit.)
-    before = signal.signal(signal.SIGINT, lambda *_: None)
-    dvc = subprocess.Popen([sys.executable, "-m", "dvc", *words], cwd=paths.ROOT, env=os.environ | {"PATH": python})
-    terminate = signal.signal(signal.SIGTERM, lambda *_: dvc.terminate())
-    try:
-        return dvc.wait()
-    finally:
-        signal.signal(signal.SIGTERM, terminate)
-        signal.signal(signal.SIGINT, before)
 
 
 def compare(against: str) -> int:

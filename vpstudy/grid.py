@@ -25,6 +25,9 @@ STAGES = {
 }
 
 
+CHAIN = ("source", "imp")  # one after another, with few others beside them: each takes several cores
+
+
 def cell(stage: str, scale: str, *values: str) -> Cell:
     """The cell that a stage's command names, e.g. `transfer default cnn imp-0.80 digits`.
 

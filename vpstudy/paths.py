@@ -9,6 +9,7 @@ SCALES = ROOT / "scales"
 NOTEBOOKS = ROOT / "notebooks"
 FIGURES = ROOT / "figures"
 MODELS = ROOT / "data" / "models"
+RAW = ROOT / "data" / "raw"  # what was fetched from elsewhere
 RESULTS = ROOT / "data" / "results"
 PROBABILITIES = ROOT / "data" / "probabilities"
 TIMINGS = ROOT / "data" / "timings"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpstudy import atomic, paths
+from vpstudy.architectures import read as read_backbone
 from vpstudy.cells import Cell
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def read(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> Results:
     """Read the results of `cells` (those that the parameters ask for, never those that happen to lie there).
 
     The frame's columns: scale, stage, the cells' axes (backbone, compression, target), method, budget, seed,
-    status, reason, one for each metric (NaN where a run diverged), `reliability` (the bins as a dict, None
+    source_seed (the replicate of the backbone, whose column holds the architecture alone), status, reason, one for each metric (NaN where a run diverged), `reliability` (the bins as a dict, None
     where diverged), and whatever else rows hold, as it is. Orphans are looked for in stages of `cells`
     only. Raises ValueError as `read_records`.
     """
@@ -90,14 +91,14 @@ def read(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> Results:
     records = read_records(cells, folder)
     rows = [
         {"scale": cell.scale, "stage": cell.stage}
-        | dict(cell.axes)
+        | _axes(cell)
         | {key: row[key] for key in KEYS}
         | (row["metrics"] or {})
         | {key: value for key, value in row.items() if key not in (*KEYS, "metrics")}
         for cell, record in records.items()
         for row in record["rows"]
     ]
-    axes = dict.fromkeys(axis for cell in cells for axis, _ in cell.axes)
+    axes = dict.fromkeys(axis for cell in cells for axis in _axes(cell))
     first = ["scale", "stage", *axes, *KEYS]
     metrics = sorted({name for record in records.values() for row in record["rows"] for name in row["metrics"] or ()})
     others = sorted({name for row in rows for name in row} - {*first, *metrics, "reliability"})
@@ -109,6 +110,14 @@ def read(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> Results:
         missing=[cell for cell in cells if cell not in records],
         orphans=sorted(set(present) - expected),
     )
+
+
+def _axes(cell: Cell) -> dict[str, Any]:
+    """The axes of a cell, the backbone as architecture and replicate."""
+    axes: dict[str, Any] = dict(cell.axes)
+    if "backbone" in axes:
+        axes["backbone"], axes["source_seed"] = read_backbone(axes["backbone"])
+    return axes
 
 
 def _plain_lists_on_one_line(text: str) -> str:

@@ -28,8 +28,10 @@ class Runtime:
         return {"device": self.device.type, "precision": self.precision, "threads": self.threads}
 
 
-def configure(execution: Execution) -> Runtime:
+def configure(execution: Execution, chain: bool = False) -> Runtime:
     """Set up torch as `execution` says, deterministic, and tell what "auto" came to.
+
+    `chain` tells that the stage is one of a chain (pretraining, iterative pruning), with few others beside it.
 
     Raises
     ------
@@ -45,9 +47,10 @@ def configure(execution: Execution) -> Runtime:
     if precision == "auto":
         precision = "bf16" if _has_bf16_units(device) else "fp32"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
-    torch.set_num_threads(execution.threads)
+    threads = execution.threads if chain else execution.cell_threads
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    return Runtime(torch.device(device), precision, execution.threads)
+    return Runtime(torch.device(device), precision, threads)
 
 
 def _has_bf16_units(device: str) -> bool:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from vpstudy.architectures import ARCHITECTURES, read
 from vpstudy.backbones import Backbone
 from vpstudy.data import glyphs
 from vpstudy.execution.progress import track
@@ -26,7 +27,7 @@ def train_on_source(
     start: int = 0,
     after_step: Callable[[int, nn.Module], None] | None = None,
 ) -> list[float]:
-    """Train every weight on freshly rendered glyphs: AdamW, one-cycle schedule.
+    """Train every weight on freshly rendered glyphs: AdamW, one-cycle schedule, other pictures for each replicate.
 
     Parameters
     ----------
@@ -48,10 +49,12 @@ def train_on_source(
         If the loss leaves the finite numbers: without a source model there is nothing to study.
     """
     backbone.train().requires_grad_(True)
-    pictures_of = generator("glyphs", stream, settings.seed)
+    kind, replicate = read(backbone.name)
+    rate = settings.learning_rate * ARCHITECTURES[kind].rate
+    pictures_of = generator("glyphs", stream, settings.seed + replicate)
     n_classes = len(backbone.class_names)
-    optimizer = torch.optim.AdamW(backbone.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    scheduler = OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.steps)
+    optimizer = torch.optim.AdamW(backbone.parameters(), lr=rate, weight_decay=settings.weight_decay)
+    scheduler = OneCycleLR(optimizer, rate, total_steps=settings.steps)
     with warnings.catch_warnings():  # the steps that a rewound network skips are stepped over on purpose
         warnings.simplefilter("ignore")
         for _ in range(start):

@@ -12,6 +12,7 @@ from scipy import stats
 
 PAIRED_BY = [
     "backbone",
+    "source_seed",
     "target",
     "method",
     "budget",
@@ -69,12 +70,17 @@ def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float 
 def summarise(frame: pd.DataFrame, by: Sequence[str], metric: str) -> pd.DataFrame:
     """One row for each group of runs, in order of appearance: `by`, mean, low, high, n, n_diverged.
 
-    `n` counts the runs that finished, `n_diverged` those that did not; their sum is the number of seeds.
+    Runs from several source checkpoints (`source_seed`) come in clusters: seeds of one checkpoint share its luck. The
+    mean is then that of the checkpoints' means, and so is the interval, with as many replicates as checkpoints. `n`
+    counts the runs that finished, `n_diverged` those that did not; their sum is the number of runs.
     """
     rows = []
     for key, group in frame.groupby(list(by), sort=False, dropna=False):
-        finished = group.loc[group["status"] == "ok", metric]
-        interval = mean_interval(finished.to_numpy(dtype=float))
+        finished = group.loc[group["status"] == "ok"]
+        values = finished[metric].astype(float)
+        if finished["source_seed"].nunique() > 1:
+            values = values.groupby(finished["source_seed"]).mean()
+        interval = mean_interval(values.to_numpy())._replace(n=len(finished))
         diverged = len(group) - len(finished)
         rows.append(dict(zip(by, key, strict=True)) | interval._asdict() | {"n_diverged": diverged})
     return pd.DataFrame(rows, columns=[*by, *Interval._fields, "n_diverged"])
@@ -83,7 +89,7 @@ def summarise(frame: pd.DataFrame, by: Sequence[str], metric: str) -> pd.DataFra
 def against_dense(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The change of `metric` from the dense backbone to each compressed one, run by run.
 
-    Paired by backbone, target, method, budget and seed: the same pictures, the same start, the same order.
+    Paired by backbone, source checkpoint, target, method, budget and seed: the same pictures, start and order.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """Compressed backbones: their size, how they are stored and loaded, and kept compressed in training."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from vpstudy import backbones, paths
 from vpstudy.backbones import Backbone
-from vpstudy.compression import quantization
+from vpstudy.compression import activations, quantization
 from vpstudy.compression.masks import Mask
 from vpstudy.compression.names import Compression, parse
 
@@ -24,17 +25,23 @@ class Compressed:
         Which prunable weights are left; every one of them for a compression that prunes nothing.
     bits
         Width of a prunable weight as stored: 32 unless quantized.
+    scales
+        Of each quantized weight, (C,), where they do not follow from its largest value.
+    activations
+        Scale and zero point of what enters each layer, (2,); empty where activations stay in floating point.
     """
 
     compression: Compression
     backbone: Backbone
     mask: Mask
     bits: int = 32
+    scales: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    activations: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def constrain(self, model: nn.Module) -> None:
         """Keep a copy of the backbone's model compressed while it is trained."""
         if self.bits < 32:
-            quantization.constrain(model, self.mask.names, self.bits)
+            quantization.constrain(model, self.mask.names, self.bits, self.scales or None)
         elif self.mask.sparsity > 0:
             self.mask.constrain(model)
 
@@ -47,13 +54,17 @@ class Compressed:
         prunable = self.backbone.prunable
         others = sum(p.numel() for p in self.backbone.model.parameters()) - self.mask.size
         zeros = sum(int((p == 0).sum()) for p in prunable.values())
+        whole = Backbone(self.backbone.name, self.backbone.class_names)  # with every channel
+        prunable_dense = sum(p.numel() for p in whole.prunable.values())
+        parameters_dense = sum(p.numel() for p in whole.model.parameters())
         return {
             "family": self.compression.family,
             "sparsity_nominal": self.compression.sparsity or 0.0,
-            "sparsity": 1 - self.mask.density,
+            "sparsity": 1 - self.mask.kept / prunable_dense,
             "zero_weights": zeros / self.mask.size,
-            "sparsity_of_all": (self.mask.size - self.mask.kept) / (self.mask.size + others),
+            "sparsity_of_all": 1 - (self.mask.kept + others) / parameters_dense,
             "bits": self.bits,
+            "activation_bits": self.compression.activation_bits or 32,
             "prunable": self.mask.size,
             "parameters": self.mask.size + others,
             "bytes": self._bytes(others),
@@ -68,14 +79,22 @@ class Compressed:
         return 4 * (others + self.mask.kept) + (-(-self.mask.size // 8) if pruned else 0)
 
     def save(self, path: Path) -> None:
-        backbones.save(self.backbone, path, self.mask.to_tensors("mask."))
+        scales = {f"scale.{name}": scale for name, scale in self.scales.items()}
+        ranges = {f"activation.{name}": quantizer for name, quantizer in self.activations.items()}
+        backbones.save(self.backbone, path, self.mask.to_tensors("mask.") | scales | ranges)
 
 
 def load(backbone: str, compression: str, path: Path) -> Compressed:
     """What `Compressed.save` wrote to `path`."""
     parsed = parse(compression)
-    mask = Mask.from_tensors(load_file(path), "mask.")
-    return Compressed(parsed, backbones.load(backbone, path), mask, parsed.bits or 32)
+    tensors = load_file(path)
+    scales, ranges = (
+        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        for prefix in ("scale.", "activation.")
+    )
+    loaded = backbones.load(backbone, path)
+    activations.attach(loaded.model, ranges, parsed.activation_bits)
+    return Compressed(parsed, loaded, Mask.from_tensors(tensors, "mask."), parsed.bits or 32, scales, ranges)
 
 
 def obtain(scale: str, backbone: str, compression: str) -> Compressed:
@@ -92,8 +111,7 @@ def obtain(scale: str, backbone: str, compression: str) -> Compressed:
     path = folder / f"{compression}.safetensors"
     if path.exists():
         return load(backbone, compression, path)
-    from vpstudy.compression.making import (
-        make,  # not above: a new way of making re-runs no stored one's cells
-    )
+    # not above: a new way of making re-runs no stored one's cells
+    from vpstudy.compression.making import make, making
 
-    return make(backbone, compression, folder)
+    return make(compression, making(scale, backbone))

@@ -5,6 +5,9 @@ is max|w| / (2^(b-1) - 1). This range is the narrow one, without -2^(b-1), for t
 clipped, so the straight-through gradient is the identity everywhere; w and -w are treated alike; and weights
 once quantized keep their integers when quantized again: fine-tuning starts from the compressed network.
 It costs one of 2^b levels, which matters at 2 bits: weights become ternary, those below max|w| / 2 vanish.
+
+Scales of another origin (`mse_scales`, or learned ones) may be smaller: weights beyond the range are then clipped to
+its end, and get no gradient while they are there, for moving them changes nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,6 +19,7 @@ from vpstudy.compression.masks import constrain_weight
 from vpstudy.compression.names import MAX_BITS, MIN_BITS
 
 SCALE_BYTES = 4  # float32
+CANDIDATES = 100  # ranges that `mse_scales` tries
 
 
 def largest_integer(bits: int) -> int:
@@ -25,15 +29,33 @@ def largest_integer(bits: int) -> int:
     return 2 ** (bits - 1) - 1
 
 
-def quantize_weight(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def mse_scales(weight: Tensor, bits: int) -> Tensor:
+    """The scales (C,) of least squared error of a weight (C, ...), channel by channel.
+
+    Tried are ranges of 1 %, 2 %, …, 100 % of the largest value. Raises ValueError as `fake_quantize`.
+    """
+    weight = weight.detach()
+    widest = _round(weight, bits)[1]
+    best, scales = torch.full_like(widest, torch.inf), widest.clone()
+    for share in range(CANDIDATES, 0, -1):
+        tried = widest * share / CANDIDATES
+        error = (fake_quantize(weight, bits, tried).float() - weight.float()).square().flatten(1).sum(1)
+        scales = torch.where(error < best, tried, scales)
+        best = torch.minimum(best, error)
+    return scales
+
+
+def quantize_weight(weight: Tensor, bits: int, scales: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """A weight (C, ...), output channels first, as int8 integers (C, ...) and float32 scales (C,).
+
+    Scales follow from the largest value of each channel unless they are given.
 
     A channel of zeros (or of numbers too small to divide by) has scale 1 and integers 0. Raises ValueError
     for bits outside 2 … 8, a weight of fewer than two dimensions, and one that is not finite.
     """
     if not bool(torch.isfinite(weight).all()):
         raise ValueError("cannot quantize a weight that is not finite (did training diverge?)")
-    integers, scales = _round(weight.detach(), bits)
+    integers, scales = _round(weight.detach(), bits, scales)
     return integers.to(torch.int8), scales
 
 
@@ -42,20 +64,21 @@ def dequantize(integers: Tensor, scales: Tensor) -> Tensor:
     return integers.float() * _per_channel(scales, integers)
 
 
-def fake_quantize(weight: Tensor, bits: int) -> Tensor:
-    """`dequantize(*quantize_weight(weight, bits))` in the weight's own dtype; no gradient passes.
+def fake_quantize(weight: Tensor, bits: int, scales: Tensor | None = None) -> Tensor:
+    """`dequantize(*quantize_weight(weight, bits, scales))` in the weight's own dtype; no gradient passes.
 
     NaN passes, unlike in `quantize_weight`, so that a training that diverges shows in its loss. Raises
     ValueError for bits outside 2 … 8 and a weight of fewer than two dimensions.
     """
-    return dequantize(*_round(weight.detach(), bits)).to(weight.dtype)
+    return dequantize(*_round(weight.detach(), bits, scales)).to(weight.dtype)
 
 
-def constrain(module: nn.Module, names: Iterable[str], bits: int) -> None:
+def constrain(module: nn.Module, names: Iterable[str], bits: int, scales: Mapping[str, Tensor] | None = None) -> None:
     """Keep the named weights of `module` quantized through any training, until `masks.release(module)`.
 
     The forward pass sees `fake_quantize(weight, bits)`; gradients pass straight through (Bengio et al., 2013)
-    to the unrounded weight, the parameter that is trained: `conv.parametrizations.weight.original`.
+    to the unrounded weight, the parameter that is trained: `conv.parametrizations.weight.original`. With `scales` by
+    name they stay fixed, and weights beyond their range get no gradient.
 
     Raises ValueError, before anything is changed, for bits outside 2 … 8 or a name that is no parameter.
     """
@@ -65,7 +88,7 @@ def constrain(module: nn.Module, names: Iterable[str], bits: int) -> None:
         raise ValueError(f"no parameters of this module: {', '.join(unknown)}; it has {', '.join(known)}")
     largest_integer(bits)
     for name in names:
-        constrain_weight(module, name, _Quantized(bits))
+        constrain_weight(module, name, _Quantized(bits, scales and scales[name]))
 
 
 def packed_bytes(parameters: Mapping[str, Tensor], bits: int) -> int:
@@ -75,32 +98,38 @@ def packed_bytes(parameters: Mapping[str, Tensor], bits: int) -> int:
 
 
 class _Quantized(nn.Module):
-    def __init__(self, bits: int):
+    def __init__(self, bits: int, scales: Tensor | None):
         super().__init__()
         self.bits = bits
+        self.register_buffer("scales", scales, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:
-        return _StraightThrough.apply(weight, self.bits)
+        return _StraightThrough.apply(weight, self.bits, self.scales)
 
 
 class _StraightThrough(torch.autograd.Function):
     """The rounded weight to the last bit, which the usual w + (rounded - w).detach() does not promise."""
 
     @staticmethod
-    def forward(ctx, weight: Tensor, bits: int) -> Tensor:
-        return fake_quantize(weight, bits)
+    def forward(ctx, weight: Tensor, bits: int, scales: Tensor | None) -> Tensor:
+        ctx.inside = None
+        if scales is not None:
+            ctx.inside = weight.abs() <= _per_channel(scales, weight) * (largest_integer(bits) + 0.5)
+        return fake_quantize(weight, bits, scales)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient if ctx.inside is None else gradient * ctx.inside, None, None
 
 
-def _round(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def _round(weight: Tensor, bits: int, scales: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Integers, still as float32, and scales. Multiplies by 1 / scale, as torch's own kernel does."""
     end = largest_integer(bits)
     if weight.dim() < 2:
         raise ValueError(f"a weight needs at least two dimensions, channels first, got {list(weight.shape)}")
     weight = weight.float()
+    if scales is not None:
+        return (weight * _per_channel(1 / scales, weight)).round().clamp(-end, end), scales
     scales = weight.abs().flatten(1).amax(1) / end
     scales = scales.masked_fill(scales < torch.finfo(torch.float32).tiny, 1.0)
     return (weight * _per_channel(1 / scales, weight)).round(), scales

@@ -29,13 +29,13 @@ def run(stage: str, scale: str, *values: str) -> None:
     lock.snapshot(paths.ROOT)
     line = pipeline.progress_line(cell.name, estimates.seconds(cell.scale), paths.ROOT, paths.TIMINGS)
     print(line, file=sys.stderr, flush=True)
-    name = grid.STAGES[cell.stage].notebook
+    name, execution = grid.STAGES[cell.stage].notebook, parameters.execution
     notebook.run(
         paths.NOTEBOOKS / f"{name}.ipynb",
         {"scale": cell.scale, **dict(cell.axes), "save": True},
         output(cell),
         cwd=paths.NOTEBOOKS,
-        threads=parameters.execution.threads,
+        threads=execution.threads if cell.stage in grid.CHAIN else execution.cell_threads,
         logs=paths.LOGS / cell.scale,
         timing=paths.TIMINGS / f"{cell.name}.json",
     )

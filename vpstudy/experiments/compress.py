@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
-from vpstudy import paths, results
+from vpstudy import results
 from vpstudy.cells import Cell
 from vpstudy.compression.compressed import Compressed
-from vpstudy.compression.making import make
+from vpstudy.compression.making import make, making
 from vpstudy.experiments.base import head, row
-from vpstudy.parameters.base import Execution, section
-from vpstudy.parameters.source import Source
-from vpstudy.runtime import configure
 from vpstudy.source import upstream_probabilities
 
 
@@ -24,12 +21,12 @@ class CompressCell:
     def __post_init__(self):
         axes = {"backbone": self.backbone, "compression": self.compression}
         self.cell = Cell.of("compress", "backbones", self.scale, **axes)
-        self.source = section("source", Source, self.scale)
-        self.runtime = configure(section("execution", Execution, self.scale))
-        self.folder = paths.MODELS / self.scale / self.backbone
+        self.making = making(self.scale, self.backbone)
+        self.source, self.runtime = self.making.source, self.making.runtime
 
-    def compress(self) -> Compressed:
-        return make(self.backbone, self.compression, self.folder)
+    def compress(self, compression: str | None = None) -> Compressed:
+        """This compression, or another one to compare it with."""
+        return make(compression or self.compression, self.making)
 
     def measure(self, compressed: Compressed) -> dict:
         """Accuracy and calibration on fresh glyphs, the same ones for every compression."""
@@ -38,6 +35,6 @@ class CompressCell:
 
     def save(self, compressed: Compressed, upstream: dict) -> None:
         """Write the model, then the record."""
-        compressed.save(self.folder / f"{self.compression}.safetensors")
-        record = head(self.cell, self.runtime, source=self.source)
+        compressed.save(self.making.folder / f"{self.compression}.safetensors")
+        record = head(self.cell, self.runtime, source=self.source, compressing=self.making.settings)
         results.write(results.path(self.cell), record | {"facts": compressed.facts(), "rows": [upstream]})

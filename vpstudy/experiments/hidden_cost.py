@@ -6,7 +6,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from vpstudy import grid, paths, results
+from vpstudy import architectures, grid, paths, results
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target
 from vpstudy.figures import mapping, style, tables
@@ -14,6 +14,7 @@ from vpstudy.figures.compressions import label
 from vpstudy.parameters.base import ParameterError
 from vpstudy.parameters.study import load
 from vpstudy.statistics import against_dense, summarise
+from vpstudy.transfer.controls import CONTROLS
 
 
 class HiddenCostStudy:
@@ -22,7 +23,9 @@ class HiddenCostStudy:
     Attributes
     ----------
     transfers
-        One row for each (compression, target, method, budget, seed).
+        One row for each (compression, target, method, budget, seed) of the three methods.
+    controls
+        The same of the controls, which run at some compressions.
     backbones
         One row for each compression of each backbone: size, sparsity, upstream accuracy and calibration.
     """
@@ -35,9 +38,10 @@ class HiddenCostStudy:
                 f"`python -m vpstudy scale {scale}` puts it in place"
             )
         self.save, self.folder = save, paths.FIGURES / scale / "hidden_cost"
-        style.apply()
         self._read = results.read(grid.cells(self.parameters, "transfer"))
-        self.transfers: pd.DataFrame = self._read.frame
+        is_control = self._read.frame["method"].isin(CONTROLS)
+        self.transfers: pd.DataFrame = self._read.frame[~is_control]
+        self.controls: pd.DataFrame = self._read.frame[is_control]
         self.records = results.read_records(grid.cells(self.parameters, "transfer"))
         compressed = results.read_records(grid.cells(self.parameters, "compress"))
         self.backbones = pd.DataFrame([_backbone(record) for record in compressed.values()])
@@ -46,25 +50,25 @@ class HiddenCostStudy:
         """How many cells, runs and diverged runs there are, and every cell that is missing or belongs to no grid."""
         for note in self._read.notes():
             print(note)
-        runs = self.transfers
+        runs = self._read.frame
         counts = {
             "cells": len(self.records),
             "cells missing": len(self._read.missing),
             "runs": len(runs),
             "runs diverged": int((runs["status"] == "diverged").sum()),
             "seeds": runs["seed"].nunique(),
-            "source checkpoints": runs["backbone"].nunique(),
+            "source checkpoints": len(runs[["backbone", "source_seed"]].drop_duplicates()),
             "validation pictures per class": self.parameters.hidden_cost.validation_per_class,
         }
         return pd.DataFrame(counts, index=["count"]).T
 
     def draw(self, name: str, drawing: Callable[[pd.DataFrame, pd.DataFrame], Figure]) -> None:
-        """Show `drawing(transfers, backbones)` for each backbone; keep it where the pipeline runs the notebook."""
-        for backbone in self.parameters.backbones:
+        """Show `drawing(transfers, backbones)` for each architecture; keep it where the pipeline runs the notebook."""
+        kinds = list(dict.fromkeys(self.backbones["backbone"]))
+        for backbone in kinds:
             figure = drawing(*(f[f["backbone"] == backbone] for f in (self.transfers, self.backbones)))
             if self.save:
-                several = len(self.parameters.backbones) > 1
-                style.save(figure, f"{name}-{backbone}" if several else name, self.folder)
+                style.save(figure, f"{name}-{backbone}" if len(kinds) > 1 else name, self.folder)
             display(figure)
 
     def mapping_panel(self, results: pd.DataFrame, target: str) -> Figure:
@@ -86,6 +90,18 @@ class HiddenCostStudy:
         if self.save:
             tables.save(table, name, self.folder)
         return table
+
+    def tuning(self) -> pd.DataFrame:
+        """How often validation chose each learning rate, by method: what every arm tried, and with what budget."""
+        tried = [
+            {"method": style.method(arm["method"]).label, "learning rate": one["learning_rate"], "chosen": one is best}
+            for record in self.records.values()
+            for arm in record["facts"]["tuning"]
+            for best in [max(arm["tried"], key=lambda o: (o["validation_accuracy"], -o["validation_nll"]))]
+            for one in arm["tried"]
+        ]
+        table = pd.DataFrame(tried).groupby(["method", "learning rate"], sort=False)["chosen"]
+        return table.agg(arms="size", chosen="sum").reset_index()
 
     def conclusion(self) -> Markdown:
         """The change against dense by compression and method: its mean over targets and budgets, and how sure it is."""
@@ -110,8 +126,10 @@ class HiddenCostStudy:
 def _backbone(record: dict) -> dict:
     cell, facts, upstream = record["cell"], record["facts"], record["rows"][0]["metrics"]
     kept = {key: value for key, value in facts.items() if key != "layers"}
+    backbone, source_seed = architectures.read(cell["backbone"])
     return {
-        "backbone": cell["backbone"],
+        "backbone": backbone,
+        "source_seed": source_seed,
         "compression": cell["compression"],
         **kept,
         **{f"upstream_{name}": value for name, value in upstream.items()},

@@ -12,6 +12,7 @@ from vpstudy import backbones, results, source
 from vpstudy.cells import Cell
 from vpstudy.compression import iterative, magnitude, masks
 from vpstudy.compression.iterative import Round, iterative_magnitude_pruning, load_round
+from vpstudy.compression.names import sparsity_text
 from vpstudy.data import glyphs
 from vpstudy.experiments.base import head, row
 from vpstudy.experiments.source import folder
@@ -35,7 +36,7 @@ class ImpCell:
         self.cell = Cell.of("imp", "backbones", self.scale, backbone=self.backbone)
         self.settings = section("imp", Imp, self.scale)
         self.source = section("source", Source, self.scale)
-        self.runtime = configure(section("execution", Execution, self.scale))
+        self.runtime = configure(section("execution", Execution, self.scale), chain=True)
         self.folder = folder(self.scale, self.backbone)
 
     def prune(self) -> list[Round]:
@@ -60,7 +61,7 @@ class ImpCell:
         model.to(self.runtime.device)
         for finished in rounds:
             model.model.load_state_dict(load_round(finished.path)[0])
-            method = f"upstream-{finished.nominal_sparsity:.2f}"
+            method = f"upstream-{sparsity_text(finished.nominal_sparsity)}"
             rows.append(row(method, *upstream_probabilities(model, self.source, self.runtime)))
         return rows
 
@@ -89,7 +90,7 @@ class ImpCell:
             model,
             self.source,
             self.runtime,
-            stream=f"imp-{sparsity:.2f}",
+            stream=f"imp-{sparsity_text(sparsity)}",
             start=self.settings.rewind_step,
             label=f"retraining at {sparsity:.0%} sparsity ({place + 1} of {len(self.settings.rounds)})",
         )

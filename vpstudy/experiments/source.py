@@ -33,7 +33,7 @@ class SourceCell:
         self.cell = Cell.of("source", "backbones", self.scale, backbone=self.backbone)
         self.settings = section("source", Source, self.scale)
         self.rewind_step = section("imp", Imp, self.scale).rewind_step
-        self.runtime = configure(section("execution", Execution, self.scale))
+        self.runtime = configure(section("execution", Execution, self.scale), chain=True)
 
     def pretrain(self) -> tuple[Backbone, list[float]]:
         """The trained backbone and its loss at each step; the weights at the rewind step are kept aside."""

@@ -2,8 +2,9 @@
 
 import base64
 import io
+import math
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -11,21 +12,28 @@ from IPython.display import Markdown
 from PIL import Image
 from safetensors.torch import save as serialize
 
-from vpstudy import atomic, paths, results
+from vpstudy import atomic, paths, results, temperature
+from vpstudy.calibration import debiased_ece, expected_calibration_error, negative_log_likelihood
 from vpstudy.cells import Cell
 from vpstudy.compression.compressed import Compressed, obtain
 from vpstudy.data import glyphs
 from vpstudy.execution.progress import track
 from vpstudy.experiments.base import head, row
+from vpstudy.figures import style
+from vpstudy.legacy import legacy_ece
 from vpstudy.parameters.base import Execution, section
-from vpstudy.parameters.hidden_cost import HiddenCost
-from vpstudy.prompts.visual import PaddedPrompt
+from vpstudy.parameters.hidden_cost import FineTuning, HiddenCost, LinearProbe, VisualPrompting
+from vpstudy.prompts.visual import make_prompt
 from vpstudy.runtime import configure
+from vpstudy.transfer.controls import CONTROLS
 from vpstudy.transfer.data import TransferData
 from vpstudy.transfer.fine_tuning import fine_tuning
+from vpstudy.transfer.fused import fused
 from vpstudy.transfer.linear_probe import linear_probe
 from vpstudy.transfer.outcome import Outcome
-from vpstudy.transfer.visual_prompting import visual_prompting
+from vpstudy.transfer.visual_prompting import mapping_of, visual_prompting
+
+LEGACY_BATCH = 256  # test pictures in a batch, which the paper's quantity depends on; the largest of the paper
 
 
 @dataclass
@@ -44,31 +52,67 @@ class TransferCell:
         self.runtime = configure(section("execution", Execution, self.scale))
         self.compressed: Compressed = obtain(self.scale, self.backbone, self.compression)
         self.compressed.backbone.to(self.runtime.device)
+        self.frozen = fused(self.compressed.backbone, self.settings.linear_probe.size)
         self.data = TransferData(self.target, self.settings.validation_per_class, self.runtime)
+        self.tuning: dict[tuple[str, str], list[dict]] = {}  # what each learning rate reached on validation
 
     @property
-    def arms(self) -> list[tuple[str, int | str, int]]:
-        """Every (method, budget, seed) of the cell."""
+    def arms(self) -> list[tuple[str, int | str]]:
+        """Every (method or control, budget) of the cell."""
+        every, largest = self.settings.budgets, self._largest_budget
         budgets = {
-            "visual_prompting": self.settings.budgets,
-            "linear_probe": self.settings.budgets,
+            "visual_prompting": every,
+            "linear_probe": every,
             "fine_tuning": self.settings.fine_tuning_budgets,
         }
-        return [(m, b, s) for m, of_m in budgets.items() for b, s in product(of_m, self.settings.seeds)]
+        if self.compression in self.settings.control_compressions:
+            budgets |= {name: every if CONTROLS[name].every_budget else [largest] for name in self.settings.controls}
+        return [(method, budget) for method, of_method in budgets.items() for budget in of_method]
 
-    def adapt(self, method: str, budget: int | str, seed: int) -> Outcome:
-        """Train one arm."""
-        backbone, settings = self.compressed.backbone, getattr(self.settings, method)
-        if method == "visual_prompting":
-            return visual_prompting(backbone, self.data, budget, seed, settings)
-        if method == "linear_probe":
-            return linear_probe(backbone, self.data, budget, seed, settings)
-        return fine_tuning(backbone, self.data, budget, seed, settings, self.compressed.constrain)
+    @property
+    def _largest_budget(self) -> int | str:
+        return max(self.settings.budgets, key=lambda budget: float("inf") if budget == "all" else budget)
+
+    def adapt(self, method: str, budget: int | str, seed: int, rate: float | None = None) -> Outcome:
+        """Train one arm: a method or a control, at one of its learning rates (the first, if none is given)."""
+        settings = self.schedule(method, budget)
+        settings = settings if rate is None else settings.at(rate)
+        control = CONTROLS.get(method)
+        how, curves = control.method if control else method, self.settings.test_curves
+        if how == "visual_prompting":
+            return visual_prompting(self.frozen, self.data, budget, seed, settings, method, curves)
+        if how == "linear_probe":
+            return linear_probe(self.frozen, self.data, budget, seed, settings, method, curves)
+        constrain = self.compressed.constrain
+        return fine_tuning(self.compressed.backbone, self.data, budget, seed, settings, constrain, method, curves)
+
+    def schedule(self, method: str, budget: int | str) -> VisualPrompting | LinearProbe | FineTuning:
+        """The settings of a method or a control."""
+        if method not in CONTROLS:
+            return getattr(self.settings, method)
+        control, change = CONTROLS[method], dict(CONTROLS[method].change)
+        settings = getattr(self.settings, control.method)
+        if change.get("inner") == "visual_prompting.inner":
+            change["inner"] = self.settings.visual_prompting.inner
+        if change.get("steps") == "epochs":
+            pictures = len(self.data.split(budget, self.settings.seeds[0]).train)
+            change["steps"] = settings.epochs * math.ceil(pictures / settings.batch)
+            change["evaluations"] = min(settings.evaluations, change["steps"])
+        return settings.model_copy(update=change)
 
     def run(self) -> list[Outcome]:
-        """Train every arm."""
-        label = f"{self.compression} on {self.target}"
-        return [self.adapt(*arm) for arm in track(self.arms, label)]
+        """Train every arm. The first seed tries every learning rate, and its validation split chooses for all seeds."""
+        outcomes, (first, *others) = [], self.settings.seeds
+        for method, budget in track(self.arms, f"{self.compression} on {self.target}"):
+            rates = self.schedule(method, budget).learning_rates
+            tried = [self.adapt(method, budget, first, rate) for rate in rates]
+            best = max(tried, key=lambda outcome: outcome.rank)
+            self.tuning[method, str(budget)] = [
+                {"learning_rate": o.learning_rate, "validation_accuracy": o.rank[0], "validation_nll": -o.rank[1]}
+                for o in tried
+            ]
+            outcomes += [best, *(self.adapt(method, budget, seed, best.learning_rate) for seed in others)]
+        return outcomes
 
     def record(self, outcomes: list[Outcome]) -> dict:
         """Everything that figures, tables and claims read of this cell."""
@@ -77,6 +121,9 @@ class TransferCell:
             "classes": self.data.class_names,
             "source_classes": self.compressed.backbone.class_names,
             "pictures": self.pictures,
+            "tuning": [
+                {"method": method, "budget": budget, "tried": tried} for (method, budget), tried in self.tuning.items()
+            ],
         }
         return record | {"rows": [self._row(outcome) for outcome in outcomes]}
 
@@ -106,6 +153,9 @@ class TransferCell:
                 "chosen": None,
                 "mapping": None,
                 "prompt_png": None,
+                "learning_rate": outcome.learning_rate,
+                "steps": outcome.steps,
+                "curve": None,
             }
             return identity | {"status": outcome.status, "reason": outcome.reason} | nothing
         measured = row(
@@ -115,26 +165,44 @@ class TransferCell:
             budget=outcome.budget,
             seed=outcome.seed,
         )
-        mapping, first = outcome.artefact.get("mapping"), outcome.seed == self.settings.seeds[0]
+        measured["metrics"] |= self._scaled(outcome)
         prompted = outcome.method == "visual_prompting"
+        first = outcome.seed == self.settings.seeds[0]
         return measured | {
-            "chosen": outcome.chosen,
-            "mapping": mapping.tolist() if prompted else None,
+            "chosen": {key: value for key, value in outcome.chosen.items() if not key.startswith("test_")},
+            "mapping": mapping_of(outcome.artefact).tolist() if prompted else None,
             "prompt_png": self._png(outcome) if prompted and first else None,
+            "learning_rate": outcome.learning_rate,
+            "steps": outcome.steps,
+            "curve": outcome.history if self.settings.test_curves else None,
+        }
+
+    def _scaled(self, outcome: Outcome) -> dict[str, float]:
+        """What the paper's code logs as its calibration error, and calibration after temperature scaling."""
+        logits, labels = outcome.logits["test"], self.labels("test", outcome)
+        fitted = temperature.fit_temperature(outcome.logits["validation"], self.labels("validation", outcome))
+        scaled = temperature.apply(logits, fitted)
+        return {
+            "legacy_ece": legacy_ece(logits, labels, LEGACY_BATCH),
+            "temperature": fitted,
+            "ece_scaled": expected_calibration_error(scaled, labels),
+            "ece_debiased_scaled": debiased_ece(scaled, labels),
+            "nll_scaled": negative_log_likelihood(scaled, labels),
         }
 
     def shown(self, outcomes: list[Outcome]) -> Outcome | None:
         """The run whose prompt is shown: at the largest budget, of the first seed that did not diverge there."""
-        largest = max(self.settings.budgets, key=lambda budget: float("inf") if budget == "all" else budget)
-        prompts = [o for o in outcomes if (o.method, o.budget, o.status) == ("visual_prompting", largest, "ok")]
+        wanted = ("visual_prompting", self._largest_budget, "ok")
+        prompts = [o for o in outcomes if (o.method, o.budget, o.status) == wanted]
         return prompts[0] if prompts else None
 
-    def prompt(self, outcome: Outcome) -> PaddedPrompt:
+    def prompt(self, outcome: Outcome) -> torch.nn.Module:
         """The learned prompt of one run."""
-        settings = self.settings.visual_prompting
-        prompt = PaddedPrompt(settings.inner, settings.canvas)
-        prompt.load_state_dict({"theta": outcome.artefact["prompt.theta"]})
-        return prompt
+        s = self.settings.visual_prompting
+        prompt = make_prompt(s.prompt, s.inner, s.canvas, rank=s.rank, patch=s.patch, seed=0)
+        learned = {k.removeprefix("prompt."): v for k, v in outcome.artefact.items() if k.startswith("prompt.")}
+        prompt.load_state_dict(learned)
+        return prompt.eval()
 
     def prompt_and_example(self, shown: Outcome) -> tuple[torch.Tensor, torch.Tensor]:
         """The learned prompt and a test picture inside it, both (3, canvas, canvas) in [0, 1]."""
@@ -144,7 +212,7 @@ class TransferCell:
 
     def mapping_pairs(self, shown: Outcome) -> tuple[list, list[str], list, list[str]]:
         """For each target class: a picture, its name, a picture of the source class in its place, and its name."""
-        mapping = shown.artefact["mapping"].tolist()
+        mapping = mapping_of(shown.artefact).tolist()
         first = [int((self.data.labels == k).nonzero()[0]) for k in range(len(mapping))]
         size = self.settings.visual_prompting.canvas
         targets = [self.data.pictures(size)[index].cpu() for index in first]
@@ -166,8 +234,7 @@ class TransferCell:
                 f"{np.mean([m[name] for m in metrics]):.3f}" if metrics else "diverged"
                 for name in ("accuracy", "ece_debiased")
             ]
-            words = method.replace("_", " ")
-            lines.append(f"| {words} | {budget} | {means[0]} | {means[1]} | {len(metrics)} |")
+            lines.append(f"| {style.method(method).label} | {budget} | {means[0]} | {means[1]} | {len(metrics)} |")
         return Markdown("\n".join(lines))
 
     def save(self, outcomes: list[Outcome], record: dict) -> None:

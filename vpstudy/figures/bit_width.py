@@ -1,14 +1,14 @@
-"""Accuracy and calibration error against the bit width of the weights: does quantization cost anything?"""
+"""Accuracy and calibration error by bit width: does quantization cost anything?"""
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vpstudy.figures import panels, style
+from vpstudy.figures import compressions, panels, style
 from vpstudy.statistics import summarise
 
 METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE"}
-BESIDE = 0.07  # shift between lines, in bits on a log2 axis, so that their bars do not hide each other
+BESIDE = 0.07  # shift between lines, in ticks, so that their bars do not hide each other
 
 
 def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
@@ -17,20 +17,21 @@ def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
     Both frames hold one backbone.
     """
     backbone = panels.only_backbone(results, backbones)
-    bits = backbones.loc[backbones["sparsity_nominal"] == 0].set_index("compression")["bits"]
-    results = results[results["compression"].isin(bits.index)]
+    names = compressions.ordered(backbones.loc[backbones["sparsity_nominal"] == 0, "compression"])
+    place = pd.Series(range(len(names)), names, name="place", dtype=float)
+    results = results[results["compression"].isin(names)]
     arms = list(results[["method", "budget"]].drop_duplicates().itertuples(index=False, name=None))
     shifts = dict(zip(arms, BESIDE * (np.arange(len(arms)) - (len(arms) - 1) / 2), strict=True))
     targets, chance = list(dict.fromkeys(results["target"])), panels.chance_levels(results)
     figure, axes = style.new_figure(len(METRICS), len(targets), 5.2, sharex=True)
     for (metric, ylabel), row in zip(METRICS.items(), axes, strict=True):
         table = summarise(results, ["target", "method", "budget", "compression"], metric)
-        table = table.join(bits, on="compression")
+        table = table.join(place, on="compression")
         for target, axis in zip(targets, row, strict=True):
             here = table[table["target"] == target]
             for (method, budget), these in here.groupby(["method", "budget"], sort=False):
                 look = style.line(budget, style.method(method).colour)
-                these = these.assign(x=shifts[method, budget] - np.log2(these["bits"]))
+                these = these.assign(x=shifts[method, budget] + these["place"])
                 panels.series(axis, these, look, bars=True)
             level = chance.get(target) if metric == "accuracy" else 0.0
             if level:
@@ -39,10 +40,9 @@ def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
         row[0].set_ylabel(ylabel)
     for target, axis in zip(targets, axes[0], strict=True):
         axis.set_title(target, weight="bold")
-    widths = sorted(set(bits), reverse=True)
     for axis in axes[-1]:
-        axis.set_xticks(-np.log2(widths), ["32, float" if width == 32 else str(width) for width in widths])
-        axis.set_xlabel("bits of a weight")
+        turned = {"rotation": 45, "ha": "right"} if len(names) > 4 else {}
+        axis.set_xticks(range(len(names)), [compressions.short_label(name) for name in names], **turned)
         axis.margins(x=0.12)
     methods, budgets = style.methods(results["method"]), style.budgets(results["budget"])
     panels.legend_below(figure, panels.method_handles(methods) + panels.budget_handles(budgets))
@@ -50,6 +50,6 @@ def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
     style.caption(
         figure,
         f"Accuracy and calibration by bit width of the weights ({backbone})",
-        f"Weights rounded after training, activations left as they are. Dotted: chance. {seeds}",
+        f"Bits of the weights; W4A4: of the weights and of what enters each layer. Dotted: chance. {seeds}",
     )
     return figure

@@ -12,7 +12,16 @@ from vpstudy.compression.names import FAMILIES, parse
 PRUNING = {
     "imp": ("{} % sparse (IMP)", "IMP {} %", "Purples"),
     "magnitude": ("one-shot magnitude, {} % sparse", "one-shot {} %", "RdPu"),
+    "magnitude_bn": ("one-shot magnitude, {} % sparse, new BatchNorm statistics", "one-shot {} % BN", "RdPu"),
+    "magnitude_tuned": ("one-shot magnitude, {} % sparse, trained again", "one-shot {} % tuned", "YlOrRd"),
+    "gradual": ("gradual magnitude, {} % sparse", "gradual {} %", "YlGn"),
+    "random": ("random at the start, {} % sparse", "random {} %", "Greys"),
+    "snip": ("SNIP, {} % sparse", "SNIP {} %", "Blues"),
+    "grasp": ("GraSP, {} % sparse", "GraSP {} %", "GnBu"),
+    "synflow": ("SynFlow, {} % sparse", "SynFlow {} %", "BuGn"),
+    "channels": ("{} % of the channels removed", "channels {} %", "Oranges"),
 }
+RANGES = {"minmax": "", "mse": ", MSE", "lsq": ", LSQ"}
 
 BITS = sns.light_palette("#7A5C00", as_cmap=True)
 
@@ -23,15 +32,21 @@ def _pruning(family: str) -> tuple[str, str, str]:
 
 def _words(name: str, form: int) -> str:
     compression = parse(name)
+    if compression.activation_bits:
+        words = f"W{compression.bits}A{compression.activation_bits}"
+    elif compression.bits:
+        words = ("{}-bit weights", "{} bits")[form].format(compression.bits)
     if compression.bits:
-        return ("{}-bit weights", "{} bits")[form].format(compression.bits)
+        return words + RANGES[compression.ranges]
+    if compression.label:
+        return compression.label
     if compression.sparsity:
         return _pruning(compression.family)[form].format(percent(compression.sparsity))
     return "dense"
 
 
 def label(name: str) -> str:
-    """`imp-0.80` → "80 % sparse (IMP)", `int4` → "4-bit weights". Raises ValueError for any other name."""
+    """`imp-0.80` → "80 % sparse (IMP)", `int4` → "4-bit weights", `w4a4` → "W4A4". Raises ValueError for any other name."""
     return _words(name, 0)
 
 
@@ -61,7 +76,8 @@ def ordered(names: Iterable[str]) -> list[str]:
     def key(name: str) -> tuple:
         compression = parse(name)
         severity = compression.sparsity or -(compression.bits or 0)
-        return list(FAMILIES).index(compression.family), severity
+        finer = -(compression.activation_bits or 0), compression.ranges or ""
+        return list(FAMILIES).index(compression.family), severity, finer
 
     return sorted(set(names), key=key)
 

@@ -60,6 +60,17 @@ METHODS = {
     "visual_prompting": Method("visual prompt", "#D55E00"),
     "linear_probe": Method("linear probe", "#0072B2"),
     "fine_tuning": Method("fine-tuning", "#009E73"),
+    "padded_probe": Method("linear probe, padded", "#56B4E9"),
+    "fixed_epochs": Method("prompt, fixed epochs", "#E69F00"),
+    "random_mapping": Method("prompt, random mapping", "#CC79A7"),
+    "frequency_mapping": Method("prompt, frequency mapping", "#B35C8C"),
+    "bayesian_mapping": Method("prompt, Bayesian mapping", "#8C6BB1"),
+    "bayesian_plus_mapping": Method("prompt, Bayesian mapping +", "#6A51A3"),
+    "linear_output": Method("prompt, linear output", "#3F007D"),
+    "full_prompt": Method("full-picture prompt", "#A6761D"),
+    "low_rank_prompt": Method("low-rank prompt", "#7F5F00"),
+    "patch_prompt": Method("patch prompt", "#66A61E"),
+    "random_patch_prompt": Method("random-patch prompt", "#4D7C0F"),
     "upstream": Method("source task", "#555555"),
 }
 

@@ -59,7 +59,8 @@ class Execution(Strict):
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "fp32", "bf16"]
-    threads: Positive
+    threads: Positive  # of a stage in the chain: pretraining, iterative pruning
+    cell_threads: Positive  # of every other stage, which run side by side
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -2,18 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, RootModel
 
+from vpstudy.compression.names import sparsity_text
 from vpstudy.parameters.base import Positive, Rate, Seed, Share, Strict, increasing
 
 
-def _two_decimals(sparsity: float) -> float:
-    if round(sparsity, 2) != sparsity:
-        raise ValueError("write a sparsity with two decimals at most, as it stands in names (imp-0.80)")
+def _can_be_named(sparsity: float) -> float:
+    sparsity_text(sparsity)
     return sparsity
 
 
-Sparsity = Annotated[float, Field(gt=0, lt=1), AfterValidator(_two_decimals)]
+Sparsity = Annotated[float, AfterValidator(_can_be_named)]
 
 
 class Source(Strict):
@@ -26,6 +26,24 @@ class Source(Strict):
     learning_rate: Rate
     weight_decay: Share
     held_out: Annotated[int, Field(ge=100)]  # pictures that upstream accuracy and calibration are measured on
+
+
+class Compressing(Strict):
+    """What compressions other than iterative pruning are made with."""
+
+    pictures: Annotated[int, Field(ge=1)]  # source pictures for ranges of activations, BatchNorm and pruning scores
+    recovery_from: Positive  # the step of the source schedule from which a compressed network trains on
+
+
+class Checkpoint(Strict):
+    """A compressed checkpoint from outside: a safetensors file, or a URL of one with its SHA-256."""
+
+    location: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+
+class Checkpoints(RootModel[dict[str, Checkpoint]]):
+    """Those that `file-NAME` picks from."""
 
 
 class Imp(Strict):

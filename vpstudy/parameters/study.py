@@ -7,12 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from vpstudy import paths
-from vpstudy.architectures import ARCHITECTURES
+from vpstudy import architectures, paths
 from vpstudy.compression import names
-from vpstudy.parameters.base import AXIS, Execution, Strict, check, one_of, read
+from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
 from vpstudy.parameters.hidden_cost import HiddenCost
-from vpstudy.parameters.source import Imp, Source
+from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
 
 
 def _compression(value: str) -> str:
@@ -22,8 +21,13 @@ def _compression(value: str) -> str:
         raise ValueError(str(error).removeprefix(f"{value}: ")) from None
 
 
-IMP_ROUND = re.compile(r"imp-0\.\d\d")
-BackboneName = Annotated[str, one_of(ARCHITECTURES, "backbone", "vpstudy/architectures.py")]
+def _backbone(value: str) -> str:
+    architectures.read(value)
+    return value
+
+
+IMP_ROUND = re.compile(r"imp-0\.\d\d[1-9]?")
+BackboneName = Annotated[str, AfterValidator(_backbone)]
 CompressionName = Annotated[str, AfterValidator(_compression)]
 
 
@@ -34,6 +38,8 @@ class Parameters(Strict):
     compressions: Annotated[list[CompressionName], *AXIS]
     source: Source
     imp: Imp
+    compressing: Compressing
+    checkpoints: Checkpoints
     hidden_cost: HiddenCost
 
 
@@ -45,13 +51,33 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
             yield "compressions: 'dense' is missing, and every change is measured against it"
         rounds = imp.get("rounds") if isinstance(imp, dict) else None
         if isinstance(rounds, list) and all(isinstance(sparsity, float) for sparsity in rounds):
-            allowed = [f"imp-{sparsity:.2f}" for sparsity in rounds]
+            allowed = [f"imp-{names.sparsity_text(sparsity)}" for sparsity in rounds if 0.01 <= sparsity <= 0.99]
             for name in compressions:
                 if IMP_ROUND.fullmatch(str(name)) and name not in allowed:
                     yield (
                         f"compressions: {name!r} is no round of imp.rounds; allowed: {', '.join(allowed)}, "
                         "or another once its sparsity stands in imp.rounds"
                     )
+        known = content.get("checkpoints")
+        for name in compressions:
+            label = str(name).removeprefix("file-")
+            if str(name).startswith("file-") and isinstance(known, dict) and label not in known:
+                yield (
+                    f"compressions: {name!r} is no entry of checkpoints; allowed: "
+                    f"{', '.join(f'file-{key}' for key in known) or 'none, checkpoints is empty'}"
+                )
+        controlled = (content.get("hidden_cost") or {}).get("control_compressions")
+        for name in controlled if isinstance(controlled, list) else []:
+            if name not in compressions:
+                yield (
+                    f"hidden_cost.control_compressions: {name!r} is not in compressions; "
+                    f"allowed: {', '.join(map(str, compressions))}"
+                )
+    making = content.get("compressing")
+    if isinstance(making, dict) and isinstance(source, dict):
+        begin, steps = making.get("recovery_from"), source.get("steps")
+        if isinstance(begin, int) and isinstance(steps, int) and begin >= steps:
+            yield f"compressing.recovery_from: {begin}: must be below source.steps ({steps})"
     if isinstance(imp, dict) and isinstance(source, dict):
         rewind, steps = imp.get("rewind_step"), source.get("steps")
         if isinstance(rewind, int) and isinstance(steps, int) and rewind >= steps:

@@ -9,6 +9,8 @@ training.
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 Array = Any  # a NumPy array or a torch tensor
 
@@ -66,12 +68,46 @@ def frequency_mapping(counts: Array) -> np.ndarray:
     return mapping
 
 
-def map_logits(source_logits: Array, mapping: Array) -> Array:
-    """Source logits (N, S) -> target logits (N, K): column t is that of the source class mapped to target t.
+def bayesian_mapping(counts: Array, laplace: float = 1.0) -> Tensor:
+    """The probabilistic mapping (S, K) of BLM (Cai et al., NeurIPS 2024) on a count matrix (S, K).
 
-    For NumPy arrays and torch tensors; gradients flow. On a GPU, pass the mapping as a tensor on that GPU.
+    Entry (s, t) is the share of target class t among the training pictures taken for source class s, smoothed in the
+    denominator as the authors do, count(s, t) / (count(s) + laplace); each column is then scaled to a sum of 1: target
+    logits are these weighted means of source logits, `logits @ mapping`. A target class without any count weighs all
+    source classes alike.
+
+    Raises ValueError if the counts are not a matrix of finite numbers >= 0, or laplace is not above 0.
     """
-    return source_logits[:, mapping]
+    counts = torch.as_tensor(counts, dtype=torch.float64)
+    if counts.ndim != 2 or not bool((torch.isfinite(counts) & (counts >= 0)).all()):
+        raise ValueError(f"counts have shape {tuple(counts.shape)}; expected a matrix of finite numbers >= 0")
+    if not laplace > 0:
+        raise ValueError(f"laplace is {laplace}; it must be above 0")
+    shares = counts / (counts.sum(1, keepdim=True) + laplace)
+    return torch.where(shares.sum(0) > 0, shares / shares.sum(0), 1 / len(counts)).float()
+
+
+def bayesian_mapping_plus(
+    probabilities: Tensor, labels: Tensor, n_target: int, laplace: float = 1.0, top_ratio: float = 0.15
+) -> Tensor:
+    """The mapping (S, K) of BLM+: `bayesian_mapping` on soft counts instead of the most likely class alone.
+
+    A picture counts with the probabilities of its floor(top_ratio · K) likeliest source classes, at least one of them.
+
+    Parameters
+    ----------
+    probabilities
+        (N, S), of the source classes.
+    labels
+        (N,), target classes.
+    """
+    labels = torch.as_tensor(labels)
+    if len(probabilities) != len(labels):
+        raise ValueError(f"{len(probabilities)} rows of probabilities, {len(labels)} labels; expected one each")
+    top = probabilities.topk(max(1, int(top_ratio * n_target)), dim=1)
+    kept = torch.zeros_like(probabilities).scatter_(1, top.indices, top.values)
+    counts = kept.T.double() @ torch.nn.functional.one_hot(labels, n_target).double()
+    return bayesian_mapping(counts, laplace)
 
 
 def _check_sizes(n_source: int, n_target: int) -> None:

@@ -1,4 +1,4 @@
-"""The padded visual prompt: a small picture in the middle of a learned border."""
+"""Visual prompts: a small picture in the middle of a learned border, or a pattern added to the whole picture."""
 
 import torch
 from torch import Tensor, nn
@@ -61,3 +61,109 @@ class PaddedPrompt(nn.Module):
         prompt = torch.sigmoid(self.theta)
         prompt[self._window] = 0.0
         return prompt
+
+
+class AddedPrompt(nn.Module):
+    """A learned pattern added to the whole picture, which fills the canvas; sums are clipped to [0, 1].
+
+    Where a sum is clipped the gradient still passes: a pixel that has left the range can come back.
+
+    Parameters
+    ----------
+    canvas
+        Side of the picture, px.
+    """
+
+    def __init__(self, canvas: int) -> None:
+        super().__init__()
+        self.inner = self.canvas = canvas
+
+    def delta(self) -> Tensor:
+        """What is added, (3, canvas, canvas)."""
+        raise NotImplementedError
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(N, 3, canvas, canvas) in [0, 1] -> the same shape in [0, 1]."""
+        if pictures.shape[1:] != (3, self.canvas, self.canvas):
+            raise ValueError(
+                f"pictures have shape {tuple(pictures.shape)}; expected (N, 3, {self.canvas}, {self.canvas})"
+            )
+        prompted = pictures + self.delta()
+        return prompted + (prompted.clamp(0, 1) - prompted).detach()
+
+    @torch.no_grad()
+    def picture(self) -> Tensor:
+        """The pattern on mid-grey, (3, canvas, canvas) in [0, 1]."""
+        return (0.5 + self.delta()).clamp(0, 1)
+
+
+class FullPrompt(AddedPrompt):
+    """A value for each pixel (Bahng et al. 2022), starting at zero."""
+
+    def __init__(self, canvas: int) -> None:
+        super().__init__(canvas)
+        self.theta = nn.Parameter(torch.zeros(3, canvas, canvas))
+
+    def delta(self) -> Tensor:
+        return self.theta
+
+
+class LowRankPrompt(AddedPrompt):
+    """B · A in each colour, of rank `rank` (LoR-VP, ICLR 2025): B starts at zero, A at random.
+
+    Raises ValueError for a rank outside 1 … canvas.
+    """
+
+    def __init__(self, canvas: int, rank: int, seed: int) -> None:
+        super().__init__(canvas)
+        if not 1 <= rank <= canvas:
+            raise ValueError(f"rank is {rank}; allowed are 1 to the side of the canvas, {canvas}")
+        draw = torch.Generator().manual_seed(seed)
+        self.B = nn.Parameter(torch.zeros(3, canvas, rank))
+        self.A = nn.Parameter(torch.randn(3, rank, canvas, generator=draw) / rank**0.5)
+
+    def delta(self) -> Tensor:
+        return self.B @ self.A
+
+
+class PatchPrompt(AddedPrompt):
+    """A square of `patch` pixels that is added in one corner, or, in training, at a place of each batch's own.
+
+    Bahng et al. (2022) try both. A random patch is measured in the middle.
+
+    Raises ValueError for a patch outside 1 … canvas.
+    """
+
+    def __init__(self, canvas: int, patch: int, seed: int | None = None) -> None:
+        super().__init__(canvas)
+        if not 1 <= patch <= canvas:
+            raise ValueError(f"patch is {patch} pixels; allowed are 1 to the side of the canvas, {canvas}")
+        self.theta = nn.Parameter(torch.zeros(3, patch, patch))
+        self._draw = None if seed is None else torch.Generator().manual_seed(seed)
+
+    def delta(self) -> Tensor:
+        room = self.canvas - self.theta.shape[-1]
+        if self._draw is None:
+            top = left = 0
+        elif self.training:
+            top, left = torch.randint(room + 1, (2,), generator=self._draw).tolist()
+        else:
+            top = left = room // 2
+        return F.pad(self.theta, (left, room - left, top, room - top))
+
+
+def make_prompt(kind: str, inner: int, canvas: int, *, rank: int, patch: int, seed: int) -> nn.Module:
+    """The prompt called `kind`; its `inner` is the side to which pictures are resized before.
+
+    Raises ValueError for an unknown kind, naming those there are, and for sizes that do not fit.
+    """
+    prompts = {
+        "pad": lambda: PaddedPrompt(inner, canvas),
+        "full": lambda: FullPrompt(canvas),
+        "low_rank": lambda: LowRankPrompt(canvas, rank, seed),
+        "patch": lambda: PatchPrompt(canvas, patch),
+        "random_patch": lambda: PatchPrompt(canvas, patch, seed),
+    }
+    if kind not in prompts:
+        raise ValueError(f"prompt {kind!r} is unknown; allowed: {', '.join(prompts)}")
+    return prompts[kind]()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 
 from vpstudy.backbones import Backbone
 from vpstudy.data.budgets import Split, split
@@ -38,7 +39,7 @@ class TransferData:
         self.target = load(name)
         self.labels = torch.as_tensor(self.target.labels).to(runtime.device)
         self._pictures: dict[int, torch.Tensor] = {}
-        self._features: WeakKeyDictionary[Backbone, dict[int, torch.Tensor]] = WeakKeyDictionary()
+        self._features: WeakKeyDictionary[Backbone, dict[tuple[int, int | None], torch.Tensor]] = WeakKeyDictionary()
 
     @property
     def class_names(self) -> list[str]:
@@ -54,16 +55,23 @@ class TransferData:
             self._pictures[size] = torch.as_tensor(load(self.target.name, size).pictures).to(self.runtime.device)
         return self._pictures[size]
 
-    def features(self, backbone: Backbone, size: int, batch: int = 256) -> torch.Tensor:
-        """Pooled features (N, F) of every picture under a frozen backbone, computed once."""
+    def padded(self, size: int, inner: int | None) -> torch.Tensor:
+        """Every picture as uint8 (N, 3, size, size); with `inner`, at that side in the middle of black."""
+        if inner is None:
+            return self.pictures(size)
+        before = (size - inner) // 2
+        return F.pad(self.pictures(inner), (before, size - inner - before) * 2)
+
+    def features(self, backbone: Backbone, size: int, inner: int | None = None, batch: int = 256) -> torch.Tensor:
+        """Pooled features (N, F) of every picture, as `padded` gives it, under a frozen backbone; computed once."""
         cached = self._features.setdefault(backbone, {})
-        if size not in cached:
+        if (size, inner) not in cached:
             backbone.frozen().to(self.runtime.device)
             with torch.inference_mode(), self.runtime.autocast():
-                cached[size] = torch.cat(
-                    [backbone.features(as_float(chunk)).float() for chunk in self.pictures(size).split(batch)]
+                cached[size, inner] = torch.cat(
+                    [backbone.features(as_float(chunk)).float() for chunk in self.padded(size, inner).split(batch)]
                 )
-        return cached[size]
+        return cached[size, inner]
 
     def examples(self, inputs: torch.Tensor, indices) -> Examples:
         indices = torch.as_tensor(indices, device=inputs.device)

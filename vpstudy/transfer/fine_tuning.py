@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from vpstudy.architectures import ARCHITECTURES, read
 from vpstudy.backbones import Backbone
 from vpstudy.parameters.hidden_cost import FineTuning
 from vpstudy.transfer.data import TransferData
@@ -34,6 +35,8 @@ def fine_tuning(
     seed: int,
     settings: FineTuning,
     constrain: Callable[[nn.Module], None] | None = None,
+    method: str = "fine_tuning",
+    test_curves: bool = False,
 ) -> Outcome:
     """Train a copy of `backbone` and a new head: Adam, cosine schedule, weight decay.
 
@@ -55,14 +58,15 @@ def fine_tuning(
     learner = Tuned(tuned, len(data.class_names), seed).to(data.runtime.device)
     optimizer = torch.optim.Adam(
         [p for p in learner.parameters() if p.requires_grad],
-        lr=settings.learning_rate,
+        lr=settings.learning_rate * ARCHITECTURES[read(backbone.name)[0]].rate,
         weight_decay=settings.weight_decay,
     )
     return fit(
         learner,
         data,
         data.pictures(settings.size),
-        method="fine_tuning",
+        method=method,
+        test_curves=test_curves,
         budget=budget,
         seed=seed,
         schedule=settings,

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vpstudy.calibration import debiased_ece
 from vpstudy.parameters.hidden_cost import Schedule
 from vpstudy.runtime import Runtime, generator
 from vpstudy.transfer.data import Examples, TransferData, as_float
@@ -51,6 +52,7 @@ def fit(
     inputs: torch.Tensor,
     *,
     method: str,
+    test_curves: bool = False,
     budget: int | str,
     seed: int,
     schedule: Schedule,
@@ -63,6 +65,8 @@ def fit(
     ----------
     inputs
         Every example of the target, (N, ...): uint8 pictures or float features.
+    test_curves
+        Note accuracy and calibration on the test split at each evaluation too. They choose nothing.
 
     Returns
     -------
@@ -73,6 +77,7 @@ def fit(
     train, validation, test = (data.examples(inputs, i) for i in (splits.train, splits.validation, splits.test))
     learner.to(data.runtime.device)
     history, best = [], None
+    trained = {"learning_rate": schedule.learning_rate, "steps": schedule.steps}
     try:
         for step, (batch, last) in enumerate(_batches(train, schedule, generator("order", seed)), 1):
             learner.train()
@@ -88,19 +93,22 @@ def fit(
                 learner.end_epoch()
             if step in _moments(schedule):
                 history.append({"step": step, "loss": loss.item(), **_score(learner, validation, data.runtime)})
+                if test_curves:
+                    history[-1] |= _diagnosed(learner, test, data.runtime)
                 if best is None or _rank(history[-1]) > _rank(best[0]):
                     best = history[-1], {k: v.detach().clone() for k, v in learner.kept().items()}
     except Diverged as error:
-        return Outcome(method, budget, seed, "diverged", str(error), history=history)
+        return Outcome(method, budget, seed, "diverged", str(error), history=history, **trained)
     learner.restore(best[1])
-    probabilities = {
-        name: _probabilities(learner, part, data.runtime).cpu().numpy()
-        for name, part in (("validation", validation), ("test", test))
-    }
+    try:
+        logits = {
+            name: _logits(learner, part, data.runtime).cpu().numpy()
+            for name, part in (("validation", validation), ("test", test))
+        }
+    except Diverged as error:
+        return Outcome(method, budget, seed, "diverged", str(error), history=history, **trained)
     artefact = {key: value.cpu() for key, value in best[1].items()}
-    return Outcome(
-        method, budget, seed, probabilities=probabilities, artefact=artefact, history=history, chosen=best[0]
-    )
+    return Outcome(method, budget, seed, logits=logits, artefact=artefact, history=history, chosen=best[0], **trained)
 
 
 def _batches(examples: Examples, schedule: Schedule, order: torch.Generator) -> Iterator[tuple[Examples, bool]]:
@@ -128,16 +136,22 @@ def _rank(entry: dict) -> tuple[float, float]:
 
 
 def _score(learner: Learner, examples: Examples, runtime: Runtime) -> dict[str, float]:
-    log_probabilities = _probabilities(learner, examples, runtime).clamp_min(1e-12).log()
+    log_probabilities = _logits(learner, examples, runtime).log_softmax(1)
     correct = (log_probabilities.argmax(1) == examples.labels).float().mean().item()
     nll = F.nll_loss(log_probabilities, examples.labels).item()
     return {"validation_accuracy": correct, "validation_nll": nll}
 
 
-def _probabilities(learner: Learner, examples: Examples, runtime: Runtime, batch: int = 256) -> torch.Tensor:
+def _diagnosed(learner: Learner, examples: Examples, runtime: Runtime) -> dict[str, float]:
+    probabilities, labels = _logits(learner, examples, runtime).softmax(1).cpu(), examples.labels.cpu()
+    correct = (probabilities.argmax(1) == labels).float().mean().item()
+    return {"test_accuracy": correct, "test_ece_debiased": debiased_ece(probabilities, labels)}
+
+
+def _logits(learner: Learner, examples: Examples, runtime: Runtime, batch: int = 256) -> torch.Tensor:
     learner.eval()
     with torch.inference_mode(), runtime.autocast():
         logits = torch.cat([learner(as_float(chunk)).float() for chunk in examples.inputs.split(batch)])
     if not torch.isfinite(logits).all():
         raise Diverged("the logits on held-out pictures are not finite")
-    return logits.softmax(1)
+    return logits

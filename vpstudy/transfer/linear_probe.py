@@ -25,7 +25,13 @@ class Head(Learner):
 
 
 def linear_probe(
-    backbone: Backbone, data: TransferData, budget: int | str, seed: int, settings: LinearProbe
+    backbone: Backbone,
+    data: TransferData,
+    budget: int | str,
+    seed: int,
+    settings: LinearProbe,
+    method: str = "linear_probe",
+    test_curves: bool = False,
 ) -> Outcome:
     """Train a head with `adam_in_three_stages`.
 
@@ -34,14 +40,15 @@ def linear_probe(
     Outcome
         Its artefact holds `linear.weight` (K, F) and `linear.bias` (K,).
     """
-    features = data.features(backbone, settings.size)
+    features = data.features(backbone, settings.size, settings.inner)
     learner = Head(features.shape[1], len(data.class_names), seed).to(data.runtime.device)
     optimizer, scheduler = adam_in_three_stages(learner.parameters(), settings)
     return fit(
         learner,
         data,
         features,
-        method="linear_probe",
+        method=method,
+        test_curves=test_curves,
         budget=budget,
         seed=seed,
         schedule=settings,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 
 @dataclass(frozen=True)
@@ -12,15 +13,18 @@ class Outcome:
 
     Attributes
     ----------
-    probabilities
-        For "validation" and "test": float32 (N, K), each row a distribution over the target classes.
-        Empty if the run diverged.
+    logits
+        For "validation" and "test": float32 (N, K). Empty if the run diverged.
     artefact
         The learned tensors: a prompt and its mapping, a head, or a whole model.
     history
         One entry for each evaluation on the validation split.
     chosen
         The entry of `history` that validation chose: highest accuracy, then lowest negative log-likelihood.
+    learning_rate
+        That it was trained at.
+    steps
+        That it was trained for.
     """
 
     method: str
@@ -28,7 +32,21 @@ class Outcome:
     seed: int
     status: str = "ok"
     reason: str | None = None
-    probabilities: dict[str, np.ndarray] = field(default_factory=dict)
+    logits: dict[str, np.ndarray] = field(default_factory=dict)
     artefact: dict[str, torch.Tensor] = field(default_factory=dict)
     history: list[dict] = field(default_factory=list)
     chosen: dict = field(default_factory=dict)
+    learning_rate: float = 0.0
+    steps: int = 0
+
+    @property
+    def probabilities(self) -> dict[str, np.ndarray]:
+        """For "validation" and "test": float32 (N, K), each row a distribution over the target classes."""
+        return {part: softmax(values.astype(float), axis=1).astype(np.float32) for part, values in self.logits.items()}
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Larger is better on validation; a run that diverged is below all others."""
+        if self.status != "ok":
+            return -1.0, 0.0
+        return self.chosen["validation_accuracy"], -self.chosen["validation_nll"]

@@ -1,0 +1,115 @@
+"""Activation quantization: what enters each layer is rounded to 2 to 8 bits, one range a layer, simulated.
+
+The integers of b bits run from 0 to 2^b − 1; a scale and a zero point per layer map them to a range that holds 0, so
+that padding stays exact. The range is measured on source pictures and then fixed. The first layer's input, the
+normalised picture, is an activation as well. Gradients pass straight through inside the range, and not outside.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vpstudy.compression.names import MAX_BITS, MIN_BITS
+
+CANDIDATES = 100  # ranges that "mse" tries
+SAMPLE = 50_000  # values of a layer's input that ranges of least squared error are measured on
+
+
+class Quantizer:
+    """A forward pre-hook that rounds the input of a layer. It is copied with its layer."""
+
+    def __init__(self, scale: float, zero_point: int, bits: int):
+        self.scale, self.zero_point, self.bits = scale, zero_point, bits
+
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        first, *others = inputs
+        return fake_quantize(first, self.scale, self.zero_point, self.bits), *others
+
+
+def fake_quantize(values: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
+    """`values` rounded to scale · (q − zero_point) with q from 0 to 2^bits − 1; gradients pass inside the range."""
+    return torch.fake_quantize_per_tensor_affine(values.float(), scale, zero_point, 0, 2**bits - 1).to(values.dtype)
+
+
+@torch.no_grad()
+def calibrate(
+    model: nn.Module, layers: Collection[str], batches: Iterable[Tensor], bits: int, ranges: str = "minmax"
+) -> dict[str, Tensor]:
+    """Scale and zero point, (2,), of what enters each of the `layers`, seen in floating point.
+
+    Parameters
+    ----------
+    batches
+        As the model takes them.
+    ranges
+        "minmax": the smallest and the largest value; "mse": the part of it that rounds with least squared error.
+
+    Raises
+    ------
+    ValueError
+        For bits outside 2 … 8, unknown ranges, a layer that is none of the model's or that no batch has reached.
+    """
+    if bits not in range(MIN_BITS, MAX_BITS + 1) or ranges not in ("minmax", "mse"):
+        raise ValueError(f"bits={bits}, ranges={ranges!r}: give {MIN_BITS} to {MAX_BITS} bits, and minmax or mse")
+    modules = dict(model.named_modules())
+    if unknown := [name for name in layers if name not in modules]:
+        raise ValueError(f"no layers of this model: {', '.join(unknown)}")
+    ends: dict[str, tuple[float, float]] = {}
+    samples: dict[str, list[Tensor]] = {name: [] for name in layers}
+
+    def observe(name: str):
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            values = inputs[0].detach().float()
+            low, high = ends.get(name, (0.0, 0.0))
+            ends[name] = min(low, values.min().item()), max(high, values.max().item())
+            flat = values.flatten()
+            samples[name].append(flat[:: max(1, len(flat) // SAMPLE)])
+
+        return hook
+
+    hooks = [modules[name].register_forward_pre_hook(observe(name)) for name in layers]
+    try:
+        for batch in batches:
+            model(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if missed := [name for name in layers if name not in ends]:
+        raise ValueError(f"no input has reached these layers, so they have no range: {', '.join(missed)}")
+    return {name: _narrowed(*ends[name], torch.cat(samples[name]), bits, ranges) for name in layers}
+
+
+def attach(model: nn.Module, quantizers: Mapping[str, Tensor], bits: int | None) -> None:
+    """Round what enters the layers named by `quantizers`, (scale, zero point) each, in every forward pass from now on."""
+    for name, (scale, zero_point) in quantizers.items():
+        model.get_submodule(name).register_forward_pre_hook(Quantizer(float(scale), round(float(zero_point)), bits))
+
+
+def detach(model: nn.Module) -> None:
+    """End what `attach` has begun."""
+    for module in model.modules():
+        for key, hook in list(module._forward_pre_hooks.items()):
+            if isinstance(hook, Quantizer):
+                del module._forward_pre_hooks[key]
+
+
+def affine(low: float, high: float, bits: int) -> Tensor:
+    """Scale and zero point, (2,), of the range from `low` <= 0 to `high` >= 0; a range of nothing has scale 1."""
+    if high - low < 1e-12:
+        return torch.tensor([1.0, 0.0])
+    scale = (high - low) / (2**bits - 1)
+    return torch.tensor([scale, float(min(max(round(-low / scale), 0), 2**bits - 1))])
+
+
+def _narrowed(low: float, high: float, sample: Tensor, bits: int, ranges: str) -> Tensor:
+    whole = affine(low, high, bits)
+    if ranges == "minmax":
+        return whole
+    tried = [affine(low * share / CANDIDATES, high * share / CANDIDATES, bits) for share in range(CANDIDATES, 0, -1)]
+
+    def error(quantizer: Tensor) -> float:
+        scale, zero_point = quantizer.tolist()
+        return (fake_quantize(sample, scale, round(zero_point), bits) - sample).square().sum().item()
+
+    return min(tried, key=error)

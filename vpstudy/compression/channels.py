@@ -1,0 +1,66 @@
+"""Structured pruning: whole channels are removed, so that the network is physically smaller (Torch-Pruning, DepGraph)."""
+
+import warnings
+
+import torch
+from torch import nn
+
+from vpstudy.backbones import Backbone
+
+
+def prune_channels(backbone: Backbone, ratio: float, size: int) -> None:
+    """Remove a share `ratio` of the channels of every layer, in place, those of the smallest L2 norm.
+
+    Channels that depend on each other, as on both sides of a residual connection, go together (DepGraph, Fang et al.,
+    CVPR 2023). The classifier keeps its outputs. Of a transformer the embedding and the hidden widths shrink; its heads
+    stay, each narrower.
+
+    Parameters
+    ----------
+    size
+        Side of the picture that dependencies are traced with, px.
+
+    Raises
+    ------
+    ValueError
+        If ratio is not in (0, 1).
+    """
+    if not 0 < ratio < 1:
+        raise ValueError(f"ratio is {ratio}; the share of channels to remove must lie between 0 and 1")
+    pruning = _torch_pruning()
+    model, device = backbone.model, next(backbone.parameters()).device
+    training = model.training
+    model.eval().requires_grad_(True)  # tracing follows gradients
+    heads = {m.qkv: m.num_heads for m in model.modules() if hasattr(m, "qkv") and hasattr(m, "num_heads")}
+    pruner = pruning.pruner.MagnitudePruner(
+        model,
+        torch.rand(1, 3, size, size, device=device),
+        importance=pruning.importance.MagnitudeImportance(p=2),
+        pruning_ratio=ratio,
+        ignored_layers=[backbone.classifier],
+        num_heads=heads,
+        prune_num_heads=False,
+    )
+    pruner.step()
+    for module in model.modules():
+        if hasattr(module, "qkv") and hasattr(module, "head_dim"):
+            module.head_dim = module.qkv.out_features // (3 * module.num_heads)
+            if hasattr(module, "attn_dim"):
+                module.attn_dim = module.num_heads * module.head_dim
+    if hasattr(model, "num_features"):
+        model.num_features = backbone.classifier.in_features
+    model.train(training)
+
+
+def macs(backbone: Backbone, size: int) -> int:
+    """Multiplications and additions, as pairs, of one picture (3, size, size) through the network."""
+    device = next(backbone.parameters()).device
+    counted = _torch_pruning().utils.count_ops_and_params(backbone.model, torch.rand(1, 3, size, size, device=device))
+    return int(counted[0])
+
+
+def _torch_pruning() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch_pruning  # takes a second, and few cells need it
+    return torch_pruning

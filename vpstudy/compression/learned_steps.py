@@ -1,0 +1,128 @@
+"""Quantization-aware training with learned step sizes (LSQ, Esser et al., ICLR 2020).
+
+The step of each output channel of a weight, and that of each layer's input, are parameters that the loss trains
+together with the weights. Weights use the same symmetric integers as `quantization`; inputs use 0 … 2^b − 1, or, where
+calibration has seen negative values, −2^(b−1) … 2^(b−1) − 1.
+"""
+
+from collections.abc import Collection, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from vpstudy.compression.masks import constrain_weight
+from vpstudy.compression.quantization import largest_integer
+
+
+class _Rounded(torch.autograd.Function):
+    """v → s · clamp(round(v / s), low, high), with the gradients of the paper's equations 3 and 5."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, step: Tensor, low: int, high: int, gain: float) -> Tensor:
+        # Multiplied by 1 / step, as `quantization` does, so that the frozen weight is this one to the last bit.
+        scaled = values * (1 / step)
+        ctx.save_for_backward(scaled, step)
+        ctx.low, ctx.high, ctx.gain = low, high, gain
+        return scaled.round().clamp(low, high) * step
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        scaled, step = ctx.saved_tensors
+        inside = (scaled > ctx.low) & (scaled < ctx.high)
+        slope = torch.where(inside, scaled.round() - scaled, scaled.clamp(ctx.low, ctx.high))
+        for_step = (gradient * slope).sum_to_size(step.shape) * ctx.gain
+        return gradient * inside, for_step, None, None, None
+
+
+class LearnedWeight(nn.Module):
+    """The parametrization of a weight (C, ...), with a step a channel. `steps` (C,) start at 2 mean|w| / √Q."""
+
+    def __init__(self, weight: Tensor, bits: int):
+        super().__init__()
+        self.end = largest_integer(bits)
+        start = 2 * weight.detach().abs().flatten(1).mean(1) / self.end**0.5
+        self.steps = nn.Parameter(start.clamp_min(1e-8))
+        self.gain = (weight[0].numel() * self.end) ** -0.5
+
+    def forward(self, weight: Tensor) -> Tensor:
+        steps = self.steps.abs().clamp_min(1e-8).view(-1, *[1] * (weight.dim() - 1))
+        return _Rounded.apply(weight, steps, -self.end, self.end, self.gain)
+
+
+class LearnedActivation(nn.Module):
+    """Rounds what enters a layer; a forward pre-hook and a submodule of it, so that its step is trained."""
+
+    def __init__(self, sample: Tensor, bits: int):
+        super().__init__()
+        signed = bool((sample < 0).any())
+        self.low, self.high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        self.step = nn.Parameter((2 * sample.abs().mean() / self.high**0.5).clamp_min(1e-8))
+
+    def forward(self, values: Tensor) -> Tensor:
+        gain = (values[0].numel() * self.high) ** -0.5
+        return _Rounded.apply(values, self.step.abs().clamp_min(1e-8), self.low, self.high, gain)
+
+    def __call__(self, *inputs):
+        if len(inputs) == 2 and isinstance(inputs[0], nn.Module):  # as a hook: the layer and its inputs
+            return (super().__call__(inputs[1][0]), *inputs[1][1:])
+        return super().__call__(*inputs)
+
+    def frozen(self) -> Tensor:
+        """(scale, zero point) of the same rounding, as `activations.attach` takes it."""
+        return torch.tensor([self.step.abs().clamp_min(1e-8).item(), float(-self.low)])
+
+
+def attach(
+    model: nn.Module, weights: Collection[str], bits: int, activation_bits: int, batches: Iterable[Tensor]
+) -> None:
+    """Quantize the named weights and what enters their layers, with steps that are parameters of `model`.
+
+    Parameters
+    ----------
+    batches
+        Inputs of the model, from which the steps of activations start.
+
+    Raises
+    ------
+    ValueError
+        For a layer that no batch has reached, and bits outside 2 … 8.
+    """
+    layers = [name.removesuffix(".weight") for name in weights]
+    largest_integer(bits), largest_integer(activation_bits)
+    samples: dict[str, Tensor] = {}
+
+    def observe(name: str):
+        return lambda module, inputs: samples.setdefault(name, inputs[0].detach())
+
+    hooks = [model.get_submodule(name).register_forward_pre_hook(observe(name)) for name in layers]
+    with torch.no_grad():
+        model(next(iter(batches)))
+    for hook in hooks:
+        hook.remove()
+    if missed := [name for name in layers if name not in samples]:
+        raise ValueError(f"no input has reached these layers, so they have no step: {', '.join(missed)}")
+    for name in layers:
+        layer = model.get_submodule(name)
+        layer.learned_activation = LearnedActivation(samples[name], activation_bits)
+        layer.learned_hook = layer.register_forward_pre_hook(layer.learned_activation)
+        constrain_weight(model, f"{name}.weight", LearnedWeight(layer.weight, bits))
+
+
+def freeze(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """End the training: scales (C,) of each weight, and (scale, zero point) of what enters each layer.
+
+    The model is left with its weights rounded and without any hook; `activations.attach` brings the rounding of
+    activations back, and both together compute what the trained model did.
+    """
+    scales, ranges = {}, {}
+    for name, layer in list(model.named_modules()):
+        if not hasattr(layer, "learned_hook"):
+            continue
+        learned = layer.parametrizations.weight[0]
+        scales[f"{name}.weight"] = learned.steps.detach().abs().clamp_min(1e-8).clone()
+        ranges[name] = layer.learned_activation.frozen()
+        layer.learned_hook.remove()
+        del layer.learned_hook, layer.learned_activation
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    return scales, ranges

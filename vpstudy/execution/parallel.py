@@ -1,0 +1,188 @@
+"""Stages side by side: as many at once as there are cores for, each by a `dvc repro` of its own.
+
+DVC runs one stage after another, and the small networks of this study use one core well and two badly. A stage
+weighs as many cores as it has threads, so that a long chain (pretraining, iterative pruning) takes both cores
+while it is alone, and cells of the grid take one each. What runs, and with what result, is what plain `dvc repro` does.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from vpstudy import paths
+from vpstudy.execution import judge, pipeline
+from vpstudy.execution.definition import Stage, parents
+from vpstudy.execution.progress import duration
+
+SHOW_EVERY = 15.0  # seconds between lines where the terminal is a file
+
+
+@dataclass
+class _Running:
+    stage: Stage
+    process: subprocess.Popen
+    log: IO[str]
+    weight: int
+    started: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class Runner:
+    """Runs every stage that is out of date, or only `targets` and what they need.
+
+    Parameters
+    ----------
+    weight
+        Cores that a stage of this kind takes.
+    cores
+        Cores that there are; a stage that takes more runs alone.
+    command
+        Of the process that runs the stage of a name.
+    """
+
+    targets: list[str]
+    estimates: Mapping[str, float]
+    weight: Callable[[str], int]
+    cores: int
+    root: Path = paths.ROOT
+    timings: Path = paths.TIMINGS
+    command: Callable[[str], list[str]] = lambda name: [
+        sys.executable, "-m", "dvc", "--quiet", "--wait-for-lock", "repro", "--single-item", name,
+    ]  # fmt: skip
+
+    def run(self) -> int:
+        """Exit code of the first stage that failed; 0 where none did. Stages at work are always waited for."""
+        steps = self._wanted(pipeline.plan(self.estimates, self.root, self.timings))
+        waiting = [step.stage for step in steps if step.state != judge.UP_TO_DATE]
+        seconds = {step.stage.name: step.seconds for step in steps}
+        before = {stage.name: {p.name for p in parents(stage, waiting)} for stage in waiting}
+        total, running, code, stopped = len(waiting), [], 0, False
+        done: set[str] = set()
+        shown, line = 0.0, ""
+
+        def left() -> float:
+            """Core-seconds that are left over cores: what it takes if no core waits."""
+            late = time.monotonic()
+            work = sum(seconds[s.name] * min(self.weight(s.kind), self.cores) for s in waiting)
+            work += sum(max(0.0, seconds[r.stage.name] - (late - r.started)) * r.weight for r in running)
+            return work / self.cores
+
+        with _signals(running) as interrupted:
+            while running or (waiting and not code and not interrupted):
+                for one in [r for r in running if r.process.poll() is not None]:
+                    running.remove(one)
+                    done.add(one.stage.name)
+                    if one.process.returncode and not code:
+                        code = one.process.returncode if one.process.returncode > 0 else 1
+                        self._tell(f"{one.stage.name} failed:\n{_tail(one.log)}")
+                    one.log.close()
+                free = self.cores - sum(r.weight for r in running)
+                for stage in list(waiting):
+                    ready = not code and not interrupted and before[stage.name] <= done
+                    if not ready or (running and min(self.weight(stage.kind), self.cores) > free):
+                        continue
+                    waiting.remove(stage)
+                    if self._came_out_the_same(stage):
+                        done.add(stage.name)
+                        total -= 1
+                        continue
+                    running.append(self._start(stage))
+                    free -= running[-1].weight
+                    shown = 0.0
+                names = ", ".join(r.stage.name for r in running)
+                line = f"[{len(done)} of {total} done] {names} · about {duration(left())} left"
+                if running and time.monotonic() - shown >= (1.0 if sys.stderr.isatty() else SHOW_EVERY):
+                    self._tell(line, passing=True)
+                    shown = time.monotonic()
+                time.sleep(0.1)
+            stopped = bool(interrupted)
+        self._tell(f"[{len(done)} of {total} done]" + (" · stopped" if stopped else ""))
+        return code or (130 if stopped else 0)
+
+    def _wanted(self, steps: list[pipeline.Step]) -> list[pipeline.Step]:
+        if not self.targets:
+            return steps
+        known = [step.stage for step in steps]
+        wanted = {s.name for s in known if s.name in self.targets or s.kind in self.targets}
+        if unknown := [t for t in self.targets if t not in {s.name for s in known} | {s.kind for s in known}]:
+            kinds = ", ".join(dict.fromkeys(stage.kind for stage in known))
+            raise ValueError(
+                f"{', '.join(unknown)}: no such stage; `python -m vpstudy plan` lists them (kinds: {kinds})"
+            )
+        for stage in reversed(known):
+            wanted |= {p.name for p in parents(stage, known)} if stage.name in wanted else set()
+        return [step for step in steps if step.stage.name in wanted]
+
+    def _came_out_the_same(self, stage: Stage) -> bool:
+        """Whether `stage`, whose parents have run, is up to date after all."""
+        verdicts = {verdict.stage.name: verdict for verdict in judge.judge(self.root)}
+        return verdicts[stage.name].state == judge.UP_TO_DATE
+
+    def _start(self, stage: Stage) -> _Running:
+        log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed at the stage's end)
+        python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        process = subprocess.Popen(
+            self.command(stage.name),
+            cwd=self.root,
+            env=os.environ | {"PATH": python},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_die_with_parent,
+        )
+        return _Running(stage, process, log, min(self.weight(stage.kind), self.cores))
+
+    @staticmethod
+    def _tell(line: str, passing: bool = False) -> None:
+        drawn = sys.stderr.isatty()
+        width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if drawn and passing else None
+        print(
+            f"\r\033[K{line[:width]}" if drawn else line,
+            end="" if drawn and passing else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _signals(running: list[_Running]) -> Iterator[list[int]]:
+    """Ctrl-C reaches the stages by itself, SIGTERM is passed on; both are noted in the list that is yielded."""
+    seen: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        seen.append(number)
+        for one in running:
+            if number == signal.SIGTERM:
+                one.process.terminate()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tail(log: IO[str], lines: int = 40) -> str:
+    log.seek(0)
+    return "".join(log.readlines()[-lines:])
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel ends this process when the runner dies, whatever killed that: nothing is left at work."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

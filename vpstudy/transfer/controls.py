@@ -1,0 +1,35 @@
+"""Controls: variants of a method that differ in one thing, to tell what that thing is worth.
+
+Free of torch, for the command line.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Control:
+    """A method with some settings changed. Where `every_budget` is off, it runs at the largest budget only."""
+
+    method: str
+    change: dict[str, Any] = field(default_factory=dict)
+    every_budget: bool = False
+
+
+CONTROLS = {
+    # The probe sees the small picture that a padded prompt sees, in black: is it the prompt, or the resolution?
+    "padded_probe": Control("linear_probe", {"inner": "visual_prompting.inner"}),
+    # As many epochs at each budget, as in the paper, where the study's own arms have as many steps.
+    "fixed_epochs": Control("visual_prompting", {"steps": "epochs"}, every_budget=True),
+    # What is the label mapping worth?
+    "random_mapping": Control("visual_prompting", {"mapping": "random"}),
+    "frequency_mapping": Control("visual_prompting", {"mapping": "frequency"}),
+    "bayesian_mapping": Control("visual_prompting", {"mapping": "bayesian"}),
+    "bayesian_plus_mapping": Control("visual_prompting", {"mapping": "bayesian_plus"}),
+    "linear_output": Control("visual_prompting", {"mapping": "linear"}),
+    # And the place and shape of the prompt?
+    "full_prompt": Control("visual_prompting", {"prompt": "full"}),
+    "low_rank_prompt": Control("visual_prompting", {"prompt": "low_rank"}),
+    "patch_prompt": Control("visual_prompting", {"prompt": "patch"}),
+    "random_patch_prompt": Control("visual_prompting", {"prompt": "random_patch"}),
+}
