@@ -12,11 +12,14 @@ from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from vpstudy.calibration import (
+    brier_decomposition,
     brier_score,
+    classwise_ece,
     debiased_ece,
     equal_mass_ece,
     expected_calibration_error,
     negative_log_likelihood,
+    over_and_underconfidence,
     reliability_bins,
     summary,
 )
@@ -250,7 +253,49 @@ def test_summary_holds_every_measure():
         "ece_equal_mass": equal_mass_ece(probabilities, labels),
         "nll": negative_log_likelihood(probabilities, labels),
         "brier": brier_score(probabilities, labels),
+        "ece_classwise": classwise_ece(probabilities, labels),
+        **dict(
+            zip(("overconfidence", "underconfidence"), over_and_underconfidence(probabilities, labels), strict=True)
+        ),
+        **{
+            f"brier_{name}": part
+            for name, part in zip(
+                ("reliability", "resolution", "uncertainty"), brier_decomposition(probabilities, labels), strict=True
+            )
+        },
     }
+
+
+def test_over_and_underconfidence_are_the_parts_of_the_error():
+    probabilities, labels, _ = draw(np.random.default_rng(3), 300, sharpness=2.0)
+    over, under = over_and_underconfidence(probabilities, labels)
+    assert min(over, under) >= 0
+    assert over + under == pytest.approx(expected_calibration_error(probabilities, labels))
+    assert over_and_underconfidence(*two_class([0.9] * 10, [1, 0] * 5)) == pytest.approx((0.4, 0.0))
+    assert over_and_underconfidence(*two_class([0.6] * 10, [1] * 10)) == pytest.approx((0.0, 0.4))
+
+
+def test_classwise_error_is_that_of_each_class_as_a_question_of_its_own():
+    probabilities, labels, _ = draw(np.random.default_rng(4), 200)
+    total = 0.0
+    for k in range(probabilities.shape[1]):
+        for b in range(15):
+            inside = [i for i, p in enumerate(probabilities[:, k]) if b / 15 < p <= (b + 1) / 15]
+            if inside:
+                gap = np.mean(labels[inside] == k) - probabilities[inside, k].mean()
+                total += len(inside) / 200 * abs(gap)
+    assert classwise_ece(probabilities, labels) == pytest.approx(total / probabilities.shape[1], abs=1e-6)
+
+
+def test_the_brier_decomposition_is_exact():
+    probabilities, labels, _ = draw(np.random.default_rng(5), 250)
+    reliability, resolution, uncertainty = brier_decomposition(probabilities, labels)
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    assert reliability - resolution + uncertainty == pytest.approx(np.mean((confidence - correct) ** 2), abs=1e-7)
+    assert reliability >= 0 and uncertainty == pytest.approx(correct.mean() * (1 - correct.mean()))
+    # one confidence in each bin: Murphy's own terms
+    murphy = brier_decomposition(*two_class([0.9, 0.9, 0.6, 0.6], [1, 0, 1, 1]))
+    assert murphy == pytest.approx((0.5 * 0.4**2 + 0.5 * 0.4**2, 0.5 * 0.25**2 * 2, 0.75 * 0.25), abs=1e-6)
 
 
 def test_order_of_pictures_and_of_classes_does_not_matter():

@@ -1,12 +1,8 @@
 """The command line: what it prints, its exit codes, and what it hands on to DVC and papermill."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +10,7 @@ import pytest
 from vpstudy import commands, committed, grid, paths, scales
 from vpstudy import compare as comparison
 from vpstudy.cli import main, parser
-from vpstudy.execution import estimates, lock, overview, pipeline, stage
+from vpstudy.execution import estimates, lock, overview, parallel, pipeline, stage
 from vpstudy.execution.notebook import NotebookError
 
 
@@ -69,20 +65,20 @@ def test_every_command_has_a_function_and_an_example_that_parses():
 
 def test_check_counts_the_cells(project, capsys):
     assert main(["check"]) == 0
-    assert "scale default, 31 cells (1 source, 1 imp, 7 compress, 21 transfer, 1" in capsys.readouterr().out
+    assert "scale default, 36 cells (1 source, 1 imp, 8 compress, 24 transfer, 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["check"], ["plan"], ["repro"], ["run", "source", "default", "cnn"]])
 def test_wrong_parameters_stop_every_command_before_it_starts(project, capsys, monkeypatch, words):
-    edit("imp-0.95, ", "imp-1.5, ")
-    edit("budgets: [1, 10, all]", "budgets: [0]")
-    for module, name in ((commands, "_dvc"), (stage.notebook, "run"), (pipeline, "plan")):
+    edit("imp-0.95, ", "imp-0.95, imp-1.5, ")
+    edit("  budgets: [10, all]", "  budgets: [0]")
+    for module, name in ((parallel.Runner, "run"), (stage.notebook, "run"), (pipeline, "plan")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("started"))
     assert main(words) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "2 problems" in printed.err
-    assert "compressions.3: 'imp-1.5'" in printed.err
+    assert "compressions.4: 'imp-1.5'" in printed.err
     assert "Traceback" not in printed.err
 
 
@@ -96,7 +92,7 @@ def test_plan_sums_up_stages_states_and_time(project, capsys, monkeypatch):
     monkeypatch.setattr(pipeline, "plan", lambda *_: steps)
     assert main(["plan"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "Scale default: 31 cells (1 backbone × 7 compressions × 3 targets), 7 stages"
+    assert lines[0] == "Scale default: 36 cells (1 backbone × 8 compressions × 3 targets), 7 stages"
     words = {line.split()[0]: line.split()[1:] for line in lines[2:] if line.startswith("  ")}
     assert words["notebooks"] == ["1"]
     assert words["source"] == ["1", "1", "2", "min"]
@@ -124,14 +120,14 @@ def test_every_kind_of_stage_has_an_estimate():
 
 @pytest.fixture
 def dvc(monkeypatch):
-    """A fake `dvc`; its exit code can be set, and what it was called with is kept."""
+    """A fake runner; its exit code can be set, and what it was called with is kept."""
     fake = SimpleNamespace(code=0, words=[])
 
-    def run(*words):
-        fake.words.append(words)
+    def run(runner):
+        fake.words.append(tuple(runner.targets))
         return fake.code
 
-    monkeypatch.setattr(commands, "_dvc", run)
+    monkeypatch.setattr(parallel.Runner, "run", run)
     monkeypatch.setattr(overview, "summary", lambda parameters: "3 stages to run")
     monkeypatch.setattr(comparison, "report", lambda *_: comparison.Report(["2 of 3 are the same"], False))
     monkeypatch.setattr(committed, "unsaved", lambda: ["1 file differs"])
@@ -144,12 +140,12 @@ def test_repro_repairs_sums_up_runs_and_compares_in_this_order(project, dvc, cap
     printed = capsys.readouterr().out
     parts = ["dvc.lock restored", "3 stages to run", "2 of 3 are the same", "1 file differs"]
     assert [line for line in printed.splitlines() if line] == parts
-    assert dvc.words == [("repro",)]
+    assert dvc.words == [()]
 
 
 def test_repro_hands_targets_on(project, dvc, capsys):
     main(["repro", "source@default-cnn", "imp"])
-    assert dvc.words == [("repro", "source@default-cnn", "imp")]
+    assert dvc.words == [("source@default-cnn", "imp")]
     assert "3 stages to run" not in capsys.readouterr().out  # that is the number of all
 
 
@@ -171,51 +167,6 @@ def test_repro_without_anything_to_compare_with_is_no_failure(project, dvc, caps
     assert "not compared: HEAD holds no results" in capsys.readouterr().out
 
 
-def test_dvc_runs_in_the_project_with_this_python_first(project, monkeypatch):
-    module = project / "dvc.py"
-    module.write_text(
-        "import json, os, shutil, sys\n"
-        "found = [os.getcwd(), shutil.which('python'), sys.argv[1:]]\n"
-        "open('seen', 'w').write(json.dumps(found)); sys.exit(7)"
-    )
-    monkeypatch.setenv("PATH", os.defpath)
-    assert commands._dvc("repro", "imp") == 7
-    folder, python, words = json.loads((project / "seen").read_text())
-    assert folder == str(project)
-    assert os.path.dirname(python) == os.path.dirname(sys.executable)
-    assert words == ["repro", "imp"]
-
-
-@pytest.mark.parametrize(("number", "everyone"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_signals_end_dvc_and_its_exit_code_is_reported(project, number, everyone):
-    """Ctrl-C reaches every process of the terminal; a termination reaches ours alone, and is passed on."""
-    (project / "dvc.py").write_text(
-        "import signal, sys, time\n"
-        "def end(*_): time.sleep(0.3); sys.exit(42)\n"
-        "signal.signal(signal.SIGTERM, end)\n"
-        "try: print('ready', flush=True); time.sleep(99)\n"
-        "except KeyboardInterrupt: end()\n"
-    )
-    code = (
-        f"from vpstudy import paths, commands; paths.ROOT = paths.Path({str(project)!r})\n"
-        "print('returned', commands._dvc('repro'), flush=True)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=Path(stage.__file__).parents[2],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.1)
-    if everyone:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    assert process.communicate(timeout=60)[0] == "returned 42\n"
-
-
 @pytest.fixture
 def ran(monkeypatch):
     """What would have been executed."""
@@ -231,7 +182,7 @@ def test_run_executes_the_notebook_of_a_cell(project, ran, capsys):
     axes = {"backbone": "cnn", "compression": "imp-0.80", "target": "digits"}
     assert parameters == {"scale": "default", **axes, "save": True}
     assert output == paths.CELLS / "default" / "transfer-cnn-imp-0.80-digits.ipynb"
-    assert options["threads"] == 2
+    assert options["threads"] == 1  # cells run side by side
     assert options["timing"] == paths.TIMINGS / "transfer@default-cnn-imp-0.80-digits.json"
     assert capsys.readouterr().err == "[1 of 3] transfer@default-cnn-imp-0.80-digits\n"
 

@@ -16,8 +16,14 @@ from vpstudy.compression.names import FAMILIES, Compression, allowed_names, pars
         ("imp-0.90", Compression("imp-0.90", "imp", sparsity=0.9)),
         ("imp-0.01", Compression("imp-0.01", "imp", sparsity=0.01)),
         ("magnitude-0.99", Compression("magnitude-0.99", "magnitude", sparsity=0.99)),
-        ("int2", Compression("int2", "int", bits=2)),
-        ("int8", Compression("int8", "int", bits=8)),
+        ("int2", Compression("int2", "int", bits=2, ranges="minmax")),
+        ("int8", Compression("int8", "int", bits=8, ranges="minmax")),
+        ("int4-mse", Compression("int4-mse", "int", bits=4, ranges="mse")),
+        ("w4a8", Compression("w4a8", "w", bits=4, activation_bits=8, ranges="minmax")),
+        ("w3a3-lsq", Compression("w3a3-lsq", "w", bits=3, activation_bits=3, ranges="lsq")),
+        ("imp-0.488", Compression("imp-0.488", "imp", sparsity=0.488)),
+        ("magnitude_bn-0.90", Compression("magnitude_bn-0.90", "magnitude_bn", sparsity=0.9)),
+        ("file-mine", Compression("file-mine", "file", label="mine")),
     ],
 )
 def test_names_are_read(name, expected):
@@ -45,6 +51,14 @@ def test_names_are_read(name, expected):
         ("int1", "from 2 to 8"),
         ("int9", "from 2 to 8"),
         ("int04", "from 2 to 8"),
+        ("int4-lsq", "only -mse may follow"),
+        ("w4", "weights and of activations"),
+        ("w4a1", "from 2 to 8"),
+        ("w4a4-max", "weights and of activations"),
+        ("imp-0.790", "write 0.79"),
+        ("imp-0.8665", "three where"),
+        ("file-", "key of an entry"),
+        ("file-../x", "key of an entry"),
         ("int4.0", "from 2 to 8"),
         ("int", "from 2 to 8"),
         ("dense-0.90", "nothing may follow"),
@@ -78,7 +92,7 @@ def test_a_sparsity_has_one_spelling_that_reads_back(hundredths):
     assert parse(f"imp-{text}").sparsity == hundredths / 100
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 1.0, -0.5, 0.005, 0.875, float("nan")])
+@pytest.mark.parametrize("sparsity", [0.0, 1.0, -0.5, 0.005, 0.8755, float("nan")])
 def test_a_sparsity_that_has_no_name_is_an_error(sparsity):
     with pytest.raises(ValueError, match="two decimals"):
         sparsity_text(sparsity)

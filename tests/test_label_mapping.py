@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from vpstudy.prompts.label_mapping import count_matrix, frequency_mapping, map_logits, random_mapping
+from vpstudy.prompts.label_mapping import (
+    bayesian_mapping,
+    bayesian_mapping_plus,
+    count_matrix,
+    frequency_mapping,
+    random_mapping,
+)
 
 
 def greedy_by_the_rule(counts: np.ndarray) -> np.ndarray:
@@ -157,15 +163,47 @@ def test_random_mapping_refuses_more_targets_than_sources():
         random_mapping(10, 11, seed=0)
 
 
-def test_mapped_logits_are_the_columns_and_pass_gradients():
-    logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    mapping = np.array([7, 0, 3])
-    mapped = map_logits(logits, mapping)
-    assert torch.equal(mapped, torch.stack([logits[:, 7], logits[:, 0], logits[:, 3]], dim=1))
-    assert torch.equal(mapped, map_logits(logits, torch.from_numpy(mapping)))
-    np.testing.assert_array_equal(map_logits(logits.detach().numpy(), mapping), mapped.detach().numpy())
-    mapped.sum().backward()
-    assert logits.grad.sum(dim=0).tolist() == [4, 0, 0, 4, 0, 0, 0, 4, 0]
+def test_the_bayesian_mapping_is_that_of_a_loop():
+    counts = np.array([[5, 1, 0], [0, 3, 3], [2, 0, 0], [0, 0, 0]])
+    mapping = bayesian_mapping(counts, laplace=1.0)
+    shares = np.zeros((4, 3))
+    for s in range(4):
+        for t in range(3):
+            shares[s, t] = counts[s, t] / (counts[s].sum() + 1.0)
+    for t in range(3):
+        np.testing.assert_allclose(mapping[:, t], shares[:, t] / shares[:, t].sum(), rtol=1e-6)
+
+
+def test_the_bayesian_mapping_of_clear_counts_is_one_to_one():
+    counts = np.array([[0, 9], [0, 0], [9, 0]])
+    assert bayesian_mapping(counts).tolist() == [[0, 1], [0, 0], [1, 0]]
+
+
+def test_a_target_without_any_count_weighs_all_source_classes_alike():
+    assert bayesian_mapping(np.array([[3, 0], [1, 0]]))[:, 1].tolist() == [0.5, 0.5]
+
+
+def test_the_soft_mapping_counts_the_likeliest_classes_only():
+    draw = torch.Generator().manual_seed(0)
+    probabilities = torch.randn(30, 12, generator=draw).softmax(1)
+    labels = torch.randint(10, (30,), generator=draw)
+    counts = np.zeros((12, 10))
+    for row, label in zip(probabilities, labels.tolist(), strict=True):
+        counts[row.argmax(), label] += row.max().item()  # floor(0.15 * 10) = 1 class a picture
+    mapping = bayesian_mapping_plus(probabilities, labels, 10)
+    np.testing.assert_allclose(mapping, bayesian_mapping(counts), rtol=1e-5)
+    certain = torch.nn.functional.one_hot(probabilities.argmax(1), 12).float()
+    hard = bayesian_mapping(count_matrix(probabilities.argmax(1), labels, 12, 10))
+    assert torch.equal(bayesian_mapping_plus(certain, labels, 10), hard)
+
+
+def test_bayesian_mappings_refuse_nonsense():
+    with pytest.raises(ValueError, match="laplace is 0"):
+        bayesian_mapping(np.ones((2, 2)), laplace=0)
+    with pytest.raises(ValueError, match="matrix"):
+        bayesian_mapping(np.array([[-1.0, 2.0]]))
+    with pytest.raises(ValueError, match="2 rows of probabilities, 1 labels"):
+        bayesian_mapping_plus(torch.ones(2, 3), torch.zeros(1, dtype=torch.long), 2)
 
 
 def test_the_iterative_mapping_finds_the_classes_a_model_confuses_with_targets():

@@ -112,6 +112,7 @@ def test_the_frame_is_tidy_and_names_missing_cells_and_orphans(tmp_path):
         "backbone",
         "compression",
         "target",
+        "source_seed",
         "method",
         "budget",
         "seed",

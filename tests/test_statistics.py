@@ -12,7 +12,13 @@ VALUES = [0.81, 0.84, 0.79, 0.88]
 
 def runs(compression: str, accuracies: list[float | None], **of_cell) -> list[dict]:
     """One row a seed; None is a diverged run."""
-    cell = {"backbone": "cnn", "target": "digits", "method": "visual_prompting", "budget": "10"} | of_cell
+    cell = {
+        "backbone": "cnn",
+        "source_seed": 0,
+        "target": "digits",
+        "method": "visual_prompting",
+        "budget": "10",
+    } | of_cell
     return [
         cell
         | {"compression": compression, "seed": seed, "status": "diverged" if value is None else "ok"}
@@ -74,6 +80,25 @@ def test_summarise_counts_diverged_runs_and_keeps_the_order():
     assert table["n"].to_list() == [2, 3, 0]
     assert table["n_diverged"].to_list() == [1, 0, 2]
     assert np.isnan(table.loc["int4", ["mean", "low", "high"]].astype(float)).all()
+
+
+def test_seeds_of_one_source_checkpoint_are_a_cluster():
+    """The interval over checkpoints is that of a t test on their means, however alike their seeds are."""
+    values = {0: [0.80, 0.81, 0.80], 1: [0.70, 0.71, 0.71], 2: [0.90, 0.90, 0.91]}
+    rows = [row for source, accuracies in values.items() for row in runs("int4", accuracies, source_seed=source)]
+    row = summarise(pd.DataFrame(rows), ["compression"], "accuracy").iloc[0]
+    oracle = stats.ttest_1samp([np.mean(v) for v in values.values()], 0).confidence_interval(0.95)
+    assert (row["low"], row["high"], row["n"]) == (pytest.approx(oracle.low), pytest.approx(oracle.high), 9)
+
+
+def test_against_dense_pairs_within_a_source_checkpoint():
+    rows = [
+        row
+        for source, shift in ((0, 0.0), (1, 0.3))
+        for name, value in (("dense", 0.5), ("int4", 0.4))
+        for row in runs(name, [value + shift], source_seed=source)
+    ]
+    assert against_dense(pd.DataFrame(rows), "accuracy")["difference"].to_list() == pytest.approx([-0.1, -0.1])
 
 
 def test_summarise_does_not_hide_a_missing_metric_of_a_finished_run():

@@ -72,10 +72,11 @@ def report(revision: str = "HEAD") -> Report:
     """
     scale, commit = read(paths.PARAMS).get("scale"), committed.commit(revision)
     folder = paths.RESULTS / str(scale)
-    there = committed.files(folder, revision)
+    there = {name: text for name, text in committed.files(folder, revision).items() if _is_cell(name)}
     if not there:
         raise ValueError(f"{revision} ({commit}) holds no results of scale {scale} to compare with")
-    here = {path.relative_to(paths.ROOT).as_posix(): path.read_bytes() for path in folder.rglob("*.json")}
+    names = {path.relative_to(paths.ROOT).as_posix(): path for path in folder.rglob("*.json")}
+    here = {name: path.read_bytes() for name, path in names.items() if _is_cell(name)}
     missing, new = sorted(there.keys() - here), sorted(here.keys() - there)
     changed = [name for name in there if name in here and there[name] != here[name]]
     same = len(there) - len(missing) - len(changed)
@@ -107,6 +108,11 @@ def report(revision: str = "HEAD") -> Report:
     if problems:
         lines += ["", "These diverged in one place only:", *(f"  {problem}" for problem in sorted(problems))]
     return Report(lines, agrees=not (missing or other or apart or problems))
+
+
+def _is_cell(name: str) -> bool:
+    """Whether a result file is a cell's; the ledger of claims is none, and follows from them."""
+    return PurePosixPath(name).name != "claims.json"
 
 
 def compare(name: str, old: dict[str, Any], new: dict[str, Any]) -> tuple[list[Comparison], list[str]]:

@@ -22,6 +22,7 @@ STAGES = {
     "compress": Stage("20_compress", "backbones", ("backbone", "compression")),
     "transfer": Stage("30_transfer", "hidden_cost", ("backbone", "compression", "target")),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
+    "claims": Stage("99_claims", "claims"),
 }
 
 

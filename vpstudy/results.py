@@ -80,10 +80,10 @@ def read_records(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> dict[Ce
 def read(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> Results:
     """Read the results of `cells` (those that the parameters ask for, never those that happen to lie there).
 
-    The frame's columns: scale, stage, the cells' axes (backbone, compression, target), method, budget, seed,
-    source_seed (the replicate of the backbone, whose column holds the architecture alone), status, reason, one for each metric (NaN where a run diverged), `reliability` (the bins as a dict, None
-    where diverged), and whatever else rows hold, as it is. Orphans are looked for in stages of `cells`
-    only. Raises ValueError as `read_records`.
+    The frame's columns: scale, stage, the cells' axes (backbone, compression, target), source_seed (the replicate of
+    the backbone, whose column holds the architecture alone), method, budget, seed, status, reason, one for each
+    metric (NaN where a run diverged), `reliability` (the bins as a dict, None where diverged), and whatever else
+    rows hold, as it is. Orphans are looked for in stages of `cells` only. Raises ValueError as `read_records`.
     """
     import pandas as pd
 

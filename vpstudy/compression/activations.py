@@ -81,7 +81,7 @@ def calibrate(
 
 
 def attach(model: nn.Module, quantizers: Mapping[str, Tensor], bits: int | None) -> None:
-    """Round what enters the layers named by `quantizers`, (scale, zero point) each, in every forward pass from now on."""
+    """Round what enters the layers named by `quantizers`, (scale, zero point) each, in every forward pass to come."""
     for name, (scale, zero_point) in quantizers.items():
         model.get_submodule(name).register_forward_pre_hook(Quantizer(float(scale), round(float(zero_point)), bits))
 

@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels are removed, so that the network is physically smaller (Torch-Pruning, DepGraph)."""
+"""Structured pruning: whole channels are removed, and the network is smaller in fact (Torch-Pruning, DepGraph)."""
 
 import warnings
 

@@ -3,13 +3,22 @@
 SECONDS = {  # by scale and kind of stage
     "default": {
         "notebooks": 1,
-        "source": 110,
-        "imp": 225,
-        "compress": 13,
-        "transfer": 49,
-        "hidden_cost": 30,
+        "source": 75,
+        "imp": 150,
+        "compress": 12,
+        "transfer": 75,
+        "hidden_cost": 35,
+        "claims": 15,
     },
-    "smoke": {"notebooks": 1, "source": 15, "imp": 14, "compress": 12, "transfer": 16, "hidden_cost": 22},
+    "smoke": {
+        "notebooks": 1,
+        "source": 15,
+        "imp": 14,
+        "compress": 12,
+        "transfer": 20,
+        "hidden_cost": 25,
+        "claims": 12,
+    },
 }
 
 

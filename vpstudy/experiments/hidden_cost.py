@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from vpstudy import architectures, grid, paths, results
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target
-from vpstudy.figures import mapping, style, tables
+from vpstudy.figures import controls, mapping, style, tables
 from vpstudy.figures.compressions import label
 from vpstudy.parameters.base import ParameterError
 from vpstudy.parameters.study import load
@@ -64,12 +64,21 @@ class HiddenCostStudy:
 
     def draw(self, name: str, drawing: Callable[[pd.DataFrame, pd.DataFrame], Figure]) -> None:
         """Show `drawing(transfers, backbones)` for each architecture; keep it where the pipeline runs the notebook."""
-        kinds = list(dict.fromkeys(self.backbones["backbone"]))
-        for backbone in kinds:
+        for backbone in dict.fromkeys(self.backbones["backbone"]):
             figure = drawing(*(f[f["backbone"] == backbone] for f in (self.transfers, self.backbones)))
-            if self.save:
-                style.save(figure, f"{name}-{backbone}" if len(kinds) > 1 else name, self.folder)
-            display(figure)
+            self._keep(figure, name, backbone)
+
+    def draw_controls(self, name: str) -> None:
+        """Show each architecture's controls beside the methods that they vary; nothing where there are none."""
+        for backbone in dict.fromkeys(self.controls["backbone"]):
+            of_one = (frame[frame["backbone"] == backbone] for frame in (self.transfers, self.controls))
+            self._keep(controls.draw(*of_one), name, backbone)
+
+    def _keep(self, figure: Figure, name: str, backbone: str) -> None:
+        if self.save:
+            several = self.backbones["backbone"].nunique() > 1
+            style.save(figure, f"{name}-{backbone}" if several else name, self.folder)
+        display(figure)
 
     def mapping_panel(self, results: pd.DataFrame, target: str) -> Figure:
         """The label mapping of `target` under each compression, with pictures of both sides."""

@@ -46,7 +46,10 @@ def _words(name: str, form: int) -> str:
 
 
 def label(name: str) -> str:
-    """`imp-0.80` → "80 % sparse (IMP)", `int4` → "4-bit weights", `w4a4` → "W4A4". Raises ValueError for any other name."""
+    """`imp-0.80` → "80 % sparse (IMP)", `int4` → "4-bit weights", `w4a4` → "W4A4".
+
+    Raises ValueError for any other name.
+    """
     return _words(name, 0)
 
 

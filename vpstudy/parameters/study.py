@@ -51,7 +51,7 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
             yield "compressions: 'dense' is missing, and every change is measured against it"
         rounds = imp.get("rounds") if isinstance(imp, dict) else None
         if isinstance(rounds, list) and all(isinstance(sparsity, float) for sparsity in rounds):
-            allowed = [f"imp-{names.sparsity_text(sparsity)}" for sparsity in rounds if 0.01 <= sparsity <= 0.99]
+            allowed = [f"imp-{sparsity:.3f}".removesuffix("0") for sparsity in rounds]
             for name in compressions:
                 if IMP_ROUND.fullmatch(str(name)) and name not in allowed:
                     yield (

@@ -1,0 +1,239 @@
+"""The ledger of claims: verdicts come at their stated error rates, on results whose truth is known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from vpstudy.claims import hidden_cost, ledger, twins
+from vpstudy.claims.hidden_cost import CLAIMS, Evidence
+from vpstudy.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
+from vpstudy.data import glyphs
+from vpstudy.data.targets import load as load_target
+
+DIRECTIONAL, SAME = Test("one-sided", -1, 0.02), Test("equivalence", +1, 0.02)
+STUDIES = 3000
+TOLERANCE = 0.012  # three standard deviations of a rate of 5 % in so many studies
+
+
+def verdicts(test: Test, truth: float, n: int, deviation: float, seed: int = 0) -> dict[str, float]:
+    """The share of each verdict over simulated studies of `n` replicates."""
+    draws = np.random.default_rng(seed).normal(truth, deviation, (STUDIES, n))
+    found = [test.verdict(effect, test.p(effect)) for effect in map(Effect.of, draws)]
+    return {verdict: found.count(verdict) / STUDIES for verdict in VERDICTS}
+
+
+def test_effects_and_p_values_are_those_of_the_t_test():
+    values = [-0.03, -0.01, -0.04, 0.01, -0.02]
+    effect = Effect.of(values)
+    for side, p in (("greater", effect.p_above(0.005)), ("less", effect.p_below(0.005))):
+        assert p == pytest.approx(stats.ttest_1samp(values, 0.005, alternative=side).pvalue)
+    interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (effect.low, effect.high) == pytest.approx((interval.low, interval.high))
+    two_sided = Test("two-sided", -1, 0.02).p(effect)
+    assert two_sided == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_without_an_effect_a_claim_is_reproduced_in_at_most_5_percent(n):
+    assert verdicts(DIRECTIONAL, 0.0, n, 0.02)["reproduced"] <= 0.05 + TOLERANCE
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_with_an_effect_that_matters_a_claim_is_contradicted_in_5_percent(n):
+    assert verdicts(DIRECTIONAL, -0.02, n, 0.02)["contradicted"] == pytest.approx(0.05, abs=TOLERANCE)
+
+
+def test_a_clear_effect_is_seen_and_so_is_a_clear_absence():
+    assert verdicts(DIRECTIONAL, -0.08, 5, 0.015)["reproduced"] > 0.95
+    assert verdicts(DIRECTIONAL, 0.0, 5, 0.004)["contradicted"] > 0.95
+    assert verdicts(DIRECTIONAL, +0.05, 5, 0.015)["contradicted"] > 0.95
+
+
+def test_an_effect_inside_the_margin_is_not_called_reproduced():
+    """Half the smallest effect of interest, measured well: significant, and yet too small to matter."""
+    found = verdicts(DIRECTIONAL, -0.01, 10, 0.003)
+    assert found["reproduced"] < 0.01 and found["contradicted"] > 0.9
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_equivalence_is_claimed_wrongly_in_5_percent_at_the_margin(n):
+    assert verdicts(SAME, 0.02, n, 0.01)["reproduced"] <= 0.05 + TOLERANCE
+    assert verdicts(SAME, 0.02, n, 0.01)["contradicted"] == pytest.approx(0.05, abs=TOLERANCE)
+
+
+def test_equivalence_is_seen_inside_the_margin_and_its_absence_beyond():
+    assert verdicts(SAME, 0.005, 10, 0.01)["reproduced"] > 0.9
+    assert verdicts(SAME, 0.06, 5, 0.015)["contradicted"] > 0.95
+    assert verdicts(SAME, -0.06, 5, 0.015)["contradicted"] == 0  # better by far is no worsening
+
+
+@pytest.mark.parametrize(("n", "deviation"), [(3, 0.015), (5, 0.015), (5, 0.03), (12, 0.01)])
+def test_the_expected_power_is_that_of_simulated_studies(n, deviation):
+    simulated = verdicts(SAME, 0.0, n, deviation, seed=1)["reproduced"]
+    assert equivalence_power(n, deviation, 0.02) == pytest.approx(simulated, abs=0.03)
+    assert equivalence_power(1, deviation, 0.02) == 0
+
+
+def test_holm_by_hand_and_its_family_wise_error():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    draws = np.random.default_rng(2).uniform(size=(STUDIES, 7))
+    assert np.mean([min(holm(p)) < 0.05 for p in draws]) == pytest.approx(0.05, abs=TOLERANCE)
+
+
+TARGETS = {"digits": 600, "textures": 700, "faces": 100}
+
+
+def evidence(
+    truth: dict[str, float] | None = None,
+    seeds: int = 5,
+    sources: int = 1,
+    between: float = 0.0,
+    noise: float = 0.005,
+    seed: int = 0,
+    compressions=("dense", "imp-0.95", "w4a4"),
+) -> Evidence:
+    """Synthetic results; `truth` holds what iterative pruning adds to accuracy, ece_debiased, probe accuracy, twins."""
+    truth, rng, rows = truth or {}, np.random.default_rng(seed), []
+    sign = {name: rng.normal(0, between, sources) for name in compressions}
+    for source in range(sources):
+        for k in range(seeds):
+            for target in TARGETS:
+                for budget in ("10", "all"):
+                    base = 0.7 + rng.normal(0, 0.05)
+                    for name in compressions:
+                        for method in ("visual_prompting", "linear_probe"):
+                            pruned = name.startswith("imp")
+                            key = "accuracy" if method == "visual_prompting" else "probe"
+                            shift = truth.get(key, 0.0) * pruned + sign[name][source] * (name != "dense")
+                            small = truth.get("small", 0.0) * pruned * (budget == "10")
+                            worse = truth.get("ece_debiased", 0.0) * pruned + truth.get("quantized", 0.0) * (
+                                name == "w4a4"
+                            )
+                            lost = round(truth.get("twins", 0) * pruned)
+                            rows.append(
+                                {
+                                    "backbone": "cnn",
+                                    "source_seed": source,
+                                    "compression": name,
+                                    "target": target,
+                                    "method": method,
+                                    "budget": budget,
+                                    "seed": k,
+                                    "status": "ok",
+                                    "accuracy": base + shift + small + rng.normal(0, noise),
+                                    "ece_debiased": 0.1 + worse + rng.normal(0, noise),
+                                    "nll": 1.0 + worse + rng.normal(0, noise),
+                                    "mapping": [40] * lost + list(range(lost, 10)),
+                                }
+                            )
+    backbones = pd.DataFrame({"compression": compressions, "upstream_accuracy": [0.95, 0.945, 0.9], "source_seed": 0})
+    names = [str(k) for k in range(10)]
+    classes = {"digits": names, "textures": names, "faces": names}
+    return Evidence(pd.DataFrame(rows), backbones, TARGETS, classes, glyphs.class_names)
+
+
+def judged(found: Evidence) -> dict[str, dict]:
+    return {record["id"]: record for record in ledger.judge("hidden_cost", CLAIMS, found)}
+
+
+def test_known_effects_are_found_claim_by_claim():
+    truth = {"accuracy": -0.08, "probe": -0.01, "small": -0.06, "ece_debiased": 0.06, "twins": 4}
+    records = judged(evidence(truth))
+    assert {key: record["verdict"] for key, record in records.items()} == dict.fromkeys(
+        ("H1", "H2", "H3", "H4", "H5", "H6", "H7"), "reproduced"
+    )
+    h1 = records["H1"]["findings"][0]
+    assert h1["label"] == "imp-0.95" and h1["effect"] == pytest.approx(
+        -0.11, abs=0.01
+    )  # −0.08, and −0.06 at one of two
+    assert set(h1["targets"]) == set(TARGETS)
+    assert records["H7"]["findings"][0]["effect"] == pytest.approx(-0.4)
+    assert all("one source checkpoint" in record["reason"] for record in records.values())
+
+
+def test_without_effects_the_claims_are_contradicted_and_equivalence_holds():
+    records = judged(evidence())
+    assert {r["verdict"] for key, r in records.items() if key != "H4"} == {"contradicted"}
+    assert records["H4"]["verdict"] == "reproduced"
+
+
+def test_a_worse_calibration_of_quantized_backbones_contradicts_h4():
+    assert judged(evidence({"quantized": 0.06}))["H4"]["verdict"] == "contradicted"
+
+
+def test_the_error_rates_hold_for_whole_studies():
+    """No effect anywhere, noise as large as in practice: hardly any directional claim is called reproduced."""
+    wrong = 0
+    for seed in range(60):
+        records = judged(evidence(noise=0.05, seed=seed))
+        wrong += any(r["verdict"] == "reproduced" for key, r in records.items() if key != "H4")
+    assert wrong / 60 <= 0.05 + 3 * (0.05 * 0.95 / 60) ** 0.5
+
+
+def test_source_checkpoints_are_the_clusters():
+    """Checkpoints differ by far more than seeds do: taken for independent, seeds would reject too often."""
+    rejected = {"clustered": 0, "naive": 0}
+    for seed in range(200):
+        found = evidence(seeds=5, sources=3, between=0.05, seed=seed, compressions=("dense", "imp-0.95", "int4"))
+        values = found.changes("accuracy", "imp-0.95")
+        assert len(hidden_cost.replicates(values)) == 3
+        rejected["clustered"] += Effect.of(hidden_cost.replicates(values)).p_below(0) < 0.05
+        naive = values.groupby(["source_seed", "seed"])["value"].mean()
+        rejected["naive"] += Effect.of(naive).p_below(0) < 0.05
+    assert rejected["clustered"] / 200 <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+    assert rejected["naive"] / 200 > 0.2
+
+
+def test_small_test_sets_stay_out_of_pooled_calibration_but_are_shown():
+    found = evidence()
+    runs = found.runs.copy()
+    odd = (runs["target"] == "faces") & (runs["compression"] == "imp-0.95")
+    runs.loc[odd, "ece_debiased"] += 0.5
+    changed = Evidence(runs, found.backbones, TARGETS, found.classes, found.source_classes)
+    finding = judged(changed)["H3"]["findings"][0]
+    assert abs(finding["effect"]) < 0.02
+    assert finding["targets"]["faces"]["effect"] > 0.4
+
+
+def test_what_a_scale_lacks_is_not_run():
+    records = judged(evidence(compressions=("dense", "int4", "int2")))
+    assert {key for key, r in records.items() if r["verdict"] == "not run at this scale"} == {
+        "H1", "H2", "H3", "H4", "H5", "H6", "H7",
+    }  # fmt: skip
+    assert records["H4"]["beside"]  # weights alone are shown
+    json.dumps(list(records.values()), allow_nan=False)
+
+
+def test_one_seed_decides_nothing():
+    records = judged(evidence({"accuracy": -0.3}, seeds=1))
+    assert {record["verdict"] for record in records.values()} == {"inconclusive"}
+    json.dumps(list(records.values()), allow_nan=False)
+
+
+def test_the_ledger_is_written_whole_and_read_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger.paths, "RESULTS", tmp_path)
+    records = list(judged(evidence()).values())
+    (tmp_path / "smoke").mkdir()
+    ledger.write("smoke", records)
+    assert ledger.read("smoke") == records
+    assert ledger.read("default") == []
+
+
+def test_log_odds_are_those_above_chance():
+    one = hidden_cost.log_odds(pd.Series([0.55, 0.1, 1.0]), pd.Series([10] * 3), pd.Series([600] * 3))
+    assert one[0] == pytest.approx(0.0)
+    assert one[1] == pytest.approx(-one[2])
+    assert one[2] == pytest.approx(np.log((1 - 0.5 / 600) / (0.5 / 600)))
+
+
+def test_every_twin_is_a_source_class_and_every_target_class_has_one():
+    for target, table in twins.TWINS.items():
+        assert set(table) == set(load_target(target).class_names)
+        assert set("".join(table.values())) <= set(glyphs.class_names)
+        assert all(name in characters for name, characters in table.items())
+    names = [str(k) for k in range(10)]
+    assert twins.share("digits", names, ["O", "l", *"23456789"]) == 1.0
+    assert twins.share("digits", names, ["1", "0", *"23456789"]) == 0.8

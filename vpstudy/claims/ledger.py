@@ -1,0 +1,119 @@
+"""The ledger: every claim of a study judged, as records that tables, the forest plot and other projects read."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vpstudy import atomic, paths
+from vpstudy.claims.hidden_cost import Claim, Evidence, Finding
+from vpstudy.claims.verdict import LEVEL, Effect, Test, holm
+
+Record = dict[str, Any]
+
+
+def path(scale: str) -> Path:
+    """Where the ledger of a scale lies."""
+    return paths.RESULTS / scale / "claims.json"
+
+
+def judge(study: str, claims: Sequence[Claim], evidence: Evidence) -> list[Record]:
+    """A record for each claim, with Holm's correction within the study, over the claims that could be judged."""
+    measured = {claim.id: claim.measure(evidence) for claim in claims}
+    p = {claim.id: _p(claim, measured[claim.id]) for claim in claims if measured[claim.id]}
+    adjusted = dict(zip(p, holm(list(p.values())), strict=True))
+    sources = evidence.runs["source_seed"].nunique()
+    return [_record(study, claim, measured[claim.id], claim.beside(evidence), p, adjusted, sources) for claim in claims]
+
+
+def write(scale: str, records: list[Record]) -> None:
+    """Write the ledger, whole or not at all; equal records give equal bytes."""
+    atomic.write_text(path(scale), atomic.json_text(records))
+
+
+def read(scale: str) -> list[Record]:
+    """The ledger of a scale, empty where it has none."""
+    return json.loads(path(scale).read_text(encoding="utf-8")) if path(scale).exists() else []
+
+
+def _p(claim: Claim, findings: list[Finding]) -> float:
+    """All findings must hold: the largest. Of a claim on some target, the smallest after Holm over its targets."""
+    if claim.any_target:
+        return max(min(holm([claim.test.p(e) for e in f.targets.values()])) for f in findings)
+    return max(claim.test.p(f.effect) for f in findings)
+
+
+def _verdict(claim: Claim, findings: list[Finding], p_holm: float) -> str:
+    if claim.any_target:
+        # One target is enough to reproduce it; to contradict it, each of them must be without the effect.
+        each = [claim.test.verdict(effect, p_holm) for f in findings for effect in f.targets.values()]
+        return next((v for v in ("reproduced", "inconclusive") if v in each), "contradicted")
+    each = [claim.test.verdict(f.effect, p_holm) for f in findings]
+    return next((v for v in ("contradicted", "inconclusive") if v in each), "reproduced")
+
+
+def _record(
+    study: str,
+    claim: Claim,
+    findings: list[Finding],
+    beside: list[Finding],
+    p: dict[str, float],
+    adjusted: dict[str, float],
+    sources: int,
+) -> Record:
+    record: Record = {
+        "id": claim.id,
+        "study": study,
+        "statement": claim.statement,
+        "published": claim.published,
+        "estimand": claim.estimand,
+        "test": claim.test.kind,
+        "direction": claim.test.sign,
+        "smallest_effect": claim.test.smallest,
+        "unit": claim.unit,
+        "findings": [_finding(f, claim.test) for f in findings],
+        "beside": [_finding(f, claim.test) for f in beside],
+        "p": p.get(claim.id),
+        "p_holm": adjusted.get(claim.id),
+        "source_checkpoints": sources,
+    }
+    if not findings:
+        return record | {"verdict": "not run at this scale", "reason": "this scale lacks the cells that it takes"}
+    if max(f.effect.n for f in findings) < 2:
+        return record | {"verdict": "inconclusive", "reason": "one replicate has no interval"}
+    verdict = _verdict(claim, findings, adjusted[claim.id])
+    return record | {"verdict": verdict, "reason": _reason(claim, findings, adjusted[claim.id], verdict, sources)}
+
+
+def _reason(claim: Claim, findings: list[Finding], p_holm: float, verdict: str, sources: int) -> str:
+    d = f"{claim.test.smallest:g}"
+    rejected = f"p = {p_holm:.3g} after Holm"
+    if claim.test.kind == "equivalence":
+        words = {
+            "reproduced": f"every change lies within ±{d} ({rejected})",
+            "contradicted": f"a worsening of at most {d} is rejected",
+            "inconclusive": f"the intervals do not stay within ±{d} ({rejected}), nor beyond it",
+        }
+    else:
+        along = [claim.test.sign * f.effect.mean for f in findings]
+        small = p_holm < LEVEL and min(along) < claim.test.smallest and not claim.any_target
+        words = {
+            "reproduced": f"in the published direction by {d} or more ({rejected})",
+            "contradicted": f"an effect of {d} in the published direction is rejected",
+            "inconclusive": f"in the published direction ({rejected}), but below {d}"
+            if small
+            else f"neither no effect ({rejected}) nor one of {d} can be rejected",
+        }
+    from_one = "; from one source checkpoint" if sources == 1 else ""
+    return words[verdict] + from_one
+
+
+def _finding(finding: Finding, test: Test) -> Record:
+    targets = {target: _effect(effect) for target, effect in finding.targets.items()}
+    return {"label": finding.label, **_effect(finding.effect), "p": test.p(finding.effect), "targets": targets}
+
+
+def _effect(effect: Effect) -> Record:
+    values = {"effect": effect.mean, "low": effect.low, "high": effect.high}
+    return {key: None if math.isnan(value) else value for key, value in values.items()} | {"n": effect.n}

@@ -1,0 +1,128 @@
+"""From replicates to a verdict: effects with intervals, Holm's correction, and the rules that were set beforehand.
+
+A replicate is one independent value of an effect: of a seed where there is one source checkpoint, of a source
+checkpoint (the mean over its seeds) where there are several. With so few of them intervals and tests are Student's.
+
+Rules, at the level of 5 %:
+
+- *Directional* ("falls", "rises"), with d the smallest effect of interest. Reproduced: zero is rejected one-sided
+  (two-sided where the claim is tested so) after Holm, in the published direction, and the estimate is at least d.
+  Contradicted: an effect of d or more in the published direction is rejected, one-sided. Inconclusive: neither.
+- *Equivalence* ("does not worsen"), with the margin d. Reproduced: effects of −d or less and of d or more are both
+  rejected (two one-sided tests), after Holm. Contradicted: a worsening of at most d is rejected. Inconclusive: neither.
+
+So a claim without any effect is reproduced in at most 5 % of studies, and one with an effect of d contradicted in at
+most 5 %.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import integrate, stats
+
+LEVEL = 0.05
+VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run at this scale")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean of `n` replicates, its standard error, and its 95 % interval (NaN below two replicates)."""
+
+    mean: float
+    error: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, replicates: Sequence[float]) -> "Effect":
+        """Raises ValueError if a replicate is not finite or there is none."""
+        values = np.asarray(replicates, dtype=float)
+        if not len(values) or not np.isfinite(values).all():
+            raise ValueError(f"replicates must be finite and at least one, given: {values}")
+        mean = float(values.mean())
+        if len(values) < 2:
+            return cls(mean, math.nan, math.nan, math.nan, len(values))
+        error = float(stats.sem(values))
+        half = error * stats.t.ppf(1 - LEVEL / 2, len(values) - 1)
+        return cls(mean, error, mean - half, mean + half, len(values))
+
+    def p_above(self, value: float) -> float:
+        """One-sided: how likely is a mean so high if the truth is `value` or below? 1 below two replicates."""
+        if self.n < 2:
+            return 1.0
+        if self.error == 0:
+            return 0.0 if self.mean > value else 1.0
+        return float(stats.t.sf((self.mean - value) / self.error, self.n - 1))
+
+    def p_below(self, value: float) -> float:
+        """One-sided: how likely is a mean so low if the truth is `value` or above? 1 below two replicates."""
+        return Effect(-self.mean, self.error, -self.high, -self.low, self.n).p_above(-value)
+
+
+@dataclass(frozen=True)
+class Test:
+    """What is asked of an effect.
+
+    Attributes
+    ----------
+    kind
+        "one-sided", "two-sided" or "equivalence".
+    sign
+        +1 or −1, the published direction; for "equivalence" the direction that is worse.
+    smallest
+        The smallest effect of interest, or the margin of equivalence; above 0.
+    """
+
+    kind: str
+    sign: int
+    smallest: float
+
+    def p(self, effect: Effect) -> float:
+        """The p value of what the claim needs rejected."""
+        if self.kind == "equivalence":
+            return max(effect.p_below(self.smallest), effect.p_above(-self.smallest))
+        one = effect.p_above(0) if self.sign > 0 else effect.p_below(0)
+        return one if self.kind == "one-sided" else min(1.0, 2 * min(one, 1 - one))
+
+    def verdict(self, effect: Effect, p_holm: float) -> str:
+        """The verdict on `effect`, whose p value is `p_holm` after Holm's correction."""
+        d, along = self.smallest, self.sign * effect.mean
+        if self.kind == "equivalence":
+            worse = effect.p_above(d) if self.sign > 0 else effect.p_below(-d)
+            return "reproduced" if p_holm < LEVEL else "contradicted" if worse < LEVEL else "inconclusive"
+        if p_holm < LEVEL and along >= d:
+            return "reproduced"
+        less = effect.p_below(d) if self.sign > 0 else effect.p_above(-d)
+        return "contradicted" if less < LEVEL else "inconclusive"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values (1979), in the order given: below 5 % where the family-wise error stays below 5 %."""
+    order, adjusted, highest = np.argsort(p_values, kind="stable"), [1.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def equivalence_power(n: int, deviation: float, margin: float, truth: float = 0.0) -> float:
+    """How likely two one-sided t tests at 5 % show |effect| < margin, for `n` normal replicates of that deviation.
+
+    Exact: given the sample deviation s, the mean must lie within margin − t s / √n of zero; s² is scaled chi-square.
+    """
+    if n < 2:
+        return 0.0
+    critical, error = stats.t.ppf(1 - LEVEL, n - 1), deviation / math.sqrt(n)
+
+    def given(ratio: float) -> float:  # ratio = s / deviation
+        room = margin - critical * ratio * error
+        if room <= 0:
+            return 0.0
+        inside = stats.norm.cdf((room - truth) / error) - stats.norm.cdf((-room - truth) / error)
+        density = stats.chi2.pdf((n - 1) * ratio**2, n - 1) * 2 * (n - 1) * ratio
+        return inside * density
+
+    return float(integrate.quad(given, 0, min(margin / (critical * error), 10.0), limit=200)[0])
