@@ -1,16 +1,24 @@
 """Compressed backbones: made by name, measured, stored, loaded again."""
 
+import copy
+import dataclasses
+
 import pytest
 import torch
 
 from vpstudy import backbones, paths
 from vpstudy.backbones import Backbone
-from vpstudy.compression import compressed
+from vpstudy.compression import activations, compressed
+from vpstudy.compression import making as making_module
 from vpstudy.compression.iterative import iterative_magnitude_pruning
-from vpstudy.compression.making import MAKERS, make
+from vpstudy.compression.magnitude import magnitude
+from vpstudy.compression.making import MAKERS, Making, make
 from vpstudy.compression.names import FAMILIES
+from vpstudy.data import glyphs
+from vpstudy.parameters.source import Checkpoint, Compressing, Source
+from vpstudy.runtime import Runtime
 
-CLASSES = ["a", "b", "c"]
+CLASSES = glyphs.class_names
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +34,83 @@ def folder(tmp_path_factory):
     return place
 
 
+def making(folder) -> Making:
+    """Schedules of a few steps."""
+    source = Source(seed=0, size=32, steps=6, batch=4, learning_rate=0.01, weight_decay=0.0, held_out=100)
+    runtime = Runtime(torch.device("cpu"), "fp32", torch.get_num_threads())
+    return Making("cnn", folder, source, Compressing(pictures=8, recovery_from=2), runtime, {})
+
+
 def test_every_family_can_be_made():
     assert MAKERS.keys() == FAMILIES.keys()
+
+
+@pytest.mark.parametrize("family", ["magnitude_bn", "magnitude_tuned", "gradual", "random", "snip", "grasp", "synflow"])
+def test_pruning_families_are_exact_stored_and_kept(folder, tmp_path, family):
+    made, path = make(f"{family}-0.80", making(folder)), tmp_path / "x.safetensors"
+    assert made.mask.size - made.mask.kept == round(0.8 * made.mask.size)
+    pruned = torch.cat([~kept.flatten() for kept in made.mask.values()])
+    assert (made.weights()[pruned] == 0).all() and (made.weights()[~pruned] != 0).any()
+    assert not [name for name, _ in made.backbone.named_parameters() if "parametrizations" in name]
+    made.save(path)
+    assert torch.equal(compressed.load("cnn", f"{family}-0.80", path).weights(), made.weights())
+
+
+def test_pruning_at_the_start_trains_on_what_dense_saw(folder):
+    """Density is all that differs: at a sparsity of nearly nothing the run is nearly that of dense."""
+    again, source = (make("random-0.01", making(folder)).weights() for _ in range(2))
+    assert torch.equal(again, source)
+    other = make("random-0.02", making(folder)).weights()
+    assert not torch.equal(again, other)
+    assert torch.corrcoef(torch.stack([again, other]))[0, 1] > 0.9
+
+
+def test_new_batchnorm_statistics_are_those_of_source_pictures(folder):
+    plain, new = (make(f"{family}-0.80", making(folder)).backbone for family in ("magnitude", "magnitude_bn"))
+    assert torch.equal(*(torch.cat([w.flatten() for w in b.prunable.values()]) for b in (plain, new)))
+    pictures, _ = making(folder).pictures()
+    seen = []
+    first = next(m for m in new.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    hook = first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    new.frozen()(pictures)
+    hook.remove()
+    assert torch.allclose(first.running_mean, seen[0].mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(first.running_var, seen[0].var((0, 2, 3), unbiased=True), rtol=1e-3)
+    assert first.momentum == next(m for m in plain.modules() if isinstance(m, torch.nn.BatchNorm2d)).momentum
+
+
+def test_removed_channels_count_as_sparsity(folder, tmp_path):
+    made = make("channels-0.50", making(folder))
+    facts, dense = made.facts(), make("dense", making(folder)).facts()
+    assert facts["sparsity"] == pytest.approx(1 - facts["prunable"] / dense["prunable"])
+    assert facts["parameters"] < 0.4 * dense["parameters"] and facts["zero_weights"] < 0.01
+    made.save(tmp_path / "x.safetensors")
+    loaded = compressed.load("cnn", "channels-0.50", tmp_path / "x.safetensors")
+    pictures = torch.rand(2, 3, 32, 32)
+    assert torch.equal(loaded.backbone.frozen()(pictures), made.backbone.frozen()(pictures))
+
+
+@pytest.mark.parametrize("name", ["w4a4", "w3a3-mse", "w4a4-lsq"])
+def test_activations_are_rounded_after_loading_and_in_copies(folder, tmp_path, name):
+    made, path = make(name, making(folder)), tmp_path / "x.safetensors"
+    made.save(path)
+    loaded, pictures = compressed.load("cnn", name, path), torch.rand(2, 3, 32, 32)
+    logits = made.backbone.frozen()(pictures)
+    assert torch.equal(loaded.backbone.frozen()(pictures), logits)
+    assert torch.equal(copy.deepcopy(loaded.backbone)(pictures), logits)
+    activations.detach(loaded.backbone.model)
+    assert not torch.equal(loaded.backbone(pictures), logits)
+    assert made.facts()["activation_bits"] == int(name[3])
+
+
+def test_a_checkpoint_from_outside_is_a_compression_like_any_other(folder, tmp_path):
+    outside = Backbone("cnn", CLASSES, seed=5)
+    magnitude(outside.prunable, 0.7).apply_(outside.prunable)
+    backbones.save(outside, tmp_path / "net.safetensors")
+    entry = Checkpoint(location=str(tmp_path / "net.safetensors"))
+    made = make("file-net", dataclasses.replace(making(folder), checkpoints={"net": entry}))
+    assert made.facts()["sparsity"] == pytest.approx(0.7, abs=1e-5)
+    assert made.facts()["sparsity_nominal"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -35,7 +118,7 @@ def test_every_family_can_be_made():
     [("dense", 0, 32), ("imp-0.80", 0.8, 32), ("magnitude-0.90", 0.9, 32), ("int4", 0, 4), ("int2", 0, 2)],
 )
 def test_facts_are_measured_on_the_weights(folder, name, sparsity, bits):
-    made = make("cnn", name, folder)
+    made = make(name, making(folder))
     facts, weights = made.facts(), made.weights()
     assert facts["sparsity"] == pytest.approx(sparsity, abs=1e-5)
     assert facts["bits"] == bits
@@ -48,21 +131,21 @@ def test_facts_are_measured_on_the_weights(folder, name, sparsity, bits):
 
 def test_a_dense_compression_is_the_source_bit_for_bit(folder):
     source = backbones.load("cnn", folder / "source.safetensors")
-    dense = make("cnn", "dense", folder).backbone
+    dense = make("dense", making(folder)).backbone
     state = dense.model.state_dict()
     assert all(torch.equal(state[key], value) for key, value in source.model.state_dict().items())
 
 
 def test_quantized_channels_hold_few_values_and_others_stay(folder):
-    source, made = (make("cnn", name, folder).backbone for name in ("dense", "int2"))
+    source, made = (make(name, making(folder)).backbone for name in ("dense", "int2"))
     for name, weight in made.prunable.items():
         assert all(len(channel.unique()) <= 3 for channel in weight.detach()), name
     assert torch.equal(source.classifier.weight, made.classifier.weight)
 
 
 def test_sizes_follow_from_what_is_stored(folder):
-    sizes = {name: make("cnn", name, folder).facts()["bytes"] for name in ("dense", "magnitude-0.90", "int4", "int2")}
-    dense = make("cnn", "dense", folder)
+    sizes = {name: make(name, making(folder)).facts()["bytes"] for name in ("dense", "magnitude-0.90", "int4", "int2")}
+    dense = make("dense", making(folder))
     n, parameters = dense.mask.size, dense.facts()["parameters"]
     channels = sum(len(weight) for weight in dense.backbone.prunable.values())
     others = 4 * (parameters - n)
@@ -74,7 +157,7 @@ def test_sizes_follow_from_what_is_stored(folder):
 
 @pytest.mark.parametrize("name", ["imp-0.50", "int4"])
 def test_what_is_stored_comes_back(folder, tmp_path, name):
-    made, path = make("cnn", name, folder), tmp_path / "x.safetensors"
+    made, path = make(name, making(folder)), tmp_path / "x.safetensors"
     made.save(path)
     loaded = compressed.load("cnn", name, path)
     assert loaded.mask == made.mask
@@ -85,6 +168,7 @@ def test_what_is_stored_comes_back(folder, tmp_path, name):
 
 def test_one_that_is_not_stored_is_made_on_the_spot_and_nothing_is_written(folder, monkeypatch):
     monkeypatch.setattr(paths, "MODELS", folder.parents[1])
+    monkeypatch.setattr(making_module, "making", lambda scale, backbone: making(folder))
     before = sorted(folder.rglob("*"))
     assert compressed.obtain("tiny", "cnn", "int3").bits == 3
     assert sorted(folder.rglob("*")) == before
@@ -92,12 +176,12 @@ def test_one_that_is_not_stored_is_made_on_the_spot_and_nothing_is_written(folde
 
 def test_a_round_that_imp_has_not_written_says_what_to_do(folder):
     with pytest.raises(FileNotFoundError, match=r"imp\.rounds"):
-        make("cnn", "imp-0.95", folder)
+        make("imp-0.95", making(folder))
 
 
-@pytest.mark.parametrize("name", ["imp-0.80", "int4"])
+@pytest.mark.parametrize("name", ["imp-0.80", "int4", "int4-mse", "w4a4-lsq"])
 def test_constraining_keeps_a_copy_compressed_through_a_step(folder, name):
-    made = make("cnn", name, folder)
+    made = make(name, making(folder))
     made.constrain(made.backbone.model)
     made.backbone.requires_grad_(True).train()
     optimizer = torch.optim.SGD(made.backbone.parameters(), lr=0.5, momentum=0.9, weight_decay=0.1)
@@ -105,7 +189,7 @@ def test_constraining_keeps_a_copy_compressed_through_a_step(folder, name):
         made.backbone(torch.rand(4, 3, 32, 32)).square().sum().backward()
         optimizer.step()
     for weight_name, weight in made.backbone.prunable.items():
-        if name == "int4":
+        if made.bits == 4:
             assert all(len(channel.unique()) <= 15 for channel in weight.detach())
         else:
             assert (weight[~made.mask[weight_name]] == 0).all()

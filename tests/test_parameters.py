@@ -134,7 +134,7 @@ def test_a_missing_file_says_how_to_get_it_back(tmp_path):
 def test_exponents_are_numbers(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text((paths.SCALES / "default.yaml").read_text().replace("learning_rate: 0.003", "learning_rate: 3e-3"))
-    assert study.load(path).hidden_cost.fine_tuning.learning_rates == [0.001, 0.003]
+    assert study.load(path).hidden_cost.fine_tuning.learning_rates == [0.003, 0.01]
 
 
 def test_a_section_is_read_for_its_own_scale_only(tmp_path, monkeypatch):

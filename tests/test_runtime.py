@@ -22,11 +22,11 @@ def test_generators_of_one_purpose_repeat():
 def test_configuring_sets_threads_and_determinism():
     before = torch.get_num_threads()
     try:
-        runtime = configure(Execution(device="cpu", precision="fp32", threads=1))
+        runtime = configure(Execution(device="cpu", precision="fp32", threads=1, cell_threads=1))
         assert runtime.record() == {"device": "cpu", "precision": "fp32", "threads": 1}
         assert torch.get_num_threads() == 1
         assert torch.are_deterministic_algorithms_enabled()
-        auto = configure(Execution(device="cpu", precision="auto", threads=1))
+        auto = configure(Execution(device="cpu", precision="auto", threads=1, cell_threads=1))
         assert auto.precision in ("fp32", "bf16")
     finally:
         torch.set_num_threads(before)
@@ -35,11 +35,11 @@ def test_configuring_sets_threads_and_determinism():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_a_missing_device_is_an_error():
     with pytest.raises(ValueError, match="no CUDA device"):
-        configure(Execution(device="cuda", precision="fp32", threads=1))
+        configure(Execution(device="cuda", precision="fp32", threads=1, cell_threads=1))
 
 
 def test_bf16_keeps_weights_in_fp32():
-    runtime = configure(Execution(device="cpu", precision="bf16", threads=torch.get_num_threads()))
+    runtime = configure(Execution(device="cpu", precision="bf16", threads=torch.get_num_threads(), cell_threads=1))
     layer = torch.nn.Linear(4, 4)
     with runtime.autocast():
         assert layer(torch.rand(2, 4)).dtype == torch.bfloat16

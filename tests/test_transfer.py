@@ -17,11 +17,13 @@ from vpstudy.transfer.data import Examples, TransferData
 from vpstudy.transfer.fine_tuning import fine_tuning
 from vpstudy.transfer.fit import _batches, _moments
 from vpstudy.transfer.linear_probe import linear_probe
-from vpstudy.transfer.visual_prompting import visual_prompting
+from vpstudy.transfer.outcome import Outcome
+from vpstudy.transfer.visual_prompting import mapping_of, visual_prompting
 
-PROMPT = {"steps": 4, "batch": 16, "learning_rate": 0.1, "evaluations": 2, "inner": 20, "canvas": 32}
-PROBE = LinearProbe(steps=20, batch=64, learning_rate=0.01, evaluations=2, size=32)
-TUNE = FineTuning(steps=3, batch=16, learning_rate=0.01, evaluations=1, size=32, weight_decay=0.1)
+PROMPT = {"steps": 4, "batch": 16, "learning_rates": [0.1], "evaluations": 2, "inner": 20, "canvas": 32}
+PROMPT |= {"prompt": "pad", "rank": 4, "patch": 8, "epochs": 1}
+PROBE = LinearProbe(steps=20, batch=64, learning_rates=[0.01], evaluations=2, size=32, inner=None)
+TUNE = FineTuning(steps=3, batch=16, learning_rates=[0.01], evaluations=1, size=32, weight_decay=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,50 @@ def test_a_prompt_leaves_its_backbone_as_it_was(data, backbone, mapping):
     assert len(set(chosen.tolist())) == len(chosen) == 2
 
 
+@pytest.mark.parametrize("mapping", ["bayesian", "bayesian_plus", "linear"])
+def test_mappings_of_many_to_many_give_logits_of_the_target_classes(data, backbone, mapping):
+    before = state_of(backbone)
+    outcome = visual_prompting(backbone, data, 3, 0, VisualPrompting(**PROMPT, mapping=mapping))
+    assert outcome.status == "ok" and outcome.probabilities["test"].shape[1] == 2
+    assert same(state_of(backbone), before)
+    chosen = mapping_of(outcome.artefact)
+    assert chosen.shape == (2,) and chosen.min() >= 0 and chosen.max() < len(glyphs.class_names)
+    if mapping == "linear":
+        assert outcome.artefact["output.linear.weight"].shape == (2, len(glyphs.class_names))
+    else:
+        np.testing.assert_allclose(outcome.artefact["omega"].sum(0), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["full", "low_rank", "patch", "random_patch"])
+def test_every_kind_of_prompt_is_trained_and_repeats_bit_for_bit(data, backbone, kind):
+    settings = VisualPrompting(**(PROMPT | {"prompt": kind}), mapping="random")
+    first, again = (visual_prompting(backbone, data, 2, 0, settings) for _ in range(2))
+    assert same(first.artefact, again.artefact)
+    assert any(tensor.abs().max() > 0 for name, tensor in first.artefact.items() if name.startswith("prompt."))
+
+
+def test_test_curves_choose_nothing(data, backbone):
+    plain, curves = (linear_probe(backbone, data, 2, 0, PROBE, test_curves=on) for on in (False, True))
+    assert np.array_equal(plain.logits["test"], curves.logits["test"])
+    assert {"test_accuracy", "test_ece_debiased"} <= set(curves.history[0]) - set(plain.history[0])
+    labels = data.labels[data.split(2, 0).test].numpy()
+    last = next(entry for entry in curves.history if entry["step"] == curves.chosen["step"])
+    assert last["test_accuracy"] == pytest.approx((curves.logits["test"].argmax(1) == labels).mean())
+
+
+def test_a_padded_probe_sees_the_small_picture_in_black(data):
+    padded = data.padded(32, 20)
+    assert padded.shape[2:] == (32, 32)
+    assert torch.equal(padded[..., 6:26, 6:26], data.pictures(20))
+    assert padded.sum() == data.pictures(20).sum()
+    assert torch.equal(data.padded(32, None), data.pictures(32))
+
+
+def test_a_diverged_run_ranks_below_every_other():
+    ok = Outcome("m", 1, 0, chosen={"validation_accuracy": 0.0, "validation_nll": 99.0})
+    assert Outcome("m", 1, 0, "diverged", "why").rank < ok.rank
+
+
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
@@ -74,7 +120,7 @@ def test_probabilities_cover_both_splits_and_repeat_bit_for_bit(data, backbone, 
 
 
 def test_validation_chooses_the_best_moment(data, backbone):
-    settings = LinearProbe(steps=40, batch=8, learning_rate=0.5, evaluations=8, size=32)
+    settings = LinearProbe(steps=40, batch=8, learning_rates=[0.5], evaluations=8, size=32, inner=None)
     outcome = linear_probe(backbone, data, 5, 0, settings)
     ranks = [(h["validation_accuracy"], -h["validation_nll"]) for h in outcome.history]
     assert [h["step"] for h in outcome.history] == [5, 10, 15, 20, 25, 30, 35, 40]
@@ -99,7 +145,7 @@ def test_the_prompted_mapping_is_the_one_its_probabilities_use(data, backbone):
 
 
 def test_the_probe_comes_close_to_logistic_regression(data, backbone):
-    settings = LinearProbe(steps=600, batch=128, learning_rate=0.05, evaluations=1, size=32)
+    settings = LinearProbe(steps=600, batch=128, learning_rates=[0.05], evaluations=1, size=32, inner=None)
     outcome = linear_probe(backbone, data, "all", 0, settings)
     split, features = data.split("all", 0), data.features(backbone, 32).numpy()
     labels = data.labels.numpy()
@@ -149,7 +195,7 @@ def test_fine_tuning_of_a_quantized_backbone_stays_on_its_grid(data, backbone):
 
 
 def test_a_run_that_leaves_the_finite_numbers_is_a_result(data, backbone):
-    settings = LinearProbe(steps=5, batch=8, learning_rate=0.01, evaluations=1, size=32)
+    settings = LinearProbe(steps=5, batch=8, learning_rates=[0.01], evaluations=1, size=32, inner=None)
     with torch.no_grad():
         backbone.model.bn1.weight.fill_(float("nan"))
     outcome = linear_probe(backbone, TransferData("faces", 10, data.runtime), 2, 0, settings)
@@ -160,7 +206,7 @@ def test_a_run_that_leaves_the_finite_numbers_is_a_result(data, backbone):
 
 def test_batches_are_even_and_every_example_is_seen_before_the_next_shuffle():
     examples = Examples(torch.arange(11), torch.arange(11))
-    settings = LinearProbe(steps=7, batch=8, learning_rate=0.1, evaluations=1, size=1)
+    settings = LinearProbe(steps=7, batch=8, learning_rates=[0.1], evaluations=1, size=1, inner=None)
     seen = list(_batches(examples, settings, torch.Generator().manual_seed(0)))
     assert [len(batch) for batch, _ in seen] == [6, 5, 6, 5, 6, 5, 6]
     assert [last for _, last in seen] == [False, True] * 3 + [False]
@@ -169,5 +215,5 @@ def test_batches_are_even_and_every_example_is_seen_before_the_next_shuffle():
 
 
 def test_moments_are_even_and_end_with_the_last_step():
-    settings = LinearProbe(steps=100, batch=1, learning_rate=0.1, evaluations=3, size=1)
+    settings = LinearProbe(steps=100, batch=1, learning_rates=[0.1], evaluations=3, size=1, inner=None)
     assert sorted(_moments(settings)) == [34, 67, 100]

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import nn
 
+import vpstudy.vit  # noqa: F401 (registers itself with timm)
 from vpstudy import atomic
 from vpstudy.architectures import ARCHITECTURES, read
 from vpstudy.compression.shapes import fit_shapes

@@ -20,7 +20,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     Returns
     -------
     float
-        Between 0.05 and 20. Where every prediction is right the likelihood grows without end as T falls: it is 0.05.
+        Between 0.05 and 20. Where every prediction is right the likelihood grows without end as T falls: then 0.05.
 
     Raises
     ------
@@ -38,8 +38,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean()
 
     # In 1 / T the loss is convex, so it has a single minimum in log T, too.
-    found = minimize_scalar(loss, bounds=np.log([LOWEST, HIGHEST]), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    bounds = np.log([LOWEST, HIGHEST])
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    # Where no prediction is wrong it is at the lower bound, but the loss rounds to 0 before, and the search stops.
+    return float(np.exp(min(*bounds, found.x, key=loss)))
 
 
 def apply(logits: np.ndarray, temperature: float) -> np.ndarray:

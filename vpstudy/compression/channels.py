@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from vpstudy.backbones import Backbone
+from vpstudy.compression.shapes import follow_shapes
 
 
 def prune_channels(backbone: Backbone, ratio: float, size: int) -> None:
@@ -42,11 +43,7 @@ def prune_channels(backbone: Backbone, ratio: float, size: int) -> None:
         prune_num_heads=False,
     )
     pruner.step()
-    for module in model.modules():
-        if hasattr(module, "qkv") and hasattr(module, "head_dim"):
-            module.head_dim = module.qkv.out_features // (3 * module.num_heads)
-            if hasattr(module, "attn_dim"):
-                module.attn_dim = module.num_heads * module.head_dim
+    follow_shapes(model)
     if hasattr(model, "num_features"):
         model.num_features = backbone.classifier.in_features
     model.train(training)

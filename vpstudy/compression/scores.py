@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vpstudy.compression.magnitude import prune_lowest
 from vpstudy.compression.masks import Mask
@@ -57,7 +58,8 @@ def grasp(
     it least. The score here is −S, the lowest of which go. Logits are divided by `temperature`, as published.
     """
     weights = list(prunable.values())
-    with _as_it_was(model):
+    # Fused attention has no second derivative.
+    with _as_it_was(model), sdpa_kernel(SDPBackend.MATH):
         model.train().requires_grad_(True)
         loss = F.cross_entropy(model(pictures) / temperature, labels)
         gradients = torch.autograd.grad(loss, weights, create_graph=True)

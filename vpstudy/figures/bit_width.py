@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vpstudy.compression.names import parse
 from vpstudy.figures import compressions, panels, style
 from vpstudy.statistics import summarise
 
@@ -32,7 +33,9 @@ def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
             for (method, budget), these in here.groupby(["method", "budget"], sort=False):
                 look = style.line(budget, style.method(method).colour)
                 these = these.assign(x=shifts[method, budget] + these["place"])
-                panels.series(axis, these, look, bars=True)
+                weights_alone = these["compression"].map(lambda name: parse(name).activation_bits is None)
+                panels.series(axis, these[weights_alone], look, bars=True)
+                panels.points(axis, these[~weights_alone], look)
             level = chance.get(target) if metric == "accuracy" else 0.0
             if level:
                 panels.chance_line(axis, level)
@@ -49,7 +52,7 @@ def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
     seeds = panels.seeds_note(results, "bars")
     style.caption(
         figure,
-        f"Accuracy and calibration by bit width of the weights ({backbone})",
-        f"Bits of the weights; W4A4: of the weights and of what enters each layer. Dotted: chance. {seeds}",
+        f"Accuracy and calibration by bit width ({backbone})",
+        f"Lines: bits of the weights. Hollow: of the weights and of what enters each layer. Dotted: chance. {seeds}",
     )
     return figure

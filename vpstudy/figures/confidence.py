@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 
 from vpstudy.figures import cell, compressions, panels, style
 
-RIGHT, WRONG = "#0072B2", "#D55E00"
+RIGHT, WRONG = style.GREY, style.ALARM  # blue and orange would name two methods
 
 
 def draw(results: pd.DataFrame) -> Figure:
@@ -43,6 +43,9 @@ def draw(results: pd.DataFrame) -> Figure:
     handles = [Patch(color=RIGHT, label="correct (upwards)"), Patch(fc=WRONG, hatch="////", label="wrong (downwards)")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     note = f"Confidence of every test picture, seeds pooled. Budget: {style.budget_label(budget)}."
+    shown = runs[runs["compression"].isin(names)]
+    if diverged := int((shown["status"] != "ok").sum()):
+        note += f" {diverged} of {len(shown)} runs diverged and are left out."
     style.caption(figure, f"How sure visual prompts are when right and when wrong ({backbone})", note)
     return figure
 

@@ -45,7 +45,7 @@ def draw(records: Sequence[dict[str, Any]]) -> Figure:
             ends = sorted((found["low"] / unit, found["high"] / unit))
             axis.plot(ends, [y, y], color=colour, lw=2)
         axis.plot([mean], [y], marker, color=colour, ms=7)
-    labels = [f"{record['id']}: {record['unit']}, {found['label']}" for record, found in rows]
+    labels = [_label(record, found) for record, found in rows]
     axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.grid(False, axis="y")
@@ -62,3 +62,8 @@ def draw(records: Sequence[dict[str, Any]]) -> Figure:
         note += f" Not run at this scale: {', '.join(missing)}."
     style.caption(figure, "The claims of arXiv 2308.14969", note)
     return figure
+
+
+def _label(record: dict[str, Any], found: dict[str, Any]) -> str:
+    measured = found["label"].removesuffix(f", {record['unit']}")
+    return f"{record['id']}: {record['unit']}, {measured}"
