@@ -20,6 +20,7 @@ from vpstudy.figures import (
     cell,
     change_heatmap,
     compressions,
+    controls,
     ece_by_sparsity,
     mapping,
     panels,
@@ -74,7 +75,7 @@ def make_results(names=COMPRESSIONS, targets=CLASSES, budgets=("1", "10", "all")
         accuracy = chance + (1 - chance) * float(np.clip(skill + draw.normal(0, 0.012), 0, 1))
         ece = float(abs(0.08 + 0.9 * DAMAGE[compression] * prompted + draw.normal(0, 0.012)))
         keys = ("compression", "target", "method", "budget", "seed")
-        row = {"backbone": "cnn", **dict(zip(keys, arm, strict=True)), "status": "ok", "reason": None}
+        row = {"backbone": "cnn", "source_seed": 0, **dict(zip(keys, arm, strict=True)), "status": "ok", "reason": None}
         row |= dict(zip(METRICS, (accuracy, ece + 0.01, ece, ece + 0.005, 2 - accuracy, 1 - accuracy), strict=True))
         row |= {"reliability": diagram(draw, accuracy, ece), "mapping": None, "prompt_png": None}
         if prompted:
@@ -92,7 +93,13 @@ def make_backbones(names=COMPRESSIONS) -> pd.DataFrame:
     for name in names:
         family, _, nominal = name.partition("-")
         sparsity, bits = float(nominal or 0), int(name[3:]) if name.startswith("int") else 32
-        row = {"backbone": "cnn", "compression": name, "family": family.rstrip("0123456789"), "bits": bits}
+        row = {
+            "backbone": "cnn",
+            "source_seed": 0,
+            "compression": name,
+            "family": family.rstrip("0123456789"),
+            "bits": bits,
+        }
         row |= {"sparsity_nominal": sparsity, "sparsity": sparsity * 0.9999, "parameters": 712345}
         row |= {"bytes": round(2849380 * (1 - sparsity) * bits / 32)}
         rows.append(row | {"upstream_accuracy": 0.97 - 0.02 * sparsity, "upstream_ece": 0.01})
@@ -117,7 +124,11 @@ def draw_mapping(results: pd.DataFrame, _) -> Figure:
     return mapping.draw(results, last, PICTURES, names, lambda i: PICTURES[i], SOURCE_NAMES)
 
 
+CONTROLS = FULL[FULL["method"] == "visual_prompting"].assign(method="random_mapping")
+TINY_CONTROLS = TINY[TINY["method"] == "linear_probe"].assign(method="padded_probe")
+
 DRAWN = {
+    "controls": lambda results, _: controls.draw(results, CONTROLS if results is FULL else TINY_CONTROLS),
     "accuracy_by_sparsity": accuracy_by_sparsity.draw,
     "ece_by_sparsity": ece_by_sparsity.draw,
     "bit_width": bit_width.draw,

@@ -138,5 +138,5 @@ def test_wrong_keys_and_values_of_a_preset_are_strict_errors(params):
 
 
 def test_an_unknown_scale_names_the_presets(params):
-    with pytest.raises(ParameterError, match=r"'\.\./default'.*allowed: default, smoke"):
+    with pytest.raises(ParameterError, match=r"'\.\./default'.*allowed: default, extended, smoke"):
         put_in_place("../default")

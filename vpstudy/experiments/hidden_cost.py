@@ -63,9 +63,15 @@ class HiddenCostStudy:
         return pd.DataFrame(counts, index=["count"]).T
 
     def draw(self, name: str, drawing: Callable[[pd.DataFrame, pd.DataFrame], Figure]) -> None:
-        """Show `drawing(transfers, backbones)` for each architecture; keep it where the pipeline runs the notebook."""
-        for backbone in dict.fromkeys(self.backbones["backbone"]):
-            figure = drawing(*(f[f["backbone"] == backbone] for f in (self.transfers, self.backbones)))
+        """Show `drawing(transfers, backbones)` for each architecture; keep it where the pipeline runs the notebook.
+
+        A row of `backbones` is a compression, its numbers the mean of the source checkpoints.
+        """
+        means = self.backbones.groupby(["backbone", "compression"], sort=False).mean(numeric_only=True)
+        families = self.backbones.drop_duplicates(["backbone", "compression"])[["backbone", "compression", "family"]]
+        backbones = families.merge(means.reset_index(), on=["backbone", "compression"])  # over source checkpoints
+        for backbone in dict.fromkeys(backbones["backbone"]):
+            figure = drawing(*(f[f["backbone"] == backbone] for f in (self.transfers, backbones)))
             self._keep(figure, name, backbone)
 
     def draw_controls(self, name: str) -> None:

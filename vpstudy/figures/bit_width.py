@@ -53,6 +53,6 @@ def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
     style.caption(
         figure,
         f"Accuracy and calibration by bit width ({backbone})",
-        f"Lines: bits of the weights. Hollow: of the weights and of what enters each layer. Dotted: chance. {seeds}",
+        f"Hollow: what enters each layer is rounded, too. Dotted: chance. {seeds}",
     )
     return figure

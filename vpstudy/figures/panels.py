@@ -97,8 +97,14 @@ def legend_below(figure: Figure, handles: list) -> None:
 
 def seeds_note(results: pd.DataFrame, intervals: str) -> str:
     """How many runs stand behind a mean, how its interval is drawn, what a cross means if there is one."""
-    seeds = results["seed"].nunique()
+    seeds, sources = results["seed"].nunique(), results["source_seed"].nunique()
+    if sources > 1:
+        note = f"Means of {sources} source checkpoints with {seeds} seeds each; {intervals}: 95 % t over checkpoints."
+        return note + _lost(results)
     note = f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."
-    if (results["status"] == "diverged").any():
-        note += " ✕ with a count: so many seeds diverged and are not in the mean."
-    return note
+    return note + _lost(results)
+
+
+def _lost(results: pd.DataFrame) -> str:
+    some = (results["status"] == "diverged").any()
+    return " ✕ with a count: so many runs diverged and are not in the mean." if some else ""

@@ -11,9 +11,10 @@ from vpstudy.figures import panels, style
 
 
 def prompted_runs(results: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The visual prompting runs of one backbone, largest budget, first seed; and what they are, in words."""
+    """The visual prompting runs of one backbone, largest budget, first seeds; and what they are, in words."""
     panels.only_backbone(results)
     runs = results[results["method"] == "visual_prompting"]
+    runs = runs[runs["source_seed"] == runs["source_seed"].iloc[0]]
     budget, seed = style.budgets(runs["budget"])[-1], runs["seed"].iloc[0]
     chosen = runs[(runs["budget"] == budget) & (runs["seed"] == seed)]
     return chosen, f"Budget: {style.budget_label(budget)}; seed {seed}."

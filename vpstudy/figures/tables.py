@@ -23,6 +23,7 @@ def backbones_table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "backbone": frame["backbone"],
+            "source checkpoint": frame["source_seed"].astype(str),
             "compression": frame["compression"].map(compressions.label),
             "sparsity, nominal (%)": (100 * frame["sparsity_nominal"]).map("{:.1f}".format),
             "sparsity, actual (%)": (100 * frame["sparsity"]).map("{:.2f}".format),
