@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     repro = add(
         "repro",
         "run all that is out of date",
-        "Checks params.yaml, restores a dvc.lock that was cut off, runs `dvc repro`, and compares the "
-        "results with the committed ones. Stopped at any moment, it continues where it was.",
+        "Checks params.yaml, restores a dvc.lock that was cut off, runs stages side by side as `dvc repro` does one "
+        "by one, and compares the results with the committed ones. Stopped at any moment, it continues where it was.",
         "repro transfer@default-cnn-int4-digits",
     )
     repro.add_argument("targets", nargs="*", help="stages to run, with all they depend on; without any, all")
@@ -84,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("values", nargs="*", help="the cell's place on the axes of the stage")
 
     add(
-        "strip",
-        "copy the notebooks without outputs and parameter values (called by DVC)",
-        "Cells depend on these copies, so that trying a value in JupyterLab runs nothing again.",
+        "code",
+        "list the modules behind each kind of stage, with digests (called by DVC)",
+        "Cells depend on these lists: a comment, a docstring or a value tried in JupyterLab runs nothing again.",
     )
     return root

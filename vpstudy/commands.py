@@ -97,7 +97,7 @@ def run(stage: str, scale: str, values: list[str]) -> int:
     return 0
 
 
-def strip() -> int:
-    copies = stages.strip()
-    print(f"{len(copies)} notebooks copied to {stages.STRIPPED.relative_to(paths.ROOT)}")
+def code() -> int:
+    lists = stages.code_lists()
+    print(f"{len(lists)} lists of modules written to {paths.CODE.relative_to(paths.ROOT)}")
     return 0

@@ -10,8 +10,15 @@ from statistics import median
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vpstudy.backbones import Backbone
+
+
+def linear_layers(backbone: Backbone) -> dict[str, nn.Linear]:
+    """The layers that can run in integers: every linear one but the classifier, by its name in the model."""
+    modules = backbone.model.named_modules()
+    return {name: m for name, m in modules if isinstance(m, nn.Linear) and m is not backbone.classifier}
 
 
 def to_int8(backbone: Backbone) -> Backbone:
@@ -24,17 +31,54 @@ def to_int8(backbone: Backbone) -> Backbone:
     """
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_  # takes seconds
 
-    converted = copy.deepcopy(backbone).frozen()
-    classifier = converted.classifier
-    layers = [m for m in converted.modules() if isinstance(m, nn.Linear) and m is not classifier]
-    if not layers:
-        raise ValueError(f"{backbone.name} has no linear layer but its classifier: nothing could run in integers")
+    converted = _copy(backbone)
+    layers = linear_layers(converted)
     quantize_(
         converted.model,
-        Int8DynamicActivationInt8WeightConfig(),
-        filter_fn=lambda module, _: isinstance(module, nn.Linear) and module is not classifier,
+        Int8DynamicActivationInt8WeightConfig(set_inductor_config=False),  # nothing is compiled here
+        filter_fn=lambda _, name: name in layers,
     )
     return converted
+
+
+def emulate(backbone: Backbone) -> Backbone:
+    """A frozen copy that rounds as `to_int8` does, in plain torch: what its integers should come to.
+
+    Raises ValueError as `to_int8`.
+    """
+    emulated = _copy(backbone)
+    for name, layer in linear_layers(emulated).items():
+        emulated.model.set_submodule(name, _Emulated(layer))
+    return emulated
+
+
+class _Emulated(nn.Module):
+    """A linear layer on integers held as floats: sums of their products are exact up to 2^24, 1,000 inputs at least."""
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__()
+        self.weight, scales = _round(layer.weight.detach())
+        self.scales, self.bias = scales.flatten(), layer.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        integers, scales = _round(inputs)
+        outputs = functional.linear(integers, self.weight) * scales * self.scales
+        return outputs if self.bias is None else outputs + self.bias
+
+
+def _round(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers from -128 to 127, as floats (..., K), and the scale of each row (..., 1).
+
+    The scale is max|row| / 127.5, half a step less than `quantization` takes: the largest value is clipped to 127.
+    """
+    scales = (values.abs().amax(-1, keepdim=True) / 127.5).clamp(min=torch.finfo(torch.float32).eps)
+    return (values * (1 / scales)).round().clamp(-128, 127), scales
+
+
+def _copy(backbone: Backbone) -> Backbone:
+    if not linear_layers(backbone):
+        raise ValueError(f"{backbone.name} has no linear layer but its classifier: nothing could run in integers")
+    return copy.deepcopy(backbone).frozen()
 
 
 def stored_bytes(backbone: Backbone) -> int:
@@ -56,6 +100,8 @@ def latency(backbone: Backbone, pictures: Tensor, repeats: int = 20) -> float:
         for _ in range(repeats + 2):
             start = time.perf_counter()
             backbone(pictures)
+            if pictures.is_cuda:
+                torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
     return 1000 * median(seconds[2:])
 

@@ -2,12 +2,13 @@
 
 import configparser
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vpstudy import atomic
-from vpstudy.execution import normalise, yaml12
+from vpstudy import atomic, grid
+from vpstudy.execution import code, yaml12
 from vpstudy.execution.checksums import checksum
 from vpstudy.execution.definition import Output, Stage, lookup, overlap, parents, stages, values
 
@@ -47,7 +48,7 @@ class _Judge:
         """To be asked of parents first."""
         if reason := self._changed(stage):
             found = Verdict(stage, WILL_RUN, reason)
-            self.foreseen |= _copies(stage, self.root)
+            self.foreseen |= _code_lists(stage, self.root)
         elif before := [p.name for p in parents(stage, self.defined) if self._may_change(stage, p)]:
             found = Verdict(stage, MAY_RUN, f"after {before[0]}")
         else:
@@ -94,7 +95,9 @@ class _Judge:
             now = checksum(self.root / path, self.root)
         if now is None:
             return "" if self.allow_missing else f"{path} is missing"
-        return "" if now == before.get("md5") else f"{path} changed"
+        if now == before.get("md5"):
+            return ""
+        return _changed_module(self.root / path, self.root) if path in self.foreseen else f"{path} changed"
 
     def _out_of(self, name: str, path: str) -> str | None:
         outs = self.locked.get(name, {}).get("outs", [])
@@ -139,13 +142,26 @@ def _size(path: Path) -> int:
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
 
 
-def _copies(stage: Stage, root: Path) -> dict[str, str]:
-    """Checksums of the copies that the stage which strips notebooks will write.
+def _code_lists(stage: Stage, root: Path) -> dict[str, str]:
+    """Checksums of the lists that the stage which writes them will write.
 
-    A run saved in JupyterLab makes that stage run, but leaves its copies, and so all cells, as they are.
+    A changed comment, or a run saved in JupyterLab, makes that stage run, but leaves its lists, and so all cells.
     """
-    if not stage.cmd.endswith(" strip"):
+    if not stage.cmd.endswith(" code"):
         return {}
-    sources = {Path(dep).name: root / dep for dep in stage.deps}
-    copies = {out.path: normalise.strip(normalise.read(sources[Path(out.path).name])) for out in stage.outs}
-    return {path: hashlib.md5(atomic.json_text(copy).encode()).hexdigest() for path, copy in copies.items()}
+    return {
+        out.path: hashlib.md5(atomic.json_text(_code_list(root / out.path, root)).encode()).hexdigest()
+        for out in stage.outs
+    }
+
+
+def _code_list(path: Path, root: Path) -> code.Digests:
+    return code.digests(root / "notebooks" / f"{grid.STAGES[path.stem].notebook}.ipynb", root)
+
+
+def _changed_module(path: Path, root: Path) -> str:
+    """Which of the files in the list at `path` changed since that was written, where it is still there to tell."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    now = _code_list(path, root)
+    names = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
+    return f"{', '.join(names if before and names else [f'the code of {path.stem}'])} changed"

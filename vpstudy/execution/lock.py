@@ -78,6 +78,13 @@ def repair(root: Path = paths.ROOT) -> str | None:
         held.close()
 
 
+def put(root: Path, text: str) -> None:
+    """Put the entries of `text`, a lock file, into dvc.lock: whole or not at all. To be called under DVC's lock."""
+    entries = _entries(_read(root / "dvc.lock") or "") | _entries(text)
+    atomic.write_text(root / "dvc.lock", HEADER + "".join(entries.values()))
+    atomic.write_text(_copy(root), HEADER + "".join(entries.values()))
+
+
 def _is_damaged(root: Path, text: str) -> bool:
     """Whether `text` is no lock file, or is the copy cut off. What is committed as it stands is whole."""
     return _is_cut(text, _read(_copy(root)) or "") and text != _committed(root)

@@ -1,4 +1,4 @@
-"""Stages side by side: as many at once as there are cores for, each by a `dvc repro` of its own.
+"""Stages side by side: as many at once as there are cores for, put into dvc.lock a few at a time.
 
 DVC runs one stage after another, and the small networks of this study use one core well and two badly. A stage
 weighs as many cores as it has threads, so that a long chain (pretraining, iterative pruning) takes both cores
@@ -7,6 +7,8 @@ while it is alone, and cells of the grid take one each. What runs, and with what
 
 import ctypes
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +22,9 @@ from typing import IO
 
 from vpstudy import paths
 from vpstudy.execution import judge, pipeline
+from vpstudy.execution.checksums import checksum
 from vpstudy.execution.definition import Stage, parents
+from vpstudy.execution.ledger import Ledger
 from vpstudy.execution.progress import duration
 
 SHOW_EVERY = 15.0  # seconds between lines where the terminal is a file
@@ -32,6 +36,7 @@ class _Running:
     process: subprocess.Popen
     log: IO[str]
     weight: int
+    inputs: dict[str, str | None]
     started: float = field(default_factory=time.monotonic)
 
 
@@ -46,7 +51,9 @@ class Runner:
     cores
         Cores that there are; a stage that takes more runs alone.
     command
-        Of the process that runs the stage of a name.
+        Of the process that runs a stage.
+    ledger
+        Told what has run, and what ran before.
     """
 
     targets: list[str]
@@ -55,19 +62,23 @@ class Runner:
     cores: int
     root: Path = paths.ROOT
     timings: Path = paths.TIMINGS
-    command: Callable[[str], list[str]] = lambda name: [
-        sys.executable, "-m", "dvc", "--quiet", "--wait-for-lock", "repro", "--single-item", name,
-    ]  # fmt: skip
+    command: Callable[[Stage], list[str]] = lambda stage: [sys.executable, *shlex.split(stage.cmd)[1:]]
+    ledger: type[Ledger] = Ledger
 
     def run(self) -> int:
         """Exit code of the first stage that failed; 0 where none did. Stages at work are always waited for."""
         steps = self._wanted(pipeline.plan(self.estimates, self.root, self.timings))
-        waiting = [step.stage for step in steps if step.state != judge.UP_TO_DATE]
+        due = [step for step in steps if step.state != judge.UP_TO_DATE]
+        waiting = [step.stage for step in due]
+        after_others = {step.stage.name for step in due if step.state == judge.MAY_RUN}
+        ran_before = {step.stage.name for step in due if step.reason not in ("", "new")}
         seconds = {step.stage.name: step.seconds for step in steps}
         before = {stage.name: {p.name for p in parents(stage, waiting)} for stage in waiting}
         total, running, code, stopped = len(waiting), [], 0, False
         done: set[str] = set()
         shown, line = 0.0, ""
+        ledger = self.ledger(self.root)
+        ledger.bring_back([step.stage for step in steps if step.state == judge.UP_TO_DATE], waiting)
 
         def left() -> float:
             """Core-seconds that are left over cores: what it takes if no core waits."""
@@ -84,20 +95,33 @@ class Runner:
                     if one.process.returncode and not code:
                         code = one.process.returncode if one.process.returncode > 0 else 1
                         self._tell(f"{one.stage.name} failed:\n{_tail(one.log)}")
+                    elif not one.process.returncode and (
+                        changed := one.inputs.items() - self._inputs(one.stage).items()
+                    ):
+                        self._tell(f"{one.stage.name}: {min(changed)[0]} changed while it ran: it will run again")
+                    elif not one.process.returncode:
+                        ledger.add(one.stage.name)
                     one.log.close()
+                if not code and not interrupted:
+                    ready = [s for s in waiting if before[s.name] <= done]
+                    if again := ledger.restore([s.name for s in ready if s.name in ran_before]):
+                        done |= again
+                        waiting = [s for s in waiting if s.name not in again]
+                    ran_before -= {s.name for s in ready}
                 free = self.cores - sum(r.weight for r in running)
                 for stage in list(waiting):
                     ready = not code and not interrupted and before[stage.name] <= done
                     if not ready or (running and min(self.weight(stage.kind), self.cores) > free):
                         continue
                     waiting.remove(stage)
-                    if self._came_out_the_same(stage):
+                    if stage.name in after_others and self._came_out_the_same(stage, ledger):
                         done.add(stage.name)
                         total -= 1
                         continue
                     running.append(self._start(stage))
                     free -= running[-1].weight
                     shown = 0.0
+                ledger.write()
                 names = ", ".join(r.stage.name for r in running)
                 line = f"[{len(done)} of {total} done] {names} · about {duration(left())} left"
                 if running and time.monotonic() - shown >= (1.0 if sys.stderr.isatty() else SHOW_EVERY):
@@ -105,6 +129,7 @@ class Runner:
                     shown = time.monotonic()
                 time.sleep(0.1)
             stopped = bool(interrupted)
+            ledger.close()
         self._tell(f"[{len(done)} of {total} done]" + (" · stopped" if stopped else ""))
         return code or (130 if stopped else 0)
 
@@ -122,24 +147,29 @@ class Runner:
             wanted |= {p.name for p in parents(stage, known)} if stage.name in wanted else set()
         return [step for step in steps if step.stage.name in wanted]
 
-    def _came_out_the_same(self, stage: Stage) -> bool:
+    def _came_out_the_same(self, stage: Stage, ledger: Ledger) -> bool:
         """Whether `stage`, whose parents have run, is up to date after all."""
+        ledger.write(wait=True)
         verdicts = {verdict.stage.name: verdict for verdict in judge.judge(self.root)}
         return verdicts[stage.name].state == judge.UP_TO_DATE
 
+    def _inputs(self, stage: Stage) -> dict[str, str | None]:
+        return {dep: checksum(self.root / dep, self.root) for dep in stage.deps}
+
     def _start(self, stage: Stage) -> _Running:
+        for out in stage.outs:  # as DVC does: what a folder held before must not be taken for what this run made
+            if not out.persistent:
+                _remove(self.root / out.path)
         log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed at the stage's end)
-        python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         process = subprocess.Popen(
-            self.command(stage.name),
+            self.command(stage),
             cwd=self.root,
-            env=os.environ | {"PATH": python},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             preexec_fn=_die_with_parent,
         )
-        return _Running(stage, process, log, min(self.weight(stage.kind), self.cores))
+        return _Running(stage, process, log, min(self.weight(stage.kind), self.cores), self._inputs(stage))
 
     @staticmethod
     def _tell(line: str, passing: bool = False) -> None:
@@ -175,6 +205,13 @@ def _signals(running: list[_Running]) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _tail(log: IO[str], lines: int = 40) -> str:

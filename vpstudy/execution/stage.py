@@ -1,15 +1,13 @@
-"""What DVC runs: one cell of the grid (`python -m vpstudy run …`), and the copies that cells depend on."""
+"""What DVC runs: one cell of the grid (`python -m vpstudy run …`), and the lists of code that cells depend on."""
 
 import sys
 from pathlib import Path
 
 from vpstudy import grid, paths
 from vpstudy.cells import Cell
-from vpstudy.execution import estimates, lock, normalise, notebook, pipeline
+from vpstudy.execution import code, estimates, lock, notebook, pipeline, session
 from vpstudy.parameters import study
 from vpstudy.parameters.base import ParameterError
-
-STRIPPED = paths.CELLS / "stripped"
 
 
 def run(stage: str, scale: str, *values: str) -> None:
@@ -26,9 +24,10 @@ def run(stage: str, scale: str, *values: str) -> None:
     """
     parameters = study.load(paths.PARAMS)
     cell = _asked_for(grid.cell(stage, scale, *values), parameters)
-    lock.snapshot(paths.ROOT)
-    line = pipeline.progress_line(cell.name, estimates.seconds(cell.scale), paths.ROOT, paths.TIMINGS)
-    print(line, file=sys.stderr, flush=True)
+    if session.dvc_process():  # what else starts cells keeps dvc.lock, and tells how far it is, itself
+        lock.snapshot(paths.ROOT)
+        line = pipeline.progress_line(cell.name, estimates.seconds(cell.scale), paths.ROOT, paths.TIMINGS)
+        print(line, file=sys.stderr, flush=True)
     name, execution = grid.STAGES[cell.stage].notebook, parameters.execution
     notebook.run(
         paths.NOTEBOOKS / f"{name}.ipynb",
@@ -65,11 +64,8 @@ def _asked_for(cell: Cell, parameters: study.Parameters) -> Cell:
     raise ParameterError(f"{cell.name} is no cell of params.yaml, nothing was run{''.join(wrong)}")
 
 
-def strip() -> list[Path]:
-    """Write the copies of the notebooks that cells depend on, and remove those whose notebook is gone."""
-    copies = {STRIPPED / path.name: path for path in sorted(paths.NOTEBOOKS.glob("*.ipynb"))}
-    for copy, path in copies.items():
-        normalise.write(copy, normalise.strip(normalise.read(path)))
-    for stale in set(STRIPPED.glob("*.ipynb")) - copies.keys():
-        stale.unlink()
-    return list(copies)
+def code_lists() -> dict[str, Path]:
+    """Write what each kind of stage depends on of modules and notebooks; the lists that there are now, by kind."""
+    notebooks = {kind: paths.NOTEBOOKS / f"{stage.notebook}.ipynb" for kind, stage in grid.STAGES.items()}
+    code.write(notebooks, paths.CODE, paths.ROOT)
+    return {kind: paths.CODE / f"{kind}.json" for kind in notebooks}

@@ -1,0 +1,84 @@
+"""What the results of each kind of stage owe to the project's own text: a list of modules and a notebook, with digests.
+
+Cells depend on this list in place of the files themselves. A changed comment, docstring or line break, or a value tried
+in JupyterLab, runs nothing again; a changed statement does, in every cell whose notebook reaches its module by imports.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vpstudy import atomic
+from vpstudy.execution import normalise
+
+PACKAGE = "vpstudy"
+# May change without a run: registries (a line for something new alters nothing old), places, and what shows progress.
+FREE = (
+    "vpstudy/architectures.py",
+    "vpstudy/compression/names.py",
+    "vpstudy/data/targets.py",
+    "vpstudy/execution/progress.py",
+    "vpstudy/paths.py",
+)
+
+Digests = dict[str, str]  # by path from the project's root
+
+
+def digests(notebook: Path, root: Path) -> Digests:
+    """Of the notebook without outputs and parameter values, and of every module that it reaches by imports.
+
+    Raises ValueError where the notebook is none, or a module is no Python.
+    """
+    stripped = normalise.strip(normalise.read(notebook))
+    code = [cell["source"] for cell in stripped["cells"] if cell["cell_type"] == "code"]
+    found = {notebook.relative_to(root).as_posix(): _digest(atomic.json_text(stripped))}
+    waiting = [path for source in code for path in _imported(ast.parse(source), root)]
+    while waiting:
+        name = waiting.pop().relative_to(root).as_posix()
+        if name not in found and name not in FREE:
+            tree = _parsed(root / name)
+            found[name] = _digest(ast.unparse(tree))
+            waiting += _imported(tree, root)
+    return dict(sorted(found.items()))
+
+
+def write(notebooks: Mapping[str, Path], folder: Path, root: Path) -> None:
+    """Write `folder`/KIND.json for the notebook of each kind of stage; lists of other kinds are removed."""
+    for kind, notebook in notebooks.items():
+        atomic.write_json(folder / f"{kind}.json", digests(notebook, root))
+    for stale in set(folder.glob("*.json")) - {folder / f"{kind}.json" for kind in notebooks}:
+        stale.unlink()
+
+
+def _parsed(path: Path) -> ast.Module:
+    """The module at `path` without its docstrings."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise ValueError(f"{path.name}, line {error.lineno}: {error.msg}; nothing was run") from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _imported(tree: ast.Module, root: Path) -> Iterator[Path]:
+    """The project's own files that `tree` imports at its top.
+
+    What a function imports when it is called is left out: so do the ways of JupyterLab that no cell of the grid goes.
+    """
+    for node in tree.body:
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.split(".")[0] == PACKAGE:
+                path = root.joinpath(*name.split("."))
+                yield from (p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,94 @@
+"""What DVC is told of stages that ran without it: by processes of its own, seldom enough to cost little."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from vpstudy.execution.definition import Stage
+
+SHARE = 0.1  # of the time, at most, that telling takes one core
+
+
+class Ledger:
+    """Stages that ran and stand in no dvc.lock yet; at most one process at a time tells DVC of them."""
+
+    def __init__(self, root: Path):
+        self.root, self.pending = root, []
+        self._process: subprocess.Popen | None = None
+        self._began, self._next = 0.0, 0.0
+
+    def add(self, name: str) -> None:
+        self.pending.append(name)
+
+    def write(self, wait: bool = False) -> None:
+        """Tell DVC of what is pending, if the last telling is long enough ago; with `wait`, at once and to the end.
+
+        Raises RuntimeError with what DVC said where it failed.
+        """
+        if wait:
+            self._finish(wait=True)
+        elif not self._finish() or time.monotonic() < self._next:
+            return
+        if self.pending:
+            self._began = time.monotonic()
+            self._process, self.pending = self._call("record", self.pending), []
+        if wait:
+            self._finish(wait=True)
+
+    def close(self) -> None:
+        self.write(wait=True)
+
+    def restore(self, names: list[str]) -> set[str]:
+        """Those of `names` that ran before with the inputs they have now: their outputs are there again."""
+        if not names or not (self.root / ".dvc/cache/runs").exists():
+            return set()
+        self.write(wait=True)
+        return set(self._said(self._call("restore", names)).split())
+
+    def bring_back(self, finished: Iterable[Stage], waiting: Iterable[Stage]) -> None:
+        """Have DVC check out what `waiting` stages need of `finished` ones and only its cache still has."""
+        needed = {dep for stage in waiting for dep in stage.deps}
+        lost = [
+            out.path
+            for stage in finished
+            for out in stage.outs
+            if out.cached and out.path in needed and not (self.root / out.path).exists()
+        ]
+        if lost:
+            command = [sys.executable, "-m", "dvc", "--quiet", "checkout", *lost]
+            subprocess.run(command, cwd=self.root, check=True)
+
+    def _finish(self, wait: bool = False) -> bool:
+        """Whether no telling is under way."""
+        if self._process is None:
+            return True
+        if not wait and self._process.poll() is None:
+            return False
+        process, self._process = self._process, None
+        self._said(process)
+        self._next = time.monotonic() + (time.monotonic() - self._began) / SHARE
+        return True
+
+    def _call(self, what: str, names: list[str]) -> subprocess.Popen:
+        # In a session of its own: Ctrl-C stops the stages, and what has run is still told.
+        return subprocess.Popen(
+            [sys.executable, "-m", "vpstudy.execution.record", what, *names],
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))},
+            start_new_session=True,
+        )
+
+    @staticmethod
+    def _said(process: subprocess.Popen) -> str:
+        out, error = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"DVC could not be told what has run:\n{error[-2000:]}")
+        return out
