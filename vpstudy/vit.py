@@ -30,5 +30,5 @@ class ConvolutionalStem(nn.Module):
 @register_model
 def vit_glyph(pretrained: bool = False, pretrained_cfg=None, pretrained_cfg_overlay=None, cache_dir=None, **arguments):
     """For pictures of a fixed size of a multiple of 8 pixels; tokens are averaged. There are no pretrained weights."""
-    settings = {"img_size": 32, "embed_dim": 96, "depth": 4, "num_heads": 3, "mlp_ratio": 2.0} | arguments
+    settings = {"img_size": 32, "embed_dim": 96, "depth": 2, "num_heads": 3, "mlp_ratio": 2.0} | arguments
     return VisionTransformer(embed_layer=ConvolutionalStem, global_pool="avg", class_token=False, **settings)

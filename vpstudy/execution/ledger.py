@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from vpstudy import paths
 from vpstudy.execution.definition import Stage
 
 SHARE = 0.1  # of the time, at most, that telling takes one core
@@ -74,6 +75,7 @@ class Ledger:
 
     def _call(self, what: str, names: list[str]) -> subprocess.Popen:
         # In a session of its own: Ctrl-C stops the stages, and what has run is still told.
+        path = os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")]))
         return subprocess.Popen(
             [sys.executable, "-m", "vpstudy.execution.record", what, *names],
             cwd=self.root,
@@ -81,8 +83,7 @@ class Ledger:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ
-            | {"PYTHONPATH": os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))},
+            env=os.environ | {"PYTHONPATH": path},
             start_new_session=True,
         )
 

@@ -92,14 +92,12 @@ class Runner:
                 for one in [r for r in running if r.process.poll() is not None]:
                     running.remove(one)
                     done.add(one.stage.name)
-                    if one.process.returncode and not code:
-                        code = one.process.returncode if one.process.returncode > 0 else 1
+                    if one.process.returncode:
                         self._tell(f"{one.stage.name} failed:\n{_tail(one.log)}")
-                    elif not one.process.returncode and (
-                        changed := one.inputs.items() - self._inputs(one.stage).items()
-                    ):
+                        code = code or max(1, one.process.returncode)
+                    elif changed := one.inputs.items() - self._inputs(one.stage).items():
                         self._tell(f"{one.stage.name}: {min(changed)[0]} changed while it ran: it will run again")
-                    elif not one.process.returncode:
+                    else:
                         ledger.add(one.stage.name)
                     one.log.close()
                 if not code and not interrupted:

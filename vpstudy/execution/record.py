@@ -55,7 +55,7 @@ def _write(stages: list, root: Path) -> None:
 
 
 def main(what: str, names: list[str]) -> None:
-    """The command `python -m vpstudy.execution.record record|restore STAGE…`: DVC is heavy, so it has its own process."""
+    """The command `python -m vpstudy.execution.record record|restore STAGE…`, a process of its own: DVC is heavy."""
     done = record(names, Path.cwd()) if what == "record" else restore(names, Path.cwd())
     print(*(done or []), sep="\n")
 

@@ -63,8 +63,10 @@ class TransferCell:
         budgets = {
             "visual_prompting": every,
             "linear_probe": every,
-            "fine_tuning": self.settings.fine_tuning_budgets,
         }
+        tuned = self.settings.fine_tuning_compressions
+        if tuned == "all" or self.compression in tuned:
+            budgets["fine_tuning"] = self.settings.fine_tuning_budgets
         if self.compression in self.settings.control_compressions:
             budgets |= {name: every if CONTROLS[name].every_budget else [largest] for name in self.settings.controls}
         return [(method, budget) for method, of_method in budgets.items() for budget in of_method]

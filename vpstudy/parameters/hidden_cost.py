@@ -69,6 +69,7 @@ class HiddenCost(Strict):
     seeds: Annotated[list[Seed], *AXIS]
     budgets: Annotated[list[Budget], *AXIS]  # pictures per class; "all" is every one left
     fine_tuning_budgets: Annotated[list[Budget], *AXIS]
+    fine_tuning_compressions: Annotated[list[str], AfterValidator(unique)] | Literal["all"]
     controls: Annotated[list[ControlName], AfterValidator(unique)]
     control_compressions: Annotated[list[str], AfterValidator(unique)]
     test_curves: bool  # measure the test split at every evaluation: diagnostics, which choose nothing

@@ -66,13 +66,14 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
                     f"compressions: {name!r} is no entry of checkpoints; allowed: "
                     f"{', '.join(f'file-{key}' for key in known) or 'none, checkpoints is empty'}"
                 )
-        controlled = (content.get("hidden_cost") or {}).get("control_compressions")
-        for name in controlled if isinstance(controlled, list) else []:
-            if name not in compressions:
-                yield (
-                    f"hidden_cost.control_compressions: {name!r} is not in compressions; "
-                    f"allowed: {', '.join(map(str, compressions))}"
-                )
+        for key in ("control_compressions", "fine_tuning_compressions"):
+            chosen = (content.get("hidden_cost") or {}).get(key)
+            for name in chosen if isinstance(chosen, list) else []:
+                if name not in compressions:
+                    yield (
+                        f"hidden_cost.{key}: {name!r} is not in compressions; "
+                        f"allowed: {', '.join(map(str, compressions))}"
+                    )
     making = content.get("compressing")
     if isinstance(making, dict) and isinstance(source, dict):
         begin, steps = making.get("recovery_from"), source.get("steps")
