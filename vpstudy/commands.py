@@ -5,7 +5,7 @@ from collections import Counter
 
 from vpstudy import committed, grid, paths, scales
 from vpstudy import compare as comparison
-from vpstudy.execution import estimates, lock, overview, parallel, session
+from vpstudy.execution import estimates, lock, overview, parallel, session, warm
 from vpstudy.execution import stage as stages
 from vpstudy.execution.notebook import NotebookError
 from vpstudy.parameters import study
@@ -38,6 +38,7 @@ def repro(targets: list[str]) -> int:
         estimates.seconds(parameters.scale),
         weight=lambda kind: execution.threads if kind in grid.CHAIN else execution.cell_threads,
         cores=parallel.cores(),
+        kernels=lambda: warm.kernels(execution.cell_threads),
     )
     code = runner.run()
     print()

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 
 from vpstudy import paths
-from vpstudy.execution import progress
+from vpstudy.execution import warm
+from vpstudy.execution.environment import environment
 
 # Asked of the kernel after the last cell, outside the notebook: peak memory, and which files of the project
 # it imported.
@@ -26,50 +26,31 @@ USED = """__import__("json").dumps([
 ])"""
 
 
-def environment(threads: int, scratch: Path) -> dict[str, str]:
-    """The environment variables of a kernel: those of this process, and all that results may depend on."""
-    path = os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")]))
-    count = str(threads)
-    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # 12 s a kernel
-    return inherited | {
-        "PYTHONPATH": path,
-        "PYTHONHASHSEED": "0",
-        "OMP_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        "OPENBLAS_NUM_THREADS": count,
-        # Threads wait a moment awake, then asleep: always asleep costs a fifth of the speed, always awake all of it
-        # where anything else wants the cores.
-        "GOMP_SPINCOUNT": "30000",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS is not deterministic
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # an exported `Agg` would lose figures
-        "IPYTHONDIR": str(scratch),  # start-up files in a reader's profile must not change results
-        "JUPYTER_PLATFORM_DIRS": "1",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the debugger warns at every start
-        progress.VARIABLE: str(scratch / progress.FILE),
-    }
-
-
 class _ThisPython(KernelSpecManager):
     """Knows one kernel: the Python that runs the pipeline, whatever Jupyter has installed elsewhere."""
 
+    threads = 1
+
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+        cold = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=warm.arguments(self.threads) or cold, display_name="Python 3", language="python")
 
 
 class _Client(PapermillNotebookClient):
     used: dict[str, Any] | None = None
 
-    def __init__(self, manager: NotebookExecutionManager, scratch: Path, **options: Any):
+    def __init__(self, manager: NotebookExecutionManager, scratch: Path, threads: int, **options: Any):
         super().__init__(manager, **options)
-        self.scratch = scratch
+        self.scratch, self.threads = scratch, threads
 
     def create_kernel_manager(self) -> AsyncKernelManager:
         # Sockets in a folder of our own, not TCP ports: nobody else reaches them, and kernels started at the
         # same moment never compete for a port.
+        specs = _ThisPython()
+        specs.threads = self.threads
         self.km = AsyncKernelManager(
             kernel_name="python3",
-            kernel_spec_manager=_ThisPython(),
+            kernel_spec_manager=specs,
             transport="ipc",
             connection_file=str(self.scratch / "kernel.json"),
         )
@@ -96,6 +77,7 @@ class Engine(NBClientEngine):
         client = _Client(
             nb_man,
             scratch,
+            threads,
             kernel_name=kernel_name,
             startup_timeout=start_timeout,
             iopub_timeout=60,  # on a busy machine output may come long after the reply

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -28,6 +28,7 @@ from vpstudy.execution.ledger import Ledger
 from vpstudy.execution.progress import duration
 
 SHOW_EVERY = 15.0  # seconds between lines where the terminal is a file
+FEW = 2  # stages that do without warm kernels
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Runner:
         Of the process that runs a stage.
     ledger
         Told what has run, and what ran before.
+    kernels
+        Open while stages run; gives further environment variables of their processes.
     """
 
     targets: list[str]
@@ -64,6 +67,7 @@ class Runner:
     timings: Path = paths.TIMINGS
     command: Callable[[Stage], list[str]] = lambda stage: [sys.executable, *shlex.split(stage.cmd)[1:]]
     ledger: type[Ledger] = Ledger
+    kernels: Callable[[], AbstractContextManager[Mapping[str, str]]] = lambda: nullcontext({})
 
     def run(self) -> int:
         """Exit code of the first stage that failed; 0 where none did. Stages at work are always waited for."""
@@ -76,7 +80,7 @@ class Runner:
         before = {stage.name: {p.name for p in parents(stage, waiting)} for stage in waiting}
         total, running, code, stopped = len(waiting), [], 0, False
         done: set[str] = set()
-        shown, line = 0.0, ""
+        spared, shown = 0, 0.0  # stages that turned out not to be needed; when the line below was last shown
         ledger = self.ledger(self.root)
         ledger.bring_back([step.stage for step in steps if step.state == judge.UP_TO_DATE], waiting)
 
@@ -87,7 +91,8 @@ class Runner:
             work += sum(max(0.0, seconds[r.stage.name] - (late - r.started)) * r.weight for r in running)
             return work / self.cores
 
-        with _signals(running) as interrupted:
+        kernels = self.kernels() if len(due) > FEW else nullcontext({})
+        with kernels as variables, _signals(running) as interrupted:
             while running or (waiting and not code and not interrupted):
                 for one in [r for r in running if r.process.poll() is not None]:
                     running.remove(one)
@@ -114,21 +119,21 @@ class Runner:
                     waiting.remove(stage)
                     if stage.name in after_others and self._came_out_the_same(stage, ledger):
                         done.add(stage.name)
-                        total -= 1
+                        spared += 1
                         continue
-                    running.append(self._start(stage))
+                    running.append(self._start(stage, variables))
                     free -= running[-1].weight
                     shown = 0.0
                 ledger.write()
                 names = ", ".join(r.stage.name for r in running)
-                line = f"[{len(done)} of {total} done] {names} · about {duration(left())} left"
+                line = f"[{len(done) - spared} of {total - spared} done] {names} · about {duration(left())} left"
                 if running and time.monotonic() - shown >= (1.0 if sys.stderr.isatty() else SHOW_EVERY):
                     self._tell(line, passing=True)
                     shown = time.monotonic()
                 time.sleep(0.1)
             stopped = bool(interrupted)
             ledger.close()
-        self._tell(f"[{len(done)} of {total} done]" + (" · stopped" if stopped else ""))
+        self._tell(f"[{len(done) - spared} of {total - spared} done]" + (" · stopped" if stopped else ""))
         return code or (130 if stopped else 0)
 
     def _wanted(self, steps: list[pipeline.Step]) -> list[pipeline.Step]:
@@ -154,7 +159,7 @@ class Runner:
     def _inputs(self, stage: Stage) -> dict[str, str | None]:
         return {dep: checksum(self.root / dep, self.root) for dep in stage.deps}
 
-    def _start(self, stage: Stage) -> _Running:
+    def _start(self, stage: Stage, variables: Mapping[str, str]) -> _Running:
         for out in stage.outs:  # as DVC does: what a folder held before must not be taken for what this run made
             if not out.persistent:
                 _remove(self.root / out.path)
@@ -162,6 +167,7 @@ class Runner:
         process = subprocess.Popen(
             self.command(stage),
             cwd=self.root,
+            env=os.environ | variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
