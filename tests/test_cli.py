@@ -18,9 +18,8 @@ from vpstudy.execution.notebook import NotebookError
 def project(tmp_path, monkeypatch):
     """The default parameters and presets in a folder that may be written to; what would run is a fake."""
     root = paths.ROOT
-    for name in ("ROOT", "PARAMS", "NOTEBOOKS", "RESULTS", "TIMINGS", "CELLS", "RENDERED", "LOGS"):
+    for name in ("ROOT", "PARAMS", "NOTEBOOKS", "RESULTS", "TIMINGS", "CELLS", "CODE", "RENDERED", "LOGS"):
         monkeypatch.setattr(paths, name, tmp_path / getattr(paths, name).relative_to(root))
-    monkeypatch.setattr(stage, "STRIPPED", paths.CELLS / "stripped")
     paths.PARAMS.write_text(scales.compose("default"))
     monkeypatch.setattr(lock, "repair", lambda root: None)
     monkeypatch.setattr(lock, "snapshot", lambda root: None)
@@ -184,7 +183,13 @@ def test_run_executes_the_notebook_of_a_cell(project, ran, capsys):
     assert output == paths.CELLS / "default" / "transfer-cnn-imp-0.80-digits.ipynb"
     assert options["threads"] == 1  # cells run side by side
     assert options["timing"] == paths.TIMINGS / "transfer@default-cnn-imp-0.80-digits.json"
-    assert capsys.readouterr().err == "[1 of 3] transfer@default-cnn-imp-0.80-digits\n"
+    assert capsys.readouterr().err == ""  # no DVC above it: what started it tells how far it is
+
+
+def test_run_under_dvc_tells_how_far_it_is(project, ran, capsys, monkeypatch):
+    monkeypatch.setattr(stage.session, "dvc_process", lambda: True)
+    assert main(["run", "imp", "default", "cnn"]) == 0
+    assert capsys.readouterr().err == "[1 of 3] imp@default-cnn\n"
 
 
 def test_run_renders_a_final_notebook_where_it_is_committed(project, ran):
@@ -243,20 +248,19 @@ def notebook(value, output="1"):
     return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
-def test_strip_copies_what_cells_depend_on_and_removes_stale_copies(project, capsys):
+def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys):
     paths.NOTEBOOKS.mkdir()
-    (paths.NOTEBOOKS / "10_a.ipynb").write_text(notebook(1))
-    (paths.NOTEBOOKS / "20_b.ipynb").write_text(notebook(1))
-    assert main(["strip"]) == 0
-    assert capsys.readouterr().out == "2 notebooks copied to data/notebooks/stripped\n"
-    copies = sorted(stage.STRIPPED.iterdir())
-    assert [copy.name for copy in copies] == ["10_a.ipynb", "20_b.ipynb"]
-    before = copies[0].read_bytes()
-    (paths.NOTEBOOKS / "10_a.ipynb").write_text(notebook(2, "tried another value"))
-    (paths.NOTEBOOKS / "20_b.ipynb").unlink()
-    assert main(["strip"]) == 0
-    assert [copy.name for copy in stage.STRIPPED.iterdir()] == ["10_a.ipynb"]
-    assert copies[0].read_bytes() == before
+    for kind in grid.STAGES.values():
+        (paths.NOTEBOOKS / f"{kind.notebook}.ipynb").write_text(notebook(1))
+    paths.CODE.mkdir(parents=True)
+    (paths.CODE / "gone.json").write_text("{}")
+    assert main(["code"]) == 0
+    assert capsys.readouterr().out == "6 lists of modules written to data/code\n"
+    assert {path.stem for path in paths.CODE.iterdir()} == set(grid.STAGES)
+    before = (paths.CODE / "imp.json").read_bytes()
+    (paths.NOTEBOOKS / "15_imp.ipynb").write_text(notebook(2, "tried another value"))
+    assert main(["code"]) == 0
+    assert (paths.CODE / "imp.json").read_bytes() == before
 
 
 def test_scale_lists_marks_and_changes(project, capsys):

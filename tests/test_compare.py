@@ -124,6 +124,16 @@ def test_one_seed_uses_the_stated_tolerance(project):
     assert f"{compare.ONE_SEED} at most" in text(found)
 
 
+def test_latencies_are_not_compared(project):
+    def timed(latency):
+        return SOURCE | {"facts": {"integer": {"latency_ms": {"dense": latency}}}}
+
+    put(OTHER, timed(20.0))
+    commit()
+    put(OTHER, timed(90.0))
+    assert compare.report().agrees
+
+
 def test_the_worst_comes_first_and_a_long_list_is_cut(project):
     cells = {f"data/results/default/hidden_cost/transfer-{n:02}.json": n for n in range(30)}
     for name in cells:

@@ -41,13 +41,15 @@ def test_unknown_stages_and_wrong_numbers_of_values_say_what_is_allowed():
 
 def test_dvc_has_the_same_stages_axes_and_commands():
     stages = YAML(typ="safe").load((paths.ROOT / "dvc.yaml").read_text())["stages"]
-    assert set(stages) - {"notebooks"} == set(grid.STAGES)
+    assert set(stages) - {"code"} == set(grid.STAGES)
     for name, stage in grid.STAGES.items():
         matrix = stages[name]["matrix"]
         assert tuple(matrix) == ("scale", *stage.axes)
         items = " ".join(f"${{item.{axis}}}" for axis in matrix)
         assert stages[name]["cmd"] == f"python -m vpstudy run {name} {items}"
-        assert f"data/notebooks/stripped/{stage.notebook}.ipynb" in stages[name]["deps"]
+        assert f"data/code/{name}.json" in stages[name]["deps"]
+        assert f"notebooks/{stage.notebook}.ipynb" in stages["code"]["deps"]
+        assert f"data/code/{name}.json" in stages["code"]["outs"]
 
 
 def test_dvc_takes_the_axes_from_the_same_keys():

@@ -1,12 +1,21 @@
 """The real integer path against the simulated one."""
 
+import json
+
+import pandas as pd
 import pytest
 import torch
 
-from vpstudy import architectures
+from vpstudy import architectures, backbones, results
 from vpstudy.architectures import Architecture
 from vpstudy.backbones import Backbone
 from vpstudy.compression import activations, integer, quantization
+from vpstudy.compression.making import Making
+from vpstudy.data import glyphs
+from vpstudy.experiments import compress, hidden_cost
+from vpstudy.figures import integers, tables
+from vpstudy.parameters.source import Compressing, Source
+from vpstudy.runtime import Runtime
 
 
 @pytest.fixture
@@ -14,6 +23,33 @@ def vit(monkeypatch):
     small = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2}
     monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", Architecture("vit_tiny_patch16_224", small))
     return Backbone("tiny", [str(k) for k in range(6)]).frozen()
+
+
+def needs_exact_products():
+    """Without VNNI, pairs of products of int8 saturate at 16 bits."""
+    ends = torch.full((32, 64), 127, dtype=torch.int8)
+    if (torch._int_mm(ends, ends.T.contiguous()) != 64 * 127**2).any():
+        pytest.skip("this CPU multiplies int8 with overflow")
+
+
+def test_integers_are_what_they_should_come_to(vit):
+    """Two ways to the same numbers: products of int8, and of whole numbers held as floats."""
+    needs_exact_products()
+    pictures = torch.rand(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    real, emulated = integer.to_int8(vit)(pictures), integer.emulate(vit)(pictures)
+    assert torch.equal(real, emulated)
+    assert not torch.equal(emulated, vit(pictures))
+
+
+def test_emulated_weights_are_whole_numbers_of_a_step(vit):
+    name, layer = next(iter(integer.linear_layers(vit).items()))
+    emulated = integer.emulate(vit).model.get_submodule(name)
+    assert torch.equal(emulated.weight, emulated.weight.round())
+    assert emulated.weight.min() >= -128 and emulated.weight.max() == 127
+    steps = layer.weight.abs().amax(1) / 127.5
+    assert torch.allclose(emulated.scales, steps)
+    off = (emulated.weight * steps[:, None] - layer.weight).abs()
+    assert (off <= 0.5001 * steps[:, None]).all()
 
 
 def test_integers_agree_with_the_simulation_and_are_small(vit):
@@ -50,5 +86,127 @@ def test_bytes_are_counted_as_held(vit):
 
 
 def test_a_convolutional_network_has_nothing_to_convert():
-    with pytest.raises(ValueError, match="no linear layer but its classifier"):
-        integer.to_int8(Backbone("cnn", ["a", "b"]))
+    for convert in (integer.to_int8, integer.emulate):
+        with pytest.raises(ValueError, match="no linear layer but its classifier"):
+            convert(Backbone("cnn", ["a", "b"]))
+
+
+def test_the_classifier_stays(vit):
+    assert len(integer.linear_layers(vit)) == 8  # qkv, projection and two of the MLP in each of two blocks
+    for converted in (integer.to_int8(vit), integer.emulate(vit)):
+        assert torch.equal(converted.classifier.weight, vit.classifier.weight)
+
+
+@pytest.fixture
+def cell(tmp_path, monkeypatch, vit):
+    """A compress cell by backbone and compression, its source checkpoint untrained, its results in a folder."""
+    source = Source(seed=0, size=32, steps=6, batch=4, learning_rate=0.01, weight_decay=0.0, held_out=300)
+    runtime = Runtime(torch.device("cpu"), "fp32", torch.get_num_threads())
+    monkeypatch.setattr(results.path, "__defaults__", (tmp_path / "results",))
+
+    def making(scale: str, backbone: str) -> Making:
+        folder = tmp_path / backbone
+        backbones.save(Backbone(backbone, glyphs.class_names), folder / "source.safetensors")
+        return Making(backbone, folder, source, Compressing(pictures=32, recovery_from=2), runtime, {})
+
+    monkeypatch.setattr(compress, "making", making)
+    return lambda backbone, compression: compress.CompressCell("test", backbone, compression)
+
+
+@pytest.mark.parametrize("compression", ["w8a8", "w8a8-mse"])
+def test_the_cell_measures_integers_beside_floats_and_simulations(cell, compression):
+    needs_exact_products()
+    experiment = cell("tiny", compression)
+    compressed = experiment.compress()
+    upstream, measured = experiment.measure(compressed), experiment.measure_integers(compressed)
+    for metric in ("accuracy", "ece_debiased"):
+        assert list(measured[metric]) == ["dense", "integers", "emulated", "simulated"]
+        assert measured[metric]["simulated"] == upstream["metrics"][metric]
+        assert measured[metric]["emulated"] == measured[metric]["integers"]
+    exact = {"same_predictions": 1.0, "largest_difference": 0.0, "mean_difference": 0.0}
+    assert measured["agreement"]["emulated"] == exact
+    for arm in ("dense", "simulated"):
+        close = measured["agreement"][arm]
+        assert 0 < close["mean_difference"] < close["largest_difference"] < 0.1
+        assert close["same_predictions"] > 0.9
+    assert measured["bytes"]["integers"] < 0.5 * measured["bytes"]["dense"]
+    assert measured["batch"] == 128
+    assert set(measured["latency_ms"]) == {"dense", "integers"}
+
+    experiment.save(compressed, upstream, measured)
+    facts = json.loads(results.path(experiment.cell).read_text())["facts"]
+    assert facts["integer"] == measured
+    assert facts["bits"] == 8
+
+
+def test_only_latency_differs_from_run_to_run(cell):
+    experiment = cell("tiny", "w8a8")
+    one, two = (experiment.measure_integers(experiment.compress()) for _ in range(2))
+    assert one | {"latency_ms": None} == two | {"latency_ms": None}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "compression"), [("cnn", "w8a8"), ("tiny", "w4a8"), ("tiny", "int8"), ("tiny", "dense")]
+)
+def test_other_cells_measure_none(cell, backbone, compression):
+    experiment = cell(backbone, compression)
+    compressed = experiment.compress()
+    assert experiment.measure_integers(compressed) is None
+    assert "is measured for w8a8" in integers.show(None).data
+    experiment.save(compressed, experiment.measure(compressed), None)
+    assert "integer" not in json.loads(results.path(experiment.cell).read_text())["facts"]
+
+
+FACTS = {
+    "accuracy": {"dense": 0.95, "integers": 0.949, "emulated": 0.949, "simulated": 0.9485},
+    "ece_debiased": {"dense": 0.01, "integers": 0.011, "emulated": 0.011, "simulated": 0.012},
+    "agreement": {
+        arm: {"same_predictions": same, "largest_difference": 0.5, "mean_difference": 0.02}
+        for arm, same in (("dense", 0.99), ("emulated", 1.0), ("simulated", 0.985))
+    },
+    "bytes": {"dense": 1_445_404, "integers": 574_108},
+    "latency_ms": {"dense": 22.9, "integers": 41.8},
+}
+
+
+def study(*cells: tuple[str, str, dict]) -> hidden_cost.HiddenCostStudy:
+    """A study of these backbones, compressions and further facts, of which only compress cells are there."""
+    made = object.__new__(hidden_cost.HiddenCostStudy)
+    row = {"metrics": {"accuracy": 0.9}}
+    made._compressed = {
+        (backbone, compression): {
+            "cell": {"backbone": backbone, "compression": compression},
+            "facts": {"bits": 8, "layers": {"a": 0.0}} | more,
+            "rows": [row],
+        }
+        for backbone, compression, more in cells
+    }
+    return made
+
+
+def test_the_table_has_a_row_for_each_backbone_and_network():
+    measured = study(("vit", "w8a8", {"integer": FACTS}), ("cnn", "w8a8", {}), ("vit-r1", "w8a8", {"integer": FACTS}))
+    table = measured.integers()
+    assert len(table) == 8 and table.index.is_unique
+    assert list(table["source checkpoint"]) == ["0"] * 4 + ["1"] * 4
+    assert set(table["backbone"]) == {"vit"} and set(table["compression"]) == {"W8A8"}
+    dense, real, emulated, simulated = (row for _, row in table.head(4).iterrows())
+    assert (dense["stored (kB)"], real["stored (kB)"]) == ("1,445", "574")
+    assert (dense["latency (ms)"], real["latency (ms)"], simulated["latency (ms)"]) == ("22.9", "41.8", "—")
+    assert [row["predictions as the integers' (%)"] for row in (dense, real, emulated, simulated)] == [
+        "99.00", "—", "100.00", "98.50",
+    ]  # fmt: skip
+    assert integers.show(FACTS).equals(integers.table(FACTS))
+
+
+def test_a_scale_without_transformers_has_an_empty_table_that_says_why(tmp_path, capsys):
+    table = study(("cnn", "w8a8", {})).integers()
+    assert table.empty and "latency (ms)" in table
+    assert "takes a transformer" in capsys.readouterr().out
+    tables.save(table, "integers", tmp_path)
+    assert pd.read_csv(tmp_path / "integers.csv").empty
+
+
+def test_the_frame_of_backbones_stays_flat():
+    record = study(("vit", "w8a8", {"integer": FACTS}))._compressed["vit", "w8a8"]
+    assert not [key for key, value in hidden_cost._backbone(record).items() if isinstance(value, dict)]

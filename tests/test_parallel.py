@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -27,7 +28,31 @@ def stage(name: str, *deps: str) -> Stage:
     return Stage(name, name, deps, (), (Output(name),))
 
 
+class Told:
+    """A ledger that keeps what it is told."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def add(self, name):
+        with (self.root / "told").open("a") as file:
+            file.write(f"{name}\n")
+
+    def restore(self, names):
+        return set()
+
+    def bring_back(self, finished, waiting): ...
+
+    def write(self, wait=False): ...
+
+    def close(self): ...
+
+
 STAGES = [stage("chain@a"), stage("cell@b", "chain@a"), stage("cell@c", "chain@a"), stage("last@d", "cell@b", "cell@c")]
+
+
+def job(name, folder, code, seconds):
+    return [sys.executable, "-c", JOB, name, str(folder), str(code), seconds]
 
 
 @pytest.fixture
@@ -44,7 +69,8 @@ def runner(tmp_path, monkeypatch):
             weight=lambda kind: 2 if kind == "chain" else 1,
             cores=cores,
             root=tmp_path,
-            command=lambda n: [sys.executable, "-c", JOB, n, str(tmp_path), str((codes or {}).get(n, 0)), seconds],
+            command=lambda s: job(s.name, tmp_path, (codes or {}).get(s.name, 0), seconds),
+            ledger=Told,
         )
 
     make.log = lambda: (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
@@ -66,11 +92,12 @@ def test_one_core_runs_one_after_another_and_the_heaviest_still_runs(runner):
     assert [line.split()[0] for line in runner.log()] == ["start", "end"] * 4
 
 
-def test_a_failure_stops_what_comes_after_is_waited_for_and_told(runner, capfd):
+def test_a_failure_stops_what_comes_after_is_waited_for_and_told(runner, capfd, tmp_path):
     assert runner(codes={"cell@b": 3}).run() == 3
     assert "end cell@c" in runner.log() and "start last@d" not in runner.log()
     printed = capfd.readouterr().err
     assert "cell@b failed:" in printed and "said by cell@b" in printed
+    assert (tmp_path / "told").read_text().splitlines() == ["chain@a", "cell@c"]
 
 
 def test_targets_bring_what_they_need_and_nothing_else(runner):
@@ -80,11 +107,29 @@ def test_targets_bring_what_they_need_and_nothing_else(runner):
         runner(["cel"]).run()
 
 
-def test_what_came_out_the_same_is_not_run(runner, monkeypatch):
-    states = {s.name: judge.WILL_RUN if s.name == "chain@a" else judge.UP_TO_DATE for s in STAGES}
+def test_what_came_out_the_same_is_not_run(runner, monkeypatch, capfd):
+    first, *after = STAGES
+    steps = [pipeline.Step(first, judge.WILL_RUN, "new", 1.0)]
+    steps += [pipeline.Step(s, judge.MAY_RUN, "after chain@a", 1.0) for s in after]
+    monkeypatch.setattr(pipeline, "plan", lambda *_: steps)
+    states = {s.name: judge.WILL_RUN if s is first else judge.UP_TO_DATE for s in STAGES}
     monkeypatch.setattr(judge, "judge", lambda root: [judge.Verdict(s, states[s.name], "") for s in STAGES])
     assert runner(seconds="0.05").run() == 0
     assert runner.log() == ["start chain@a", "end chain@a"]
+    assert "[1 of 1 done]" in capfd.readouterr().err
+
+
+def test_what_was_there_before_is_gone_and_a_change_meanwhile_is_noticed(runner, tmp_path, capfd):
+    (tmp_path / "cell@b").write_text("an old output")
+    (tmp_path / "chain@a").write_text("1")  # the input of the cells
+    made = runner(["cell@b"], seconds="1.0")
+    command = made.command
+    made.command = lambda s: command(s) if s.name == "chain@a" else job(s.name, tmp_path, 0, "1.5")
+    threading.Timer(2.0, lambda: (tmp_path / "chain@a").write_text("edited")).start()
+    assert made.run() == 0
+    assert not (tmp_path / "cell@b").exists()
+    assert "cell@b: chain@a changed while it ran: it will run again" in capfd.readouterr().err
+    assert (tmp_path / "told").read_text().splitlines() == ["chain@a"]
 
 
 @pytest.mark.parametrize(("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)])
@@ -100,9 +145,9 @@ from vpstudy.execution import judge, parallel, pipeline
 steps = [pipeline.Step(s, judge.WILL_RUN, "new", 1.0) for s in t.STAGES]
 pipeline.plan = lambda *_: steps
 judge.judge = lambda root: [judge.Verdict(s, judge.WILL_RUN, "new") for s in t.STAGES]
-command = lambda n: [sys.executable, "-c", t.JOB, n, {str(tmp_path)!r}, "0", "30"]
 root = parallel.paths.Path({str(tmp_path)!r})
-sys.exit(parallel.Runner([], {{}}, weight=lambda kind: 1, cores=2, root=root, command=command).run())
+command = lambda s: t.job(s.name, root, 0, "30")
+sys.exit(parallel.Runner([], {{}}, weight=lambda kind: 1, cores=2, root=root, command=command, ledger=t.Told).run())
 """
     process = subprocess.Popen(
         [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

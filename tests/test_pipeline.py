@@ -9,7 +9,7 @@ import tiny_pipeline
 from vpstudy.execution import definition, judge, pipeline, session, yaml12
 
 DIGITS, FACES = "transfer@default-cnn-digits", "transfer@default-cnn-faces"
-ALL = ["notebooks", "source@default-cnn", DIGITS, FACES, "final@default"]
+ALL = ["code", "source@default-cnn", DIGITS, FACES, "final@default"]
 made, root = tiny_pipeline.made, tiny_pipeline.root
 
 
@@ -38,7 +38,7 @@ def both(*changes):
     return change
 
 
-CLONE = remove(".dvc/cache", "data/models", "data/stripped", "data/pages")
+CLONE = remove(".dvc/cache", "data/models", "data/code", "data/pages")
 CHANGES = {
     "nothing": lambda: None,
     "a parameter of one kind": edit("params.yaml", "seeds: [0, 1]", "seeds: [0]"),
@@ -48,6 +48,7 @@ CHANGES = {
     "the same numbers written otherwise": edit("params.yaml", "1.0e-5", "0.00001"),
     "a comment": edit("params.yaml", "scale: default", "scale: default  # the usual"),
     "a module": edit("module.py", "1", "2"),
+    "a comment in a module": edit("vpstudy/two.py", "# a comment", "# another one"),
     "a command": edit("dvc.yaml", "make.py final", "./make.py final"),
     "a dependency more": edit("dvc.yaml", "deps: [make.py]", "deps: [make.py, module.py]"),
     "a dependency less": edit("dvc.yaml", "      - module.py\n", ""),
@@ -56,7 +57,9 @@ CHANGES = {
     "an axis value more": edit("params.yaml", "[digits, faces]", "[digits, faces, textures]"),
     "an axis value less": edit("params.yaml", "[digits, faces]", "[digits]"),
     "another scale": edit("params.yaml", "scale: default", "scale: smoke"),
-    "a saved run": lambda: Path("notebooks/30_transfer.ipynb").write_text(tiny_pipeline.notebook("1", "out")),
+    "a saved run": lambda: Path("notebooks/30_transfer.ipynb").write_text(
+        tiny_pipeline.notebook(tiny_pipeline.CODE, "out")
+    ),
     "a result edited": edit("data/results/default/cnn-digits.json", "result", "better result"),
     "a result deleted": remove("data/results/default/cnn-digits.json"),
     "a figure deleted": remove("figures/default"),
@@ -96,7 +99,8 @@ def test_it_takes_no_time(root):
     ("change", "will", "may"),
     [
         ("a module", [DIGITS, FACES], ["final@default"]),
-        ("a saved run", ["notebooks"], []),
+        ("a saved run", ["code"], []),
+        ("a comment in a module", ["code"], []),
         ("a parameter of two kinds", ["source@default-cnn", DIGITS, FACES], ["final@default"]),
         ("an axis value less", ["final@default"], []),
         ("a model deleted", ["source@default-cnn"], [DIGITS, FACES, "final@default"]),
@@ -115,17 +119,25 @@ def test_what_will_run_runs_and_what_is_up_to_date_does_not(root, change, will, 
 def test_another_cell_in_a_notebook_is_foreseen_in_all_that_use_it(root):
     (root / "notebooks" / "30_transfer.ipynb").write_text(tiny_pipeline.notebook("2"))
     will = [v.stage.name for v in judge.judge(root) if v.state == judge.WILL_RUN]
-    assert will == ["notebooks", DIGITS, FACES]
+    assert will == ["code", DIGITS, FACES]
     assert set(tiny_pipeline.repro(root)) == set(will)  # figures came out the same
 
 
+def test_a_changed_statement_is_foreseen_in_all_that_reach_it_and_named(root):
+    edit("vpstudy/two.py", "two = 2", "two = 3")()
+    verdicts = {v.stage.name: v for v in judge.judge(root)}
+    assert [name for name, v in verdicts.items() if v.state == judge.WILL_RUN] == ["code", DIGITS, FACES]
+    assert verdicts[DIGITS].reason == "vpstudy/two.py changed"
+    assert set(tiny_pipeline.repro(root)) == {"code", DIGITS, FACES}
+
+
 def test_deleted_outputs_that_the_cache_has_come_back_without_a_run(root):
-    remove("data/stripped")()
+    remove("data/code")()
     before = (root / "ran.txt").read_text()
     assert pipeline.stale(root) == []
     tiny_pipeline.repro(root)
     assert (root / "ran.txt").read_text() == before
-    assert (root / "data" / "stripped").exists()
+    assert (root / "data" / "code").exists()
 
 
 def test_reasons_name_what_changed(root):

@@ -197,7 +197,9 @@ def test_a_changed_compression_re_runs_its_cells_and_what_follows(clone):
 def test_wrong_parameters_stop_every_command_before_a_kernel(clone):
     path = clone / "params.yaml"
     before = path.read_text()
-    path.write_text(before.replace("[dense, imp-0.50, int4, w4a4]", "[dense, imp-1.5]").replace("seeds: [0]", "sedes: [0]"))
+    path.write_text(
+        before.replace("[dense, imp-0.50, int4, w4a4]", "[dense, imp-1.5]").replace("seeds: [0]", "sedes: [0]")
+    )
     try:
         for words in (["vpstudy", "repro"], ["vpstudy", "check"], ["vpstudy", "run", "source", "smoke", "cnn"]):
             done = run(clone, *words, check=False)

@@ -14,10 +14,10 @@ from vpstudy import paths
 
 DVC_YAML = """
 stages:
-  notebooks:
-    cmd: python make.py strip
-    deps: [notebooks/30_transfer.ipynb]
-    outs: [data/stripped/30_transfer.ipynb]
+  code:
+    cmd: python make.py code
+    deps: [notebooks/30_transfer.ipynb, vpstudy]
+    outs: [data/code/transfer.json]
   source:
     matrix: {scale: ["${scale}"], backbone: "${backbones}"}
     cmd: python make.py source data/models/${item.scale}/${item.backbone}.txt
@@ -31,7 +31,7 @@ stages:
     cmd: python make.py transfer data/results/${item.scale}/${item.backbone}-${item.target}.json
     params: [execution, study.seeds]
     deps:
-      - data/stripped/30_transfer.ipynb
+      - data/code/transfer.json
       - data/models/${item.scale}/${item.backbone}.txt
       - data/models/${item.scale}/${item.backbone}/rounds
       - module.py
@@ -62,10 +62,10 @@ def write(at, text):
     at.write_text(text)
 with open("ran.txt", "a") as ran:
     print(kind, pathlib.Path(place).stem, file=ran)
-if kind == "strip":
-    from vpstudy.execution import normalise
-    source = pathlib.Path("notebooks/30_transfer.ipynb")
-    normalise.write(pathlib.Path("data/stripped") / source.name, normalise.strip(normalise.read(source)))
+if kind == "code":
+    from vpstudy.execution import code
+    here = pathlib.Path.cwd()
+    code.write({"transfer": here / "notebooks/30_transfer.ipynb"}, here / "data/code", here)
 elif kind == "source":
     write(place, "weights")
     write(place.removesuffix(".txt") + "/rounds/1.txt", "one")
@@ -76,6 +76,7 @@ elif kind == "transfer":
 else:
     write(place + "/a.svg", "figure")
 """
+CODE = "from vpstudy import one\n1"
 
 
 def notebook(source: str, output: str = "") -> str:
@@ -92,7 +93,10 @@ def make(root: Path) -> None:
     (root / "params.yaml").write_text(PARAMS)
     (root / "make.py").write_text(MAKE)
     (root / "module.py").write_text("one = 1\n")
-    (root / "notebooks" / "30_transfer.ipynb").write_text(notebook("1"))
+    (root / "vpstudy").mkdir()  # no package, or it would hide the real one from make.py
+    (root / "vpstudy" / "one.py").write_text("from vpstudy import two\n")
+    (root / "vpstudy" / "two.py").write_text('"""Two."""\ntwo = 2  # a comment\n')
+    (root / "notebooks" / "30_transfer.ipynb").write_text(notebook(CODE))
     Repo.init(str(root), no_scm=True)
     repro(root)
 

@@ -47,7 +47,7 @@ class Ledger:
         if not names or not (self.root / ".dvc/cache/runs").exists():
             return set()
         self.write(wait=True)
-        return set(self._said(self._call("restore", names)).split())
+        return set(names) & set(self._said(self._call("restore", names)).split())
 
     def bring_back(self, finished: Iterable[Stage], waiting: Iterable[Stage]) -> None:
         """Have DVC check out what `waiting` stages need of `finished` ones and only its cache still has."""

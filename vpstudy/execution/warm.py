@@ -108,6 +108,8 @@ def _kernel(connection: socket.socket, request: dict, files: list[int]) -> None:
     os.environ.update(request["environment"])
     os.environ.pop("JPY_PARENT_PID", None)  # the go-between, not the process that forked this one
     os.chdir(request["cwd"])
+    for name in [name for name in sys.modules if name.split(".")[0] == "vpstudy"]:
+        del sys.modules[name]  # what this module itself needed may have changed on disk since
     sys.path[:] = request["path"] + [entry for entry in sys.path if entry not in request["path"]]
 
     def end_with_client() -> None:

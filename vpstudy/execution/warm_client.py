@@ -19,7 +19,14 @@ def main(place: str, *arguments: str) -> None:
         socket.send_fds(connection, [json.dumps(request).encode()], [1, 2])
     except OSError:
         os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", *arguments])
-    connection.recv(1)
+    connection.settimeout(1.0)
+    parent = os.getppid()
+    while os.getppid() == parent:  # a kernel ends with the cell that asked for it, whatever ended that
+        try:
+            connection.recv(1)
+            return
+        except TimeoutError:
+            continue
 
 
 if __name__ == "__main__":

@@ -1,13 +1,22 @@
 """The compress cell: make one compression of one backbone, and measure it upstream."""
 
 from dataclasses import dataclass
+from importlib import metadata
+
+import torch
 
 from vpstudy import results
+from vpstudy.calibration import summary
 from vpstudy.cells import Cell
+from vpstudy.compression import integer
 from vpstudy.compression.compressed import Compressed
 from vpstudy.compression.making import make, making
+from vpstudy.data import glyphs
 from vpstudy.experiments.base import head, row
 from vpstudy.source import upstream_probabilities
+
+BATCH = 256  # pictures of a forward pass
+TIMED = 128  # pictures of a forward pass that is timed
 
 
 @dataclass
@@ -33,8 +42,46 @@ class CompressCell:
         backbone = compressed.backbone.to(self.runtime.device)
         return row("upstream", *upstream_probabilities(backbone, self.source, self.runtime))
 
-    def save(self, compressed: Compressed, upstream: dict) -> None:
-        """Write the model, then the record."""
+    def measure_integers(self, compressed: Compressed) -> dict | None:
+        """The dense checkpoint in real integers, beside itself, their emulation and `compressed`, which simulates them.
+
+        None unless `compressed` rounds to 8 bits, untrained, and the backbone has linear layers to convert. All run in
+        fp32, on the pictures of `measure`. Latencies ("latency_ms", medians) are all that differs from run to run.
+        """
+        simulated, what = compressed.backbone.frozen(), compressed.compression
+        eight_bits = (what.bits, what.activation_bits) == (8, 8) and what.ranges != "lsq"
+        layers = integer.linear_layers(simulated)
+        if not eight_bits or not layers:
+            return None
+        dense = self.making.dense().frozen()
+        integers = integer.to_int8(dense)
+        arms = {"dense": dense, "integers": integers, "emulated": integer.emulate(dense), "simulated": simulated}
+        pictures, labels = glyphs.dataset(self.source.held_out, seed=self.source.seed, size=self.source.size)
+        pictures = pictures.to(self.runtime.device).float() / 255
+        with torch.inference_mode():
+            logits = {
+                arm: torch.cat([backbone(chunk) for chunk in pictures.split(BATCH)]) for arm, backbone in arms.items()
+            }
+        metrics = {arm: summary(each.softmax(1).cpu().numpy(), labels.numpy()) for arm, each in logits.items()}
+        stored = {"dense": dense, "integers": integers}  # the others hold floats, and stand for integers
+        return {
+            "torchao": metadata.version("torchao"),
+            "layers": len(layers),
+            "accuracy": {arm: each["accuracy"] for arm, each in metrics.items()},
+            "ece_debiased": {arm: each["ece_debiased"] for arm, each in metrics.items()},
+            "agreement": {
+                arm: integer.agreement(logits["integers"], each) for arm, each in logits.items() if arm != "integers"
+            },
+            "bytes": {arm: integer.stored_bytes(backbone) for arm, backbone in stored.items()},
+            "batch": len(pictures[:TIMED]),
+            "latency_ms": {
+                arm: round(integer.latency(backbone, pictures[:TIMED]), 1) for arm, backbone in stored.items()
+            },
+        }
+
+    def save(self, compressed: Compressed, upstream: dict, integers: dict | None) -> None:
+        """Write the model, then the record; `integers` is what `measure_integers` gave."""
         compressed.save(self.making.folder / f"{self.compression}.safetensors")
         record = head(self.cell, self.runtime, source=self.source, compressing=self.making.settings)
-        results.write(results.path(self.cell), record | {"facts": compressed.facts(), "rows": [upstream]})
+        facts = compressed.facts() | ({"integer": integers} if integers else {})
+        results.write(results.path(self.cell), record | {"facts": facts, "rows": [upstream]})

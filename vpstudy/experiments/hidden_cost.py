@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from vpstudy import architectures, grid, paths, results
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target
-from vpstudy.figures import controls, mapping, style, tables
+from vpstudy.figures import controls, integers, mapping, style, tables
 from vpstudy.figures.compressions import label
 from vpstudy.parameters.base import ParameterError
 from vpstudy.parameters.study import load
@@ -43,8 +43,8 @@ class HiddenCostStudy:
         self.transfers: pd.DataFrame = self._read.frame[~is_control]
         self.controls: pd.DataFrame = self._read.frame[is_control]
         self.records = results.read_records(grid.cells(self.parameters, "transfer"))
-        compressed = results.read_records(grid.cells(self.parameters, "compress"))
-        self.backbones = pd.DataFrame([_backbone(record) for record in compressed.values()])
+        self._compressed = results.read_records(grid.cells(self.parameters, "compress"))
+        self.backbones = pd.DataFrame([_backbone(record) for record in self._compressed.values()])
 
     def coverage(self) -> pd.DataFrame:
         """How many cells, runs and diverged runs there are, and every cell that is missing or belongs to no grid."""
@@ -118,6 +118,24 @@ class HiddenCostStudy:
         table = pd.DataFrame(tried).groupby(["method", "learning rate"], sort=False)["chosen"]
         return table.agg(arms="size", chosen="sum").reset_index()
 
+    def integers(self) -> pd.DataFrame:
+        """What ran in real integers, beside itself in floats and the simulations: a row for each backbone and network.
+
+        Empty, and it says why, where the scale has nothing to convert.
+        """
+        columns = ["backbone", "source checkpoint", "compression", *integers.COLUMNS]
+        frames = []
+        for record in self._compressed.values():
+            if "integer" in record["facts"]:
+                backbone, source_seed = architectures.read(record["cell"]["backbone"])
+                names = {"backbone": backbone, "source checkpoint": str(source_seed)}
+                names["compression"] = label(record["cell"]["compression"])
+                frames.append(integers.table(record["facts"]["integer"]).assign(**names))
+        if not frames:
+            print("No backbone ran in integers: that takes a transformer, and w8a8 among this scale's compressions.")
+            return pd.DataFrame(columns=columns)
+        return pd.concat(frames, ignore_index=True)[columns]
+
     def conclusion(self) -> Markdown:
         """The change against dense by compression and method: its mean over targets and budgets, and how sure it is."""
         lines = []
@@ -140,7 +158,7 @@ class HiddenCostStudy:
 
 def _backbone(record: dict) -> dict:
     cell, facts, upstream = record["cell"], record["facts"], record["rows"][0]["metrics"]
-    kept = {key: value for key, value in facts.items() if key != "layers"}
+    kept = {key: value for key, value in facts.items() if key not in ("layers", "integer")}
     backbone, source_seed = architectures.read(cell["backbone"])
     return {
         "backbone": backbone,
