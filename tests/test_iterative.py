@@ -203,7 +203,7 @@ def test_other_rounds_reuse_the_common_beginning_and_drop_the_rest(tmp_path, und
     assert now["round-0.50.safetensors"] == undisturbed["round-0.50.safetensors"]
 
 
-@pytest.mark.parametrize("rounds", [[], [0.5, 0.5], [0.8, 0.5], [0.0, 0.5], [0.5, 1.0], [0.555]])
+@pytest.mark.parametrize("rounds", [[], [0.5, 0.5], [0.8, 0.5], [0.0, 0.5], [0.5, 1.0], [0.5555]])
 def test_wrong_rounds_are_an_error_before_anything_is_done(tmp_path, undisturbed, rounds):
     with pytest.raises(ValueError, match="sparsit"):
         run(tmp_path / "undisturbed", rounds=rounds)

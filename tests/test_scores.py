@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vpstudy.backbones import Backbone
 from vpstudy.compression.magnitude import prune_lowest
 from vpstudy.compression.scores import grasp, random_scores, snip, synflow
 
@@ -137,3 +138,18 @@ def test_synflow_refuses_nonsense():
         synflow(model, weights(model), 0.5, (3, 4, 4), iterations=0)
     with pytest.raises(ValueError, match=r"sparsity=1\.0"):
         synflow(model, weights(model), 1.0, (3, 4, 4))
+
+
+@pytest.mark.parametrize("score", ["snip", "grasp", "synflow"])
+def test_a_branch_that_is_shut_at_the_start_is_not_pruned_as_a_whole(score):
+    """The last BatchNorm of a residual branch starts with factors of zero, which every score would multiply."""
+    backbone = Backbone("cnn", [str(k) for k in range(10)])
+    shut = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d) and not m.weight.any()]
+    assert shut
+    pictures, labels = torch.rand(32, 3, 32, 32), torch.arange(32) % 10
+    if score == "synflow":
+        mask = synflow(backbone.model, backbone.prunable, 0.8, (3, 32, 32), iterations=10)
+    else:
+        mask = prune_lowest({"snip": snip, "grasp": grasp}[score](backbone, backbone.prunable, pictures, labels), 0.8)
+    assert min(mask.layer_densities.values()) > 0
+    assert all(not m.weight.any() for m in shut)

@@ -14,19 +14,10 @@ import pytest
 import yaml
 
 from vpstudy import grid, paths, results
+from vpstudy.execution import code
 from vpstudy.parameters import study
 
 pytestmark = pytest.mark.slow
-
-# What a cell imports and may still change without running it again: registries (a line for something new alters
-# nothing old; the source stage does declare architectures), places, and what only shows progress.
-UNDECLARED = {
-    "vpstudy/architectures.py",
-    "vpstudy/compression/names.py",
-    "vpstudy/data/targets.py",
-    "vpstudy/execution/progress.py",
-    "vpstudy/paths.py",
-}
 
 
 def run(clone: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -143,8 +134,9 @@ def test_cells_declare_the_modules_that_their_kernels_import(clone, parameters):
     for cell in grid.cells(parameters):
         imported = set(json.loads((clone / "data/timings" / f"{cell.name}.json").read_text())["modules"])
         declared = {dep["path"] for dep in locked[cell.name]["deps"] if dep["path"].endswith(".py")}
-        assert imported - UNDECLARED <= declared, cell.name
-        assert declared <= imported, cell.name
+        listed = set(json.loads((clone / "data/code" / f"{cell.stage}.json").read_text()))
+        assert imported - {*code.FREE} <= declared | listed, cell.name
+        assert {name for name in listed if name.endswith(".py") and "__init__" not in name} <= imported, cell.name
     assert "vpstudy/architectures.py" in {dep["path"] for dep in locked["source@smoke-cnn"]["deps"]}
 
 
@@ -171,7 +163,7 @@ def test_trying_a_value_in_a_notebook_re_runs_no_cell(clone):
     assert cell.source != next(c for c in nbformat.reads(before, as_version=4).cells if c.id == cell.id).source
     path.write_text(nbformat.writes(notebook))
     try:
-        assert ran(run(clone, "dvc", "repro")) == ["notebooks"]
+        assert ran(run(clone, "dvc", "repro")) == ["code"]
     finally:
         path.write_text(before)
         run(clone, "dvc", "repro")

@@ -1,7 +1,9 @@
 """Scores by which a network is pruned before it is trained: by lot, SNIP, GraSP and SynFlow.
 
 Scores rank the weights for `magnitude.prune_lowest`: the lowest go. A forward pass of SNIP and GraSP uses the
-statistics of its own batch, as in training; nothing of the model is changed by any of them.
+statistics of its own batch, as in training; nothing of the model is changed by any of them. A BatchNorm whose factors
+are all zero, as the last one of each residual branch is at the start of training, counts as one of factors 1: else
+every weight of the branch would score zero, and the branch would go as a whole.
 """
 
 from collections.abc import Iterator, Mapping
@@ -125,7 +127,7 @@ def synflow(
 
 @contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Give `model` back with the values, types, modes and gradient flags that it came with."""
+    """Open the branches of `model`, and give it back with the values, types, modes and flags that it came with."""
     values = {p: p.detach().clone(memory_format=torch.preserve_format) for p in model.parameters()}
     buffers = {
         module: {key: b.clone() for key, b in module._buffers.items() if b is not None} for module in model.modules()
@@ -133,6 +135,10 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
     modes = {module: module.training for module in model.modules()}
     try:
+        with torch.no_grad():
+            for module in model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine and not module.weight.any():
+                    module.weight.fill_(1)
         yield
     finally:
         for parameter, value in values.items():
