@@ -1,6 +1,7 @@
 """The ledger of claims: verdicts come at their stated error rates, on results whose truth is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,8 @@ import pytest
 from scipy import stats
 
 from vpstudy.claims import hidden_cost, ledger, twins
-from vpstudy.claims.hidden_cost import CLAIMS, Evidence
+from vpstudy.claims.evidence import Evidence
+from vpstudy.claims.hidden_cost import CLAIMS
 from vpstudy.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target
@@ -237,3 +239,17 @@ def test_every_twin_is_a_source_class_and_every_target_class_has_one():
     names = [str(k) for k in range(10)]
     assert twins.share("digits", names, ["O", "l", *"23456789"]) == 1.0
     assert twins.share("digits", names, ["1", "0", *"23456789"]) == 0.8
+
+
+def test_the_loss_that_upstream_accuracy_does_not_explain():
+    """Changes of −0.04 at an unchanged upstream accuracy, and as much again as upstream accuracy loses."""
+    upstream = {"dense": 0.95, "imp-0.50": 0.95, "imp-0.80": 0.93, "imp-0.90": 0.90, "magnitude-0.90": 0.10}
+    found = evidence(compressions=tuple(upstream), noise=0.0)
+    runs, dense = found.runs.copy(), found.runs["compression"] == "dense"
+    runs["accuracy"] = 0.9 + runs["compression"].map(upstream) - 0.95 - 0.04 * ~dense
+    backbones = pd.DataFrame({"compression": upstream.keys(), "upstream_accuracy": upstream.values(), "source_seed": 0})
+    (one,) = hidden_cost._at_equal_upstream(replace(found, runs=runs, backbones=backbones))
+    assert one.effect.mean == pytest.approx(-0.04)
+    assert set(one.targets) == set(TARGETS)
+    few = runs[runs["compression"].isin(["dense", "imp-0.50", "imp-0.80"])]
+    assert hidden_cost._at_equal_upstream(replace(found, runs=few, backbones=backbones)) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vpstudy import atomic, paths
-from vpstudy.claims.hidden_cost import Claim, Evidence, Finding
+from vpstudy.claims.evidence import Claim, Evidence, Finding
 from vpstudy.claims.verdict import LEVEL, Effect, Test, holm
 
 Record = dict[str, Any]
@@ -40,14 +40,22 @@ def read(scale: str) -> list[Record]:
 def _p(claim: Claim, findings: list[Finding]) -> float:
     """All findings must hold: the largest. Of a claim on some target, the smallest after Holm over its targets."""
     if claim.any_target:
-        return max(min(holm([claim.test.p(e) for e in f.targets.values()])) for f in findings)
+        return max(min(_p_of_targets(claim, f)) for f in findings)
     return max(claim.test.p(f.effect) for f in findings)
+
+
+def _p_of_targets(claim: Claim, finding: Finding) -> list[float]:
+    return holm([claim.test.p(effect) for effect in finding.targets.values()])
 
 
 def _verdict(claim: Claim, findings: list[Finding], p_holm: float) -> str:
     if claim.any_target:
         # One target is enough to reproduce it; to contradict it, each of them must be without the effect.
-        each = [claim.test.verdict(effect, p_holm) for f in findings for effect in f.targets.values()]
+        each = [
+            claim.test.verdict(effect, max(p_holm, p))
+            for f in findings
+            for effect, p in zip(f.targets.values(), _p_of_targets(claim, f), strict=True)
+        ]
         return next((v for v in ("reproduced", "inconclusive") if v in each), "contradicted")
     each = [claim.test.verdict(f.effect, p_holm) for f in findings]
     return next((v for v in ("contradicted", "inconclusive") if v in each), "reproduced")

@@ -108,14 +108,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def equivalence_power(n: int, deviation: float, margin: float, truth: float = 0.0) -> float:
-    """How likely two one-sided t tests at 5 % show |effect| < margin, for `n` normal replicates of that deviation.
+def equivalence_power(n: int, deviation: float, margin: float, truth: float = 0.0, level: float = LEVEL) -> float:
+    """How likely two one-sided t tests at `level` show |effect| < margin, for `n` normal replicates of that deviation.
 
     Exact: given the sample deviation s, the mean must lie within margin − t s / √n of zero; s² is scaled chi-square.
     """
     if n < 2:
         return 0.0
-    critical, error = stats.t.ppf(1 - LEVEL, n - 1), deviation / math.sqrt(n)
+    critical, error = stats.t.ppf(1 - level, n - 1), deviation / math.sqrt(n)
 
     def given(ratio: float) -> float:  # ratio = s / deviation
         room = margin - critical * ratio * error

@@ -1,8 +1,10 @@
 """Activation quantization: what enters each layer is rounded to 2 to 8 bits, one range a layer, simulated.
 
 The integers of b bits run from 0 to 2^b − 1; a scale and a zero point per layer map them to a range that holds 0, so
-that padding stays exact. The range is measured on source pictures and then fixed. The first layer's input, the
-normalised picture, is an activation as well. Gradients pass straight through inside the range, and not outside.
+that padding stays exact. The range is measured on source pictures and then fixed, in fine-tuning on a target too. The
+first layer's input, the normalised picture with its prompt, is an activation as well; what enters the classifier is
+not, nor are the products inside attention, between queries, keys and values. Gradients pass straight through inside the
+range, and not outside.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -1,8 +1,9 @@
 """Quantization-aware training with learned step sizes (LSQ, Esser et al., ICLR 2020).
 
 The step of each output channel of a weight, and that of each layer's input, are parameters that the loss trains
-together with the weights. Weights use the same symmetric integers as `quantization`; inputs use 0 … 2^b − 1, or, where
-calibration has seen negative values, −2^(b−1) … 2^(b−1) − 1.
+together with the weights: here by AdamW, whose normalisation undoes most of the paper's scaling of their gradients.
+Weights use the same symmetric integers as `quantization`; inputs use 0 … 2^b − 1, or, where calibration has seen
+negative values, −2^(b−1) … 2^(b−1) − 1.
 """
 
 from collections.abc import Collection, Iterable
@@ -96,6 +97,7 @@ def attach(
         return lambda module, inputs: samples.setdefault(name, inputs[0].detach())
 
     hooks = [model.get_submodule(name).register_forward_pre_hook(observe(name)) for name in layers]
+    model.eval()  # a look at activations must not move BatchNorm statistics
     with torch.no_grad():
         model(next(iter(batches)))
     for hook in hooks:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vpstudy import backbones, paths
+from vpstudy.architectures import read
 from vpstudy.backbones import Backbone
 from vpstudy.compression import activations, channels, external, learned_steps, quantization, scores
 from vpstudy.compression.compressed import Compressed
@@ -53,7 +54,7 @@ class Making:
     def pictures(self) -> tuple[Tensor, Tensor]:
         """Source pictures (N, 3, H, W) in [0, 1] and labels (N,), which no training run and no measurement sees."""
         n = self.settings.pictures
-        draw = generator("compressing", self.source.seed)
+        draw = generator("compressing", self.source.seed + read(self.backbone)[1])  # others for each replicate
         labels = torch.randint(len(glyphs.class_names), (n,), generator=draw)
         pictures = glyphs.render(labels, draw, self.source.size).float() / 255
         return pictures.to(self.runtime.device), labels.to(self.runtime.device)

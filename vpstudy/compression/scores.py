@@ -7,7 +7,7 @@ every weight of the branch would score zero, and the branch would go as a whole.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +85,8 @@ def synflow(
     weights on the path: |w · dR/dw| with R the sum of the outputs for a picture of ones, every parameter replaced
     by its absolute value. Density falls exponentially in `iterations` rounds, scored anew in each. BatchNorm takes its
     running statistics, which in an untrained network are 0 and 1; as this needs to be linear, biases and means
-    count as zero. Computed in double precision.
+    count as zero, and LayerNorm only multiplies by its factors, as BatchNorm does. Of a transformer, queries and keys
+    score zero, since for a picture of ones all tokens are the same: they go. Computed in double precision.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def synflow(
         raise ValueError(f"sparsity={sparsity}, iterations={iterations}: give 0 <= sparsity < 1 and iterations >= 1")
     device = next(model.parameters()).device
     mask = Mask.dense(prunable)
-    with _as_it_was(model):
+    with _as_it_was(model), ExitStack() as stack:
         model.eval().double().requires_grad_(True)
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         scored = {name: model.get_parameter(names[id(parameter)]) for name, parameter in prunable.items()}
@@ -113,6 +114,10 @@ def synflow(
                     module.bias.zero_()
                 if isinstance(getattr(module, "running_mean", None), Tensor):
                     module.running_mean.zero_()
+        for module in model.modules():
+            if isinstance(module, nn.LayerNorm):
+                hook = module.register_forward_hook(lambda norm, inputs, _: inputs[0] * norm.weight)
+                stack.callback(hook.remove)
         ones = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
         for round_ in range(1, iterations + 1):
             mask.apply_(scored)

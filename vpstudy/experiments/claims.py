@@ -6,8 +6,9 @@ from matplotlib.figure import Figure
 
 from vpstudy import architectures, grid, paths, results
 from vpstudy.claims import hidden_cost, ledger
-from vpstudy.claims.hidden_cost import ASSUMED_DEVIATION, ECE, Evidence
-from vpstudy.claims.verdict import equivalence_power
+from vpstudy.claims.evidence import Evidence
+from vpstudy.claims.hidden_cost import ASSUMED_DEVIATION, ECE
+from vpstudy.claims.verdict import LEVEL, equivalence_power
 from vpstudy.figures import forest, style, tables
 from vpstudy.parameters.base import ParameterError
 from vpstudy.parameters.study import load
@@ -31,7 +32,8 @@ class ClaimsLedger:
     def expected_power(self) -> pd.DataFrame:
         """How likely equivalence would be shown if quantization changed nothing; known before any run."""
         seeds = len(self.parameters.hidden_cost.seeds)
-        sources = len({architectures.read(name)[1] for name in self.parameters.backbones})
+        names = [architectures.read(name) for name in self.parameters.backbones]
+        sources = len([name for name in names if name[0] == names[0][0]])  # of the one that claims are judged on
         n = sources if sources > 1 else seeds
         return pd.DataFrame(
             {
@@ -41,12 +43,24 @@ class ClaimsLedger:
                 "replicates": [n],
                 "which are": ["source checkpoints" if sources > 1 else "seeds of one source checkpoint"],
                 "expected power": [f"{equivalence_power(n, ASSUMED_DEVIATION, ECE):.2f}"],
+                "and at the hardest step of Holm": [
+                    f"{equivalence_power(n, ASSUMED_DEVIATION, ECE, level=LEVEL / len(hidden_cost.CLAIMS)):.2f}"
+                ],
             }
         )
 
     def judge(self) -> pd.DataFrame:
         """Judge every claim; a line each."""
-        self.records = ledger.judge("hidden_cost", hidden_cost.CLAIMS, self._hidden_cost())
+        evidence = self._hidden_cost()
+        first, *rest = (
+            [{"backbone": name, **record} for record in ledger.judge("hidden_cost", hidden_cost.CLAIMS, of_one)]
+            for name, of_one in evidence.items()
+        )
+        elsewhere = ("backbone", "findings", "p_holm", "verdict", "reason")
+        self.records = [
+            {**record, "elsewhere": [{key: other[key] for key in elsewhere} for other in others]}
+            for record, *others in zip(first, *rest, strict=True)
+        ]
         others = {}
         if self.scale != OTHER_SCALE:
             others = {record["id"]: record["verdict"] for record in ledger.read(OTHER_SCALE)}
@@ -70,6 +84,25 @@ class ClaimsLedger:
             tables.save(table, "claims", self.folder)
         return table
 
+    def elsewhere(self) -> pd.DataFrame:
+        """The same tests on the other architectures of this scale, beside the verdict on the first."""
+        table = pd.DataFrame(
+            {
+                "claim": record["id"],
+                "backbone": one["backbone"],
+                "measured on": "; ".join(f["label"] for f in one["findings"]) or "—",
+                "effect [95 %]": "; ".join(map(_interval, one["findings"])) or "—",
+                "verdict": one["verdict"],
+                "why": one["reason"],
+            }
+            for record in self.records
+            if record["elsewhere"]
+            for one in [record, *record["elsewhere"]]
+        )
+        if self.save:
+            tables.save(table, "architectures", self.folder)
+        return table
+
     def details(self, beside: bool) -> pd.DataFrame:
         """The findings that decide, or those beside them, in all and by target."""
         rows = []
@@ -89,7 +122,8 @@ class ClaimsLedger:
             style.save(figure, "forest", self.folder)
         display(figure)
 
-    def _hidden_cost(self) -> Evidence:
+    def _hidden_cost(self) -> dict[str, Evidence]:
+        """By architecture."""
         cells = grid.cells(self.parameters, "transfer")
         read = results.read(cells)
         for note in read.notes():
@@ -98,14 +132,16 @@ class ClaimsLedger:
         facts = {dict(cell.axes)["target"]: record["facts"] for cell, record in records.items()}
         compressed = results.read(grid.cells(self.parameters, "compress")).frame
         backbones = compressed.rename(columns={"accuracy": "upstream_accuracy"})
-        first = read.frame["backbone"].iloc[0]
-        return Evidence(
-            read.frame[read.frame["backbone"] == first],
-            backbones[backbones["backbone"] == first],
-            {target: fact["pictures"]["test"] for target, fact in facts.items()},
-            {target: fact["classes"] for target, fact in facts.items()},
-            next(iter(facts.values()))["source_classes"],
-        )
+        return {
+            name: Evidence(
+                runs,
+                backbones[backbones["backbone"] == name],
+                {target: fact["pictures"]["test"] for target, fact in facts.items()},
+                {target: fact["classes"] for target, fact in facts.items()},
+                next(iter(facts.values()))["source_classes"],
+            )
+            for name, runs in read.frame.groupby("backbone", sort=False)
+        }
 
 
 def _interval(effect: dict) -> str:

@@ -1,0 +1,105 @@
+"""What claims are made of: the results of a scale, paired changes, findings, and the claim itself.
+
+A run's *change* is its value less that of the dense run with the same backbone, source checkpoint, target, method,
+budget and seed. Changes are averaged with equal weights, over budgets and then over targets, which are fixed effects;
+what is left is one value for each seed of each source checkpoint.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from vpstudy.claims.verdict import Effect, Test
+from vpstudy.compression.names import parse
+from vpstudy.statistics import against_dense
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The results of one study at one scale, of one backbone.
+
+    Attributes
+    ----------
+    runs
+        Tidy, a row for each run, controls included.
+    backbones
+        A row for each compression and source checkpoint: upstream accuracy.
+    test_pictures, classes
+        By target: how many there are, and their names.
+    source_classes
+        Their names.
+    """
+
+    runs: pd.DataFrame
+    backbones: pd.DataFrame
+    test_pictures: dict[str, int]
+    classes: dict[str, list[str]]
+    source_classes: list[str]
+
+    @property
+    def sparsest(self) -> str | None:
+        rounds = [c for c in map(parse, self.runs["compression"].unique()) if c.family == "imp"]
+        return max(rounds, key=lambda c: c.sparsity).name if rounds else None
+
+    def has(self, *names: str) -> list[str]:
+        return [name for name in names if name in set(self.runs["compression"])]
+
+    def changes(self, metric: str, compression: str, method: str = "visual_prompting") -> pd.DataFrame:
+        """The paired changes of the runs that finished: source_seed, seed, target, budget, value."""
+        runs = self.runs[self.runs["method"] == method]
+        runs = runs[runs["compression"].isin(["dense", compression])]
+        changes = against_dense(runs, metric)
+        changes = changes[changes["status"] == "ok"]
+        return changes.rename(columns={"difference": "value"})[["source_seed", "seed", "target", "budget", "value"]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An effect, in all and target by target, with what it was measured on."""
+
+    label: str
+    effect: Effect
+    targets: dict[str, Effect] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One published claim.
+
+    Attributes
+    ----------
+    measure
+        The primary findings, all of which must hold; none where the scale lacks what it takes.
+    beside
+        Findings that are shown with it and decide nothing.
+    any_target
+        It says that *some* targets show the effect, so each is tested and one is enough.
+    """
+
+    id: str
+    statement: str
+    published: str
+    estimand: str
+    test: Test
+    unit: str
+    measure: Callable[[Evidence], list[Finding]]
+    beside: Callable[[Evidence], list[Finding]] = lambda _: []
+    any_target: bool = False
+
+
+def replicates(values: pd.DataFrame) -> np.ndarray:
+    """One value a replicate: a seed (means over targets), or a source checkpoint where there are several."""
+    of_targets = values.groupby(["source_seed", "seed", "target"])["value"].mean()
+    of_seeds = of_targets.groupby(["source_seed", "seed"]).mean()
+    of_sources = of_seeds.groupby("source_seed").mean()
+    return (of_sources if len(of_sources) > 1 else of_seeds).to_numpy()
+
+
+def finding(label: str, values: pd.DataFrame, pooled: Iterable[str] | None = None) -> Finding:
+    """The effect over `pooled` targets (all, if not given), and that of each target."""
+    targets = list(dict.fromkeys(values["target"]))
+    inside = values[values["target"].isin(targets if pooled is None else list(pooled))]
+    of_target = {target: Effect.of(replicates(values[values["target"] == target])) for target in targets}
+    return Finding(label, Effect.of(replicates(inside)), of_target)
