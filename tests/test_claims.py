@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from vpstudy.claims import hidden_cost, ledger, twins
-from vpstudy.claims.evidence import Evidence
+from vpstudy.claims.evidence import Evidence, replicates
 from vpstudy.claims.hidden_cost import CLAIMS
 from vpstudy.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
 from vpstudy.data import glyphs
@@ -131,7 +131,8 @@ def evidence(
                                     "mapping": [40] * lost + list(range(lost, 10)),
                                 }
                             )
-    backbones = pd.DataFrame({"compression": compressions, "upstream_accuracy": [0.95, 0.945, 0.9], "source_seed": 0})
+    upstream = [0.95, 0.945, 0.9, 0.9, 0.9][: len(compressions)]
+    backbones = pd.DataFrame({"compression": compressions, "upstream_accuracy": upstream, "source_seed": 0})
     names = [str(k) for k in range(10)]
     classes = {"digits": names, "textures": names, "faces": names}
     return Evidence(pd.DataFrame(rows), backbones, TARGETS, classes, glyphs.class_names)
@@ -181,8 +182,8 @@ def test_source_checkpoints_are_the_clusters():
     for seed in range(200):
         found = evidence(seeds=5, sources=3, between=0.05, seed=seed, compressions=("dense", "imp-0.95", "int4"))
         values = found.changes("accuracy", "imp-0.95")
-        assert len(hidden_cost.replicates(values)) == 3
-        rejected["clustered"] += Effect.of(hidden_cost.replicates(values)).p_below(0) < 0.05
+        assert len(replicates(values)) == 3
+        rejected["clustered"] += Effect.of(replicates(values)).p_below(0) < 0.05
         naive = values.groupby(["source_seed", "seed"])["value"].mean()
         rejected["naive"] += Effect.of(naive).p_below(0) < 0.05
     assert rejected["clustered"] / 200 <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
@@ -253,3 +254,35 @@ def test_the_loss_that_upstream_accuracy_does_not_explain():
     assert set(one.targets) == set(TARGETS)
     few = runs[runs["compression"].isin(["dense", "imp-0.50", "imp-0.80"])]
     assert hidden_cost._at_equal_upstream(replace(found, runs=few, backbones=backbones)) == []
+
+
+def test_some_target_must_show_an_effect_that_is_both_sure_and_large():
+    """One target with a sure but tiny loss and one with a large but unsure one do not add up to a claim."""
+    found = evidence(noise=0.0, compressions=("dense", "imp-0.95"))
+    runs = found.runs.assign(accuracy=0.7)
+    runs = runs[runs["seed"] < 3]
+    pruned = runs["compression"] == "imp-0.95"
+    tiny, wild = pruned & (runs["target"] == "digits"), pruned & (runs["target"] == "textures")
+    runs.loc[tiny, "accuracy"] = 0.7 - 0.004 + runs["seed"].map({0: 1e-4, 1: 0.0, 2: -1e-4})
+    runs.loc[wild, "accuracy"] = 0.7 + runs["seed"].map({0: -0.15, 1: 0.05, 2: 0.03})
+    assert judged(replace(found, runs=runs))["H6"]["verdict"] == "inconclusive"
+
+
+@pytest.mark.parametrize("lost", ["dense", "w4a4", "imp-0.95"])
+def test_runs_that_diverged_are_left_out_and_stop_nothing(lost):
+    found = evidence()
+    one = (found.runs["compression"] == lost) & (found.runs["seed"] == 0)
+    every = found.runs["compression"] == lost
+    for which in (one, every) if lost != "dense" else (one,):
+        runs = found.runs.assign(status=np.where(which, "diverged", "ok"))
+        runs["accuracy"] = runs["accuracy"].where(~which)
+        runs["mapping"] = runs["mapping"].where(~which, None)
+        records = judged(replace(found, runs=runs))
+        assert {record["verdict"] for record in records.values()} <= set(VERDICTS)
+
+
+def test_trained_quantization_is_the_primary_one_where_it_was_run():
+    found = evidence(compressions=("dense", "imp-0.95", "w4a4", "w4a4-lsq"))
+    record = judged(found)["H4"]
+    assert [finding["label"] for finding in record["findings"]] == ["w4a4-lsq"]
+    assert "w4a4" in [finding["label"] for finding in record["beside"]]

@@ -153,3 +153,14 @@ def test_a_branch_that_is_shut_at_the_start_is_not_pruned_as_a_whole(score):
         mask = prune_lowest({"snip": snip, "grasp": grasp}[score](backbone, backbone.prunable, pictures, labels), 0.8)
     assert min(mask.layer_densities.values()) > 0
     assert all(not m.weight.any() for m in shut)
+
+
+def test_synflow_leaves_a_transformer_its_blocks():
+    backbone = Backbone("vit", [str(k) for k in range(10)])
+    before = {name: p.clone() for name, p in backbone.named_parameters()}
+    mask = synflow(backbone.model, backbone.prunable, 0.866, (3, 32, 32), iterations=20)
+    assert min(mask.layer_densities.values()) > 0.01
+    assert mask.sparsity == pytest.approx(0.866, abs=1e-4)
+    assert all(torch.equal(before[name], p) for name, p in backbone.named_parameters())
+    norms = [m for m in backbone.modules() if isinstance(m, nn.LayerNorm)]
+    assert norms and not any(m._forward_hooks for m in norms)

@@ -83,7 +83,7 @@ def _interaction(method: str):
 
 def _interactions(method: str):
     def measure(evidence: Evidence) -> list[Finding]:
-        runs = evidence.runs[evidence.runs["method"] == method]
+        runs = evidence.runs[(evidence.runs["method"] == method) & (evidence.runs["status"] == "ok")]
         runs = runs[runs["compression"] == evidence.sparsest]
         return [_interaction(method)(evidence, evidence.sparsest)] if runs["budget"].nunique() > 1 else []
 
