@@ -83,28 +83,29 @@ def test_wrong_parameters_stop_every_command_before_it_starts(project, capsys, m
 
 def test_plan_sums_up_stages_states_and_time(project, capsys, monkeypatch):
     steps = [
-        step("notebooks"),
+        step("code"),
         step("source@default-cnn", "will run", "source.steps changed", 120),
         *(step(f"transfer@default-cnn-int4-{n}", "will run", "new", 30) for n in range(4)),
         step("hidden_cost@default", "may run", "after source@default-cnn", 60),
     ]
     monkeypatch.setattr(pipeline, "plan", lambda *_: steps)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)  # which pretraining takes both of
     assert main(["plan"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Scale default: 36 cells (1 backbone × 8 compressions × 3 targets), 7 stages"
     words = {line.split()[0]: line.split()[1:] for line in lines[2:] if line.startswith("  ")}
-    assert words["notebooks"] == ["1"]
+    assert words["code"] == ["1"]
     assert words["source"] == ["1", "1", "2", "min"]
-    assert words["transfer"] == ["4", "4", "2", "min"]
-    assert words["hidden_cost"] == ["1", "1", "1", "min"]
-    assert words["all"] == ["7", "5", "1", "5", "min"]
+    assert words["transfer"] == ["4", "4", "1", "min"]
+    assert words["hidden_cost"] == ["1", "1", "30", "s"]
+    assert words["all"] == ["7", "5", "1", "4", "min"]
     assert "  source@default-cnn: source.steps changed" in lines
     assert "  4 transfer stages: new" in lines
-    assert lines[-1] == "Scale default: 6 of 7 stages to run, about 5 min"
+    assert lines[-1] == "Scale default: 6 of 7 stages to run, about 4 min"
 
 
 def test_plan_says_when_there_is_nothing_to_do(project, capsys, monkeypatch):
-    monkeypatch.setattr(pipeline, "plan", lambda *_: [step("notebooks"), step("source@default-cnn")])
+    monkeypatch.setattr(pipeline, "plan", lambda *_: [step("code"), step("source@default-cnn")])
     assert main(["plan"]) == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1] == "Scale default: all 2 stages are up to date"
@@ -113,7 +114,7 @@ def test_plan_says_when_there_is_nothing_to_do(project, capsys, monkeypatch):
 
 def test_every_kind_of_stage_has_an_estimate():
     for scale in scales.presets():
-        assert set(estimates.seconds(scale)) == {"notebooks", *grid.STAGES}
+        assert set(estimates.seconds(scale)) == {"code", *grid.STAGES}
     assert estimates.seconds("my_own") == estimates.seconds("default")
 
 

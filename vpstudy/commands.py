@@ -32,13 +32,12 @@ def repro(targets: list[str]) -> int:
     session.wait_for_killed(paths.ROOT)
     if not targets:
         print(overview.summary(parameters), flush=True)
-    execution = parameters.execution
     runner = parallel.Runner(
         targets,
         estimates.seconds(parameters.scale),
-        weight=lambda kind: execution.threads if kind in grid.CHAIN else execution.cell_threads,
+        weight=lambda kind: grid.threads(kind, parameters),
         cores=parallel.cores(),
-        kernels=lambda: warm.kernels(execution.cell_threads),
+        kernels=lambda: warm.kernels(parameters.execution.cell_threads),
     )
     code = runner.run()
     print()

@@ -29,6 +29,12 @@ STAGES = {
 CHAIN = ("source", "imp")  # one after another, with few others beside them: each takes several cores
 
 
+def threads(stage: str, parameters: Parameters) -> int:
+    """CPU threads of a stage, and so the cores that it takes where stages run side by side."""
+    execution = parameters.execution
+    return execution.threads if stage in CHAIN else execution.cell_threads
+
+
 def cell(stage: str, scale: str, *values: str) -> Cell:
     """The cell that a stage's command names, e.g. `transfer default cnn imp-0.80 digits`.
 

@@ -2,7 +2,7 @@
 
 SECONDS = {  # by scale and kind of stage
     "default": {
-        "notebooks": 1,
+        "code": 1,
         "source": 75,
         "imp": 150,
         "compress": 12,
@@ -11,7 +11,7 @@ SECONDS = {  # by scale and kind of stage
         "claims": 15,
     },
     "smoke": {
-        "notebooks": 1,
+        "code": 1,
         "source": 15,
         "imp": 14,
         "compress": 12,

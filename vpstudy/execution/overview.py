@@ -3,7 +3,7 @@
 from collections import Counter
 
 from vpstudy import grid, paths
-from vpstudy.execution import estimates, pipeline
+from vpstudy.execution import estimates, parallel, pipeline
 from vpstudy.execution.pipeline import Step
 from vpstudy.execution.progress import duration
 from vpstudy.parameters.study import Parameters
@@ -19,8 +19,8 @@ def table(parameters: Parameters) -> list[str]:
     lines = [f"Scale {parameters.scale}: {cells} cells ({axes}), {len(steps)} stages", ""]
     lines += [f"  {'stage':<14}{'stages':>8}{'will run':>10}{'may run':>10}{'time':>12}"]
     for kind in dict.fromkeys(step.stage.kind for step in steps):
-        lines.append(_line(kind, [step for step in steps if step.stage.kind == kind]))
-    lines.append(_line("all", steps))
+        lines.append(_line(kind, [step for step in steps if step.stage.kind == kind], parameters))
+    lines.append(_line("all", steps, parameters))
     lines += _reasons([step for step in steps if step.state == "will run"])
     if any(step.state == "may run" for step in steps):
         lines += ["", "Those that may run do so only if what comes before them turns out different."]
@@ -33,7 +33,7 @@ def summary(parameters: Parameters, steps: list[Step] | None = None) -> str:
     due = [step for step in steps if step.seconds]
     if not due:
         return f"Scale {parameters.scale}: all {len(steps)} stages are up to date"
-    time = duration(sum(step.seconds for step in due))
+    time = duration(_seconds(due, parameters))
     return f"Scale {parameters.scale}: {len(due)} of {len(steps)} stages to run, about {time}"
 
 
@@ -41,9 +41,15 @@ def _steps(parameters: Parameters) -> list[Step]:
     return pipeline.plan(estimates.seconds(parameters.scale), paths.ROOT, paths.TIMINGS)
 
 
-def _line(name: str, steps: list[Step]) -> str:
+def _seconds(steps: list[Step], parameters: Parameters) -> float:
+    """What it takes if no core ever waits."""
+    cores = parallel.cores()
+    return sum(step.seconds * min(grid.threads(step.stage.kind, parameters), cores) for step in steps) / cores
+
+
+def _line(name: str, steps: list[Step], parameters: Parameters) -> str:
     states = Counter(step.state for step in steps)
-    seconds = sum(step.seconds for step in steps)
+    seconds = _seconds(steps, parameters)
     time = duration(seconds) if seconds else ""
     counts = [f"{states[state] or '':>10}" for state in ("will run", "may run")]
     return f"  {name:<14}{len(steps):>8}{''.join(counts)}{time:>12}".rstrip()

@@ -28,13 +28,13 @@ def run(stage: str, scale: str, *values: str) -> None:
         lock.snapshot(paths.ROOT)
         line = pipeline.progress_line(cell.name, estimates.seconds(cell.scale), paths.ROOT, paths.TIMINGS)
         print(line, file=sys.stderr, flush=True)
-    name, execution = grid.STAGES[cell.stage].notebook, parameters.execution
+    name = grid.STAGES[cell.stage].notebook
     notebook.run(
         paths.NOTEBOOKS / f"{name}.ipynb",
         {"scale": cell.scale, **dict(cell.axes), "save": True},
         output(cell),
         cwd=paths.NOTEBOOKS,
-        threads=execution.threads if cell.stage in grid.CHAIN else execution.cell_threads,
+        threads=grid.threads(cell.stage, parameters),
         logs=paths.LOGS / cell.scale,
         timing=paths.TIMINGS / f"{cell.name}.json",
     )
