@@ -100,7 +100,7 @@ def make_backbones(names=COMPRESSIONS) -> pd.DataFrame:
             "family": family.rstrip("0123456789"),
             "bits": bits,
         }
-        row |= {"sparsity_nominal": sparsity, "sparsity": sparsity * 0.9999, "parameters": 712345}
+        row |= {"sparsity_nominal": sparsity, "sparsity": sparsity * 0.9999, "parameters": 712345, "macs": 1480000}
         row |= {"bytes": round(2849380 * (1 - sparsity) * bits / 32)}
         rows.append(row | {"upstream_accuracy": 0.97 - 0.02 * sparsity, "upstream_ece": 0.01})
         rows[-1] |= {"upstream_ece_debiased": 0.002, "zero_weights": max(sparsity, 0.3 if bits == 4 else 0)}

@@ -4,6 +4,7 @@ import warnings
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from vpstudy.backbones import Backbone
 from vpstudy.compression.shapes import follow_shapes
@@ -52,8 +53,9 @@ def prune_channels(backbone: Backbone, ratio: float, size: int) -> None:
 def macs(backbone: Backbone, size: int) -> int:
     """Multiplications and additions, as pairs, of one picture (3, size, size) through the network."""
     device = next(backbone.parameters()).device
-    counted = _torch_pruning().utils.count_ops_and_params(backbone.model, torch.rand(1, 3, size, size, device=device))
-    return int(counted[0])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():  # which counts each of a pair
+        backbone.model(torch.rand(1, 3, size, size, device=device))
+    return counter.get_total_flops() // 2
 
 
 def _torch_pruning() -> nn.Module:

@@ -9,6 +9,7 @@ from vpstudy import results
 from vpstudy.calibration import summary
 from vpstudy.cells import Cell
 from vpstudy.compression import integer
+from vpstudy.compression.channels import macs
 from vpstudy.compression.compressed import Compressed
 from vpstudy.compression.making import make, making
 from vpstudy.data import glyphs
@@ -36,6 +37,10 @@ class CompressCell:
     def compress(self, compression: str | None = None) -> Compressed:
         """This compression, or another one to compare it with."""
         return make(compression or self.compression, self.making)
+
+    def facts(self, compressed: Compressed) -> dict:
+        """Sparsity, size, and the multiplications (with additions, as pairs) of one picture."""
+        return compressed.facts() | {"macs": macs(compressed.backbone.frozen(), self.source.size)}
 
     def measure(self, compressed: Compressed) -> dict:
         """Accuracy and calibration on fresh glyphs, the same ones for every compression."""
@@ -83,5 +88,5 @@ class CompressCell:
         """Write the model, then the record; `integers` is what `measure_integers` gave."""
         compressed.save(self.making.folder / f"{self.compression}.safetensors")
         record = head(self.cell, self.runtime, source=self.source, compressing=self.making.settings)
-        facts = compressed.facts() | ({"integer": integers} if integers else {})
+        facts = self.facts(compressed) | ({"integer": integers} if integers else {})
         results.write(results.path(self.cell), record | {"facts": facts, "rows": [upstream]})

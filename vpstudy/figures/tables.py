@@ -30,6 +30,7 @@ def backbones_table(frame: pd.DataFrame) -> pd.DataFrame:
             "zero weights (%)": (100 * frame["zero_weights"]).map("{:.2f}".format),
             "bits of a weight": frame["bits"].astype(str),
             "parameters": frame["parameters"].map("{:,}".format),
+            "MACs (millions)": (frame["macs"] / 1e6).map("{:.2f}".format),
             "size (kB)": (frame["bytes"] / 1000).map("{:,.0f}".format),
             "upstream accuracy": frame["upstream_accuracy"].map("{:.3f}".format),
             "upstream ECE (debiased)": frame["upstream_ece_debiased"].map("{:.3f}".format),
