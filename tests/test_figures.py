@@ -22,6 +22,7 @@ from vpstudy.figures import (
     compressions,
     controls,
     ece_by_sparsity,
+    families,
     mapping,
     panels,
     pictures,
@@ -132,6 +133,7 @@ DRAWN = {
     "accuracy_by_sparsity": accuracy_by_sparsity.draw,
     "ece_by_sparsity": ece_by_sparsity.draw,
     "bit_width": bit_width.draw,
+    "families": lambda results, _: families.draw(results),
     "change_heatmap": lambda results, _: change_heatmap.draw(results),
     "reliability": lambda results, _: reliability.draw(results),
     "prompts": lambda results, _: prompts.draw(results),
@@ -349,6 +351,15 @@ def test_compressions_in_order_and_in_few():
     assert compressions.ordered(reversed(COMPRESSIONS)) == COMPRESSIONS
     assert compressions.representatives(COMPRESSIONS) == ["dense", "imp-0.95", "int4", "int2"]
     assert compressions.representatives(TINY_NAMES) == TINY_NAMES
+
+
+def test_of_many_compressions_those_of_the_paper_come_first():
+    many = ["dense", "imp-0.80", "imp-0.95", "snip-0.90", "int4", "int3", "w8a8", "w4a4", "w4a4-mse", "w2a8", "w3a3",
+            "w3a3-lsq", "w4a4-lsq"]  # fmt: skip
+    few = compressions.representatives(many)
+    assert len(few) == compressions.PANELS and {"dense", "imp-0.95", "w4a4-lsq", "w3a3-lsq"} <= set(few)
+    assert compressions.shown(many) == few
+    assert compressions.shown(COMPRESSIONS) == compressions.ordered(COMPRESSIONS)
 
 
 @pytest.mark.parametrize("names", [["imp-0.50", "imp-0.80", "imp-0.95"], ["int8", "int4", "int2"]])

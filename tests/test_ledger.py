@@ -1,5 +1,6 @@
 """Stages run without DVC stand in dvc.lock, and in DVC's cache, as if DVC had run them."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_entries_of_other_stages_stay(root):
         name: entry for name, entry in before.items() if name != "final@default"
     }
     assert after.keys() - before.keys() == {"transfer@default-cnn-textures"}
+
+
+def test_a_value_that_is_new_runs(root):
+    for value in ("[7]", "[8]"):
+        ran = (root / "ran.txt").read_text()
+        path = root / "params.yaml"
+        path.write_text(re.sub(r"seeds: \[.*?\]", f"seeds: {value}", path.read_text()))
+        assert run(root) == 0
+        new = (root / "ran.txt").read_text().removeprefix(ran).splitlines()
+        assert sorted(new) == ["final default", "transfer cnn-digits", "transfer cnn-faces"]
 
 
 def test_a_value_changed_back_is_taken_from_the_run_cache(root):

@@ -36,10 +36,10 @@ def restore(names: Sequence[str], root: Path) -> list[str]:
         for name in names:
             stage = repo.stage.load_one(name=name)
             try:
-                stage.save_deps()
-                repo.stage_cache.restore(stage)
+                repo.stage_cache.restore(stage)  # compares the inputs as they were with what they are, then looks there
             except RunCacheNotFoundError:
                 continue
+            stage.save()
             restored.append(stage)
         _write(restored, root)
     return [stage.name for stage in restored]

@@ -85,10 +85,24 @@ def ordered(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=key)
 
 
+MOST = 8  # columns of pictures that are legible side by side
+PANELS = 6  # columns of small panels
+
+
 def representatives(names: Iterable[str]) -> list[str]:
-    """Dense, the sparsest one, and every bit width: what a figure shows that has no room for all."""
-    names = ordered(names)
-    parsed = [parse(name) for name in names]
+    """Dense, the sparsest one, and every bit width: what a figure shows that has no room for all.
+
+    Of more than `PANELS`, those with trained ranges and rounded activations come first.
+    """
+    parsed = [parse(name) for name in ordered(names)]
     sparsest = max((c.sparsity or 0 for c in parsed), default=0)
     first = next((c.name for c in parsed if c.sparsity and c.sparsity == sparsest), None)
-    return [c.name for c in parsed if c.family == "dense" or c.name == first or c.bits]
+    chosen = [c.name for c in parsed if c.family == "dense" or c.name == first]
+    quantized = sorted((c for c in parsed if c.bits), key=lambda c: (c.ranges != "lsq", c.activation_bits is None))
+    return ordered([*chosen, *[c.name for c in quantized][: PANELS - len(chosen)]])
+
+
+def shown(names: Iterable[str]) -> list[str]:
+    """All of them, or, of more than `MOST`, `representatives`."""
+    names = ordered(names)
+    return names if len(names) <= MOST else representatives(names)

@@ -35,7 +35,7 @@ def draw(
     """
     runs, which = prompted_runs(results[results["target"] == target])
     runs = runs.set_index("compression")
-    names, shown = compressions.ordered(runs.index), min(len(target_names), MOST_ROWS)
+    names, shown = compressions.shown(runs.index), min(len(target_names), MOST_ROWS)
     mappings = {name: runs.loc[name, "mapping"] for name in names if runs.loc[name, "status"] == "ok"}
     figure, axes = style.new_figure(shown, 1 + len(names), 0.95 + 0.58 * shown)
     for k, row in enumerate(axes):

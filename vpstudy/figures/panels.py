@@ -77,6 +77,18 @@ def limits(table: pd.DataFrame, also: Iterable[float] = (), floor: float = 0.0) 
     return max(floor, float(low - 0.06 * spread)), min(1.0, float(high + 0.06 * spread))
 
 
+def change_limits(tables: Iterable[pd.DataFrame]) -> tuple[float, float]:
+    """Limits that hold zero, every mean, and all but very wide intervals."""
+    every = pd.concat([table[["mean", "low", "high"]].astype(float) for table in tables]) if tables else None
+    if every is None or every["mean"].dropna().empty:
+        return -1.0, 1.0
+    least, most = min(0.0, every["mean"].min()), max(0.0, every["mean"].max())
+    spread = max(most - least, 0.05)
+    low = min(least, every["low"].clip(lower=least - 0.3 * spread).min())
+    high = max(most, every["high"].clip(upper=most + 0.3 * spread).max())
+    return low - 0.04 * spread, high + 0.04 * spread
+
+
 def budget_handles(budgets: list[str]) -> list[Line2D]:
     """Legend entries for budgets, in grey: the shade goes with every method's colour."""
     looks = [(style.budget_label(budget), style.line(budget)) for budget in budgets]

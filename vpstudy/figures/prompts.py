@@ -10,7 +10,7 @@ from vpstudy.figures.pictures import decoded, prompted_runs
 def draw(results: pd.DataFrame) -> Figure:
     """A row for each target, a column for each compression; one backbone, first seed, largest budget."""
     runs, which = prompted_runs(results)
-    targets, names = list(dict.fromkeys(runs["target"])), compressions.ordered(runs["compression"])
+    targets, names = list(dict.fromkeys(runs["target"])), compressions.shown(runs["compression"])
     side = min(style.WIDTH / len(names), 2.2)
     figure, axes = style.new_figure(len(targets), len(names), 0.8 + len(targets) * side)
     runs = runs.set_index(["target", "compression"])

@@ -35,7 +35,7 @@ def draw(results: pd.DataFrame) -> Figure:
                 words = f"ECE {finished['ece_debiased'].mean():.3f}"
             if 0 < len(finished) < len(of_cell):
                 words += f", {len(of_cell) - len(finished)} of {len(of_cell)} diverged"
-            top.set_title(f"{compressions.label(name)}\n{words}" if target == targets[0] else words)
+            top.set_title(f"{compressions.short_label(name)}\n{words}" if target == targets[0] else words)
         tops[0].set_ylabel(f"{target}\naccuracy in bin")
         bottoms[0].set_ylabel("share of\npictures")
     for axis in axes[-1]:

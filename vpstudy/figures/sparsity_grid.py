@@ -11,6 +11,7 @@ from vpstudy.figures import panels, style
 from vpstudy.figures.compressions import percent
 from vpstudy.statistics import summarise
 
+LINE, APART = ("dense", "imp"), ("magnitude",)
 BESIDE = 0.07  # shift of one-shot markers, in decades of remaining weights, so that they do not hide the line
 
 
@@ -25,6 +26,8 @@ def draw_grid(
 ) -> Figure:
     """Rows are targets, columns methods. Dense and IMP backbones are the line; one-shot pruning stands apart.
 
+    Other families are for `families`.
+
     Parameters
     ----------
     results, backbones
@@ -37,9 +40,9 @@ def draw_grid(
     backbone = panels.only_backbone(results, backbones)
     sparsity = backbones.loc[backbones["bits"] == 32].set_index("compression")[["family", "sparsity"]]
     table = summarise(results, ["target", "method", "budget", "compression"], metric)
-    table = table.join(sparsity, on="compression", how="inner")
+    table = table.join(sparsity[sparsity["family"].isin(LINE + APART)], on="compression", how="inner")
     table["x"] = _decades(table["sparsity"])
-    on_line = table["family"].isin(["dense", "imp"])
+    on_line = table["family"].isin(LINE)
     table.loc[~on_line, "x"] += BESIDE
     targets, methods = list(dict.fromkeys(table["target"])), style.methods(table["method"])
     figure, axes = style.new_figure(len(targets), len(methods), 1.25 + 1.75 * len(targets), sharex=True, sharey="row")
@@ -57,7 +60,7 @@ def draw_grid(
             if levels.get(target):
                 chance = [panels.chance_line(axis, levels[target])]
         also = [levels[target]] if target in levels else []
-        also += list(backbones["upstream_accuracy"].loc[backbones["family"].isin(["dense", "imp"])]) if source else []
+        also += list(backbones["upstream_accuracy"].loc[backbones["family"].isin(LINE)]) if source else []
         row[0].set_ylim(panels.limits(table[table["target"] == target], also, panels.FLOOR[metric]))
         row[0].set_ylabel(f"{target}\n{ylabel}")
     for method, axis in zip(methods, axes[0], strict=True):

@@ -18,6 +18,20 @@ METRICS = {
 }
 
 
+CALIBRATION = {
+    "ece_equal_mass": "ECE (equal mass)",
+    "ece_classwise": "ECE (class-wise)",
+    "overconfidence": "over",
+    "underconfidence": "under",
+    "brier_reliability": "Brier: reliability",
+    "brier_resolution": "resolution",
+    "brier_uncertainty": "uncertainty",
+    "temperature": "temperature",
+    "ece_debiased_scaled": "ECE after it (debiased)",
+    "nll_scaled": "NLL after it (nats)",
+}
+
+
 def backbones_table(frame: pd.DataFrame) -> pd.DataFrame:
     """What compression makes of a backbone: actual sparsity, size, accuracy and ECE on the source task."""
     return pd.DataFrame(
@@ -55,6 +69,26 @@ def results_table(frame: pd.DataFrame) -> pd.DataFrame:
             "compression": first["compression"].map(compressions.label),
             **{words: [_text(row) for row in summaries[m].itertuples()] for m, words in METRICS.items()},
             "seeds": [_seeds(row) for row in first.itertuples()],
+        }
+    )
+
+
+def calibration_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The other measures of calibration, of visual prompts at the largest budget: means over seeds."""
+    budget = style.budgets(frame["budget"])[-1]
+    runs = frame[(frame["method"] == "visual_prompting") & (frame["budget"] == budget)]
+    by = ["backbone", "target", "compression"]
+    summaries = {metric: summarise(runs, by, metric) for metric in CALIBRATION}
+    first = next(iter(summaries.values()))
+    return pd.DataFrame(
+        {
+            "backbone": first["backbone"],
+            "target": first["target"],
+            "compression": first["compression"].map(compressions.label),
+            **{
+                words: [f"{row.mean:.3f}" if row.n else "—" for row in summaries[m].itertuples()]
+                for m, words in CALIBRATION.items()
+            },
         }
     )
 
