@@ -38,9 +38,6 @@ class Told:
         with (self.root / "told").open("a") as file:
             file.write(f"{name}\n")
 
-    def restore(self, names):
-        return set()
-
     def bring_back(self, finished, waiting): ...
 
     def write(self, wait=False): ...

@@ -35,19 +35,12 @@ class Ledger:
             return
         if self.pending:
             self._began = time.monotonic()
-            self._process, self.pending = self._call("record", self.pending), []
+            self._process, self.pending = self._call(self.pending), []
         if wait:
             self._finish(wait=True)
 
     def close(self) -> None:
         self.write(wait=True)
-
-    def restore(self, names: list[str]) -> set[str]:
-        """Those of `names` that ran before with the inputs they have now: their outputs are there again."""
-        if not names or not (self.root / ".dvc/cache/runs").exists():
-            return set()
-        self.write(wait=True)
-        return set(names) & set(self._said(self._call("restore", names)).split())
 
     def bring_back(self, finished: Iterable[Stage], waiting: Iterable[Stage]) -> None:
         """Have DVC check out what `waiting` stages need of `finished` ones and only its cache still has."""
@@ -69,27 +62,22 @@ class Ledger:
         if not wait and self._process.poll() is None:
             return False
         process, self._process = self._process, None
-        self._said(process)
+        error = process.communicate()[1]
+        if process.returncode:
+            raise RuntimeError(f"DVC could not be told what has run:\n{error[-2000:]}")
         self._next = time.monotonic() + (time.monotonic() - self._began) / SHARE
         return True
 
-    def _call(self, what: str, names: list[str]) -> subprocess.Popen:
+    def _call(self, names: list[str]) -> subprocess.Popen:
         # In a session of its own: Ctrl-C stops the stages, and what has run is still told.
         path = os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")]))
         return subprocess.Popen(
-            [sys.executable, "-m", "vpstudy.execution.record", what, *names],
+            [sys.executable, "-m", "vpstudy.execution.record", *names],
             cwd=self.root,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": path},
             start_new_session=True,
         )
-
-    @staticmethod
-    def _said(process: subprocess.Popen) -> str:
-        out, error = process.communicate()
-        if process.returncode:
-            raise RuntimeError(f"DVC could not be told what has run:\n{error[-2000:]}")
-        return out

@@ -54,7 +54,7 @@ class Runner:
     command
         Of the process that runs a stage.
     ledger
-        Told what has run, and what ran before.
+        Told what has run.
     kernels
         Open while stages run; gives further environment variables of their processes.
     """
@@ -75,7 +75,6 @@ class Runner:
         due = [step for step in steps if step.state != judge.UP_TO_DATE]
         waiting = [step.stage for step in due]
         after_others = {step.stage.name for step in due if step.state == judge.MAY_RUN}
-        ran_before = {step.stage.name for step in due if step.reason not in ("", "new")}
         seconds = {step.stage.name: step.seconds for step in steps}
         before = {stage.name: {p.name for p in parents(stage, waiting)} for stage in waiting}
         total, running, code, stopped = len(waiting), [], 0, False
@@ -105,12 +104,6 @@ class Runner:
                     else:
                         ledger.add(one.stage.name)
                     one.log.close()
-                if not code and not interrupted:
-                    ready = [s for s in waiting if before[s.name] <= done]
-                    if again := ledger.restore([s.name for s in ready if s.name in ran_before]):
-                        done |= again
-                        waiting = [s for s in waiting if s.name not in again]
-                    ran_before -= {s.name for s in ready}
                 free = self.cores - sum(r.weight for r in running)
                 for stage in list(waiting):
                     ready = not code and not interrupted and before[stage.name] <= done
