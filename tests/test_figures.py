@@ -420,3 +420,12 @@ def test_tables_are_written_as_csv_and_markdown(tmp_path):
     lines = (tmp_path / "results.md").read_text().splitlines()
     assert len(lines) == 2 + len(table)
     assert lines[2].split("|")[6].strip() == table["accuracy"][0]
+
+
+def test_the_band_of_a_reliability_diagram_holds_95_percent_of_calibrated_models():
+    rng, confidence, count = np.random.default_rng(0), np.array([0.3, 0.8, np.nan]), np.array([40, 200, 0])
+    low, high = reliability.band(confidence, count)
+    for k in (0, 1):
+        accuracy = rng.binomial(count[k], confidence[k], 20_000) / count[k]
+        assert 0.95 <= np.mean((low[k] <= accuracy) & (accuracy <= high[k])) <= 0.98  # discrete: a little more
+    assert np.isnan([low[2], high[2]]).all()

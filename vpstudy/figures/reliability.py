@@ -1,7 +1,10 @@
 """Reliability of visually prompted models: dense, sparse and quantized backbones beside each other."""
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binom
 
 from vpstudy.figures import cell, compressions, panels, style
 
@@ -32,6 +35,7 @@ def draw(results: pd.DataFrame) -> Figure:
             if len(finished):
                 bins = cell.pool(finished["reliability"])
                 cell.reliability_panel(top, bottom, bins, compressions.colour(name))
+                _draw_band(top, bins["confidence"], bins["count"] // len(finished))
                 words = f"ECE {finished['ece_debiased'].mean():.3f}"
             if 0 < len(finished) < len(of_cell):
                 words += f", {len(of_cell) - len(finished)} of {len(of_cell)} diverged"
@@ -44,6 +48,25 @@ def draw(results: pd.DataFrame) -> Figure:
     style.caption(
         figure,
         f"Reliability of visual prompts on dense, sparse and quantized backbones ({backbone})",
-        f"{cell.READING} Budget: {style.budget_label(budget)}; seeds pooled. ECE: debiased, mean of seeds.",
+        f"{cell.READING} Blue: where 95 % of calibrated models lie. "
+        f"Budget: {style.budget_label(budget)}; seeds pooled. ECE: debiased, mean of seeds.",
     )
     return figure
+
+
+def band(confidence: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % range (B,), (B,) of the accuracy in each bin of `count` pictures if it equals `confidence` in truth.
+
+    NaN for bins without pictures.
+    """
+    some = count > 0
+    n, p = np.where(some, count, 1), np.where(some, np.nan_to_num(confidence), 0.5)
+    return tuple(np.where(some, binom.ppf(end, n, p) / n, np.nan) for end in (0.025, 0.975))
+
+
+def _draw_band(axis: Axes, confidence: np.ndarray, count: np.ndarray) -> None:
+    """`count` is that of one run: the seeds share their test pictures, so that pooling them makes no more of these."""
+    low, high = band(confidence, count)
+    width = 1 / len(count)
+    centres = (np.arange(len(count)) + 0.5) * width
+    axis.vlines(centres, low, high, color="#56B4E9", lw=1.8, zorder=2.5)
