@@ -53,6 +53,7 @@ def draw(transfers: pd.DataFrame, controls: pd.DataFrame) -> Figure:
         for c, name in enumerate(names)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(names))
-    note = "Each control changes one thing. After the comma: training pictures per class. Bars: 95 % intervals."
+    note = "Each control changes one thing; prompts of other shapes also let the picture fill the canvas. "
+    note += "After the comma: training pictures per class. Bars: 95 % intervals."
     style.caption(figure, "What the controls say", note)
     return figure
