@@ -17,6 +17,15 @@ from vpstudy.execution import warm
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
 
 
+FIGURE = """
+from IPython.display import display
+from vpstudy.figures import style
+figure, _ = style.new_figure(1, 1, 1.0)
+display(figure)
+figure
+"""
+
+
 @pytest.fixture(scope="module")
 def warmed():
     with warm.kernels(1) as variables, pytest.MonkeyPatch.context() as patch:
@@ -31,13 +40,14 @@ def servers(place):
 
 
 def test_pages_and_modules_are_those_of_a_cold_kernel(warmed, tmp_path, monkeypatch):
-    source = write(tmp_path / "in.ipynb", PAGE, "import torch\nprint(torch.get_num_threads())\nprint(os.getppid() > 1)")
+    source = write(tmp_path / "in.ipynb", PAGE, "import torch\nprint(torch.get_num_threads())", FIGURE)
     pages, modules = [], []
     for _ in range(2):
         modules.append(run(tmp_path, source)["modules"])
         pages.append((tmp_path / "out/page.ipynb").read_bytes())
         monkeypatch.delenv(warm.VARIABLE, raising=False)
     assert pages[0] == pages[1]
+    assert b"image/png" in pages[0]
     assert modules[0] == modules[1] and "vpstudy/cells.py" in modules[0]
 
 

@@ -25,7 +25,6 @@ VARIABLE = "VPSTUDY_WARM"  # tells cells "THREADS SOCKET"
 CLIENT = Path(__file__).with_name("warm_client.py")
 PRELOADED = (
     "ipykernel.kernelapp",
-    "matplotlib_inline.backend_inline",
     "pandas",
     "pydantic",
     "ruamel.yaml",
@@ -108,8 +107,9 @@ def _kernel(connection: socket.socket, request: dict, files: list[int]) -> None:
     os.environ.update(request["environment"])
     os.environ.pop("JPY_PARENT_PID", None)  # the go-between, not the process that forked this one
     os.chdir(request["cwd"])
-    for name in [name for name in sys.modules if name.split(".")[0] == "vpstudy"]:
-        del sys.modules[name]  # what this module itself needed may have changed on disk since
+    # Of the project: it may have changed on disk since. Figures are shown by what is imported once there is a kernel.
+    for name in [name for name in sys.modules if name.split(".")[0] in ("vpstudy", "matplotlib_inline")]:
+        del sys.modules[name]
     sys.path[:] = request["path"] + [entry for entry in sys.path if entry not in request["path"]]
 
     def end_with_client() -> None:
