@@ -8,7 +8,7 @@ import pytest
 import tiny_pipeline
 from ruamel.yaml import YAML
 
-from vpstudy.execution import judge, ledger, parallel, pipeline
+from vpstudy.execution import definition, judge, ledger, parallel, pipeline
 
 made, root = tiny_pipeline.made, tiny_pipeline.root
 DIGITS = "transfer@default-cnn-digits"
@@ -20,6 +20,11 @@ def run(root: Path, *targets: str) -> int:
 
 def locked(root: Path) -> dict:
     return YAML(typ="safe").load((root / "dvc.lock").read_text())
+
+
+def now(root: Path) -> dict[str, dict]:
+    """What each stage would run with."""
+    return {stage.name: judge.inputs(stage, root) for stage in definition.stages(root)}
 
 
 def forget(root: Path) -> None:
@@ -75,24 +80,62 @@ def test_what_only_the_cache_has_is_brought_back_for_those_that_need_it(root):
     assert states[DIGITS] == judge.UP_TO_DATE
 
 
-def test_what_dvc_says_against_it_is_told(root):
-    one = ledger.Ledger(root)
-    one.add("no_such_stage")
-    with pytest.raises(RuntimeError, match="no_such_stage"):
-        one.close()
+def test_one_that_cannot_be_written_down_is_told_and_costs_no_other(root, capfd):
+    one, inputs = ledger.Ledger(root), now(root)
+    (root / "dvc.lock").unlink()
+    one.add("no_such_stage", inputs["code"])
+    one.add("code", inputs["code"])
+    one.close()
+    assert "no_such_stage" in capfd.readouterr().err
+    assert set(locked(root)["stages"]) == {"code"}
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_what_ran_with_other_inputs_than_there_are_now_is_not_written_down(root, undone, capfd):
+    """Parameters or modules may be edited between the start of a stage and the moment when DVC is told of it."""
+    before = locked(root)
+    module, one = root / "vpstudy" / "two.py", ledger.Ledger(root)
+    text = module.read_text()
+    if undone:  # it ran with the edited module, which is gone again
+        module.write_text(text.replace("two = 2", "two = 3"))
+        inputs = now(root)
+        module.write_text(text)
+    else:
+        inputs = now(root)
+        edit(root, "seeds: [0, 1]", "seeds: [9]")
+    one.add(DIGITS, inputs[DIGITS])
+    one.close()
+    assert locked(root) == before
+    assert f"{DIGITS}: what it depends on changed" in capfd.readouterr().err
+
+
+def test_a_list_of_code_that_is_not_of_this_code_is_out_of_date(root):
+    path = root / "data/code/transfer.json"
+    text = path.read_text()
+    path.write_text(text.replace(text.split('"')[3], "0" * 16))  # of the same size
+    assert {v.stage.name for v in judge.judge(root) if v.state == judge.WILL_RUN} >= {"code"}
+
+
+def test_two_runners_do_not_work_at_once(root):
+    alone, said = ledger.lock.alone, "another `python -m vpstudy repro` is at work"
+    with alone(root), pytest.raises(ValueError, match=said), alone(root, seconds=0.3):
+        pytest.fail("two at once")
+    with alone(root, seconds=0.3):
+        assert ledger.lock.held()
+    assert not ledger.lock.held()
 
 
 def test_telling_takes_a_small_share_of_the_time(root, monkeypatch):
-    one, calls = ledger.Ledger(root), []
+    one, calls, inputs = ledger.Ledger(root), [], now(root)
     call = one._call
-    monkeypatch.setattr(one, "_call", lambda *words: calls.append(words) or call(*words))
-    one.add("code")
+    monkeypatch.setattr(one, "_call", lambda ran: calls.append(list(ran)) or call(ran))
+    one.add("code", inputs["code"])
     one.write()
-    one.add(DIGITS)
+    one.add(DIGITS, inputs[DIGITS])
     one.write()
     assert len(calls) == 1  # the first is under way
     one._process.wait()
     one.write()
     assert len(calls) == 1  # and was a moment ago
     one.close()
-    assert [words[0] for words in calls] == [["code"], [DIGITS]]
+    assert calls == [["code"], [DIGITS]]

@@ -33,7 +33,11 @@ def digests(notebook: Path, root: Path) -> Digests:
     stripped = normalise.strip(normalise.read(notebook))
     code = [cell["source"] for cell in stripped["cells"] if cell["cell_type"] == "code"]
     found = {notebook.relative_to(root).as_posix(): _digest(atomic.json_text(stripped))}
-    waiting = [path for source in code for path in _imported(ast.parse(source), root)]
+    try:
+        waiting = [path for source in code for path in _imported(ast.parse(source), root)]
+    except SyntaxError as error:
+        where = f"{notebook.name}: {(error.text or '').strip()!r}"
+        raise ValueError(f"{where}: {error.msg}; cells hold plain Python, no magics") from None
     while waiting:
         name = waiting.pop().relative_to(root).as_posix()
         if name not in found and name not in FREE:
@@ -68,16 +72,24 @@ def _imported(tree: ast.Module, root: Path) -> Iterator[Path]:
 
     What a function imports when it is called is left out: so do the ways of JupyterLab that no cell of the grid goes.
     """
-    for node in tree.body:
+    waiting = list(tree.body)
+    for node in waiting:  # grows: also what stands under `if`, `try`, `with` or in a class is run by an import
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"line {node.lineno}: write `from {PACKAGE}…` for `from {'.' * node.level}…`")
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            if name.split(".")[0] == PACKAGE:
-                path = root.joinpath(*name.split("."))
+            parts = name.split(".")
+            if parts[0] == PACKAGE:
+                path = root.joinpath(*parts)
+                packages = [root.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts))]
                 yield from (p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists())
+                yield from (p for p in packages if p.exists() and p.stat().st_size)
 
 
 def _digest(text: str) -> str:

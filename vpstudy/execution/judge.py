@@ -12,6 +12,7 @@ from vpstudy.execution import code, yaml12
 from vpstudy.execution.checksums import checksum
 from vpstudy.execution.definition import Output, Stage, lookup, overlap, parents, stages, values
 
+LARGE = 2**20  # bytes of a cached output from which on it is told by its size, so that this stays quick
 UP_TO_DATE, WILL_RUN, MAY_RUN = "up to date", "will run", "may run"
 
 
@@ -32,6 +33,36 @@ def judge(root: Path, allow_missing: bool = False) -> list[Verdict]:
     """
     one = _Judge(root, allow_missing)
     return [one.verdict(stage) for stage in one.defined]
+
+
+def inputs(stage: Stage, root: Path) -> dict[str, Any]:
+    """All that a run of `stage` depends on, as it is now; of the lists of code, what they would be now."""
+    return {
+        "cmd": stage.cmd,
+        "params": {f"{file}:{key}": _param(file, key, root) for file, key in stage.params},
+        "deps": {dep: _list_now(root / dep, root) or checksum(root / dep, root) for dep in stage.deps},
+    }
+
+
+def _param(file: str, key: str, root: Path) -> Any:
+    try:
+        return lookup(values(root, file), key)
+    except (KeyError, TypeError):
+        return None
+
+
+def _list_now(path: Path, root: Path) -> str | None:
+    if path.parent != root / "data" / "code":
+        return None
+    try:
+        return hashlib.md5(atomic.json_text(_code_list(path, root)).encode()).hexdigest()
+    except ValueError:  # a module is being written
+        return "no Python"
+
+
+def changed(stage: Stage, root: Path) -> str:
+    """Why `stage`, all of whose parents have run, is out of date; "" where it is not."""
+    return _Judge(root, False)._changed(stage)
 
 
 class _Judge:
@@ -114,8 +145,10 @@ class _Judge:
             return "" if self.allow_missing else f"{out.path} is not in the cache"
         if not path.exists():
             return "" if restorable else f"{out.path} is missing"
-        # Cached outputs are large: told by their size, so that this stays quick.
-        same = before["size"] == _size(path) if out.cached else md5 == checksum(path, self.root)
+        if out.cached and before["size"] > LARGE:
+            same = before["size"] == _size(path)
+        else:
+            same = md5 == checksum(path, self.root)
         return "" if same else f"{out.path} changed"
 
 

@@ -1,13 +1,16 @@
 """What DVC is told of stages that ran without it: by processes of its own, seldom enough to cost little."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from vpstudy import paths
+from vpstudy.execution import lock
 from vpstudy.execution.definition import Stage
 
 SHARE = 0.1  # of the time, at most, that telling takes one core
@@ -17,12 +20,12 @@ class Ledger:
     """Stages that ran and stand in no dvc.lock yet; at most one process at a time tells DVC of them."""
 
     def __init__(self, root: Path):
-        self.root, self.pending = root, []
+        self.root, self.pending = root, {}
         self._process: subprocess.Popen | None = None
         self._began, self._next = 0.0, 0.0
 
-    def add(self, name: str) -> None:
-        self.pending.append(name)
+    def add(self, name: str, inputs: dict) -> None:
+        self.pending[name] = inputs
 
     def write(self, wait: bool = False) -> None:
         """Tell DVC of what is pending, if the last telling is long enough ago; with `wait`, at once and to the end.
@@ -35,7 +38,7 @@ class Ledger:
             return
         if self.pending:
             self._began = time.monotonic()
-            self._process, self.pending = self._call(self.pending), []
+            self._process, self.pending = self._call(self.pending), {}
         if wait:
             self._finish(wait=True)
 
@@ -65,16 +68,22 @@ class Ledger:
         error = process.communicate()[1]
         if process.returncode:
             raise RuntimeError(f"DVC could not be told what has run:\n{error[-2000:]}")
+        if error:
+            print(error, end="", file=sys.stderr)
         self._next = time.monotonic() + (time.monotonic() - self._began) / SHARE
         return True
 
-    def _call(self, names: list[str]) -> subprocess.Popen:
+    def _call(self, ran: dict[str, dict]) -> subprocess.Popen:
         # In a session of its own: Ctrl-C stops the stages, and what has run is still told.
         path = os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")]))
+        told = tempfile.TemporaryFile("w+")  # noqa: SIM115 (the process reads on after this call)
+        json.dump(ran, told)
+        told.seek(0)
         return subprocess.Popen(
-            [sys.executable, "-m", "vpstudy.execution.record", *names],
+            [sys.executable, "-m", "vpstudy.execution.record"],
             cwd=self.root,
-            stdin=subprocess.DEVNULL,
+            stdin=told,
+            pass_fds=lock.held(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

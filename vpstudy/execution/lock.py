@@ -4,11 +4,15 @@ An empty dvc.lock is refused by the next `dvc repro`; the stages that a cut one 
 restored is always safe: an entry only says which outputs came of which inputs, and DVC checks both.
 """
 
+import fcntl
 import json
+import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import zc.lockfile
@@ -83,6 +87,38 @@ def put(root: Path, text: str) -> None:
     entries = _entries(_read(root / "dvc.lock") or "") | _entries(text)
     atomic.write_text(root / "dvc.lock", HEADER + "".join(entries.values()))
     atomic.write_text(_copy(root), HEADER + "".join(entries.values()))
+
+
+_held: list[int] = []
+
+
+def held() -> tuple[int, ...]:
+    """What a process that writes down results is to inherit: `alone` lasts until it has ended, too."""
+    return tuple(_held)
+
+
+@contextmanager
+def alone(root: Path, seconds: float = 30.0) -> Iterator[None]:
+    """Be the one runner of `root`. Raises ValueError where another, or what it left writing, is still at work then."""
+    place = root / ".dvc" / "tmp" / "vpstudy-runner"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    file, deadline = os.open(place, os.O_RDWR | os.O_CREAT), time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    message = "another `python -m vpstudy repro` is at work here: wait for it, or stop it"
+                    raise ValueError(message) from None
+                time.sleep(0.2)
+        _held.append(file)
+        yield
+    finally:
+        if file in _held:
+            _held.remove(file)
+        os.close(file)
 
 
 def _is_damaged(root: Path, text: str) -> bool:

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from vpstudy import paths
-from vpstudy.execution import judge, pipeline
-from vpstudy.execution.checksums import checksum
+from vpstudy.execution import judge, lock, pipeline
 from vpstudy.execution.definition import Stage, parents
 from vpstudy.execution.ledger import Ledger
 from vpstudy.execution.progress import duration
@@ -37,7 +36,7 @@ class _Running:
     process: subprocess.Popen
     log: IO[str]
     weight: int
-    inputs: dict[str, str | None]
+    inputs: dict
     started: float = field(default_factory=time.monotonic)
 
 
@@ -70,7 +69,14 @@ class Runner:
     kernels: Callable[[], AbstractContextManager[Mapping[str, str]]] = lambda: nullcontext({})
 
     def run(self) -> int:
-        """Exit code of the first stage that failed; 0 where none did. Stages at work are always waited for."""
+        """Exit code of the first stage that failed; 0 where none did. Stages at work are always waited for.
+
+        Raises ValueError where another runner is at work, or for a target that is no stage.
+        """
+        with lock.alone(self.root):
+            return self._run()
+
+    def _run(self) -> int:
         steps = self._wanted(pipeline.plan(self.estimates, self.root, self.timings))
         due = [step for step in steps if step.state != judge.UP_TO_DATE]
         waiting = [step.stage for step in due]
@@ -99,10 +105,10 @@ class Runner:
                     if one.process.returncode:
                         self._tell(f"{one.stage.name} failed:\n{_tail(one.log)}")
                         code = code or max(1, one.process.returncode)
-                    elif changed := one.inputs.items() - self._inputs(one.stage).items():
-                        self._tell(f"{one.stage.name}: {min(changed)[0]} changed while it ran: it will run again")
+                    elif changed := self._changed(one):
+                        self._tell(f"{one.stage.name}: {changed} changed while it ran: it will run again")
                     else:
-                        ledger.add(one.stage.name)
+                        ledger.add(one.stage.name, one.inputs)
                     one.log.close()
                 free = self.cores - sum(r.weight for r in running)
                 for stage in list(waiting):
@@ -110,7 +116,7 @@ class Runner:
                     if not ready or (running and min(self.weight(stage.kind), self.cores) > free):
                         continue
                     waiting.remove(stage)
-                    if stage.name in after_others and self._came_out_the_same(stage, ledger):
+                    if stage.name in after_others and not judge.changed(stage, self.root):
                         done.add(stage.name)
                         spared += 1
                         continue
@@ -143,19 +149,16 @@ class Runner:
             wanted |= {p.name for p in parents(stage, known)} if stage.name in wanted else set()
         return [step for step in steps if step.stage.name in wanted]
 
-    def _came_out_the_same(self, stage: Stage, ledger: Ledger) -> bool:
-        """Whether `stage`, whose parents have run, is up to date after all."""
-        ledger.write(wait=True)
-        verdicts = {verdict.stage.name: verdict for verdict in judge.judge(self.root)}
-        return verdicts[stage.name].state == judge.UP_TO_DATE
-
-    def _inputs(self, stage: Stage) -> dict[str, str | None]:
-        return {dep: checksum(self.root / dep, self.root) for dep in stage.deps}
+    def _changed(self, one: _Running) -> str | None:
+        now = judge.inputs(one.stage, self.root)
+        before = one.inputs["deps"] | one.inputs["params"]
+        return next((k for k, v in (now["deps"] | now["params"]).items() if v != before[k]), None)
 
     def _start(self, stage: Stage, variables: Mapping[str, str]) -> _Running:
         for out in stage.outs:  # as DVC does: what a folder held before must not be taken for what this run made
             if not out.persistent:
                 _remove(self.root / out.path)
+        inputs = judge.inputs(stage, self.root)
         log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed at the stage's end)
         process = subprocess.Popen(
             self.command(stage),
@@ -166,7 +169,7 @@ class Runner:
             stderr=subprocess.STDOUT,
             preexec_fn=_die_with_parent,
         )
-        return _Running(stage, process, log, min(self.weight(stage.kind), self.cores), self._inputs(stage))
+        return _Running(stage, process, log, min(self.weight(stage.kind), self.cores), inputs)
 
     @staticmethod
     def _tell(line: str, passing: bool = False) -> None:

@@ -79,16 +79,21 @@ def serve(place: str) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(place)
     listener.listen(64)  # early requests wait here
-    warnings.simplefilter("ignore")  # said once for all kernels, it would reach no page; each kernel says its own
+    shown, warnings.showwarning = (
+        warnings.showwarning,
+        lambda *_, **__: None,
+    )  # said once for all, it would reach no page
     for module in PRELOADED:
         with contextlib.suppress(ImportError):  # what a cell needs and lacks, it says itself
             importlib.import_module(module)
-    warnings.resetwarnings()
+    warnings.showwarning = shown
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended kernels need no one to wait for them
     while True:
         connection, _ = listener.accept()
-        message, files, _, _ = socket.recv_fds(connection, 2**20, 2)
-        if message and os.fork() == 0:
+        message, files, _, _ = socket.recv_fds(connection, 2**16, 2)
+        while message and not message.endswith(b"\n") and (more := connection.recv(2**16)):
+            message += more
+        if message.endswith(b"\n") and os.fork() == 0:
             listener.close()
             _kernel(connection, json.loads(message), files)
         for file in files:

@@ -16,7 +16,8 @@ def main(place: str, *arguments: str) -> None:
     try:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(place)
-        socket.send_fds(connection, [json.dumps(request).encode()], [1, 2])
+        message = json.dumps(request).encode() + b"\n"
+        connection.sendall(message[socket.send_fds(connection, [message], [1, 2]) :])
     except OSError:
         os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", *arguments])
     connection.settimeout(1.0)
