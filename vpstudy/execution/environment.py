@@ -25,6 +25,7 @@ def environment(threads: int, scratch: Path) -> dict[str, str]:
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # an exported `Agg` would lose figures
         "IPYTHONDIR": str(scratch),  # start-up files in a reader's profile must not change results
         "JUPYTER_PLATFORM_DIRS": "1",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # of tqdm, which libraries import: no page needs its widgets
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the debugger warns at every start
         progress.VARIABLE: str(scratch / progress.FILE),
     }
