@@ -34,7 +34,7 @@ class Told:
     def __init__(self, root):
         self.root = root
 
-    def add(self, name, inputs):
+    def add(self, name, inputs, urgent):
         with (self.root / "told").open("a") as file:
             file.write(f"{name}\n")
 

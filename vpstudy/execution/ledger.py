@@ -22,10 +22,12 @@ class Ledger:
     def __init__(self, root: Path):
         self.root, self.pending = root, {}
         self._process: subprocess.Popen | None = None
-        self._began, self._next = 0.0, 0.0
+        self._began, self._next, self._urgent = 0.0, 0.0, False
 
-    def add(self, name: str, inputs: dict) -> None:
+    def add(self, name: str, inputs: dict, urgent: bool = False) -> None:
+        """`urgent`: much depends on it, so that it is told at once."""
         self.pending[name] = inputs
+        self._urgent = self._urgent or urgent
 
     def write(self, wait: bool = False) -> None:
         """Tell DVC of what is pending, if the last telling is long enough ago; with `wait`, at once and to the end.
@@ -34,11 +36,11 @@ class Ledger:
         """
         if wait:
             self._finish(wait=True)
-        elif not self._finish() or time.monotonic() < self._next:
+        elif not self._finish() or (time.monotonic() < self._next and not self._urgent):
             return
         if self.pending:
             self._began = time.monotonic()
-            self._process, self.pending = self._call(self.pending), {}
+            self._process, self.pending, self._urgent = self._call(self.pending), {}, False
         if wait:
             self._finish(wait=True)
 

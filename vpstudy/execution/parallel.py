@@ -27,7 +27,7 @@ from vpstudy.execution.ledger import Ledger
 from vpstudy.execution.progress import duration
 
 SHOW_EVERY = 15.0  # seconds between lines where the terminal is a file
-FEW = 2  # stages that do without warm kernels
+FEW = 3  # stages that do without warm kernels; children of a stage that can wait to be told
 
 
 @dataclass
@@ -108,7 +108,8 @@ class Runner:
                     elif changed := self._changed(one):
                         self._tell(f"{one.stage.name}: {changed} changed while it ran: it will run again")
                     else:
-                        ledger.add(one.stage.name, one.inputs)
+                        children = sum(one.stage.name in before[stage.name] for stage in waiting)
+                        ledger.add(one.stage.name, one.inputs, urgent=children > FEW)
                     one.log.close()
                 free = self.cores - sum(r.weight for r in running)
                 for stage in list(waiting):
