@@ -21,7 +21,9 @@ STAGES = {
     "imp": Stage("15_imp", "backbones", ("backbone",)),
     "compress": Stage("20_compress", "backbones", ("backbone", "compression")),
     "transfer": Stage("30_transfer", "hidden_cost", ("backbone", "compression", "target")),
+    "prune_with_prompts": Stage("40_prune_with_prompts", "vpns", ("backbone", "target", "pruner")),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
+    "vpns": Stage("91_vpns", "vpns"),
     "claims": Stage("99_claims", "claims"),
 }
 
@@ -51,21 +53,22 @@ def cell(stage: str, scale: str, *values: str) -> Cell:
     return Cell(stage, STAGES[stage].study, scale, tuple(zip(axes, values, strict=True)))
 
 
-def axes(parameters: Parameters) -> dict[str, list[str]]:
-    """The values of each axis."""
-    return {
-        "backbone": parameters.backbones,
-        "compression": parameters.compressions,
-        "target": parameters.hidden_cost.targets,
-    }
+def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
+    """The values of each axis of a stage."""
+    vpns, backbones = parameters.vpns, parameters.backbones
+    values = {"backbone": backbones, "compression": parameters.compressions, "target": parameters.hidden_cost.targets}
+    if stage == "source":
+        values["backbone"] = parameters.pretrained
+    if stage == "prune_with_prompts":
+        values = {"backbone": vpns.backbones, "target": vpns.targets, "pruner": vpns.pruners}
+    return {axis: values[axis] for axis in STAGES[stage].axes}
 
 
 def cells(parameters: Parameters, stage: str | None = None) -> list[Cell]:
     """Every cell of `stage`, or of all stages: each after those it depends on."""
-    values = axes(parameters)
     return [
         cell(name, parameters.scale, *combination)
         for name in STAGES
         if stage in (None, name)
-        for combination in product(*(values[axis] for axis in STAGES[name].axes))
+        for combination in product(*axes(parameters, name).values())
     ]

@@ -122,3 +122,24 @@ def against_dense(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pairs[[*PAIRED_BY, "compression"]].assign(
         status=np.where(finished, "ok", "diverged"), difference=difference.where(finished)
     )
+
+
+def paired(one: pd.DataFrame, other: pd.DataFrame, on: Sequence[str], metric: str) -> pd.DataFrame:
+    """`metric` of the runs in `one` less that of the runs in `other` that agree with them in the columns `on`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each run of `one` that has a partner: `on`, `difference`, and `status`, "diverged" with a NaN
+        difference if either run of the pair diverged.
+
+    Raises
+    ------
+    MergeError
+        If a run has several partners.
+    """
+    columns = [*on, "status", metric]
+    pairs = one[columns].merge(other[columns], on=list(on), suffixes=("", "_other"), validate="one_to_one")
+    finished = (pairs["status"] == "ok") & (pairs["status_other"] == "ok")
+    difference = pairs[metric].astype(float) - pairs[f"{metric}_other"].astype(float)
+    return pairs[list(on)].assign(status=np.where(finished, "ok", "diverged"), difference=difference.where(finished))

@@ -7,6 +7,7 @@ what is left is one value for each seed of each source checkpoint.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,8 @@ class Claim:
     Attributes
     ----------
     measure
-        The primary findings, all of which must hold; none where the scale lacks what it takes.
+        From the evidence of its study to the primary findings, all of which must hold; none where the scale lacks what
+        it takes.
     beside
         Findings that are shown with it and decide nothing.
     any_target
@@ -84,8 +86,8 @@ class Claim:
     estimand: str
     test: Test
     unit: str
-    measure: Callable[[Evidence], list[Finding]]
-    beside: Callable[[Evidence], list[Finding]] = lambda _: []
+    measure: Callable[[Any], list[Finding]]
+    beside: Callable[[Any], list[Finding]] = lambda _: []
     any_target: bool = False
 
 

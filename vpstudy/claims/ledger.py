@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vpstudy import atomic, paths
-from vpstudy.claims.evidence import Claim, Evidence, Finding
+from vpstudy.claims.evidence import Claim, Finding
 from vpstudy.claims.verdict import LEVEL, Effect, Test, holm
 
 Record = dict[str, Any]
@@ -18,8 +18,11 @@ def path(scale: str) -> Path:
     return paths.RESULTS / scale / "claims.json"
 
 
-def judge(study: str, claims: Sequence[Claim], evidence: Evidence) -> list[Record]:
-    """A record for each claim, with Holm's correction within the study, over the claims that could be judged."""
+def judge(study: str, claims: Sequence[Claim], evidence: Any) -> list[Record]:
+    """A record for each claim, with Holm's correction within the study, over the claims that could be judged.
+
+    `evidence` is what the study's claims measure; its `runs` have a column `source_seed`.
+    """
     measured = {claim.id: claim.measure(evidence) for claim in claims}
     p = {claim.id: _p(claim, measured[claim.id]) for claim in claims if measured[claim.id]}
     adjusted = dict(zip(p, holm(list(p.values())), strict=True))
@@ -100,8 +103,14 @@ def _reason(claim: Claim, findings: list[Finding], p_holm: float, verdict: str, 
     if claim.test.kind == "equivalence":
         words = {
             "reproduced": f"every change lies within ±{d} ({rejected})",
-            "contradicted": f"a worsening of at most {d} is rejected",
+            "contradicted": f"a change of at most {d} is rejected",
             "inconclusive": f"the intervals do not stay within ±{d} ({rejected}), nor beyond it",
+        }
+    elif claim.test.kind == "non-inferiority":
+        words = {
+            "reproduced": f"a loss of {d} or more is rejected ({rejected})",
+            "contradicted": f"a loss of at most {d} is rejected",
+            "inconclusive": f"neither a loss of {d} or more ({rejected}) nor a smaller one can be rejected",
         }
     else:
         along = [claim.test.sign * f.effect.mean for f in findings]

@@ -10,6 +10,8 @@ Rules, at the level of 5 %:
   Contradicted: an effect of d or more in the published direction is rejected, one-sided. Inconclusive: neither.
 - *Equivalence* ("does not worsen"), with the margin d. Reproduced: effects of −d or less and of d or more are both
   rejected (two one-sided tests), after Holm. Contradicted: a worsening of at most d is rejected. Inconclusive: neither.
+- *Non-inferiority* ("matches or beats"), with the margin d. Reproduced: a loss of d or more is rejected, after Holm.
+  Contradicted: a loss of at most d is rejected. Inconclusive: neither.
 
 So a claim without any effect is reproduced in at most 5 % of studies, and one with an effect of d contradicted in at
 most 5 %.
@@ -69,11 +71,11 @@ class Test:
     Attributes
     ----------
     kind
-        "one-sided", "two-sided" or "equivalence".
+        "one-sided", "two-sided", "equivalence" or "non-inferiority".
     sign
-        +1 or −1, the published direction; for "equivalence" the direction that is worse.
+        +1 or −1, the published direction, or that which is better; for "equivalence" the direction that is worse.
     smallest
-        The smallest effect of interest, or the margin of equivalence; above 0.
+        The smallest effect of interest, or the margin; above 0.
     """
 
     kind: str
@@ -84,6 +86,8 @@ class Test:
         """The p value of what the claim needs rejected."""
         if self.kind == "equivalence":
             return max(effect.p_below(self.smallest), effect.p_above(-self.smallest))
+        if self.kind == "non-inferiority":
+            return effect.p_above(-self.smallest) if self.sign > 0 else effect.p_below(self.smallest)
         one = effect.p_above(0) if self.sign > 0 else effect.p_below(0)
         return one if self.kind == "one-sided" else min(1.0, 2 * min(one, 1 - one))
 
@@ -92,6 +96,9 @@ class Test:
         d, along = self.smallest, self.sign * effect.mean
         if self.kind == "equivalence":
             worse = effect.p_above(d) if self.sign > 0 else effect.p_below(-d)
+            return "reproduced" if p_holm < LEVEL else "contradicted" if worse < LEVEL else "inconclusive"
+        if self.kind == "non-inferiority":
+            worse = effect.p_below(-d) if self.sign > 0 else effect.p_above(d)
             return "reproduced" if p_holm < LEVEL else "contradicted" if worse < LEVEL else "inconclusive"
         if p_holm < LEVEL and along >= d:
             return "reproduced"

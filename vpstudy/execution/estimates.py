@@ -7,7 +7,9 @@ SECONDS = {  # by scale and kind of stage
         "imp": 90,
         "compress": 4,
         "transfer": 22,
+        "prune_with_prompts": 55,
         "hidden_cost": 15,
+        "vpns": 15,
         "claims": 5,
     },
     "extended": {
@@ -16,7 +18,9 @@ SECONDS = {  # by scale and kind of stage
         "imp": 480,
         "compress": 15,
         "transfer": 30,
+        "prune_with_prompts": 70,
         "hidden_cost": 60,
+        "vpns": 40,
         "claims": 10,
     },
     "smoke": {
@@ -25,7 +29,9 @@ SECONDS = {  # by scale and kind of stage
         "imp": 8,
         "compress": 4,
         "transfer": 9,
+        "prune_with_prompts": 8,
         "hidden_cost": 10,
+        "vpns": 8,
         "claims": 4,
     },
 }

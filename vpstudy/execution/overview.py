@@ -14,10 +14,11 @@ NAMED = 3  # stages out of date for the same reason are named up to here, and co
 def table(parameters: Parameters) -> list[str]:
     """The grid, a line for each kind of stage, and why stages will run."""
     steps = _steps(parameters)
-    axes = " × ".join(_counted(len(values), axis) for axis, values in grid.axes(parameters).items())
+    grids = [grid.axes(parameters, widest) for widest in ("transfer", "prune_with_prompts")]
+    axes = "; ".join(" × ".join(_counted(len(values), axis) for axis, values in each.items()) for each in grids)
     cells = len(grid.cells(parameters))
     lines = [f"Scale {parameters.scale}: {cells} cells ({axes}), {len(steps)} stages", ""]
-    lines += [f"  {'stage':<14}{'stages':>8}{'will run':>10}{'may run':>10}{'time':>12}"]
+    lines += [f"  {'stage':<20}{'stages':>8}{'will run':>10}{'may run':>10}{'time':>12}"]
     for kind in dict.fromkeys(step.stage.kind for step in steps):
         lines.append(_line(kind, [step for step in steps if step.stage.kind == kind], parameters))
     lines.append(_line("all", steps, parameters))
@@ -52,7 +53,7 @@ def _line(name: str, steps: list[Step], parameters: Parameters) -> str:
     seconds = _seconds(steps, parameters)
     time = duration(seconds) if seconds else ""
     counts = [f"{states[state] or '':>10}" for state in ("will run", "may run")]
-    return f"  {name:<14}{len(steps):>8}{''.join(counts)}{time:>12}".rstrip()
+    return f"  {name:<20}{len(steps):>8}{''.join(counts)}{time:>12}".rstrip()
 
 
 def _reasons(due: list[Step]) -> list[str]:

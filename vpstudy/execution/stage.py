@@ -55,7 +55,7 @@ def _asked_for(cell: Cell, parameters: study.Parameters) -> Cell:
             f"scale: {cell.scale!r} was asked for, but params.yaml holds {parameters.scale!r}; "
             f"`python -m vpstudy scale {cell.scale}` puts it in place"
         )
-    allowed = grid.axes(parameters)
+    allowed = grid.axes(parameters, cell.stage)
     wrong = [
         f"\n  - {axis}: {value!r} is not in params.yaml; allowed: {', '.join(allowed[axis])}"
         for axis, value in cell.axes

@@ -1,18 +1,22 @@
 """The notebook of claims: committed results in; a ledger with verdicts, tables and a forest plot out."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 from IPython.display import display
-from matplotlib.figure import Figure
 
 from vpstudy import architectures, grid, paths, results
-from vpstudy.claims import hidden_cost, ledger
-from vpstudy.claims.evidence import Evidence
+from vpstudy.claims import hidden_cost, ledger, vpns
+from vpstudy.claims.evidence import Claim, Evidence
 from vpstudy.claims.hidden_cost import ASSUMED_DEVIATION, ECE
 from vpstudy.claims.verdict import LEVEL, equivalence_power
 from vpstudy.figures import forest, style, tables
 from vpstudy.parameters.base import ParameterError
 from vpstudy.parameters.study import load
 
+PAPERS = {"hidden_cost": "arXiv 2308.14969", "vpns": "arXiv 2312.01397"}
+MOST = 4  # findings in one cell of a table
 OTHER_SCALE = "default"  # whose verdicts other scales show beside their own
 
 
@@ -51,26 +55,21 @@ class ClaimsLedger:
 
     def judge(self) -> pd.DataFrame:
         """Judge every claim; a line each."""
-        evidence = self._hidden_cost()
-        first, *rest = (
-            [{"backbone": name, **record} for record in ledger.judge("hidden_cost", hidden_cost.CLAIMS, of_one)]
-            for name, of_one in evidence.items()
-        )
-        elsewhere = ("backbone", "findings", "p_holm", "verdict", "reason")
         self.records = [
-            {**record, "elsewhere": [{key: other[key] for key in elsewhere} for other in others]}
-            for record, *others in zip(first, *rest, strict=True)
+            *self._judged("hidden_cost", hidden_cost.CLAIMS, self._hidden_cost()),
+            *self._judged("vpns", vpns.CLAIMS, self._vpns()),
         ]
         others = {}
         if self.scale != OTHER_SCALE:
             others = {record["id"]: record["verdict"] for record in ledger.read(OTHER_SCALE)}
         table = pd.DataFrame(
             {
+                "study": record["study"],
                 "claim": record["id"],
                 "statement": record["statement"],
                 "estimand": record["estimand"],
-                "measured on": "; ".join(f["label"] for f in record["findings"]) or "—",
-                "effect [95 %]": "; ".join(map(_interval, record["findings"])) or "—",
+                "measured on": _listed([f["label"] for f in record["findings"]]),
+                "effect [95 %]": _listed(list(map(_interval, record["findings"]))),
                 "smallest of interest": record["smallest_effect"],
                 "p (Holm)": "—" if record["p_holm"] is None else f"{record['p_holm']:.3g}",
                 "verdict": record["verdict"],
@@ -84,14 +83,26 @@ class ClaimsLedger:
             tables.save(table, "claims", self.folder)
         return table
 
+    def _judged(self, study: str, claims: Sequence[Claim], evidence: dict[str, Any]) -> list[ledger.Record]:
+        """Records on the first architecture, each with those on the others."""
+        first, *rest = (
+            [{"backbone": name, **record} for record in ledger.judge(study, claims, of_one)]
+            for name, of_one in evidence.items()
+        )
+        elsewhere = ("backbone", "findings", "p_holm", "verdict", "reason")
+        return [
+            {**record, "elsewhere": [{key: other[key] for key in elsewhere} for other in others]}
+            for record, *others in zip(first, *rest, strict=True)
+        ]
+
     def elsewhere(self) -> pd.DataFrame:
         """The same tests on the other architectures of this scale, beside the verdict on the first."""
         table = pd.DataFrame(
             {
                 "claim": record["id"],
                 "backbone": one["backbone"],
-                "measured on": "; ".join(f["label"] for f in one["findings"]) or "—",
-                "effect [95 %]": "; ".join(map(_interval, one["findings"])) or "—",
+                "measured on": _listed([f["label"] for f in one["findings"]]),
+                "effect [95 %]": _listed(list(map(_interval, one["findings"]))),
                 "verdict": one["verdict"],
                 "why": one["reason"],
             }
@@ -115,12 +126,19 @@ class ClaimsLedger:
             tables.save(table, "beside" if beside else "findings", self.folder)
         return table
 
-    def forest(self) -> Figure:
-        """Show the forest plot, and keep it where the pipeline runs the notebook."""
-        figure = forest.draw(self.records)
+    def forest(self, study: str) -> None:
+        """Show the forest plot of one study, and keep it where the pipeline runs the notebook."""
+        figure = forest.draw([record for record in self.records if record["study"] == study], PAPERS[study])
         if self.save:
-            style.save(figure, "forest", self.folder)
+            style.save(figure, f"forest_{study}", self.folder)
         display(figure)
+
+    def _vpns(self) -> dict[str, vpns.VpnsEvidence]:
+        """By architecture."""
+        read = results.read(grid.cells(self.parameters, "prune_with_prompts"))
+        for note in read.notes():
+            print(note)
+        return {name: vpns.VpnsEvidence(runs) for name, runs in read.frame.groupby("backbone", sort=False)}
 
     def _hidden_cost(self) -> dict[str, Evidence]:
         """By architecture."""
@@ -142,6 +160,13 @@ class ClaimsLedger:
             )
             for name, runs in read.frame.groupby("backbone", sort=False)
         }
+
+
+def _listed(texts: list[str]) -> str:
+    """The texts in one cell of a table; beyond a few, the table of findings has them."""
+    if len(texts) > MOST:
+        return f"{len(texts)} findings, below"
+    return "; ".join(texts) or "—"
 
 
 def _interval(effect: dict) -> str:

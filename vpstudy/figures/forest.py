@@ -14,23 +14,28 @@ LOOKS = {  # verdict: colour, marker
     "contradicted": ("#D55E00", "X"),
     "inconclusive": ("#0072B2", "o"),
 }
+MOST = 6  # findings of one claim
 TARGETS = "v^<>dhp"  # a marker for each target
 
 
-def draw(records: Sequence[dict[str, Any]]) -> Figure:
+def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
     """A row for each finding that decides a claim, in units of the claim's smallest effect of interest.
+
+    Of many findings, the least favourable ones.
 
     Right of zero is the published direction (of an equivalence claim: worse). Small markers are single targets.
 
     Parameters
     ----------
     records
-        Of a ledger. Claims that were not run are named below the axis.
+        Of one study in a ledger. Claims that were not run are named below the axis.
+    paper
+        That makes the claims.
     """
-    rows = [(record, found) for record in records for found in record["findings"]]
+    rows = [(record, found) for record in records for found in _least_favourable(record)]
     missing = [record["id"] for record in records if not record["findings"]]
     targets = list(dict.fromkeys(target for _, found in rows for target in found["targets"]))
-    figure, ((axis,),) = style.new_figure(1, 1, 1.7 + 0.52 * max(len(rows), 1))
+    figure, ((axis,),) = style.new_figure(1, 1, 1.7 + 0.42 * max(len(rows), 1))
     axis.axvline(0, color="black", lw=0.8)
     axis.axvspan(-1, 1, color="0.93", lw=0, zorder=0)
     for y, (record, found) in enumerate(rows):
@@ -49,7 +54,10 @@ def draw(records: Sequence[dict[str, Any]]) -> Figure:
     axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.grid(False, axis="y")
-    axis.set_xlabel("effect, in smallest effects of interest (grey: less than that)\n→ published direction (H4: worse)")
+    axis.set_xlabel(
+        "effect, in smallest effects of interest (grey: less than that)\n"
+        "→ published direction (of what should not happen: worse)"
+    )
     handles = [Line2D([], [], color=c, marker=m, label=verdict) for verdict, (c, m) in LOOKS.items()]
     handles += [
         Line2D([], [], ls="", marker=TARGETS[k % len(TARGETS)], color="0.45", label=target)
@@ -60,8 +68,17 @@ def draw(records: Sequence[dict[str, Any]]) -> Figure:
     note = "Large markers: over targets, with 95 % t intervals; small ones: single targets."
     if missing:
         note += f" Not run at this scale: {', '.join(missing)}."
-    style.caption(figure, "The claims of arXiv 2308.14969", note)
+    if any(len(record["findings"]) > MOST for record in records):
+        note += f" Of claims with more findings, the {MOST} least favourable."
+    style.caption(figure, f"The claims of {paper}", note)
     return figure
+
+
+def _least_favourable(record: dict[str, Any]) -> list[dict[str, Any]]:
+    found = record["findings"]
+    if len(found) <= MOST:
+        return found
+    return sorted(found, key=lambda each: each["effect"] * record["direction"])[:MOST]
 
 
 def _label(record: dict[str, Any], found: dict[str, Any]) -> str:

@@ -67,8 +67,8 @@ def results_table(frame: pd.DataFrame) -> pd.DataFrame:
             "method": first["method"].map(lambda name: style.method(name).label),
             "budget": first["budget"].map(style.budget_label),
             "compression": first["compression"].map(compressions.label),
-            **{words: [_text(row) for row in summaries[m].itertuples()] for m, words in METRICS.items()},
-            "seeds": [_seeds(row) for row in first.itertuples()],
+            **{words: [mean_text(row) for row in summaries[m].itertuples()] for m, words in METRICS.items()},
+            "seeds": [seeds_text(row) for row in first.itertuples()],
         }
     )
 
@@ -93,13 +93,15 @@ def calibration_table(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _text(row) -> str:
+def mean_text(row) -> str:
+    """A row of `summarise` as "mean ± half the interval"; a dash where no run finished."""
     if not row.n:
         return "—"
     return f"{row.mean:.3f}" if row.n == 1 else f"{row.mean:.3f} ± {row.high - row.mean:.3f}"
 
 
-def _seeds(row) -> str:
+def seeds_text(row) -> str:
+    """How many runs stand behind a row of `summarise`."""
     seeds = row.n + row.n_diverged
     return f"{row.n_diverged} of {seeds} diverged" if row.n_diverged else str(seeds)
 

@@ -5,35 +5,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from vpstudy import architectures, paths
-from vpstudy.compression import names
+from vpstudy import paths
+from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
 from vpstudy.parameters.hidden_cost import HiddenCost
 from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
-
-
-def _compression(value: str) -> str:
-    try:
-        return names.parse(value).name
-    except ValueError as error:
-        raise ValueError(str(error).removeprefix(f"{value}: ")) from None
-
-
-def _backbone(value: str) -> str:
-    architectures.read(value)
-    return value
-
+from vpstudy.parameters.vpns import Vpns
 
 IMP_ROUND = re.compile(r"imp-0\.\d\d[1-9]?")
-BackboneName = Annotated[str, AfterValidator(_backbone)]
-CompressionName = Annotated[str, AfterValidator(_compression)]
 
 
 class Parameters(Strict):
     scale: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     execution: Execution
+    pretrained: Annotated[list[BackboneName], *AXIS]
     backbones: Annotated[list[BackboneName], *AXIS]
     compressions: Annotated[list[CompressionName], *AXIS]
     source: Source
@@ -41,11 +28,13 @@ class Parameters(Strict):
     compressing: Compressing
     checkpoints: Checkpoints
     hidden_cost: HiddenCost
+    vpns: Vpns
 
 
 def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     """Problems between sections. Reads the raw content, so that they are told together with all others."""
     compressions, imp, source = (content.get(key) for key in ("compressions", "imp", "source"))
+    yield from _not_pretrained(content)
     if isinstance(compressions, list):
         if "dense" not in compressions:
             yield "compressions: 'dense' is missing, and every change is measured against it"
@@ -83,6 +72,18 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
         rewind, steps = imp.get("rewind_step"), source.get("steps")
         if isinstance(rewind, int) and isinstance(steps, int) and rewind >= steps:
             yield f"imp.rewind_step: {rewind}: must be below source.steps ({steps})"
+
+
+def _not_pretrained(content: dict[str, Any]) -> Iterator[str]:
+    known, vpns = content.get("pretrained"), content.get("vpns")
+    chosen = {
+        "backbones": content.get("backbones"),
+        "vpns.backbones": vpns.get("backbones") if isinstance(vpns, dict) else None,
+    }
+    for key, names in chosen.items():
+        for name in names if isinstance(names, list) and isinstance(known, list) else []:
+            if name not in known:
+                yield f"{key}: {name!r} is not in pretrained; allowed: {', '.join(map(str, known))}"
 
 
 def load(path: Path = paths.PARAMS) -> Parameters:

@@ -1,0 +1,126 @@
+"""Channels: groups, selection, and that closing one and removing it are the same."""
+
+import copy
+
+import pytest
+import torch
+
+from vpstudy.backbones import Backbone
+from vpstudy.pruning import channels
+from vpstudy.pruning.channels import Group, LearnedChannels, lowest, remove
+
+SIDE = 32
+PICTURES = torch.rand(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def backbone():
+    torch.set_num_threads(1)
+    backbone = Backbone("cnn", [str(k) for k in range(12)], seed=3)
+    with torch.no_grad():  # BatchNorm as after training: no statistics, factors or shifts of a fresh network
+        for module in backbone.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                for tensor in (module.running_mean, module.weight, module.bias):
+                    tensor.uniform_(-0.5, 1.0)
+                module.running_var.uniform_(0.5, 2.0)
+    return backbone.frozen()
+
+
+def test_groups_cover_every_convolution_once(backbone):
+    found = channels.groups(copy.deepcopy(backbone), SIDE)
+    convolutions = [n for n, m in backbone.model.named_modules() if isinstance(m, torch.nn.Conv2d)]
+    assert sorted(name for group in found for name in group.convolutions) == sorted(convolutions)
+    assert all(len(group.norms) == len(group.convolutions) for group in found)
+    early = set(convolutions[:5])
+    for group in found:
+        capped = bool(early & set(group.convolutions))
+        assert group.most == (int(0.25 * group.size) if capped else group.size - 1)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.3, 0.5])
+def test_closed_and_removed_channels_give_the_same_outputs(backbone, ratio):
+    closed, removed = copy.deepcopy(backbone), copy.deepcopy(backbone)
+    groups = channels.groups(copy.deepcopy(backbone), SIDE)
+    learned = LearnedChannels(closed, groups, ratio)
+    closed.frozen()
+    with torch.no_grad():
+        expected = closed(PICTURES)
+    kept = learned.release()
+    remove(removed, groups, kept, SIDE)
+    total = sum(group.size for group in groups)
+    assert sum(int((~stays).sum()) for stays in kept) == round(ratio * total)
+    with torch.no_grad():
+        torch.testing.assert_close(removed(PICTURES), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(closed(PICTURES), backbone(PICTURES))  # released: nothing is closed
+    widths = {
+        name: len(stays) for group in groups for name in group.convolutions for stays in [removed_rows(removed, name)]
+    }
+    assert widths == {
+        name: int(stays.sum()) for group, stays in zip(groups, kept, strict=True) for name in group.convolutions
+    }
+
+
+def removed_rows(backbone, name):
+    return backbone.model.get_submodule(name).weight
+
+
+def test_selection_against_brute_force():
+    draw = torch.Generator().manual_seed(1)
+    groups = [Group(("a",), ("a",), 5, 1), Group(("b",), ("b",), 4, 3), Group(("c",), ("c",), 6, 5)]
+    scores = [torch.randn(group.size, generator=draw) for group in groups]
+    kept = lowest(scores, groups, 0.4)
+    gone = [[] for _ in groups]
+    for _, g, c in sorted((abs(v.item()), g, c) for g, s in enumerate(scores) for c, v in enumerate(s)):
+        if sum(map(len, gone)) < 6 and len(gone[g]) < groups[g].most:
+            gone[g].append(c)
+    assert [(~stays).nonzero().flatten().tolist() for stays in kept] == [sorted(each) for each in gone]
+
+
+def test_more_channels_than_may_go_are_refused():
+    with pytest.raises(ValueError, match="would remove 9 of 10 channels, but at most 4 may go"):
+        lowest([torch.rand(10)], [Group(("a",), ("a",), 10, 4)], 0.9)
+
+
+def test_the_gradient_of_a_score_is_that_of_a_relaxed_gate(backbone):
+    model = copy.deepcopy(backbone).double()
+    model.mean, model.std = model.mean.double(), model.std.double()
+    groups = channels.groups(copy.deepcopy(backbone), SIDE)
+    learned = LearnedChannels(model, groups, 0.0)  # nothing closed: the gate of every channel is 1
+    model.eval()
+    model(PICTURES.double()).square().sum().backward()
+    plain = copy.deepcopy(backbone).double().frozen()
+    for index in (0, 5, len(groups) - 1):
+        group, scores = groups[index], learned.scores[index]
+
+        def loss(step, group=group):
+            with torch.no_grad():
+                for name in group.norms:
+                    norm = plain.model.get_submodule(name)
+                    norm.weight[2] *= 1 + step
+                    norm.bias[2] *= 1 + step
+                value = plain(PICTURES.double()).square().sum().item()
+                for name in group.norms:
+                    norm = plain.model.get_submodule(name)
+                    norm.weight[2] /= 1 + step
+                    norm.bias[2] /= 1 + step
+            return value
+
+        by_differences = (loss(1e-6) - loss(-1e-6)) / 2e-6
+        given = (scores.grad[2] * scores.detach()[2].sign()).item()
+        assert given == pytest.approx(by_differences, rel=1e-4)
+
+
+def test_depgraphs_importance_sees_every_layer_of_a_group(backbone):
+    groups = channels.groups(copy.deepcopy(backbone), SIDE)
+    before = channels.norms_of_groups(copy.deepcopy(backbone), groups, SIDE)
+    with torch.no_grad():  # what consumes a channel, and nothing else
+        backbone.model.layer1[0].conv2.weight[:, 3] *= 10
+    after = channels.norms_of_groups(copy.deepcopy(backbone), groups, SIDE)
+    (index,) = [k for k, group in enumerate(groups) if group.convolutions == ("layer1.0.conv1",)]
+    assert after[index][3] > before[index][3]
+    assert after[index].argmax() == 3
+
+
+def test_a_network_without_batchnorm_is_refused():
+    with pytest.raises(ValueError, match=r"vit: not all channels of .* pass a BatchNorm"):
+        channels.groups(Backbone("vit", ["a", "b"], seed=0), SIDE)
