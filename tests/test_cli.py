@@ -64,7 +64,10 @@ def test_every_command_has_a_function_and_an_example_that_parses():
 
 def test_check_counts_the_cells(project, capsys):
     assert main(["check"]) == 0
-    assert "scale default, 36 cells (1 source, 1 imp, 8 compress, 24 transfer, 1" in capsys.readouterr().out
+    assert (
+        "scale default, 49 cells (1 source, 1 imp, 8 compress, 24 transfer, 12 prune_with_prompts, 1"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("words", [["check"], ["plan"], ["repro"], ["run", "source", "default", "cnn"]])
@@ -92,7 +95,8 @@ def test_plan_sums_up_stages_states_and_time(project, capsys, monkeypatch):
     monkeypatch.setattr(parallel, "cores", lambda: 2)  # which pretraining takes both of
     assert main(["plan"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "Scale default: 36 cells (1 backbone × 8 compressions × 3 targets), 7 stages"
+    grids = "1 backbone × 8 compressions × 3 targets; 1 backbone × 1 target × 12 pruners"
+    assert lines[0] == f"Scale default: 49 cells ({grids}), 7 stages"
     words = {line.split()[0]: line.split()[1:] for line in lines[2:] if line.startswith("  ")}
     assert words["code"] == ["1"]
     assert words["source"] == ["1", "1", "2", "min"]
@@ -256,7 +260,7 @@ def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys
     paths.CODE.mkdir(parents=True)
     (paths.CODE / "gone.json").write_text("{}")
     assert main(["code"]) == 0
-    assert capsys.readouterr().out == "6 lists of modules written to data/code\n"
+    assert capsys.readouterr().out == "8 lists of modules written to data/code\n"
     assert {path.stem for path in paths.CODE.iterdir()} == set(grid.STAGES)
     before = (paths.CODE / "imp.json").read_bytes()
     (paths.NOTEBOOKS / "15_imp.ipynb").write_text(notebook(2, "tried another value"))

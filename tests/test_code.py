@@ -74,6 +74,6 @@ def test_what_is_free_to_change_is_there():
 @pytest.mark.parametrize("kind", grid.STAGES)
 def test_the_project_s_own_notebooks_reach_their_experiment(kind):
     found = code.digests(paths.NOTEBOOKS / f"{grid.STAGES[kind].notebook}.ipynb", paths.ROOT)
-    assert f"vpstudy/experiments/{kind}.py" in found
+    assert f"vpstudy/experiments/{ {'prune_with_prompts': 'prune'}.get(kind, kind) }.py" in found
     for name in found.keys() - {f"notebooks/{grid.STAGES[kind].notebook}.ipynb"}:
         ast.parse((paths.ROOT / name).read_text())

@@ -12,7 +12,7 @@ DEFAULT = study.load(paths.SCALES / "default.yaml")
 
 def test_the_cells_are_the_product_of_the_axes():
     cells = grid.cells(DEFAULT)
-    assert len(cells) == len(set(cells)) == 1 + 1 + 8 + 8 * 3 + 2
+    assert len(cells) == len(set(cells)) == 1 + 1 + 8 + 8 * 3 + 12 + 3
     assert [cell.stage for cell in cells] == sorted((c.stage for c in cells), key=list(grid.STAGES).index)
     assert {cell.axes[-1][1] for cell in grid.cells(DEFAULT, "transfer")} == {"digits", "textures", "faces"}
     assert grid.cells(DEFAULT, "hidden_cost") == [Cell("hidden_cost", "hidden_cost", "default")]
@@ -30,6 +30,13 @@ def test_names_are_those_that_dvc_makes_of_the_matrix():
 def test_names_and_files_are_unique():
     cells = grid.cells(DEFAULT)
     assert len({cell.name for cell in cells}) == len({(cell.study, cell.file) for cell in cells}) == len(cells)
+
+
+def test_axes_are_those_of_the_stage():
+    content = DEFAULT.model_copy(update={"pretrained": ["cnn", "cnn-r1"]})
+    assert [cell.name for cell in grid.cells(content, "source")] == ["source@default-cnn", "source@default-cnn-r1"]
+    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@default-cnn"]
+    assert grid.cells(DEFAULT, "prune_with_prompts")[0].name == "prune_with_prompts@default-cnn-textures-dense"
 
 
 def test_unknown_stages_and_wrong_numbers_of_values_say_what_is_allowed():
@@ -63,4 +70,4 @@ def test_dvc_takes_the_axes_from_the_same_keys():
             values = content
             for key in source.removeprefix("${").removesuffix("}").split("."):
                 values = values[key]
-            assert values == grid.axes(DEFAULT)[axis]
+            assert values == grid.axes(DEFAULT, name)[axis]

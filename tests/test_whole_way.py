@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from vpstudy import grid, paths, results
+from vpstudy.claims import vpns
 from vpstudy.execution import code
 from vpstudy.parameters import study
 
@@ -103,7 +104,11 @@ def test_every_cell_has_its_result_and_its_notebook(clone, parameters):
     methods = {"visual_prompting", "linear_probe", "fine_tuning"}
     assert set(found.frame["method"]) == methods | set(parameters.hidden_cost.controls)
     ledger = json.loads((clone / "data/results/smoke/claims.json").read_text())
-    assert [record["id"] for record in ledger] == [f"H{k}" for k in range(1, 8)]
+    claimed = [*(f"H{k}" for k in range(1, 8)), *(claim.id for claim in vpns.CLAIMS)]
+    assert [record["id"] for record in ledger] == claimed
+    pruned = results.read(grid.cells(parameters, "prune_with_prompts"), clone / "data" / "results")
+    assert not pruned.missing and not pruned.orphans
+    assert set(pruned.frame["arm"]) == {"main", "published", *parameters.vpns.controls}
     assert {record["verdict"] for record in ledger} <= {"inconclusive", "not run at this scale"}  # of one seed
 
 
@@ -113,7 +118,12 @@ def test_figures_tables_and_the_final_notebook_are_there(clone):
     assert names == {path.stem for path in figures.glob("*.png")}
     assert {"accuracy_by_sparsity", "change_heatmap", "ece_by_sparsity", "reliability", "prompts"} <= names
     assert (figures / "results.csv").exists()
-    assert (clone / "figures/smoke/claims/forest.svg").exists()
+    assert (clone / "figures/smoke/claims/forest_vpns.svg").exists()
+    assert (clone / "figures/smoke/vpns/methods_accuracy.svg").exists()
+    pages = nbformat.read(clone / "notebooks/rendered/smoke/91_vpns.ipynb", as_version=4)
+    nbformat.validate(pages)
+    shown = [o for c in pages.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(shown) == len(list((clone / "figures/smoke/vpns").glob("*.svg")))
     nbformat.validate(nbformat.read(clone / "notebooks/rendered/smoke/99_claims.ipynb", as_version=4))
     notebook = nbformat.read(clone / "notebooks/rendered/smoke/90_hidden_cost.ipynb", as_version=4)
     nbformat.validate(notebook)

@@ -1,0 +1,101 @@
+"""Figures of the vpns study: every arm is drawn, runs that diverged are told, axes hold what is drawn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vpstudy.figures import dots, forest, pruning, pruning_cell
+
+
+def table(**columns) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        [
+            {"row": row, "panel": panel, "group": group, "mean": 0.5, "low": 0.4, "high": 0.6, "n": 3, "n_diverged": 0}
+            for row in ("OMP", "VPNs")
+            for panel in ("digits", "textures")
+            for group in ("80 %", "95 %")
+        ]
+    )
+    return frame.assign(**columns)
+
+
+def texts(figure) -> str:
+    words = [text.get_text() for axis in figure.axes for text in axis.texts]
+    words += [label.get_text() for axis in figure.axes for label in (*axis.get_yticklabels(), *axis.get_xticklabels())]
+    words += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return "\n".join([*words, *(text.get_text() for text in figure.texts)])
+
+
+def test_dots_draw_each_row_in_the_order_asked_for():
+    figure = dots.draw(table(), "accuracy", "Title", "Note.", {"digits": 0.7}, "dense", order=["VPNs", "OMP", "gone"])
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["VPNs", "OMP"]
+    assert len(axis.containers) == 4
+    assert {"80 %", "95 %", "dense"} <= set(texts(figure).split("\n"))
+
+
+def test_dots_tell_of_runs_that_diverged():
+    lost = table()
+    lost.loc[0, ["mean", "low", "high", "n", "n_diverged"]] = [np.nan, np.nan, np.nan, 0, 3]
+    figure = dots.draw(lost, "accuracy", "Title", "Note.")
+    assert "✕ 3 of 3" in texts(figure)
+    assert len(figure.axes[0].containers) == 3
+
+
+def test_layers_name_the_empty_ones():
+    left = {"OMP": {"a.weight": 0.0, "b.weight": 0.25}, "VPNs": {"a.weight": 0.004, "b.weight": 1.0}}
+    figure = pruning.layers(left, "T")
+    shown = texts(figure).split("\n")
+    assert {"0", "25", "0.4", "100", "OMP", "VPNs", "a", "b"} <= set(shown)
+    assert pruning_cell.layers({"0.9": {"a.weight": 0.0, "b.weight": 0.5}}).axes[0].get_ylim()[0] == 0
+
+
+def rows(pruners, sparsities=(0.8,)) -> pd.DataFrame:
+    bins = {"count": [3, 7], "confidence": [0.2, 0.8], "accuracy": [0.3, 0.7]}
+    return pd.DataFrame(
+        [
+            {
+                "backbone": "cnn",
+                "source_seed": 0,
+                "target": "digits",
+                "pruner": pruner,
+                "arm": "main",
+                "view": "bare",
+                "sparsity": 0.0 if pruner == "dense" else sparsity,
+                "seed": seed,
+                "status": "ok",
+                "accuracy": 0.7 + 0.01 * seed,
+                "ece_debiased": 0.05,
+                "passes": 160,
+                "reliability": bins,
+            }
+            for pruner in pruners
+            for sparsity in sparsities
+            for seed in (0, 1)
+        ]
+    )
+
+
+def test_cost_and_reliability_show_every_method():
+    frame = rows(["omp", "hydra", "vpns"], (0.8, 0.95))
+    assert texts(pruning.cost(frame)).count("VPNs") == 3  # in both panels and in the note
+    figure = pruning.reliability(rows(["dense", "hydra", "vpns"]), 0.8)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert [t.split("\n")[0] for t in titles if t] == ["dense", "HYDRA", "VPNs"]
+
+
+def test_cell_page_counts_runs_that_diverged():
+    records = rows(["vpns"]).assign(metrics=[{"accuracy": 0.7}, None], status=["ok", "diverged"]).to_dict("records")
+    assert "✕ 1" in texts(pruning_cell.arms(records, 10))
+    assert pruning_cell.arm_label("bn", "prompted").endswith("(with prompt)")
+
+
+@pytest.mark.parametrize("many", [3, 9])
+def test_a_forest_shows_the_least_favourable_of_many(many):
+    effects = [{"label": f"f{k}", "effect": 0.01 * k, "low": 0.0, "high": 0.1, "targets": {}} for k in range(many)]
+    record = {"id": "V1", "unit": "accuracy", "findings": effects, "verdict": "inconclusive"}
+    figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(shown) == min(many, forest.MOST)
+    assert shown[0].endswith("f0")
+    assert ("least favourable" in texts(figure)) == (many > forest.MOST)

@@ -1,0 +1,49 @@
+"""Parameters of the vpns study: what is refused, and how."""
+
+import pytest
+
+from vpstudy import paths
+from vpstudy.parameters.base import ParameterError, read
+from vpstudy.parameters.study import validate
+
+CASES = {
+    "a sparsity of one": ({"sparsities": [0.8, 1.0]}, "vpns.sparsities.1: 1.0"),
+    "sparsities out of order": ({"sparsities": [0.95, 0.8]}, "vpns.sparsities: [0.95, 0.8]: the entries must increase"),
+    "an unknown method": ({"pruners": ["dense", "vpn"]}, "vpns.pruners.1: 'vpn': no such pruner; did you mean vpns?"),
+    "no dense network": ({"pruners": ["vpns"]}, "pruners: 'dense' is missing"),
+    "an unknown control": ({"controls": ["two_pas"]}, "'two_pas': no such control; did you mean two_pass?"),
+    "a frame wider than half": ({"pad": 17}, "pad (17) must not exceed half of canvas (32)"),
+    "a patch larger than the canvas": ({"patch": 33}, "nor patch (33) canvas"),
+    "a picture larger than the canvas": ({"inner": 40}, "inner (40) must not exceed canvas (32)"),
+    "a control at a sparsity that is not run": ({"control_sparsities": [0.9]}, "control_sparsities: 0.9 is not in"),
+    "a round that is missing": ({"imp_rounds": [0.5, 0.8]}, "imp_rounds: 0.95, which is in sparsities, is missing"),
+    "steps that cannot be cut": ({"steps": 30}, "vpns.steps: 30"),
+    "an ablation of no sparsity": (
+        {"pruners": ["dense", "vpns_pad_4"], "control_sparsities": []},
+        "pruners that are ablations need at least one",
+    ),
+    "an ablation that does not fit": (
+        {"pruners": ["dense", "vpns_input_24"], "canvas": 20, "inner": 20},
+        "pruners: vpns_input_24 needs a larger canvas than 20",
+    ),
+    "channels without a ratio": ({"pruners": ["dense", "depgraph"]}, "channel_ratios: pruners that prune channels"),
+    "a backbone that was not pretrained": ({"backbones": ["cnn-r7"]}, "vpns.backbones: 'cnn-r7' is not in pretrained"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_values_are_refused_before_any_work(name):
+    change, told = CASES[name]
+    content = read(paths.SCALES / "default.yaml")
+    content["vpns"] |= change
+    with pytest.raises(ParameterError) as error:
+        validate(content, "params.yaml")
+    assert told in str(error.value)
+    assert "nothing was run" in str(error.value)
+
+
+def test_every_preset_is_valid():
+    for preset in paths.SCALES.glob("*.yaml"):
+        content = read(preset)
+        if preset.stem == "default":
+            validate(content, preset.name)
