@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from vpstudy.figures import style
 
@@ -59,6 +60,7 @@ def draw(
         axis.set_title(panel, weight="bold")
         axis.set_xlabel(xlabel)
         axis.grid(False, axis="y")
+        axis.xaxis.set_major_locator(MaxNLocator(7 if len(panels) == 1 else 4))
     axes[0, 0].set_yticks(range(len(rows)), rows)
     axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
     handles = [
