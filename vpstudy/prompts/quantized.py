@@ -1,0 +1,126 @@
+"""Quantized prompts: the prompt is trained in full, and used as the nearest values of a codebook.
+
+The codebook follows the prompt by constrained adaptive clustering (CAC, arXiv 2407.10704): at least `interval` steps
+after the last fit, the shares of codes then and now are compared, and it is fitted anew if they have drifted apart.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vpstudy.prompts import codebook
+from vpstudy.prompts.codebook import Packed, Scheme
+
+Refit = Literal["cac", "never", "always"]
+REFITS = ("cac", "never", "always")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a prompt is quantized.
+
+    Attributes
+    ----------
+    bits
+        Of a value, 1 … 8.
+    normalise
+        Standardise before clustering. Mean and deviation are of the prompt as it is, and pass no gradient.
+    refit
+        When the codebook is fitted anew: by "cac", "never" (once, at the start) or "always" (every step).
+    interval
+        Steps after a fit before CAC compares again; above 0.
+    threshold
+        KL divergence of the shares of codes, in nats, above which CAC fits anew.
+    """
+
+    bits: int
+    scheme: Scheme = "clustered"
+    normalise: bool = True
+    refit: Refit = "cac"
+    interval: int = 10
+    threshold: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self):
+        codebook.check_bits(self.bits)
+        if self.refit not in REFITS or self.interval < 1 or self.threshold < 0:
+            raise ValueError(
+                f"refit={self.refit!r}, interval={self.interval}, threshold={self.threshold}: give refit as one of "
+                f"{', '.join(REFITS)}, interval >= 1 and threshold >= 0"
+            )
+
+
+@dataclass
+class Log:
+    """What CAC did: steps at which the codebook was fitted, and the divergence at each comparison."""
+
+    refits: list[int] = field(default_factory=list)
+    divergences: list[tuple[int, float]] = field(default_factory=list)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Forwards the second argument, backwards the gradient to the first as it is."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, quantized: Tensor) -> Tensor:
+        return quantized.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return gradient, None
+
+
+class Quantizer(nn.Module):
+    """A parametrization: a tensor of any shape to the nearest values of a codebook, straight through backwards.
+
+    `step` is called once after each step of the optimizer. A random codebook is drawn once and only scaled.
+    """
+
+    def __init__(self, values: Tensor, settings: Settings):
+        super().__init__()
+        self.settings, self.log = settings, Log()
+        self._steps = self._fitted = 0
+        self.register_buffer("book", torch.empty(2**settings.bits, dtype=values.dtype, device=values.device))
+        self._fit(values)
+
+    def forward(self, values: Tensor) -> Tensor:
+        with torch.no_grad():
+            scaled, mean, deviation = self._scaled(values)
+            quantized = self.book[codebook.nearest(scaled, self.book)] * deviation + mean
+        return _StraightThrough.apply(values, quantized)
+
+    @torch.no_grad()
+    def step(self, values: Tensor) -> None:
+        """Take note of a step, after which the tensor is `values`, and fit the codebook anew where that is due."""
+        self._steps += 1
+        s = self.settings
+        if s.refit == "always":
+            self._fit(values)
+        elif s.refit == "cac" and self._steps - self._fitted >= s.interval:
+            drift = codebook.divergence(self._shares, self._now(values))
+            self.log.divergences.append((self._steps, drift))
+            if drift > s.threshold:
+                self._fit(values)
+
+    @torch.no_grad()
+    def packed(self, values: Tensor) -> Packed:
+        """As it is stored. What it unpacks to differs from `forward` by the codebook's half precision alone."""
+        scaled, mean, deviation = self._scaled(values)
+        return codebook.pack(codebook.nearest(scaled, self.book), self.book * deviation + mean)
+
+    def _scaled(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.settings.normalise:
+            return codebook.standardise(values)
+        return values, values.new_zeros(()), values.new_ones(())
+
+    def _now(self, values: Tensor) -> Tensor:
+        return codebook.shares(codebook.nearest(self._scaled(values)[0], self.book), self.settings.bits)
+
+    @torch.no_grad()
+    def _fit(self, values: Tensor) -> None:
+        s = self.settings
+        self.book.copy_(codebook.fit(self._scaled(values)[0], s.bits, s.scheme, s.seed))
+        self._fitted, self._shares = self._steps, self._now(values)
+        self.log.refits.append(self._steps)
