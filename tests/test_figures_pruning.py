@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vpstudy.experiments.vpns import sizes
 from vpstudy.figures import dots, forest, pruning, pruning_cell
 
 
@@ -32,6 +33,23 @@ def test_dots_draw_each_row_in_the_order_asked_for():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["VPNs", "OMP"]
     assert len(axis.containers) == 4
     assert {"80 %", "95 %", "dense"} <= set(texts(figure).split("\n"))
+
+
+def test_intervals_are_cut_where_values_end():
+    wide = table().assign(low=-2.0, high=3.0)
+    low, high = dots.draw(wide, "accuracy", "Title", "Note.", bounds=(0, 1)).axes[0].get_xlim()
+    assert (low, high) == pytest.approx((-0.03, 1.03))
+    assert dots.draw(wide, "change", "Title", "Note.").axes[0].get_xlim()[1] > 3
+
+
+def test_huge_effects_do_not_squeeze_the_others():
+    effect = {"label": "f", "effect": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "targets": {}}
+    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": [effect], "verdict": "reproduced"}
+    figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
+    assert figure.axes[0].get_xscale() == "symlog"
+    assert "100" in [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.1}], "a paper")
+    assert figure.axes[0].get_xscale() == "linear"
 
 
 def test_dots_tell_of_runs_that_diverged():
@@ -76,12 +94,19 @@ def rows(pruners, sparsities=(0.8,)) -> pd.DataFrame:
     )
 
 
-def test_cost_and_reliability_show_every_method():
-    frame = rows(["omp", "hydra", "vpns"], (0.8, 0.95))
-    assert texts(pruning.cost(frame)).count("VPNs") == 3  # in both panels and in the note
+def test_reliability_shows_the_methods_that_were_run():
     figure = pruning.reliability(rows(["dense", "hydra", "vpns"]), 0.8)
     titles = [axis.get_title() for axis in figure.axes]
     assert [t.split("\n")[0] for t in titles if t] == ["dense", "HYDRA", "VPNs"]
+
+
+def test_sizes_of_networks_are_told_by_their_ratio():
+    network = {"macs": 10, "parameters": 5, "latency_ms": 1.0, "sparsity": 0.47}  # of its weights; the key is the ratio
+    cell = {"target": "digits", "pruner": "depgraph"}
+    records = [{"cell": cell, "facts": {"networks": {"0.3": network | {"macs": macs}}}} for macs in (10, 20)]
+    (size,) = sizes(records).to_dict("records")
+    assert size["sparsity"] == 0.3
+    assert size["macs"] == 15
 
 
 def test_cell_page_counts_runs_that_diverged():
@@ -92,10 +117,15 @@ def test_cell_page_counts_runs_that_diverged():
 
 @pytest.mark.parametrize("many", [3, 9])
 def test_a_forest_shows_the_least_favourable_of_many(many):
-    effects = [{"label": f"f{k}", "effect": 0.01 * k, "low": 0.0, "high": 0.1, "targets": {}} for k in range(many)]
-    record = {"id": "V1", "unit": "accuracy", "findings": effects, "verdict": "inconclusive"}
+    effects = [
+        {"label": f"f{k}", "effect": 0.01 * k, "low": 0.0, "high": 0.1, "p": 0.1 * (9 - k), "targets": {}}
+        for k in range(many)
+    ]
+    effects[0] |= {"effect": None, "low": None, "high": None, "p": 1.0}  # no comparable runs
+    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": effects, "verdict": "inconclusive"}
     figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(shown) == min(many, forest.MOST)
-    assert shown[0].endswith("f0")
+    assert shown[0] == "V1: f0"
+    assert texts(figure).count("no comparable runs") == 1
     assert ("least favourable" in texts(figure)) == (many > forest.MOST)

@@ -27,8 +27,28 @@ CASES = {
         "pruners: vpns_input_24 needs a larger canvas than 20",
     ),
     "channels without a ratio": ({"pruners": ["dense", "depgraph"]}, "channel_ratios: pruners that prune channels"),
+    "too few steps for IMP's rounds": (
+        {"steps": 4, "imp_rounds": [0.2, 0.5, 0.8, 0.9, 0.95]},
+        "vpns.steps: 4: IMP cuts them into 6 (imp_rounds and tuning); give at least 6",
+    ),
+    "pictures moved out of sight": ({"shift": 32}, "vpns.shift: 32: must be below the side of the picture (32)"),
+    "whole layers": (
+        {"pruners": ["dense", "depgraph"], "channel_ratios": [0.95]},
+        "vpns.channel_ratios: [0.95]: at most 0.9",
+    ),
     "a backbone that was not pretrained": ({"backbones": ["cnn-r7"]}, "vpns.backbones: 'cnn-r7' is not in pretrained"),
 }
+
+
+def test_a_transformer_has_no_channels_and_one_size():
+    content = read(paths.SCALES / "default.yaml")
+    content["pretrained"] = ["cnn", "vit"]
+    content["vpns"] |= {"backbones": ["vit"], "pruners": ["dense", "slimming"], "channel_ratios": [0.3]}
+    content["vpns"] |= {"canvas": 40, "inner": 40}
+    with pytest.raises(ParameterError) as error:
+        validate(content, "params.yaml")
+    assert "vpns.pruners: 'slimming' prunes channels by their BatchNorm factors, and 'vit' has none" in str(error.value)
+    assert "vpns.canvas: 40: 'vit' takes only source.size (32)" in str(error.value)
 
 
 @pytest.mark.parametrize("name", CASES)

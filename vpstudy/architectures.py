@@ -10,7 +10,9 @@ class Architecture:
     """A timm model with the input that it expects.
 
     `mean` and `std` are per RGB channel, for pictures in [0, 1]. `rate` is the share of the learning rate at which all
-    of its weights are trained: transformers need a lower one than convolutions.
+    of its weights are trained: transformers need a lower one than convolutions. `batchnorm` says whether it has
+    BatchNorm, whose factors stand for channels where those are pruned; `any_size` whether it takes pictures of other
+    sizes than it was pretrained on.
     """
 
     timm: str
@@ -18,6 +20,8 @@ class Architecture:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
     rate: float = 1.0
+    batchnorm: bool = True
+    any_size: bool = True
 
 
 ARCHITECTURES = {
@@ -27,7 +31,7 @@ ARCHITECTURES = {
     "cnn": Architecture("resnet10t", {"channels": (16, 32, 64, 128), "stem_width": 8}),
     # A transformer of about the same size (vpstudy/vit.py). At the rate of the network above it would stay at chance.
     # In the steps that the network above needs, two blocks learn more than four, in half the time.
-    "vit": Architecture("vit_glyph", rate=0.3),
+    "vit": Architecture("vit_glyph", rate=0.3, batchnorm=False, any_size=False),
 }
 
 

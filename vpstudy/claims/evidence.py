@@ -78,6 +78,8 @@ class Claim:
         Findings that are shown with it and decide nothing.
     any_target
         It says that *some* targets show the effect, so each is tested and one is enough.
+    by_design
+        It holds by the design of this study: shown, but no part of Holm's correction.
     """
 
     id: str
@@ -89,6 +91,7 @@ class Claim:
     measure: Callable[[Any], list[Finding]]
     beside: Callable[[Any], list[Finding]] = lambda _: []
     any_target: bool = False
+    by_design: bool = False
 
 
 def replicates(values: pd.DataFrame) -> np.ndarray:

@@ -25,7 +25,8 @@ def judge(study: str, claims: Sequence[Claim], evidence: Any) -> list[Record]:
     """
     measured = {claim.id: claim.measure(evidence) for claim in claims}
     p = {claim.id: _p(claim, measured[claim.id]) for claim in claims if measured[claim.id]}
-    adjusted = dict(zip(p, holm(list(p.values())), strict=True))
+    family = [claim.id for claim in claims if claim.id in p and not claim.by_design]
+    adjusted = p | dict(zip(family, holm([p[name] for name in family]), strict=True))
     sources = evidence.runs["source_seed"].nunique()
     return [_record(study, claim, measured[claim.id], claim.beside(evidence), p, adjusted, sources) for claim in claims]
 
@@ -60,8 +61,13 @@ def _verdict(claim: Claim, findings: list[Finding], p_holm: float) -> str:
             for effect, p in zip(f.targets.values(), _p_of_targets(claim, f), strict=True)
         ]
         return next((v for v in ("reproduced", "inconclusive") if v in each), "contradicted")
-    each = [claim.test.verdict(f.effect, p_holm) for f in findings]
+    each = _each(claim, findings, p_holm)
     return next((v for v in ("contradicted", "inconclusive") if v in each), "reproduced")
+
+
+def _each(claim: Claim, findings: list[Finding], p_holm: float) -> list[str]:
+    """The verdict on each finding of a claim all of whose findings must hold."""
+    return [claim.test.verdict(f.effect, p_holm, LEVEL / len(findings)) for f in findings]
 
 
 def _record(
@@ -122,8 +128,15 @@ def _reason(claim: Claim, findings: list[Finding], p_holm: float, verdict: str, 
             if small
             else f"neither no effect ({rejected}) nor one of {d} can be rejected",
         }
+    against = ""
+    if verdict == "contradicted" and len(findings) > 1 and not claim.any_target:
+        named = [f.label for f, each in zip(findings, _each(claim, findings, p_holm), strict=True) if each == verdict]
+        against = f", in {len(named)} of {len(findings)} findings ({named[0]}{', …' if len(named) > 1 else ''})"
+    missing = [f.label for f in findings if not f.effect.n]
+    lacks = f"; could not be compared: {', '.join(missing)}" if missing else ""
+    design = "; by the design of this study" if claim.by_design else ""
     from_one = "; from one source checkpoint" if sources == 1 else ""
-    return words[verdict] + from_one
+    return words[verdict] + against + lacks + design + from_one
 
 
 def _finding(finding: Finding, test: Test) -> Record:

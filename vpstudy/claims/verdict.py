@@ -13,8 +13,8 @@ Rules, at the level of 5 %:
 - *Non-inferiority* ("matches or beats"), with the margin d. Reproduced: a loss of d or more is rejected, after Holm.
   Contradicted: a loss of at most d is rejected. Inconclusive: neither.
 
-So a claim without any effect is reproduced in at most 5 % of studies, and one with an effect of d contradicted in at
-most 5 %.
+Where a claim makes several findings, all of which must hold, each contradicts it at 5 % divided by their number. So a
+claim without any effect is reproduced in at most 5 % of studies, and one with effects of d contradicted in at most 5 %.
 """
 
 import math
@@ -51,6 +51,11 @@ class Effect:
         half = error * stats.t.ppf(1 - LEVEL / 2, len(values) - 1)
         return cls(mean, error, mean - half, mean + half, len(values))
 
+    @classmethod
+    def none(cls) -> "Effect":
+        """That of a comparison which could not be made: neither reproduces nor contradicts anything."""
+        return cls(math.nan, math.nan, math.nan, math.nan, 0)
+
     def p_above(self, value: float) -> float:
         """One-sided: how likely is a mean so high if the truth is `value` or below? 1 below two replicates."""
         if self.n < 2:
@@ -73,7 +78,8 @@ class Test:
     kind
         "one-sided", "two-sided", "equivalence" or "non-inferiority".
     sign
-        +1 or −1, the published direction, or that which is better; for "equivalence" the direction that is worse.
+        +1 or −1, the published direction, or that which is better; for "equivalence" the direction that is worse, or 0
+        where either is.
     smallest
         The smallest effect of interest, or the margin; above 0.
     """
@@ -91,19 +97,21 @@ class Test:
         one = effect.p_above(0) if self.sign > 0 else effect.p_below(0)
         return one if self.kind == "one-sided" else min(1.0, 2 * min(one, 1 - one))
 
-    def verdict(self, effect: Effect, p_holm: float) -> str:
-        """The verdict on `effect`, whose p value is `p_holm` after Holm's correction."""
+    def verdict(self, effect: Effect, p_holm: float, level: float = LEVEL) -> str:
+        """The verdict on `effect`, whose p value is `p_holm` after Holm's correction; contradicted at `level`."""
         d, along = self.smallest, self.sign * effect.mean
         if self.kind == "equivalence":
             worse = effect.p_above(d) if self.sign > 0 else effect.p_below(-d)
-            return "reproduced" if p_holm < LEVEL else "contradicted" if worse < LEVEL else "inconclusive"
+            if self.sign == 0:
+                worse = 2 * min(effect.p_above(d), effect.p_below(-d))
+            return "reproduced" if p_holm < LEVEL else "contradicted" if worse < level else "inconclusive"
         if self.kind == "non-inferiority":
             worse = effect.p_below(-d) if self.sign > 0 else effect.p_above(d)
-            return "reproduced" if p_holm < LEVEL else "contradicted" if worse < LEVEL else "inconclusive"
+            return "reproduced" if p_holm < LEVEL else "contradicted" if worse < level else "inconclusive"
         if p_holm < LEVEL and along >= d:
             return "reproduced"
         less = effect.p_below(d) if self.sign > 0 else effect.p_above(-d)
-        return "contradicted" if less < LEVEL else "inconclusive"
+        return "contradicted" if less < level else "inconclusive"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,6 +1,7 @@
 """The notebook of claims: committed results in; a ledger with verdicts, tables and a forest plot out."""
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ from IPython.display import display
 from vpstudy import architectures, grid, paths, results
 from vpstudy.claims import hidden_cost, ledger, vpns
 from vpstudy.claims.evidence import Claim, Evidence
-from vpstudy.claims.hidden_cost import ASSUMED_DEVIATION, ECE
+from vpstudy.claims.hidden_cost import ECE
 from vpstudy.claims.verdict import LEVEL, equivalence_power
 from vpstudy.figures import forest, style, tables
 from vpstudy.parameters.base import ParameterError
@@ -34,23 +35,13 @@ class ClaimsLedger:
         self.records: list[ledger.Record] = []
 
     def expected_power(self) -> pd.DataFrame:
-        """How likely equivalence would be shown if quantization changed nothing; known before any run."""
-        seeds = len(self.parameters.hidden_cost.seeds)
-        names = [architectures.read(name) for name in self.parameters.backbones]
-        sources = len([name for name in names if name[0] == names[0][0]])  # of the one that claims are judged on
-        n = sources if sources > 1 else seeds
+        """How likely equivalence of one finding would be shown if nothing changed; known before any run."""
+        of = self.parameters
         return pd.DataFrame(
-            {
-                "claim": ["H4"],
-                "margin (debiased ECE)": [ECE],
-                "assumed deviation of a replicate": [ASSUMED_DEVIATION],
-                "replicates": [n],
-                "which are": ["source checkpoints" if sources > 1 else "seeds of one source checkpoint"],
-                "expected power": [f"{equivalence_power(n, ASSUMED_DEVIATION, ECE):.2f}"],
-                "and at the hardest step of Holm": [
-                    f"{equivalence_power(n, ASSUMED_DEVIATION, ECE, level=LEVEL / len(hidden_cost.CLAIMS)):.2f}"
-                ],
-            }
+            [
+                _power(hidden_cost, ["H4"], "debiased ECE", ECE, of.backbones, of.hidden_cost.seeds),
+                _power(vpns, _equivalent(vpns.CLAIMS), "accuracy", vpns.SAME, of.vpns.backbones, of.vpns.seeds),
+            ]
         )
 
     def judge(self) -> pd.DataFrame:
@@ -84,7 +75,9 @@ class ClaimsLedger:
         return table
 
     def _judged(self, study: str, claims: Sequence[Claim], evidence: dict[str, Any]) -> list[ledger.Record]:
-        """Records on the first architecture, each with those on the others."""
+        """Records on the first architecture, each with those on the others; none without results."""
+        if not evidence:
+            return []
         first, *rest = (
             [{"backbone": name, **record} for record in ledger.judge(study, claims, of_one)]
             for name, of_one in evidence.items()
@@ -162,6 +155,28 @@ class ClaimsLedger:
         }
 
 
+def _equivalent(claims: Sequence[Claim]) -> list[str]:
+    return [claim.id for claim in claims if claim.test.kind == "equivalence" and not claim.by_design]
+
+
+def _power(
+    study: ModuleType, claims: list[str], metric: str, margin: float, backbones: list[str], seeds: list[int]
+) -> dict[str, Any]:
+    names = [architectures.read(name)[0] for name in backbones]
+    sources = names.count(names[0])  # of the architecture that claims are judged on
+    n, deviation = sources if sources > 1 else len(seeds), study.ASSUMED_DEVIATION
+    hardest = LEVEL / len([claim for claim in study.CLAIMS if not claim.by_design])
+    return {
+        "claim": ", ".join(claims),
+        "margin": f"{margin:g} {metric}",
+        "assumed deviation of a replicate": deviation,
+        "replicates": n,
+        "which are": "source checkpoints" if sources > 1 else "seeds of one source checkpoint",
+        "expected power": f"{equivalence_power(n, deviation, margin):.2f}",
+        "and at the hardest step of Holm": f"{equivalence_power(n, deviation, margin, level=hardest):.2f}",
+    }
+
+
 def _listed(texts: list[str]) -> str:
     """The texts in one cell of a table; beyond a few, the table of findings has them."""
     if len(texts) > MOST:
@@ -170,6 +185,8 @@ def _listed(texts: list[str]) -> str:
 
 
 def _interval(effect: dict) -> str:
+    if effect["effect"] is None:
+        return "no comparable runs"
     if effect["low"] is None:
         return f"{effect['effect']:+.3f} (one replicate)"
     return f"{effect['effect']:+.3f} [{effect['low']:+.3f}, {effect['high']:+.3f}]"

@@ -1,21 +1,25 @@
 """The final notebook of vpns: committed results in, figures and tables out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from vpstudy import grid, paths, results
-from vpstudy.claims.verdict import LEVEL
-from vpstudy.claims.vpns import ON, SAME, Arm, VpnsEvidence, arm, difference, words
-from vpstudy.figures import dots, pruning, style, tables
+from vpstudy.claims.evidence import replicates
+from vpstudy.claims.verdict import LEVEL, Effect
+from vpstudy.claims.vpns import ON, SAME, SINGLE_PASS, Arm, VpnsEvidence, arm, comparable, difference, words
+from vpstudy.figures import dots, panels, pruning, style, tables
 from vpstudy.parameters.base import ParameterError
 from vpstudy.parameters.study import load
 from vpstudy.pruning.methods import CONTROLS, METHODS
-from vpstudy.statistics import paired, summarise
+from vpstudy.statistics import summarise
 
+NOT_RUN = "not run at this scale"
 METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "NLL (nats)", "brier": "Brier"}
+BEST = "VPNs − best other that does not iterate"
 STEPS = (  # from HYDRA to VPNs, one change at a time
     ("optimizer of scores: Adam, not SGD", arm("hydra_adam"), arm("hydra")),
     ("two passes, no prompt", arm("vpns_no_prompt"), arm("hydra_adam")),
@@ -44,7 +48,9 @@ class VpnsStudy:
         cells = grid.cells(self.parameters, "prune_with_prompts")
         self._read = results.read(cells)
         self.records = results.read_records(cells)
-        self.runs: pd.DataFrame = self._read.frame
+        # Where every run diverged, no row has metrics.
+        columns = [*self._read.frame.columns, *METRICS, "collapsed", "prompt_png", "passes"]
+        self.runs: pd.DataFrame = self._read.frame.reindex(columns=list(dict.fromkeys(columns)))
         self.backbones = list(dict.fromkeys(self.runs["backbone"]))
 
     def coverage(self) -> None:
@@ -84,33 +90,35 @@ class VpnsStudy:
 
     def dots(self, name: str, arms: Sequence[tuple[str, Arm]], title: str, note: str, metric: str = "accuracy") -> None:
         """Show arms as dots, a group for each sparsity, dense fine-tuning as a line; a figure for each backbone."""
+        shown = 0
         for backbone in self.backbones:
             frame = self._arms(arms)
             frame = frame[frame["backbone"] == backbone]
             if frame.empty:
-                print("not run at this scale")
                 continue
             table = summarise(frame, ["row", "target", "sparsity"], metric)
             table = table.assign(panel=table["target"], group=table["sparsity"].map(pruning.percent))
             table = table.sort_values("sparsity", kind="stable")
             dense = self._arms([("dense", arm("dense"))])
             dense = dense[(dense["backbone"] == backbone) & (dense["status"] == "ok")]
-            levels = dense.groupby("target")[metric].mean().to_dict()
-            several = len(self.backbones) > 1
             figure = dots.draw(
                 table,
                 METRICS[metric],
-                f"{title} ({backbone})" if several else title,
-                f"{note} {self._intervals()}",
-                levels,
+                self._of(backbone, title),
+                f"{note} {panels.seeds_note(frame, 'bars')}",
+                dense.groupby("target")[metric].mean().to_dict(),
                 "dense, fine-tuned",
                 order=[label for label, _ in arms],
+                bounds=(0, 1) if metric == "accuracy" else None,
             )
-            self._show(f"{name}_{backbone}" if several else name, figure)
+            self._show(self._of(backbone, name, "{}_{}"), figure)
+            shown += 1
+        if not shown:
+            print(NOT_RUN)
 
-    def _intervals(self) -> str:
-        sources = self.runs["source_seed"].nunique()
-        return f"Bars: 95 % t intervals over {'source checkpoints' if sources > 1 else 'seeds'}."
+    def _of(self, backbone: str, words: str, form: str = "{} ({})") -> str:
+        """`words`, with the backbone where there are several."""
+        return form.format(words, backbone) if len(self.backbones) > 1 else words
 
     def _methods(self, *roles: str) -> list[str]:
         present = set(self.runs["pruner"])
@@ -185,48 +193,91 @@ class VpnsStudy:
 
     def gains(self) -> None:
         """What earns the gain: from HYDRA to VPNs, one change at a time, paired by seed."""
-        frames = [
-            self._differences(one, other, metric).assign(row=label, panel=shown)
-            for metric, shown in (("accuracy", "accuracy"), ("ece_debiased", "debiased ECE"))
-            for label, one, other in STEPS
-        ]
-        frames = [frame for frame in frames if len(frame)]
-        if not frames:
-            print("not run at this scale")
-            return
-        table = summarise(pd.concat(frames), ["row", "panel", "group"], "difference")
-        note = f"Paired by source checkpoint, target and seed; means over targets. {self._intervals()}"
-        figure = dots.draw(table, "change", "From HYDRA to VPNs, one change at a time", note, zero=True)
-        self._show("gains", figure)
+        for backbone in self.backbones:
+            frames = [
+                self._changes(backbone, STEPS, metric).assign(panel=shown)
+                for metric, shown in (("accuracy", "accuracy"), ("ece_debiased", "debiased ECE"))
+            ]
+            title = "From HYDRA to VPNs, one change at a time"
+            self._draw_changes("gains", backbone, pd.concat(frames), "change", title, "Means over targets.")
 
     def against(self) -> None:
         """VPNs less every other method, paired."""
         others = self._methods("dense", "baseline", "control")
-        arms = [(words(arm(name)), arm(name)) for name in others]
-        arms += [(words(arm(n, "published")), arm(n, "published")) for n in ("omp", "imp") if n in others]
-        frames = [self._differences(arm("vpns"), other).assign(row=label) for label, other in arms]
-        frame = pd.concat([frame for frame in frames if len(frame)]).assign(panel=lambda f: f["target"])
-        table = summarise(frame, ["row", "panel", "group"], "difference")
-        note = f"Above zero: VPNs are better. Paired by source checkpoint and seed. {self._intervals()}"
-        figure = dots.draw(table, "accuracy of VPNs less that of …", "VPNs against every other method", note, zero=True)
-        self._show("against", figure)
+        arms = [arm(name) for name in others] + [arm(name, "published") for name in ("omp", "imp") if name in others]
+        pairs = [(words(other), arm("vpns"), other) for other in arms]
+        for backbone in self.backbones:
+            table = self._changes(backbone, pairs, by_target=True).assign(panel=lambda f: f["target"])
+            axis, title = "accuracy of VPNs less that of …", "VPNs against every other method"
+            self._draw_changes("against", backbone, table, axis, title, "Above zero: VPNs are better.")
 
-    def _differences(self, one: Arm, other: Arm, metric: str = "accuracy") -> pd.DataFrame:
-        frames = [pd.DataFrame(columns=["status", "difference", *ON, "group"])]
-        for backbone, runs in self.runs.groupby("backbone", sort=False):
-            evidence = VpnsEvidence(runs)
-            for sparsity in evidence.sparsities(one[0]):
-                pairs = paired(evidence.of(one, sparsity), evidence.of(other, sparsity), ON, metric)
-                frames.append(pairs.assign(backbone=backbone, sparsity=sparsity, group=pruning.percent(sparsity)))
-        some = [frame for frame in frames if len(frame)]
-        return pd.concat(some) if some else frames[0]
+    def _draw_changes(self, name: str, backbone: str, table: pd.DataFrame, axis: str, title: str, note: str) -> None:
+        if table.empty:
+            print(NOT_RUN)
+            return
+        runs = self.runs[self.runs["backbone"] == backbone].assign(status="ok")
+        note = f"{note} {panels.seeds_note(runs, 'bars')} Pairs share a source checkpoint, a target and a seed."
+        if table["n_diverged"].any():
+            note += " ✕: so many pairs are left out, as a run diverged, or the other network gives one answer to all."
+        self._show(
+            self._of(backbone, name, "{}_{}"), dots.draw(table, axis, self._of(backbone, title), note, zero=True)
+        )
+
+    def _changes(
+        self,
+        backbone: str,
+        pairs: Sequence[tuple[str, Arm, Arm]],
+        metric: str = "accuracy",
+        by_target: bool = False,
+        by_sparsity: bool = True,
+    ) -> pd.DataFrame:
+        """Effects of (label, one, other), with intervals over replicates as for the claims; a row for each group."""
+        runs, rows = self.runs[self.runs["backbone"] == backbone], []
+        evidence = VpnsEvidence(runs)
+        for label, one, other in pairs:
+            sparsities = evidence.sparsities(*one[:2])
+            for group in [[each] for each in sparsities] if by_sparsity else [sparsities]:
+                for target in dict.fromkeys(runs["target"]) if by_target else [None]:
+                    effect, n, left_out = self._effect(evidence, one, other, group, metric, target)
+                    if n or left_out:
+                        words = " and ".join(map(pruning.percent, group))
+                        row = {"row": label, "group": words, "target": target, "n": n, "n_diverged": left_out}
+                        row |= {"mean": effect.mean, "low": effect.low, "high": effect.high}
+                        rows.append(row | {"replicates": effect.n})
+        columns = ["row", "group", "target", "n", "n_diverged", "mean", "low", "high", "replicates"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def _effect(
+        self, evidence: VpnsEvidence, one: Arm, other: Arm, sparsities: Sequence[float], metric: str, target: str | None
+    ) -> tuple[Effect, int, int]:
+        """`one` less `other` over targets (or on one) and sparsities, how many pairs it rests on, and how many not."""
+        if target:
+            evidence = VpnsEvidence(evidence.runs[evidence.runs["target"] == target])
+        pairs = [comparable(evidence, one, other, sparsity, metric) for sparsity in sparsities]
+        asked = sum(len(evidence.of(one, s)[ON].merge(evidence.of(other, s)[ON], on=ON)) for s in sparsities)
+        values = pd.concat(pairs).rename(columns={"difference": "value"}) if pairs else pd.DataFrame()
+        return (Effect.of(replicates(values)) if len(values) else Effect.none()), len(values), asked - len(values)
 
     def cost(self) -> None:
-        """Accuracy against passes."""
-        kept = self.runs["arm"].isin(["main", "published"]) & (self.runs["view"] == "bare")
-        roles = self.runs["pruner"].map(lambda name: METHODS[name].role)
-        frame = self.runs[kept & roles.isin(["baseline", "vpns", "control"])]
-        self._show("cost", pruning.cost(frame[frame["backbone"] == self.backbones[0]]))
+        """Passes over a batch, and accuracy, of every method."""
+        arms = [arm(name) for name in self._methods("dense", "baseline", "vpns", "control")]
+        arms += [arm(name, "published") for name in ("omp", "imp") if name in set(self.runs["pruner"])]
+        labels = [(words(each), each) for each in arms]
+        for backbone in self.backbones:
+            frame = self._arms(labels)
+            frame = frame[(frame["backbone"] == backbone) & (frame["status"] == "ok")]
+            passes = summarise(frame, ["row", "sparsity"], "passes").assign(panel="passes over a batch")
+            accuracy = summarise(frame, ["row", "sparsity", "target"], "accuracy")
+            accuracy = accuracy.assign(panel=accuracy["target"] + ": accuracy")
+            accuracy[["low", "high"]] = accuracy[["low", "high"]].clip(0, 1)
+            table = pd.concat([passes, accuracy]).sort_values("sparsity", kind="stable")
+            table = table.assign(group=table["sparsity"].map(pruning.percent))
+            order = list(dict.fromkeys(passes.sort_values("mean", kind="stable")["row"]))
+            note = "A pass is forward and backward over one batch; finding and tuning together."
+            note = f"{note} {panels.seeds_note(frame, 'bars')}"
+            title = self._of(backbone, "What a mask costs to find, and what it is worth")
+            figure = dots.draw(table, "", title, note, order=order)
+            self._show(self._of(backbone, "cost", "{}_{}"), figure)
 
     def minutes(self) -> pd.DataFrame:
         """Passes (counted) and minutes (measured where the cells ran) of one run, by method: means over cells."""
@@ -238,7 +289,8 @@ class VpnsStudy:
             for key, value in record["facts"]["minutes"].items()
             if key.split()[0] in ("main", "published") and key in passes
         ]
-        table = pd.DataFrame(rows).groupby(["method", "arm"], sort=False)[["passes", "minutes"]].mean().reset_index()
+        frame = pd.DataFrame(rows, columns=["method", "arm", "minutes", "passes"])
+        table = frame.groupby(["method", "arm"], sort=False)[["passes", "minutes"]].mean().reset_index()
         return self.table("cost", table.round({"passes": 0, "minutes": 3}))
 
     def layers(self) -> None:
@@ -259,34 +311,32 @@ class VpnsStudy:
         """Structured pruning: accuracy against cost."""
         names = self._methods("channels")
         if not names:
-            print("not run at this scale")
+            print(NOT_RUN)
             return
         frame = self.runs[
             self.runs["pruner"].isin(["dense", *names]) & (self.runs["arm"] == "main") & (self.runs["view"] == "bare")
         ]
         table = summarise(frame, ["target", "pruner", "sparsity"], "accuracy")
-        sizes = pd.DataFrame(
-            {"target": record["cell"]["target"], "pruner": record["cell"]["pruner"], "sparsity": float(key), **size}
-            for record in self.records.values()
-            for key, size in record["facts"]["networks"].items()
-        )
-        sizes = (
-            sizes.groupby(["target", "pruner", "sparsity"])[["macs", "parameters", "latency_ms"]].mean().reset_index()
-        )
-        self._show("channels", pruning.channels(table.merge(sizes, on=["target", "pruner", "sparsity"])))
+        table = table.merge(sizes(self.records.values()), on=["target", "pruner", "sparsity"])
+        self._show("channels", pruning.channels(table))
 
     def prompts(self) -> None:
         """The learned prompts of the first seed at the highest sparsity."""
         rows = self.runs[self.runs["prompt_png"].notna() & (self.runs["arm"] == "main")]
         rows = rows[rows["source_seed"] == rows["source_seed"].min()].sort_values("sparsity", ascending=False)
+        if rows.empty:
+            print(NOT_RUN)
+            return
         self._show("prompts", pruning.prompts(rows.drop_duplicates(["target", "pruner"]).sort_index()))
 
     def reliability(self) -> None:
         """At the first of the sparsities at which controls run."""
         v = self.parameters.vpns
         frame = self.runs[(self.runs["arm"] == "main") & (self.runs["view"] == "bare")]
-        frame = frame[frame["backbone"] == self.backbones[0]]
-        self._show("reliability", pruning.reliability(frame, (v.control_sparsities or v.sparsities)[0]))
+        for backbone in self.backbones:
+            mine = frame[frame["backbone"] == backbone]
+            figure = pruning.reliability(mine, (v.control_sparsities or v.sparsities)[0])
+            self._show(self._of(backbone, "reliability", "{}_{}"), figure)
 
     def results(self) -> pd.DataFrame:
         """Accuracy and calibration of every arm as "mean ± half the 95 % interval", by target."""
@@ -314,35 +364,50 @@ class VpnsStudy:
             index=["dataset", "sparsity"], columns=main["arm"].str.split(" ").str[0], values="accuracy"
         )
         dense = wide["dense"].groupby("dataset").transform("max")
-        gain = pd.DataFrame({"VPNs − best other": wide["VPNs"] - wide["best"], "VPNs − dense": wide["VPNs"] - dense})
-        gain = gain.dropna().groupby("sparsity").mean().reset_index()
+        gain = pd.DataFrame({BEST: wide["VPNs"] - wide["best"], "VPNs − dense": wide["VPNs"] - dense}).dropna()
+        source = f"paper, mean of {gain.index.get_level_values('dataset').nunique()} data sets (ResNet-18)"
         rows = [
-            {
-                "source": "paper, mean of 8 data sets (ResNet-18)",
-                "pruned": f"{s:g} %",
-                "VPNs − best other": a,
-                "VPNs − dense": b,
-            }
-            for s, a, b in gain.itertuples(index=False)
+            {"source": source, "pruned": f"{row.Index:g} %", BEST: row[1], "VPNs − dense": row[2]}
+            for row in gain.groupby("sparsity").mean().itertuples()
         ]
         for backbone, runs in self.runs.groupby("backbone", sort=False):
             evidence = VpnsEvidence(runs)
             for sparsity in evidence.sparsities("vpns"):
-                means = {
-                    name: 100 * evidence.of(arm(name), sparsity)["accuracy"].astype(float).mean()
-                    for name in self._methods("dense", "baseline", "vpns")
-                    if name != "imp"
-                }
-                others = [value for name, value in means.items() if name not in ("vpns", "dense")]
-                rows.append(
+                means = pd.DataFrame(
                     {
-                        "source": f"here, mean of {runs['target'].nunique()} target(s) ({backbone})",
-                        "pruned": pruning.percent(sparsity),
-                        "VPNs − best other": means["vpns"] - max(others, default=float("nan")),
-                        "VPNs − dense": means["vpns"] - means["dense"],
+                        name: 100 * evidence.of(arm(name), sparsity).groupby("target")["accuracy"].mean().astype(float)
+                        for name in ("dense", "vpns", *SINGLE_PASS)
+                        if name in set(runs["pruner"])
                     }
                 )
+                best = means.drop(columns=["dense", "vpns"]).max(axis=1)
+                of = {BEST: (means["vpns"] - best).mean(), "VPNs − dense": (means["vpns"] - means["dense"]).mean()}
+                label = f"here, mean of {len(means)} target(s) ({backbone})"
+                rows.append({"source": label, "pruned": pruning.percent(sparsity), **of})
         return self.table("published", pd.DataFrame(rows).round(2))
+
+    def published_ablations(self) -> pd.DataFrame:
+        """The paper's ablations and channels beside this scale's, in per cent; networks and data differ."""
+        paper = pd.read_csv(paths.ROOT / "data" / "published" / "vpns.csv")
+        rows = [
+            {"table": row.table, "source": f"paper, {row.dataset}", "pruned": f"{row.sparsity:g} %", "arm": row.arm}
+            | {"accuracy": f"{row.accuracy:.2f}"}
+            for row in paper[paper["table"] != "main"].itertuples()
+        ]
+        ours = {
+            "ablation": ["vpns", "vpns_no_prompt", *self._methods("ablation")],
+            "channels": self._methods("channels"),
+        }
+        for name, pruners in ours.items():
+            frame = self.runs[(self.runs["arm"] == "main") & (self.runs["view"] == "bare")]
+            frame = frame[frame["pruner"].isin(pruners) if len(pruners) > 2 else frame["pruner"].eq("")]
+            if name == "ablation":
+                frame = frame[frame["sparsity"].isin(self.parameters.vpns.control_sparsities)]
+            for row in summarise(frame, ["target", "sparsity", "pruner"], "accuracy").itertuples():
+                label, mean = METHODS[row.pruner].label, f"{100 * row.mean:.2f}"
+                at = {"source": f"here, {row.target}", "pruned": pruning.percent(row.sparsity), "arm": label}
+                rows.append({"table": name, **at, "accuracy": mean})
+        return self.table("published_ablations", pd.DataFrame(rows))
 
     def largest_matching(self) -> pd.DataFrame:
         """The largest sparsity up to which, from the lowest on, a loss of a point or more against dense is rejected."""
@@ -373,13 +438,28 @@ class VpnsStudy:
 
     def conclusion(self) -> Markdown:
         """What each step from HYDRA to VPNs is worth, over targets and sparsities."""
-        lines = ["| step | accuracy [95 %] | debiased ECE [95 %] | pairs |", "|---|---|---|---|"]
-        for label, one, other in STEPS:
-            cells = []
-            for metric in ("accuracy", "ece_debiased"):
-                frame = self._differences(one, other, metric).assign(all="")
-                of_all = list(summarise(frame, ["all"], "difference").itertuples())
-                some = of_all and of_all[0].n
-                cells.append(f"{of_all[0].mean:+.4f} [{of_all[0].low:+.4f}, {of_all[0].high:+.4f}]" if some else "—")
-            lines.append(f"| {label} | {cells[0]} | {cells[1]} | {some or 0} |")
+        lines = ["| backbone | step | accuracy [95 %] | debiased ECE [95 %] | replicates |", "|---|---|---|---|---|"]
+        for backbone in self.backbones:
+            of = {m: self._changes(backbone, STEPS, m, by_sparsity=False) for m in ("accuracy", "ece_debiased")}
+            for label, *_ in STEPS:
+                found = [next(table[table["row"] == label].itertuples(), None) for table in of.values()]
+                texts = ["—" if one is None or not one.n else _text(one) for one in found]
+                lines.append(
+                    f"| {backbone} | {label} | {texts[0]} | {texts[1]} | {found[0].replicates if found[0] else 0} |"
+                )
         return Markdown("\n".join(lines))
+
+
+def sizes(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """What is left of networks, means over records: target, pruner, sparsity, macs, parameters, latency_ms."""
+    by = ["target", "pruner", "sparsity"]
+    frame = pd.DataFrame(
+        {**size, "target": record["cell"]["target"], "pruner": record["cell"]["pruner"], "sparsity": float(key)}
+        for record in records
+        for key, size in record["facts"]["networks"].items()
+    )
+    return frame.groupby(by, sort=False)[["macs", "parameters", "latency_ms"]].mean().reset_index()
+
+
+def _text(effect) -> str:
+    return f"{effect.mean:+.4f}" + ("" if effect.replicates < 2 else f" [{effect.low:+.4f}, {effect.high:+.4f}]")

@@ -22,6 +22,7 @@ def draw(
     level_label: str = "",
     zero: bool = False,
     order: Sequence[str] = (),
+    bounds: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw what `summarise` gives.
 
@@ -35,6 +36,8 @@ def draw(
         The values are differences: mark zero.
     order
         Of the rows; as they appear, if not given.
+    bounds
+        That the values cannot leave; intervals are cut there.
     """
     rows, panels, groups = (list(dict.fromkeys(table[column])) for column in ("row", "panel", "group"))
     rows = [row for row in order or rows if row in rows]
@@ -60,6 +63,8 @@ def draw(
         axis.set_title(panel, weight="bold")
         axis.set_xlabel(xlabel)
         axis.grid(False, axis="y")
+        if bounds:
+            axis.set_xlim(within(axis.get_xlim(), bounds))
         axis.xaxis.set_major_locator(MaxNLocator(7 if len(panels) == 1 else 4))
     axes[0, 0].set_yticks(range(len(rows)), rows)
     axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
@@ -72,3 +77,9 @@ def draw(
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     style.caption(figure, title, note)
     return figure
+
+
+def within(limits: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
+    """The limits of an axis, no further out than `bounds` and a margin."""
+    margin = 0.03 * (bounds[1] - bounds[0])
+    return max(limits[0], bounds[0] - margin), min(limits[1], bounds[1] + margin)

@@ -1,4 +1,4 @@
-"""Figures of the vpns study that are no dots: cost, layers, channels, prompts, reliability."""
+"""Figures of the vpns study that are no dots: layers, channels, prompts, reliability."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from vpstudy.figures import cell, dots, style
 from vpstudy.figures.pictures import decoded
 from vpstudy.pruning.methods import METHODS
-from vpstudy.statistics import summarise
 
 SHOWN = ("dense", "omp", "hydra", "vpns")  # in the reliability diagrams
 
@@ -17,65 +16,6 @@ SHOWN = ("dense", "omp", "hydra", "vpns")  # in the reliability diagrams
 def percent(sparsity: float) -> str:
     """A sparsity or a ratio of channels, in words."""
     return f"{100 * sparsity:.0f} %"
-
-
-def cost(frame: pd.DataFrame) -> Figure:
-    """Accuracy against forward and backward passes, a panel for each target and sparsity; one backbone.
-
-    Parameters
-    ----------
-    frame
-        Rows of the arms "main" and "published", measured without a prompt.
-    """
-    targets, sparsities = list(dict.fromkeys(frame["target"])), sorted(set(frame["sparsity"]) - {0.0})
-    figure, axes = style.new_figure(len(targets), len(sparsities), 1.2 + 2.6 * len(targets), sharey="row")
-    table = summarise(frame, ["target", "sparsity", "pruner", "arm", "passes"], "accuracy")
-    for target, row in zip(targets, axes, strict=True):
-        for sparsity, axis in zip(sparsities, row, strict=True):
-            here = table[(table["target"] == target) & (table["sparsity"] == sparsity)].sort_values("mean")
-            cheapest = here["passes"].min()
-            for one in here.itertuples():
-                special = METHODS[one.pruner].role in ("vpns", "control")
-                look = {"color": dots.COLOURS[1] if special else dots.COLOURS[0], "marker": "s" if special else "o"}
-                bar = [[one.mean - one.low], [one.high - one.mean]]
-                axis.errorbar([one.passes], [one.mean], yerr=bar, lw=1, ms=4, **look)
-            # most take about the same number of passes: their names stand beside them in a column, in order
-            crowd = here[here["passes"] < 1.2 * cheapest]
-            for place, one in zip(np.linspace(0.03, 0.97, len(crowd)), crowd.itertuples(), strict=True):
-                axis.annotate(
-                    METHODS[one.pruner].label,
-                    (one.passes, one.mean),
-                    xytext=(-0.04, place),
-                    textcoords="axes fraction",
-                    ha="right",
-                    va="center",
-                    size=7,
-                    color=dots.COLOURS[1] if METHODS[one.pruner].role in ("vpns", "control") else "black",
-                    arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "0.6", "shrinkA": 1, "shrinkB": 2},
-                )
-            for one in here[here["passes"] >= 1.2 * cheapest].itertuples():
-                words = f"{METHODS[one.pruner].label}, published"
-                axis.annotate(
-                    words,
-                    (one.passes, one.mean),
-                    xytext=(4, 7 if one.pruner == "imp" else -9),
-                    textcoords="offset points",
-                    ha="center",
-                    size=7,
-                )
-            axis.yaxis.tick_right()
-            if target == targets[0]:
-                axis.set_title(f"{percent(sparsity)} pruned", weight="bold")
-            if target == targets[-1]:
-                axis.set_xlabel("passes over a batch")
-            axis.margins(x=0.25, y=0.12)
-        row[-1].yaxis.set_label_position("right")
-        row[-1].set_ylabel(f"{target}: test accuracy")
-    note = (
-        "Every pass is forward and backward over one batch; finding and tuning together. Orange: VPNs and its controls."
-    )
-    style.caption(figure, "What a mask costs to find, and what it is worth", note)
-    return figure
 
 
 def layers(densities: Mapping[str, Mapping[str, float]], title: str) -> Figure:
@@ -105,7 +45,8 @@ def channels(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table
-        Columns target, pruner, ratio, mean, low, high, macs, parameters, latency_ms (means over source checkpoints).
+        Columns target, pruner, sparsity (the share of channels that is gone), mean, low, high, macs,
+        parameters, latency_ms (means over source checkpoints).
     """
     targets = list(dict.fromkeys(table["target"]))
     measures = {"macs": "MACs (millions)", "parameters": "parameters (thousands)", "latency_ms": "ms a batch, measured"}
@@ -120,6 +61,7 @@ def channels(table: pd.DataFrame) -> Figure:
                 axis.errorbar(x, mine["mean"], yerr=bars, lw=1.2, ms=4, **look)
             if target == targets[-1]:
                 axis.set_xlabel(words)
+        row[0].set_ylim(dots.within(row[0].get_ylim(), (0, 1)))
         row[0].set_ylabel(f"{target}\ntest accuracy")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)

@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from vpstudy import paths
+from vpstudy import architectures, paths
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
 from vpstudy.parameters.hidden_cost import HiddenCost
 from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
 from vpstudy.parameters.vpns import Vpns
+from vpstudy.pruning.methods import METHODS
 
+MOST_CHANNELS = 0.9  # share of them that may go
 IMP_ROUND = re.compile(r"imp-0\.\d\d[1-9]?")
 
 
@@ -35,6 +37,7 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     """Problems between sections. Reads the raw content, so that they are told together with all others."""
     compressions, imp, source = (content.get(key) for key in ("compressions", "imp", "source"))
     yield from _not_pretrained(content)
+    yield from _pruning(content.get("vpns"), source)
     if isinstance(compressions, list):
         if "dense" not in compressions:
             yield "compressions: 'dense' is missing, and every change is measured against it"
@@ -84,6 +87,33 @@ def _not_pretrained(content: dict[str, Any]) -> Iterator[str]:
         for name in names if isinstance(names, list) and isinstance(known, list) else []:
             if name not in known:
                 yield f"{key}: {name!r} is not in pretrained; allowed: {', '.join(map(str, known))}"
+
+
+def _pruning(vpns: Any, source: Any) -> Iterator[str]:
+    """What a section `vpns` would fail on while it runs. Only of values that are sound by themselves."""
+    try:
+        v = Vpns.model_validate(vpns)
+        kinds = {name: architectures.ARCHITECTURES[architectures.read(name)[0]] for name in v.backbones}
+    except ValueError:
+        return  # told with its own key
+    stages = len(v.imp_rounds) + 1
+    if "imp" in v.pruners and v.steps < stages:
+        yield f"vpns.steps: {v.steps}: IMP cuts them into {stages} (imp_rounds and tuning); give at least {stages}"
+    inner = min(METHODS[name].change.get("inner", v.inner) for name in v.pruners)
+    if v.shift >= inner:
+        yield f"vpns.shift: {v.shift}: must be below the side of the picture ({inner})"
+    if any(ratio > MOST_CHANNELS for ratio in v.channel_ratios):
+        yield f"vpns.channel_ratios: {v.channel_ratios}: at most {MOST_CHANNELS:g}, or whole layers would go"
+    for name, kind in kinds.items():
+        channels = [pruner for pruner in v.pruners if METHODS[pruner].role == "channels"]
+        if channels and not kind.batchnorm:
+            yield (
+                f"vpns.pruners: {channels[0]!r} prunes channels by their BatchNorm factors, and {name!r} has none; "
+                "take it out of vpns.pruners or the backbone out of vpns.backbones"
+            )
+        size = source.get("size") if isinstance(source, dict) else None
+        if isinstance(size, int) and v.canvas != size and not kind.any_size:
+            yield f"vpns.canvas: {v.canvas}: {name!r} takes only source.size ({size})"
 
 
 def load(path: Path = paths.PARAMS) -> Parameters:
