@@ -1,0 +1,105 @@
+"""Text towers and prompts: the same features as open_clip's own, gradients to the context alone, places of names."""
+
+import pytest
+import torch
+from open_clip.model import CLIP, CustomTextCLIP
+
+from vpstudy.clip import TextTower, small_clip, tokenize
+from vpstudy.prompts.text import MetaNetwork, TextPrompt, described
+
+NAMES = ["a", "greek alpha", "three"]
+VISION = {"timm_model_name": None, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16, "image_size": 32}
+TEXT = {"width": 64, "heads": 2, "layers": 2}
+
+
+@pytest.fixture(scope="module")
+def clip():
+    torch.set_num_threads(1)
+    return small_clip("cnn", 32, seed=0, width=64, heads=2, layers=2, embed=32).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("kind", [CLIP, CustomTextCLIP])
+@pytest.mark.parametrize("width", [64, 96])
+def test_features_are_those_of_open_clip(kind, width):
+    torch.manual_seed(0)
+    model = kind(32, VISION, TEXT | {"width": width}).eval()
+    tower, tokens = TextTower(model), tokenize(["a photo of a cat", "three", "one two three four five six seven"])
+    with torch.no_grad():
+        expected = model.encode_text(tokens, normalize=True)
+        torch.testing.assert_close(tower(tower.embed(tokens), tokens), expected, rtol=1e-4, atol=1e-5)
+    assert tower.width == width
+
+
+def test_image_towers_are_this_studys_own(clip):
+    with torch.no_grad():
+        assert clip.encode_image(torch.rand(2, 3, 32, 32)).shape == (2, 32)
+        assert small_clip("vit", 32, seed=0).eval().encode_image(torch.rand(2, 3, 32, 32)).shape == (2, 64)
+    again = small_clip("cnn", 32, seed=0, width=64, heads=2, layers=2, embed=32)
+    assert all(torch.equal(a, b) for a, b in zip(clip.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("position", ["end", "middle"])
+def test_a_prompt_of_words_is_the_text_itself(clip, position):
+    tower = TextTower(clip)
+    prompt = TextPrompt(tower, NAMES, 4, words="a photo of a", position=position)
+    written = {"end": "a photo of a {}.", "middle": "a photo {} of a."}[position]
+    expected = described(tower, NAMES, [written])
+    torch.testing.assert_close(prompt(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_only_the_context_learns(clip, class_specific):
+    prompt = TextPrompt(TextTower(clip), NAMES, 3, class_specific=class_specific, seed=1)
+    assert [name for name, _ in prompt.named_parameters()] == ["context"]
+    assert prompt.context.shape == ((3, 3, 64) if class_specific else (3, 64))
+    features = prompt()
+    assert features.shape == (3, 32)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(3))
+    features[1, 0].backward()
+    gradient = prompt.context.grad
+    assert gradient.any()
+    if class_specific:
+        assert gradient[1].any()
+        assert not gradient[[0, 2]].any()
+
+
+def test_random_contexts_have_clips_deviation(clip):
+    prompt = TextPrompt(TextTower(clip), NAMES, 16, seed=2)
+    assert prompt.context.std().item() == pytest.approx(0.02, rel=0.1)
+    assert torch.equal(prompt.context, TextPrompt(TextTower(clip), NAMES, 16, seed=2).context)
+
+
+def test_a_shift_of_each_picture_against_a_loop(clip):
+    prompt = TextPrompt(TextTower(clip), NAMES, 3, seed=3)
+    shift = torch.randn(4, 64, generator=torch.Generator().manual_seed(0)) * 0.02
+    features = prompt(shift)
+    assert features.shape == (4, 3, 32)
+    start = prompt.context.detach().clone()
+    with torch.no_grad():
+        for one, expected in zip(shift, features, strict=True):
+            prompt.context.copy_(start + one)
+            torch.testing.assert_close(prompt(), expected, rtol=1e-4, atol=1e-5)
+    assert MetaNetwork(32, 64, seed=0)(torch.rand(4, 32)).shape == (4, 64)
+
+
+def test_templates_are_averaged(clip):
+    tower = TextTower(clip)
+    both = described(tower, NAMES, ["a {}.", "one {}"])
+    each = [described(tower, NAMES, [template]) for template in ("a {}.", "one {}")]
+    torch.testing.assert_close(both, torch.nn.functional.normalize(each[0] + each[1], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda t: TextPrompt(t, NAMES, 4, words="two words"), "are 2 tokens, but the prompt has 4 vectors"),
+        (lambda t: TextPrompt(t, [], 4), "0 classes, 4 context vectors"),
+        (lambda t: TextPrompt(t, NAMES, 0), "3 classes, 0 context vectors"),
+        (lambda t: TextPrompt(t, NAMES, 4, position="front"), "position 'front' is unknown; allowed: end, middle"),
+        (lambda t: TextPrompt(t, NAMES, 80), "exceed 77 tokens"),
+        (lambda t: described(t, NAMES, ["a picture"]), "has no place for the class name"),
+    ],
+)
+def test_bad_values_are_refused(clip, call, told):
+    with pytest.raises(ValueError, match=told):
+        call(TextTower(clip))
