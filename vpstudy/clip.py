@@ -1,6 +1,7 @@
 """CLIP models of open_clip: built small around a glyph backbone, or loaded, with one way into any text tower."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import open_clip
 import timm
@@ -61,7 +62,13 @@ def small_clip(
 
 def tokenize(texts: Sequence[str]) -> Tensor:
     """Token ids (N, 77) of CLIP's own byte-pair encoding, zero behind the end-of-text token, which is the largest."""
-    return open_clip.get_tokenizer("ViT-B-32")(list(texts))
+    return tokenizer()(list(texts))
+
+
+@cache
+def tokenizer() -> open_clip.SimpleTokenizer:
+    """CLIP's own. Reading its vocabulary takes a tenth of a second, so it is read once."""
+    return open_clip.get_tokenizer("ViT-B-32")
 
 
 class TextTower(nn.Module):

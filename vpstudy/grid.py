@@ -22,8 +22,11 @@ STAGES = {
     "compress": Stage("20_compress", "backbones", ("backbone", "compression")),
     "transfer": Stage("30_transfer", "hidden_cost", ("backbone", "compression", "target")),
     "prune_with_prompts": Stage("40_prune_with_prompts", "vpns", ("backbone", "target", "pruner")),
+    "clip_source": Stage("50_clip_source", "qprompt", ("backbone",)),
+    "prompt": Stage("51_prompt", "qprompt", ("backbone", "target", "prompter")),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
     "vpns": Stage("91_vpns", "vpns"),
+    "qprompt": Stage("92_qprompt", "qprompt"),
     "claims": Stage("99_claims", "claims"),
 }
 
@@ -61,6 +64,9 @@ def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
         values["backbone"] = parameters.pretrained
     if stage == "prune_with_prompts":
         values = {"backbone": vpns.backbones, "target": vpns.targets, "pruner": vpns.pruners}
+    if stage in ("clip_source", "prompt"):
+        q = parameters.qprompt
+        values = {"backbone": q.backbones, "target": q.targets, "prompter": q.prompters}
     return {axis: values[axis] for axis in STAGES[stage].axes}
 
 

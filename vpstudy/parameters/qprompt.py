@@ -49,6 +49,7 @@ class Qprompt(Strict):
     kgcoop_weight: Annotated[float, Field(ge=0)]
     prograd_share: Share  # of the conflicting part of the gradient that is taken out
     bits: Annotated[list[Bits], *AXIS, AfterValidator(increasing)]
+    control_bits: Annotated[list[Bits], *AXIS, AfterValidator(increasing)]  # of other codebooks
     interval: Positive  # steps before adaptive clustering compares again
     threshold: Annotated[float, Field(ge=0)]  # KL divergence above which it fits anew
     noise: Annotated[list[Annotated[float, Field(gt=0)]], *AXIS]  # in units of the prompt's initial deviation

@@ -11,6 +11,7 @@ from vpstudy import architectures, paths
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
 from vpstudy.parameters.hidden_cost import HiddenCost
+from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
 from vpstudy.parameters.vpns import Vpns
 from vpstudy.pruning.methods import METHODS
@@ -31,6 +32,7 @@ class Parameters(Strict):
     checkpoints: Checkpoints
     hidden_cost: HiddenCost
     vpns: Vpns
+    qprompt: Qprompt
 
 
 def _across_sections(content: dict[str, Any]) -> Iterator[str]:
@@ -78,11 +80,11 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _not_pretrained(content: dict[str, Any]) -> Iterator[str]:
-    known, vpns = content.get("pretrained"), content.get("vpns")
-    chosen = {
-        "backbones": content.get("backbones"),
-        "vpns.backbones": vpns.get("backbones") if isinstance(vpns, dict) else None,
-    }
+    known = content.get("pretrained")
+    chosen = {"backbones": content.get("backbones")}
+    for study in ("vpns", "qprompt"):
+        values = content.get(study)
+        chosen[f"{study}.backbones"] = values.get("backbones") if isinstance(values, dict) else None
     for key, names in chosen.items():
         for name in names if isinstance(names, list) and isinstance(known, list) else []:
             if name not in known:

@@ -13,8 +13,8 @@ from torch.nn.utils import parametrize
 from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import MetaNetwork, TextPrompt
-from vpstudy.transfer.fit import Diverged
 from vpstudy.runtime import generator, seed_for
+from vpstudy.transfer.fit import Diverged
 
 MOMENTUM = 0.9
 WARM_UP_RATE = 1e-5 / 2e-3  # of the rate, in the first epoch
@@ -131,6 +131,7 @@ def learn(tower: nn.Module, task: Task, variant: Variant, settings: Qprompt, see
     epochs, batch = (s.cocoop_epochs, s.cocoop_batch) if cocoop else (s.epochs, s.batch)
     measured = {math.ceil(epochs * k / s.evaluations) for k in range(1, s.evaluations + 1)}
     learned = Learned(prompt, {}, contexts=[start], quantizer=quantizer, meta=meta)
+    learned.curve.append(_entry(0, measure(prompt, task, meta), task))
     best, order = None, generator("prompt order", seed)
     features, labels = task.train
     for epoch in range(1, epochs + 1):
@@ -143,7 +144,7 @@ def learn(tower: nn.Module, task: Task, variant: Variant, settings: Qprompt, see
                 quantizer.step(plain.detach())
         if epoch in measured:
             learned.logits = measure(prompt, task, meta)
-            entry = {"epoch": epoch} | {k: _accuracy(v, _labels(task, k)) for k, v in learned.logits.items()}
+            entry = _entry(epoch, learned.logits, task)
             learned.curve.append(entry)
             learned.contexts.append(plain.detach().clone())
             if variant.stop_early and (best is None or entry["validation"] > best[0]):
@@ -200,6 +201,17 @@ def measure(prompt: TextPrompt, task: Task, meta: MetaNetwork | None = None, bat
             found[part] = torch.cat([_logits(c, of(meta(c)), task.scale) for c in features.split(batch)])
     prompt.train(training)
     return found
+
+
+def _entry(epoch: int, logits: dict[str, Tensor], task: Task) -> dict[str, float]:
+    return {"epoch": epoch} | {part: _accuracy(of, _labels(task, part)) for part, of in logits.items()}
+
+
+def with_context(tower: nn.Module, task: Task, context: Tensor) -> TextPrompt:
+    """A prompt for the base classes that holds `context` (M, width)."""
+    prompt = TextPrompt(tower, task.base_names, len(context))
+    prompt.context.data = context.detach().clone()
+    return prompt.eval().requires_grad_(False)
 
 
 def _labels(task: Task, part: str) -> Tensor:

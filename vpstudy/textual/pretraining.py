@@ -23,9 +23,7 @@ def build(backbone: str, settings: ClipSource, size: int, seed: int) -> CLIP:
     """The small CLIP of a backbone's architecture, with random weights."""
     kind, replicate = read(backbone)
     s = settings
-    return small_clip(
-        kind, size, seed + replicate, width=s.width, heads=s.heads, layers=s.layers, embed=s.embed
-    )
+    return small_clip(kind, size, seed + replicate, width=s.width, heads=s.heads, layers=s.layers, embed=s.embed)
 
 
 def start_from(clip: CLIP, backbone: Backbone) -> None:
@@ -107,7 +105,7 @@ def save(clip: CLIP, path: Path) -> None:
 
 
 def load(backbone: str, settings: ClipSource, size: int, seed: int, path: Path) -> CLIP:
-    """The CLIP that `save` wrote. Raises FileNotFoundError if there is none yet; the message says which stage makes it."""
+    """The CLIP that `save` wrote. Raises FileNotFoundError, naming the stage that makes it, if there is none yet."""
     if not path.exists():
         raise FileNotFoundError(f"there is no {path.name} of {backbone} yet: `dvc repro` makes it (stage clip_source)")
     clip = build(backbone, settings, size, seed)
