@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import display
 
 from vpstudy import architectures, grid, paths, results
-from vpstudy.claims import hidden_cost, ledger, vpns
+from vpstudy.claims import hidden_cost, ledger, qprompt, vpns
 from vpstudy.claims.evidence import Claim, Evidence
 from vpstudy.claims.hidden_cost import ECE
 from vpstudy.claims.verdict import LEVEL, equivalence_power
@@ -16,7 +16,7 @@ from vpstudy.figures import forest, style, tables
 from vpstudy.parameters.base import ParameterError
 from vpstudy.parameters.study import load
 
-PAPERS = {"hidden_cost": "arXiv 2308.14969", "vpns": "arXiv 2312.01397"}
+PAPERS = {"hidden_cost": "arXiv 2308.14969", "vpns": "arXiv 2312.01397", "qprompt": "arXiv 2407.10704"}
 MOST = 4  # findings in one cell of a table
 OTHER_SCALE = "default"  # whose verdicts other scales show beside their own
 
@@ -41,6 +41,7 @@ class ClaimsLedger:
             [
                 _power(hidden_cost, ["H4"], "debiased ECE", ECE, of.backbones, of.hidden_cost.seeds),
                 _power(vpns, _equivalent(vpns.CLAIMS), "accuracy", vpns.SAME, of.vpns.backbones, of.vpns.seeds),
+                _power(qprompt, ["Q7"], "H", qprompt.SAME, of.qprompt.backbones, of.qprompt.seeds),
             ]
         )
 
@@ -49,6 +50,7 @@ class ClaimsLedger:
         self.records = [
             *self._judged("hidden_cost", hidden_cost.CLAIMS, self._hidden_cost()),
             *self._judged("vpns", vpns.CLAIMS, self._vpns()),
+            *self._judged("qprompt", qprompt.CLAIMS, self._qprompt()),
         ]
         others = {}
         if self.scale != OTHER_SCALE:
@@ -132,6 +134,14 @@ class ClaimsLedger:
         for note in read.notes():
             print(note)
         return {name: vpns.VpnsEvidence(runs) for name, runs in read.frame.groupby("backbone", sort=False)}
+
+    def _qprompt(self) -> dict[str, qprompt.QpromptEvidence]:
+        """By architecture."""
+        cells = grid.cells(self.parameters, "prompt")
+        read = results.read(cells)
+        for note in read.notes():
+            print(note)
+        return qprompt.gathered(read.frame, results.read_records(cells))
 
     def _hidden_cost(self) -> dict[str, Evidence]:
         """By architecture."""

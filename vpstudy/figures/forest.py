@@ -101,5 +101,5 @@ def _least_favourable(record: dict[str, Any]) -> list[dict[str, Any]]:
 def _label(record: dict[str, Any], found: dict[str, Any]) -> str:
     """The claim and what was compared, on as many lines as that takes; the unit where the label does not say it."""
     measured, unit = found["label"].removesuffix(f", {record['unit']}"), record["unit"]
-    told = record["study"] == "vpns" and unit == "accuracy"  # every claim of it but one is on accuracy
+    told = record["study"] != "hidden_cost" and unit == "accuracy"  # as nearly all claims of the others are
     return textwrap.fill(f"{record['id']}: " + ("" if told else f"{unit}, ") + measured, WIDTH)
