@@ -22,8 +22,10 @@ STAGES = {
     "compress": Stage("20_compress", "backbones", ("backbone", "compression")),
     "transfer": Stage("30_transfer", "hidden_cost", ("backbone", "compression", "target")),
     "prune_with_prompts": Stage("40_prune_with_prompts", "vpns", ("backbone", "target", "pruner")),
+    "quantize_visual_prompt": Stage("60_quantized_visual_prompt", "across", ("backbone", "compression", "target")),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
     "vpns": Stage("91_vpns", "vpns"),
+    "across": Stage("93_across", "across"),
     "claims": Stage("99_claims", "claims"),
 }
 
@@ -61,6 +63,9 @@ def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
         values["backbone"] = parameters.pretrained
     if stage == "prune_with_prompts":
         values = {"backbone": vpns.backbones, "target": vpns.targets, "pruner": vpns.pruners}
+    if stage == "quantize_visual_prompt":
+        across = parameters.across
+        values = {"backbone": across.backbones, "compression": across.compressions, "target": across.targets}
     return {axis: values[axis] for axis in STAGES[stage].axes}
 
 

@@ -8,8 +8,10 @@ SECONDS = {  # by scale and kind of stage
         "compress": 4,
         "transfer": 22,
         "prune_with_prompts": 55,
+        "quantize_visual_prompt": 45,
         "hidden_cost": 15,
         "vpns": 15,
+        "across": 10,
         "claims": 5,
     },
     "extended": {
@@ -19,8 +21,10 @@ SECONDS = {  # by scale and kind of stage
         "compress": 15,
         "transfer": 30,
         "prune_with_prompts": 70,
+        "quantize_visual_prompt": 45,
         "hidden_cost": 60,
         "vpns": 40,
+        "across": 15,
         "claims": 10,
     },
     "smoke": {
@@ -30,8 +34,10 @@ SECONDS = {  # by scale and kind of stage
         "compress": 4,
         "transfer": 9,
         "prune_with_prompts": 8,
+        "quantize_visual_prompt": 8,
         "hidden_cost": 10,
         "vpns": 8,
+        "across": 8,
         "claims": 4,
     },
 }
