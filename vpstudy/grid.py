@@ -24,9 +24,11 @@ STAGES = {
     "prune_with_prompts": Stage("40_prune_with_prompts", "vpns", ("backbone", "target", "pruner")),
     "clip_source": Stage("50_clip_source", "qprompt", ("backbone",)),
     "prompt": Stage("51_prompt", "qprompt", ("backbone", "target", "prompter")),
+    "quantize_visual_prompt": Stage("60_quantized_visual_prompt", "across", ("backbone", "compression", "target")),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
     "vpns": Stage("91_vpns", "vpns"),
     "qprompt": Stage("92_qprompt", "qprompt"),
+    "across": Stage("93_across", "across"),
     "claims": Stage("99_claims", "claims"),
 }
 
@@ -67,6 +69,9 @@ def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
     if stage in ("clip_source", "prompt"):
         q = parameters.qprompt
         values = {"backbone": q.backbones, "target": q.targets, "prompter": q.prompters}
+    if stage == "quantize_visual_prompt":
+        across = parameters.across
+        values = {"backbone": across.backbones, "compression": across.compressions, "target": across.targets}
     return {axis: values[axis] for axis in STAGES[stage].axes}
 
 

@@ -154,7 +154,8 @@ class QpromptStudy:
         table = self._summary(arms, "accuracy", ["base", "new", "H"])
         table["distance"] = [found[p, a] for p, a in zip(table["prompter"], table["arm"], strict=True)]
         table["short"] = table["arm"].map(_level)
-        note = f"Numbers: bits, or noise in deviations of the initial prompt. RMS distance, in deviations of the initial prompt. {panels.seeds_note(self.runs, 'bars')}"
+        note = "Numbers: bits, or noise in deviations of the initial prompt, in which the RMS distance is told, too."
+        note = f"{note} {panels.seeds_note(self.runs, 'bars')}"
         title = "Does it matter how far a prompt went?"
         self._show(
             "distances", qprompt.scatter(table, "distance", ["base", "new", "H"], "distance to the start", title, note)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from vpstudy import architectures, paths
+from vpstudy.parameters.across import Across, across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
 from vpstudy.parameters.hidden_cost import HiddenCost
@@ -33,6 +34,7 @@ class Parameters(Strict):
     hidden_cost: HiddenCost
     vpns: Vpns
     qprompt: Qprompt
+    across: Across
 
 
 def _across_sections(content: dict[str, Any]) -> Iterator[str]:
@@ -40,6 +42,7 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     compressions, imp, source = (content.get(key) for key in ("compressions", "imp", "source"))
     yield from _not_pretrained(content)
     yield from _pruning(content.get("vpns"), source)
+    yield from across_problems(content)
     if isinstance(compressions, list):
         if "dense" not in compressions:
             yield "compressions: 'dense' is missing, and every change is measured against it"

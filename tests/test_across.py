@@ -1,0 +1,223 @@
+"""Quantized visual prompts: borders, what they store, effects and their words, parameters."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from vpstudy import paths
+from vpstudy.backbones import Backbone
+from vpstudy.claims import across
+from vpstudy.claims.verdict import Effect
+from vpstudy.data import glyphs
+from vpstudy.figures import across as figures
+from vpstudy.parameters.base import ParameterError, read
+from vpstudy.parameters.hidden_cost import VisualPrompting
+from vpstudy.parameters.study import validate
+from vpstudy.prompts.border import Border, FixedBorder, QuantizedBorder, quantized
+from vpstudy.prompts.codebook import stored_bytes
+from vpstudy.prompts.quantized import Settings
+from vpstudy.prompts.visual import PaddedPrompt
+from vpstudy.runtime import Runtime
+from vpstudy.transfer.data import TransferData
+from vpstudy.transfer.quantized_prompting import answers, learner_of, quantized_prompting
+from vpstudy.transfer.visual_prompting import visual_prompting
+
+INNER, CANVAS = 20, 32
+N = 3 * (CANVAS**2 - INNER**2)
+THETA = torch.randn(3, CANVAS, CANVAS, generator=torch.Generator().manual_seed(0))
+PICTURES = torch.rand(4, 3, INNER, INNER, generator=torch.Generator().manual_seed(1))
+HOW = {"steps": 6, "batch": 16, "learning_rates": [0.1], "evaluations": 2, "inner": INNER, "canvas": CANVAS}
+HOW = VisualPrompting(**HOW, prompt="pad", rank=4, patch=8, epochs=1, mapping="iterative")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return TransferData("digits", 5, Runtime(torch.device("cpu"), "fp32", torch.get_num_threads()))
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return Backbone("cnn", glyphs.class_names, seed=1)
+
+
+def border_of(kind=Border, *more):
+    border = kind(INNER, CANVAS, *more)
+    with torch.no_grad():
+        border.theta.copy_(THETA)
+    return border
+
+
+def test_a_border_is_the_padded_prompt_that_it_says_it_is():
+    border, usual = border_of(), border_of(PaddedPrompt)
+    assert torch.equal(border(PICTURES), usual(PICTURES))
+    assert torch.equal(border.picture(), usual.picture())
+    assert border.values().shape == (N,)
+    fixed = FixedBorder(INNER, CANVAS, border.values())
+    assert torch.equal(fixed(PICTURES), usual(PICTURES))
+    with pytest.raises(ValueError, match=rf"values have shape \(3,\); this border has \({N},\)"):
+        FixedBorder(INNER, CANVAS, torch.zeros(3))
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+def test_only_the_border_is_quantized_and_gradients_are_those_of_the_full_one(bits):
+    border = border_of(QuantizedBorder, Settings(bits, normalise=False))
+    usual = border_of(PaddedPrompt)
+    shown = border(PICTURES)
+    assert torch.equal(shown[..., 6:26, 6:26], PICTURES)
+    assert len(border.shown().unique()) <= 2**bits
+    weight = torch.randn(shown.shape, generator=torch.Generator().manual_seed(2))
+    (shown * weight).sum().backward()
+    (usual(PICTURES) * weight).sum().backward()
+    torch.testing.assert_close(border.theta.grad, usual.theta.grad)
+    with pytest.raises(ValueError, match="give normalise=False"):
+        QuantizedBorder(INNER, CANVAS, Settings(bits))
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_what_is_stored_is_counted_to_the_byte_and_shown_again(bits):
+    values = border_of().values().detach()
+    packed = quantized(values, bits, "clustered")
+    counted = packed.codes.numpy().nbytes + packed.book.numpy().nbytes
+    assert counted == packed.bytes == stored_bytes(N, bits) == -(-N * bits // 8) + 2 * 2**bits
+    shown = packed.unpacked()
+    nearest = packed.book.float()[(values[:, None] - packed.book.float()).abs().argmin(1)]
+    assert (shown - values).abs().max() <= (nearest - values).abs().max() + 1e-3
+    even = quantized(values, bits, "uniform").unpacked()
+    assert (shown - values).square().mean() <= (even - values).square().mean() + 1e-7
+
+
+def test_a_border_that_is_stored_answers_as_the_one_that_was_trained(data, backbone):
+    outcome = visual_prompting(backbone, data, 2, 0, HOW)
+    border = Border(INNER, CANVAS)
+    border.load_state_dict({"theta": outcome.artefact["prompt.theta"]})
+    test = data.split(2, 0).test
+    logits = answers(backbone, data, HOW, border.values().detach(), outcome.artefact, test)
+    np.testing.assert_allclose(logits, outcome.logits["test"], rtol=1e-5, atol=1e-5)
+
+
+def test_training_through_the_quantizer_gives_the_border_that_it_was_measured_with(data, backbone):
+    outcome, border = quantized_prompting(backbone, data, 2, 0, HOW, Settings(1, normalise=False, interval=1))
+    stored = border.packed().unpacked()
+    assert len(stored.unique()) == 2
+    torch.testing.assert_close(stored, border.shown(), rtol=0, atol=1e-3)  # half precision
+    logits = answers(backbone, data, HOW, border.shown().detach(), outcome.artefact, data.split(2, 0).test)
+    np.testing.assert_allclose(logits, outcome.logits["test"], rtol=1e-5, atol=1e-5)
+    assert border.quantizer.log.divergences, "the codebook was never compared: step is not called"
+    again, same = quantized_prompting(backbone, data, 2, 0, HOW, Settings(1, normalise=False, interval=1))
+    assert np.array_equal(outcome.logits["test"], again.logits["test"]) and torch.equal(
+        stored, same.packed().unpacked()
+    )
+
+
+def test_a_grey_border_has_the_mapping_that_training_starts_from(data, backbone):
+    learner = learner_of(backbone, data, HOW, Border(INNER, CANVAS), 2, 0)
+    frozen = visual_prompting(
+        backbone, data, 2, 0, HOW.model_copy(update={"mapping": "frequency", "steps": 1, "evaluations": 1})
+    )
+    assert torch.equal(learner.mapping, frozen.artefact["mapping"])
+    assert torch.equal(learner.prompt.values(), torch.full((N,), 0.5))
+
+
+def frame(losses: dict[str, float], noise: float = 0.001, seeds: int = 5) -> pd.DataFrame:
+    """Runs in which one bit costs `losses[compression]`, and eight bits nothing."""
+    draw = np.random.default_rng(0)
+    rows = []
+    for compression, loss in losses.items():
+        for seed in range(seeds):
+            base = 0.7 + 0.05 * seed
+            for arm, book, bits, change in (
+                ("full", None, 32, 0),
+                ("ptq", "clustered", 8, noise * draw.normal()),
+                ("ptq", "clustered", 1, loss + noise * draw.normal()),
+            ):
+                row = {"backbone": "cnn", "compression": compression, "source_seed": 0, "seed": seed}
+                row |= {"target": "digits", "arm": arm, "codebook": book, "bits": bits, "status": "ok"}
+                rows.append(row | {"accuracy": base + change})
+    return pd.DataFrame(rows)
+
+
+def said(table, compression, bits):
+    return table[(table["compression"] == compression) & (table["bits"] == bits)].iloc[0]
+
+
+def test_effects_are_paired_and_say_what_they_show():
+    runs = frame({"dense": -0.05, "int4": -0.05, "imp-0.95": -0.15})
+    changes = across.changes(runs, "accuracy")
+    table = across.effects(changes)
+    one = said(table, "imp-0.95", 1)
+    assert one["mean"] == pytest.approx(-0.15, abs=0.002) and one["words"] == "lower" and one["n"] == 5
+    assert said(table, "dense", 8)["words"] == "within ±0.01"
+    assert across.fewest_bits(table[table["compression"] == "dense"], "ptq", "clustered") == 8
+    against = across.effects(across.interactions(changes))
+    assert set(against["compression"]) == {"int4", "imp-0.95"}
+    assert said(against, "imp-0.95", 1)["mean"] == pytest.approx(-0.10, abs=0.002)
+    assert said(against, "imp-0.95", 1)["words"] == "lower"
+    assert said(against, "int4", 1)["words"] == "within ±0.01"
+    by_hand = changes[(changes["compression"] == "int4") & (changes["bits"] == 1)].set_index("seed")["value"]
+    dense = changes[(changes["compression"] == "dense") & (changes["bits"] == 1)].set_index("seed")["value"]
+    assert said(against, "int4", 1)["mean"] == pytest.approx((by_hand - dense).mean())
+
+
+def test_noise_is_not_resolved_and_one_seed_has_no_interval():
+    table = across.effects(across.changes(frame({"dense": 0.0}, noise=0.05), "accuracy"))
+    assert set(table["words"]) == {"not resolved"}
+    assert across.fewest_bits(table, "ptq", "clustered") is None
+    table = across.effects(across.changes(frame({"dense": -0.3}, seeds=1), "accuracy"))
+    assert set(table["words"]) == {"no interval from one replicate"}
+
+
+def test_runs_that_diverged_are_counted_and_left_out():
+    runs = frame({"dense": -0.05})
+    lost = (runs["seed"] == 0) & (runs["arm"] == "full")
+    runs.loc[lost, "status"], runs.loc[lost, "accuracy"] = "diverged", np.nan
+    one = said(across.effects(across.changes(runs, "accuracy")), "dense", 1)
+    assert (one["n"], one["n_diverged"], one["replicates"]) == (4, 1, 4)
+
+
+def test_holm_makes_many_comparisons_cautious():
+    borderline = Effect.of([0.021, 0.05, 0.012, 0.035, 0.002])
+    assert across.words([borderline]) == ["higher"]
+    assert across.words([borderline] * 20) == ["not resolved"] * 20
+
+
+def test_no_arm_is_left_out_of_the_figure_by_bits():
+    runs = frame({"dense": -0.05, "int4": -0.2})
+    table = runs.groupby(["compression", "arm", "codebook", "bits"], dropna=False)["accuracy"].mean().reset_index()
+    table = table.assign(mean=table["accuracy"], low=table["accuracy"], high=table["accuracy"], n=5, metric="accuracy")
+    (axis,) = figures.by_bits(table, {"accuracy": "accuracy"}, "Title", "Note.").axes
+    drawn = np.concatenate([line.get_ydata() for line in axis.lines])
+    assert {round(value, 6) for value in table["mean"]} == {round(value, 6) for value in drawn}
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["32", "8", "1", "grey"]
+
+
+CASES = {
+    "too many bits": ({"bits": [9]}, "across.bits.0: 9"),
+    "no bits": ({"trained_bits": [0]}, "across.trained_bits.0: 0"),
+    "an unknown codebook": ({"codebooks": ["clusterd"]}, "no such codebook; did you mean clustered?"),
+    "no dense backbone": ({"compressions": ["int4"]}, "compressions: 'dense' is missing"),
+    "a compression that is not made": (
+        {"compressions": ["dense", "int7"]},
+        "across.compressions: 'int7' is not in compressions; allowed: dense, imp-0.80",
+    ),
+    "a backbone that is not compressed": ({"backbones": ["vit"]}, "across.backbones: 'vit' is not in backbones"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_values_are_refused_before_any_work(name):
+    change, told = CASES[name]
+    content = read(paths.SCALES / "default.yaml")
+    content["across"] |= change
+    with pytest.raises(ParameterError) as error:
+        validate(content, "params.yaml")
+    assert told in str(error.value) and "nothing was run" in str(error.value)
+
+
+def test_prompts_that_are_no_borders_are_refused():
+    content = read(paths.SCALES / "default.yaml")
+    content["hidden_cost"]["visual_prompting"]["prompt"] = "full"
+    with pytest.raises(
+        ParameterError, match=r"hidden_cost\.visual_prompting\.prompt: 'full': the study across quantizes"
+    ):
+        validate(content, "params.yaml")

@@ -1,0 +1,236 @@
+"""The final notebook of across: committed results in, figures and tables out."""
+
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from vpstudy import grid, paths, results
+from vpstudy.claims.across import ARM, UNRESOLVED, changes, effects, fewest_bits, interactions
+from vpstudy.figures import across, compressions, dots, panels, style, tables
+from vpstudy.parameters.base import ParameterError
+from vpstudy.parameters.study import load
+from vpstudy.statistics import summarise
+
+METRICS = {"accuracy": "accuracy", "ece_debiased": "debiased ECE"}
+MORE = {"ece": "ECE", "nll": "NLL (nats)", "brier": "Brier"}
+
+
+class AcrossStudy:
+    """The results of one scale, as one tidy frame.
+
+    Attributes
+    ----------
+    runs
+        One row for each (backbone, source checkpoint, compression, target, arm, codebook, bits, seed).
+    """
+
+    def __init__(self, scale: str, save: bool):
+        self.parameters = load()
+        if self.parameters.scale != scale:
+            raise ParameterError(
+                f"scale: {scale!r} was asked for, but params.yaml holds {self.parameters.scale!r}; "
+                f"`python -m vpstudy scale {scale}` puts it in place"
+            )
+        self.save, self.folder = save, paths.FIGURES / scale / "across"
+        cells = grid.cells(self.parameters, "quantize_visual_prompt")
+        self._read = results.read(cells)
+        self.records = results.read_records(cells)
+        columns = [*self._read.frame.columns, *METRICS, *MORE, *ARM, "prompt_bytes", "prompt_png", "rms"]
+        self.runs: pd.DataFrame = self._read.frame.reindex(columns=list(dict.fromkeys(columns)))
+        of_cell = {tuple(value for _, value in cell.axes): r["facts"] for cell, r in self.records.items()}
+        self.facts = pd.DataFrame(
+            {"backbone_name": b, "compression": c, "target": t, "backbone_bytes": f["backbone_bytes"]}
+            for (b, c, t), f in of_cell.items()
+        )
+
+    @property
+    def parts(self) -> list[tuple[str, str, pd.DataFrame]]:
+        """Every (backbone, target, runs)."""
+        return [(b, t, runs) for (b, t), runs in self.runs.groupby(["backbone", "target"], sort=False)]
+
+    def coverage(self) -> None:
+        """Say what the notebook rests on, and what is missing."""
+        runs, sizes = self.runs, sorted({record["facts"]["values"] for record in self.records.values()})
+        print(
+            f"{len(self.records)} cells, {len(runs)} rows: {', '.join(dict.fromkeys(runs['compression']))}; "
+            f"{', '.join(dict.fromkeys(runs['target']))}; {runs['source_seed'].nunique()} source checkpoint(s), "
+            f"{runs['seed'].nunique()} seeds; {', '.join(map(str, sizes))} values in a border. "
+            f"Runs that diverged: {int((runs['status'] != 'ok').sum())}."
+        )
+        for note in self._read.notes():
+            print(note)
+
+    def by_bits(self) -> None:
+        """Accuracy and calibration against bits."""
+        for backbone, target, runs in self.parts:
+            frames = [summarise(runs, ["compression", *ARM], m).assign(metric=m) for m in METRICS]
+            note = "32: trained in full precision. Grey: the border that training starts from, with a label mapping. "
+            note += panels.seeds_note(runs, "bars")
+            title = f"Visual prompts of few bits on compressed backbones ({backbone}, {target})"
+            self._show(f"by_bits_{backbone}_{target}", across.by_bits(pd.concat(frames), METRICS, title, note))
+
+    def by_bytes(self) -> None:
+        """Accuracy against what is stored."""
+        for backbone, target, runs in self.parts:
+            table = summarise(runs, ["compression", *ARM], "accuracy")
+            stored = runs.dropna(subset="prompt_bytes").groupby(["compression", *ARM], dropna=False)["prompt_bytes"]
+            table = table.merge(stored.first().reset_index(), on=["compression", *ARM])
+            of_backbone = self._backbone_bytes(backbone, target)
+            table["total_bytes"] = table["prompt_bytes"] + table["compression"].map(of_backbone)
+            note = "Means over runs. Codes and codebook are counted exactly; 16 and 32 bits have no codebook."
+            title = f"Accuracy against what is stored ({backbone}, {target})"
+            self._show(f"by_bytes_{backbone}_{target}", across.by_bytes(table, title, note))
+
+    def _backbone_bytes(self, backbone: str, target: str) -> pd.Series:
+        """Mean over source checkpoints, by compression."""
+        facts = self.facts[self.facts["target"] == target]
+        facts = facts[facts["backbone_name"].map(lambda name: name.partition("-r")[0] == backbone)]
+        return facts.groupby("compression")["backbone_bytes"].mean()
+
+    def prompts(self) -> None:
+        """The learned borders, of the first source checkpoint and seed."""
+        for backbone, target, runs in self.parts:
+            first = runs[runs["source_seed"] == runs["source_seed"].iloc[0]]
+            first = first[first["seed"] == first["seed"].iloc[0]]
+            if first["prompt_png"].notna().any():
+                note = f"Seed {first['seed'].iloc[0]}. The picture's place is black; quantized by k-means."
+                figure = across.prompts(first, f"Learned borders, quantized ({backbone}, {target})", note)
+                self._show(f"prompts_{backbone}_{target}", figure)
+
+    def costs(self) -> pd.DataFrame:
+        """What quantizing costs on each backbone: paired changes against full precision."""
+        note = "Quantized less full precision, in pairs of the same seed and target. Left of zero: lower."
+        return self._effects("changes", changes, "What the bits of a prompt cost", note)
+
+    def dependence(self) -> pd.DataFrame:
+        """Does that cost depend on the backbone's compression: differences of differences against dense."""
+        note = (
+            "The change by quantizing on a compressed backbone less that on the dense one, paired by seed and target."
+        )
+        title = "Does a compressed backbone pay more?"
+        return self._effects("interactions", lambda runs, m: interactions(changes(runs, m)), title, note)
+
+    def _effects(self, name: str, measure, title: str, note: str) -> pd.DataFrame:
+        tables_ = []
+        for backbone, runs in self.runs.groupby("backbone", sort=False):
+            runs = runs[~runs["arm"].isin(["half", "grey"])]
+            of = [effects(measure(runs, m)).assign(panel=words, backbone=backbone) for m, words in METRICS.items()]
+            table = pd.concat(of, ignore_index=True)
+            tables_.append(table)
+            if table.empty:
+                continue
+            table = table.assign(
+                row=[across.label(*key) for key in table[ARM].itertuples(index=False)],
+                group=table["compression"].map(compressions.label),
+            )
+            table = table[(table["arm"] == "qat") | (table["codebook"] == self.parameters.across.codebooks[0])]
+            seeds = panels.seeds_note(runs.assign(status="ok"), "bars")
+            figure = dots.draw(table, "change", f"{title} ({backbone})", f"{note} {seeds}", zero=True)
+            self._show(f"{name}_{backbone}", figure)
+        table = pd.concat(tables_, ignore_index=True) if tables_ else pd.DataFrame()
+        return self.table(name, _readable(table)) if len(table) else table
+
+    def stored(self) -> pd.DataFrame:
+        """Bytes of backbone and border, and how many targets' borders weigh as much as the backbone."""
+        rows = []
+        for backbone, target, runs in self.parts:
+            of_backbone = self._backbone_bytes(backbone, target)
+            kept = runs[(runs["arm"] != "grey") & (runs["codebook"] != "uniform")].dropna(subset="prompt_bytes")
+            for (name, *_), group in kept.groupby(["compression", *ARM], sort=False, dropna=False):
+                one, prompt, whole = group.iloc[0], int(group["prompt_bytes"].iloc[0]), of_backbone[name]
+                if one["arm"] == "qat" and len(kept[(kept["arm"] == "ptq") & (kept["bits"] == one["bits"])]):
+                    continue  # as many bytes
+                rows.append(
+                    {"backbone": backbone, "target": target, "compression": compressions.label(name)}
+                    | {"bits": one["bits"], "border (B)": prompt, "backbone (B)": round(whole)}
+                    | {"together (B)": round(whole + prompt), "share (%)": f"{100 * prompt / (whole + prompt):.2f}"}
+                    | {"targets that weigh as much": round(whole / prompt)}
+                )
+        return self.table("stored", pd.DataFrame(rows))
+
+    def results(self) -> pd.DataFrame:
+        """Every metric of every arm, mean ± half of the 95 % interval."""
+        by = ["backbone", "target", "compression", *ARM]
+        of = {words: summarise(self.runs, by, m) for m, words in (METRICS | MORE).items()}
+        first = of["accuracy"]
+        rms = self.runs.groupby(by, sort=False, dropna=False)["rms"].mean().reset_index()["rms"]
+        table = pd.DataFrame({"backbone": first["backbone"], "target": first["target"]})
+        table["compression"] = first["compression"].map(compressions.label)
+        table["prompt"] = [across.label(*key) for key in first[ARM].itertuples(index=False)]
+        table["error of values (RMS)"] = ["—" if pd.isna(value) else f"{value:.4f}" for value in rms]
+        for words, summary in of.items():
+            table[words] = [tables.mean_text(row) for row in summary.itertuples()]
+        table["seeds"] = [tables.seeds_text(row) for row in first.itertuples()]
+        return self.table("results", table)
+
+    def tuning(self) -> pd.DataFrame:
+        """What each learning rate reached on validation, with the first seed."""
+        rows = [
+            {**dict(cell.axes), "bits in training": each["bits"], **one}
+            for cell, record in self.records.items()
+            for each in record["facts"]["tuning"]
+            for one in each["tried"]
+        ]
+        return self.table("tuning", pd.DataFrame(rows).round(4))
+
+    def conclusion(self) -> Markdown:
+        """The answer in words that follow from the effects."""
+        lines = []
+        for backbone, runs in self.runs.groupby("backbone", sort=False):
+            for metric, named in METRICS.items():
+                of_changes = changes(runs[~runs["arm"].isin(["half", "grey"])], metric)
+                table, against = effects(of_changes), effects(interactions(of_changes))
+                for name, group in table.groupby("compression", sort=False):
+                    fewest = fewest_bits(group, "ptq", "clustered")
+                    kept = "at no number of bits" if fewest is None else f"from the most bits down to {fewest}"
+                    low, high = (_bits(group, word) for word in ("lower", "higher"))
+                    lines.append(
+                        f"- {backbone}, {compressions.label(name)}, {named}: k-means after training stays within the "
+                        f"margin {kept}; lower than full precision: {low}; higher: {high}."
+                    )
+                differ = against[against["words"].str.contains("lower|higher")]
+                names = [
+                    f"{compressions.label(r.compression)}, {across.label(r.arm, r.codebook, r.bits)}: {r.words}"
+                    for r in differ.itertuples()
+                ]
+                inside = int(against["words"].str.contains("within").sum())
+                open_ = int(against["words"].isin(UNRESOLVED).sum())
+                lines.append(
+                    f"- {backbone}, {named}: does the change depend on compression? Of {len(against)} comparisons with "
+                    f"dense {len(differ)} differ ({'; '.join(names) or 'none'}), {inside} are within the margin, "
+                    f"{open_} are not resolved."
+                )
+        return Markdown("\n".join(lines))
+
+    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Show a table, and keep it as CSV and Markdown where the pipeline runs the notebook."""
+        if self.save:
+            tables.save(table, name, self.folder)
+        return table
+
+    def _show(self, name: str, figure: Figure) -> None:
+        if self.save:
+            style.save(figure, name, self.folder)
+        display(figure)
+
+
+def _bits(group: pd.DataFrame, word: str) -> str:
+    found = group[group["words"].str.contains(word)]
+    return ", ".join(across.label(*key) for key in found[ARM].itertuples(index=False)) or "none"
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    interval = [
+        f"{r.mean:+.4f}" + ("" if r.replicates < 2 else f" [{r.low:+.4f}, {r.high:+.4f}]") for r in table.itertuples()
+    ]
+    return pd.DataFrame(
+        {
+            "backbone": table["backbone"],
+            "metric": table["panel"],
+            "compression": table["compression"].map(compressions.label),
+            "prompt": [across.label(*key) for key in table[ARM].itertuples(index=False)],
+            "change [95 %]": interval,
+            "replicates": table["replicates"],
+            "says": table["words"],
+        }
+    )
