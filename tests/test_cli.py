@@ -65,7 +65,7 @@ def test_every_command_has_a_function_and_an_example_that_parses():
 def test_check_counts_the_cells(project, capsys):
     assert main(["check"]) == 0
     assert (
-        "scale default, 49 cells (1 source, 1 imp, 8 compress, 24 transfer, 12 prune_with_prompts, 1"
+        "scale default, 65 cells (1 source, 1 imp, 8 compress, 24 transfer, 12 prune_with_prompts, 1 clip_source, 10 prompt"
         in capsys.readouterr().out
     )
 

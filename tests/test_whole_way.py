@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from vpstudy import grid, paths, results
-from vpstudy.claims import vpns
+from vpstudy.claims import qprompt, vpns
 from vpstudy.execution import code
 from vpstudy.parameters import study
 
@@ -104,11 +104,14 @@ def test_every_cell_has_its_result_and_its_notebook(clone, parameters):
     methods = {"visual_prompting", "linear_probe", "fine_tuning"}
     assert set(found.frame["method"]) == methods | set(parameters.hidden_cost.controls)
     ledger = json.loads((clone / "data/results/smoke/claims.json").read_text())
-    claimed = [*(f"H{k}" for k in range(1, 8)), *(claim.id for claim in vpns.CLAIMS)]
+    claimed = [f"H{k}" for k in range(1, 8)] + [claim.id for study in (vpns, qprompt) for claim in study.CLAIMS]
     assert [record["id"] for record in ledger] == claimed
     pruned = results.read(grid.cells(parameters, "prune_with_prompts"), clone / "data" / "results")
     assert not pruned.missing and not pruned.orphans
     assert set(pruned.frame["arm"]) == {"main", "published", *parameters.vpns.controls}
+    prompts = results.read(grid.cells(parameters, "prompt"), clone / "data" / "results")
+    assert not prompts.missing and not prompts.orphans
+    assert {"one", "probe", "full", "ptq-1", "qat-1", "fixed-matched"} <= set(prompts.frame["arm"])
     assert {record["verdict"] for record in ledger} <= {"inconclusive", "not run at this scale"}  # of one seed
 
 
@@ -120,10 +123,11 @@ def test_figures_tables_and_the_final_notebook_are_there(clone):
     assert (figures / "results.csv").exists()
     assert (clone / "figures/smoke/claims/forest_vpns.svg").exists()
     assert (clone / "figures/smoke/vpns/methods_accuracy.svg").exists()
-    pages = nbformat.read(clone / "notebooks/rendered/smoke/91_vpns.ipynb", as_version=4)
-    nbformat.validate(pages)
-    shown = [o for c in pages.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(shown) == len(list((clone / "figures/smoke/vpns").glob("*.svg")))
+    for page, study in (("91_vpns", "vpns"), ("92_qprompt", "qprompt"), ("93_across", "across")):
+        pages = nbformat.read(clone / f"notebooks/rendered/smoke/{page}.ipynb", as_version=4)
+        nbformat.validate(pages)
+        shown = [o for c in pages.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+        assert len(shown) == len(list((clone / f"figures/smoke/{study}").glob("*.svg"))) > 0
     nbformat.validate(nbformat.read(clone / "notebooks/rendered/smoke/99_claims.ipynb", as_version=4))
     notebook = nbformat.read(clone / "notebooks/rendered/smoke/90_hidden_cost.ipynb", as_version=4)
     nbformat.validate(notebook)

@@ -1,0 +1,181 @@
+"""The claims of the qprompt study on results of which the truth is known, and the figures that show them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vpstudy.claims import ledger
+from vpstudy.claims.qprompt import (
+    CLAIMS,
+    COOP,
+    QpromptEvidence,
+    difference,
+    gathered,
+    ptq,
+    qat,
+    with_harmonic_mean,
+    words,
+)
+from vpstudy.experiments.qprompt import _told
+from vpstudy.figures import qprompt as figures
+from vpstudy.textual.methods import METHODS
+
+KEPT = {  # accuracy on base and new, as the paper would have it
+    COOP: (0.83, 0.63),
+    ptq(1): (0.82, 0.69),
+    qat(1): (0.80, 0.74),
+    qat(2): (0.80, 0.74),
+    ("kgcoop", "full"): (0.82, 0.68),
+    ("prograd", "full"): (0.82, 0.68),
+    ("cocoop", "full"): (0.80, 0.71),
+    ("quantizers", "raw-1"): (0.80, 0.70),
+    ("quantizers", "never-1"): (0.83, 0.70),
+    ("quantizers", "always-1"): (0.80, 0.70),
+    ("noise", "fresh-0.05"): (0.83, 0.64),
+    ("noise", "fresh-0.5"): (0.83, 0.68),
+    ("noise", "fresh-5"): (0.60, 0.55),
+    ("noise", "fixed-matched"): (0.80, 0.74),
+    ("zero_shot", "one"): (0.69, 0.74),
+}
+
+
+def frame(accuracies: dict, seeds: int = 5, noise: float = 0.002) -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    shared, rows = draw.normal(0, 0.01, (seeds, 2)), []
+    for (prompter, arm), of in accuracies.items():
+        bits = int(arm[-1]) if arm[:3] in ("qat", "ptq") else None
+        for seed in range(seeds):
+            for g, group in enumerate(("base", "new")):
+                identity = {"backbone": "cnn", "source_seed": 0, "target": "digits", "prompter": prompter, "arm": arm}
+                value = of[g] + shared[seed, g] + draw.normal(0, noise)
+                rows.append(identity | {"seed": seed, "group": group, "bits": bits, "status": "ok", "accuracy": value})
+    return pd.DataFrame(rows)
+
+
+def records(base=(0.7, 0.83), new=(0.74, 0.63), sigma=(0.02, 0.05), ks=0.02, beyond=0.003) -> dict:
+    draw = np.random.default_rng(1)
+    cell = {"backbone": "cnn", "target": "digits", "prompter": "coop"}
+
+    def jitter() -> float:
+        return draw.normal(0, 0.0005)
+
+    curves = {
+        str(seed): [
+            {"epoch": e, "validation": 0.9, "base": b + jitter(), "new": n + jitter()}
+            for e, b, n in zip((0, 100), base, new, strict=True)
+        ]
+        for seed in range(5)
+    }
+    measures = {
+        str(seed): [
+            {"epoch": 0, "sigma": sigma[0], "ks": 0.0, "kl": None, "beyond_3": 0.002, "kurtosis": 0.0},
+            {"epoch": 100, "sigma": sigma[1] + jitter(), "ks": ks + jitter(), "kl": 0.1, "beyond_3": beyond + jitter()},
+        ]
+        for seed in range(5)
+    }
+    return {"coop": {"cell": cell, "facts": {"curves": {"full": curves}, "weights": {"full": measures}}}}
+
+
+def judged(accuracies: dict | None = None, facts: dict | None = None) -> dict[str, dict]:
+    (evidence,) = gathered(frame(accuracies or KEPT), records() if facts is None else facts).values()
+    return {record["id"]: record for record in ledger.judge("qprompt", CLAIMS, evidence)}
+
+
+def test_what_the_paper_says_is_reproduced_where_it_is_true():
+    verdicts = {name: record["verdict"] for name, record in judged().items()}
+    assert verdicts.pop("Q9") == verdicts.pop("Q11") == "not run at this scale"
+    assert set(verdicts.values()) == {"reproduced"}, verdicts
+
+
+@pytest.mark.parametrize(
+    ("claim", "change"),
+    [
+        ("Q2", {("noise", "fresh-5"): (0.8, 0.75)}),
+        ("Q4a", {ptq(1): (0.82, 0.78)}),
+        ("Q4b", {ptq(1): (0.75, 0.69)}),
+        ("Q5", {("quantizers", "raw-1"): (0.8, 0.78)}),
+        ("Q6a", {("quantizers", "always-1"): (0.8, 0.78)}),
+        ("Q6b", {("quantizers", "never-1"): (0.75, 0.7)}),
+        ("Q7", {qat(2): (0.9, 0.85)}),
+        ("Q8a", {COOP: (0.83, 0.80)}),
+        ("Q8b", {COOP: (0.75, 0.63)}),
+        ("Q10", {("cocoop", "full"): (0.8, 0.8)}),
+    ],
+)
+def test_the_opposite_contradicts_a_claim_and_spares_the_others(claim, change):
+    verdicts = {name: record["verdict"] for name, record in judged(KEPT | change).items()}
+    assert verdicts[claim] == "contradicted"
+    assert verdicts["Q3a"] == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("claim", "facts"),
+    [
+        ("Q1a", {"base": (0.8, 0.7)}),
+        ("Q1b", {"new": (0.6, 0.7)}),
+        ("Q3a", {"ks": 0.3}),
+        ("Q3b", {"sigma": (0.02, 0.02)}),
+        ("Q3c", {"beyond": 0.05}),
+    ],
+)
+def test_what_happens_in_training_is_read_from_the_records(claim, facts):
+    verdicts = {name: record["verdict"] for name, record in judged(facts=records(**facts)).items()}
+    assert verdicts[claim] == "contradicted"
+
+
+def test_what_was_not_run_is_told():
+    records_ = judged({COOP: (0.8, 0.6)}, facts={})
+    assert {record["verdict"] for record in records_.values()} == {"not run at this scale"}
+
+
+def test_h_is_the_harmonic_mean_of_a_run():
+    runs = with_harmonic_mean(frame({COOP: (0.8, 0.6)}, seeds=2))
+    of = runs.pivot_table(index="seed", columns="group", values="accuracy")
+    assert np.allclose(of["H"], 2 / (1 / of["base"] + 1 / of["new"]))
+    lost = frame({COOP: (0.8, 0.6)}, seeds=2)
+    lost.loc[(lost["seed"] == 1) & (lost["group"] == "new"), ["status", "accuracy"]] = ["diverged", None]
+    harmonic = with_harmonic_mean(lost).query("group == 'H'").set_index("seed")
+    assert list(harmonic["status"]) == ["ok", "diverged"]
+
+
+def test_pairs_that_diverged_are_counted():
+    lost = frame({COOP: (0.8, 0.6), qat(1): (0.8, 0.7)})
+    lost.loc[(lost["seed"] == 1) & (lost["prompter"] == "qcoop"), ["status", "accuracy"]] = ["diverged", None]
+    evidence = QpromptEvidence(with_harmonic_mean(lost), pd.DataFrame(), pd.DataFrame())
+    found = difference(evidence, qat(1), COOP, "H")
+    assert found.effect.n == 4
+    assert "1 of 5 pairs diverged" in found.label
+
+
+def test_differences_are_told_in_words():
+    evidence = QpromptEvidence(with_harmonic_mean(frame(KEPT)), pd.DataFrame(), pd.DataFrame())
+    assert _told(difference(evidence, qat(1), COOP, "new"))[1] == "few bits are better"
+    assert _told(difference(evidence, COOP, qat(1), "new"))[1] == "few bits are worse"
+    assert _told(difference(evidence, qat(1), ("noise", "fixed-matched"), "new"))[1] == "the same within 0.01"
+    assert _told(None) == ("—", "not run at this scale")
+
+
+def test_arms_have_names():
+    assert words(qat(1)) == "QCoOp, 1 bit"
+    assert words(ptq(4)) == "CoOp, then 4 bits"
+    assert words(("noise", "fixed-matched")) == "noise of one bit, kept"
+    assert words(COOP) == METHODS["coop"]
+    assert len({words(arm) for arm in KEPT}) == len(KEPT)
+
+
+def test_figures_show_every_arm():
+    table = pd.DataFrame(
+        {"kind": k, "short": s, "panel": p, "bytes": b, "mean": 0.5, "low": 0.4, "high": 0.6}
+        for k, s, b in (("CoOp", "", 1024), ("QCoOp", "1", 68))
+        for p in ("base", "new")
+    )
+    figure = figures.scatter(table, "bytes", ["base", "new"], "bytes", "Title", "Note.", logarithmic=True)
+    assert [axis.get_xscale() for axis in figure.axes] == ["log", "log"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["CoOp", "QCoOp"]
+    lines = pd.DataFrame({"label": ["a", "a", "b", "b"], "epoch": [0, 1] * 2, "base": 0.5, "new": 0.4})
+    figure = figures.curves({"one": lines, "two": lines}, "Title", "Note.")
+    assert all(len(axis.get_lines()) == 2 for axis in figure.axes)
+    measures = pd.DataFrame({"arm": "full", "epoch": [0, 100], "sigma": 1.0, "ks": 0.1, "kl": 0.1, "beyond_3": 0.0})
+    histograms = {"full": {"edges": [0, 1, 2], "counts": {"0": [1, 2], "100": [2, 1], "20": [2, 2]}}}
+    figure = figures.weights(measures, histograms, {"full": "CoOp"}, "Title", "Note.")
+    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["epoch 0", "epoch 20", "epoch 100"]

@@ -1,0 +1,209 @@
+"""Learning of text prompts on a tiny CLIP: losses against closed forms, noise, quantization, early stopping."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.nn.utils import parametrize
+
+from vpstudy import paths
+from vpstudy.clip import TextTower, small_clip
+from vpstudy.parameters.base import read
+from vpstudy.parameters.qprompt import Qprompt
+from vpstudy.prompts.codebook import stored_bytes
+from vpstudy.prompts.quantized import Quantizer, Settings
+from vpstudy.textual import adapters, weights
+from vpstudy.textual.arms import one_bit_error, variants
+from vpstudy.textual.learning import Noise, Task, Variant, aligned, learn, measure, with_context
+from vpstudy.textual.methods import METHODS
+
+CONTENT = read(paths.SCALES / "default.yaml")["qprompt"]
+BASE, NEW = ["digit one", "digit two", "digit three"], ["small letter a", "greek pi"]
+
+
+@pytest.fixture(scope="module")
+def tower() -> TextTower:
+    clip = small_clip("cnn", 32, seed=0, width=32, heads=2, layers=1, embed=16).eval().requires_grad_(False)
+    return TextTower(clip)
+
+
+@pytest.fixture(scope="module")
+def task(tower) -> Task:
+    draw = torch.Generator().manual_seed(0)
+
+    def pictures(n: int, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = torch.arange(n) % k
+        centres = torch.randn(k, 16, generator=torch.Generator().manual_seed(k))
+        return F.normalize(centres[labels] + 0.3 * torch.randn(n, 16, generator=draw), dim=1), labels
+
+    hand = {"base": F.normalize(torch.randn(3, 16, generator=draw), dim=1)}
+    hand["new"] = F.normalize(torch.randn(2, 16, generator=draw), dim=1)
+    return Task(
+        BASE, NEW, pictures(24, 3), pictures(12, 3), {"base": pictures(30, 3), "new": pictures(20, 2)}, hand, 10.0
+    )
+
+
+def settings(**changes) -> Qprompt:
+    return Qprompt.model_validate(CONTENT | {"epochs": 6, "evaluations": 3, "batch": 8, "n_context": 4} | changes)
+
+
+def test_learning_starts_at_the_words_and_lowers_the_loss(tower, task):
+    learned = learn(tower, task, Variant(), settings(epochs=20, learning_rate=0.1), seed=0)
+    start = with_context(tower, task, learned.contexts[0])
+
+    def loss(prompt) -> float:
+        return F.cross_entropy(task.scale * task.train[0] @ prompt().T, task.train[1]).item()
+
+    assert loss(learned.prompt) < loss(start)
+    assert torch.equal(learned.contexts[0], start.context)
+    assert [entry["epoch"] for entry in learned.curve] == [0, 7, 14, 20]
+    assert torch.equal(learned.contexts[-1], learned.prompt.context)
+
+
+def test_equal_seeds_give_equal_prompts_and_others_do_not(tower, task):
+    one, again, other = (learn(tower, task, Variant(), settings(), seed).prompt.context for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_the_tower_stays_as_it_is(tower, task):
+    before = {k: v.clone() for k, v in tower._tower[0].state_dict().items()}
+    learn(tower, task, Variant("cocoop"), settings(cocoop_epochs=1), seed=0)
+    assert all(torch.equal(v, before[k]) for k, v in tower._tower[0].state_dict().items())
+
+
+def test_new_classes_are_never_trained_on(tower, task):
+    other = Task(
+        **{
+            **task.__dict__,
+            "test": {"base": task.test["base"], "new": (task.test["new"][0].flip(0), task.test["new"][1])},
+        }
+    )
+    one, two = (learn(tower, t, Variant(), settings(), seed=0) for t in (task, other))
+    assert torch.equal(one.prompt.context, two.prompt.context)
+
+
+def test_the_pull_to_the_hand_written_prompt_pulls(tower, task):
+    strong, none = (
+        learn(tower, task, Variant("kgcoop"), settings(kgcoop_weight=w), seed=0).prompt for w in (50.0, 0.0)
+    )
+    plain = learn(tower, task, Variant(), settings(), seed=0).prompt
+
+    def near(prompt) -> float:
+        return (prompt() * task.hand_written["base"]).sum(1).mean().item()
+
+    assert torch.allclose(none.context, plain.context, atol=1e-6)
+    assert near(strong) > near(none)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_gradient_loses_what_goes_against_knowledge(share):
+    draw = torch.Generator().manual_seed(1)
+    knowledge = torch.randn(5, 3, generator=draw)
+    against = -0.7 * knowledge + torch.randn(5, 3, generator=draw) * 0.1
+    k, g = knowledge.flatten().numpy(), against.flatten().numpy()
+    projection = np.outer(k, k) @ g / (k @ k)  # brute force
+    assert np.allclose(aligned(against, knowledge, share).flatten().numpy(), g - share * projection, atol=1e-5)
+    assert torch.equal(aligned(knowledge, knowledge, share), knowledge)
+    assert torch.equal(aligned(against, torch.zeros(5, 3), share), against)
+
+
+def test_noise_that_is_kept_stays_and_fresh_noise_is_gone_when_measured():
+    values = torch.zeros(200, 50)
+    for fixed in (True, False):
+        module = torch.nn.ParameterDict({"w": values.clone()})
+        noise = Noise(values, 0.5, fixed, seed=3)
+        parametrize.register_parametrization(module, "w", noise)
+        first, second = module["w"].detach().clone(), module["w"].detach().clone()
+        assert first.std().item() == pytest.approx(0.5, rel=0.03)
+        assert torch.equal(first, second) == fixed
+        module.eval()
+        noise.eval()
+        assert torch.equal(module["w"].detach(), first if fixed else values)
+
+
+def test_kept_noise_is_in_the_prompt_that_is_used(tower, task):
+    kept = learn(tower, task, Variant(noise=5.0, fixed=True), settings(), seed=0)
+    offset = kept.prompt.context - kept.contexts[-1]
+    assert offset.std().item() == pytest.approx(5 * kept.contexts[0].std(correction=0).item(), rel=0.25)
+    fresh = learn(tower, task, Variant(noise=5.0), settings(), seed=0)
+    assert torch.equal(fresh.prompt.context, fresh.contexts[-1])
+
+
+def test_matched_noise_has_the_error_of_one_bit():
+    start = torch.randn(64, 512, generator=torch.Generator().manual_seed(0))
+    assert one_bit_error(start) == pytest.approx(0.6028, abs=0.01)  # √(1 − 2/π), of a Gaussian (Max, 1960)
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+def test_prompts_trained_through_a_codebook_hold_its_values_alone(tower, task, bits):
+    learned = learn(tower, task, Variant(quantize=Settings(bits, interval=2)), settings(), seed=0)
+    assert len(learned.prompt.context.unique()) <= 2**bits
+    assert not torch.equal(learned.contexts[-1], learned.contexts[0])  # straight through: the full weights learn
+    assert learned.quantizer.log.refits[0] == 0
+
+
+def test_stopping_early_looks_at_validation_alone(tower, task):
+    learned = learn(
+        tower, task, Variant(stop_early=True), settings(epochs=12, evaluations=12, learning_rate=0.5), seed=0
+    )
+    best = max(entry["validation"] for entry in learned.curve[1:])
+    chosen = next(entry for entry in learned.curve[1:] if entry["validation"] == best)
+    found = measure(learned.prompt, task)
+    assert (found["validation"].argmax(1) == task.validation[1]).float().mean().item() == pytest.approx(best)
+    assert (found["new"].argmax(1) == task.test["new"][1]).float().mean().item() == pytest.approx(chosen["new"])
+
+
+def test_every_prompter_has_the_arms_that_it_says():
+    s, start = settings(), torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
+    names = {name: list(variants(name, s, start, 0)) for name in METHODS}
+    assert names["zero_shot"] == names["references"] == []
+    assert names["qcoop"] == ["qat-1", "qat-2", "qat-4", "qat-8"]
+    assert len(names["noise"]) == 2 * (len(s.noise) + 1)
+    assert len(names["quantizers"]) == 5 * len(s.control_bits)
+    assert variants("noise", s, start, 0)["fixed-matched"].noise == one_bit_error(start)
+    assert variants("regularised", s, start, 0)["decay"].weight_decay == s.strong_decay
+
+
+def test_quantization_after_training_takes_the_nearest_value():
+    context = torch.randn(4, 32, generator=torch.Generator().manual_seed(2))
+    quantizer = Quantizer(context, Settings(2))
+    values = quantizer(context)
+    grid = values.unique()
+    assert torch.equal(values, grid[(context.flatten()[:, None] - grid).abs().argmin(1)].view(4, 32))
+    assert quantizer.packed(context).bytes == stored_bytes(128, 2) == 40
+
+
+def test_tip_adapter_is_its_formula(task):
+    (keys, labels), texts = task.train, task.hand_written["base"]
+    values = F.one_hot(labels, 3).float()
+    found = adapters.cached(task.test["base"][0], keys, values, texts, task.scale)
+    for n in (0, 7):
+        query = task.test["base"][0][n]
+        for k in range(3):
+            cache = sum(np.exp(-5.5 * (1 - float(query @ keys[p]))) for p in range(24) if labels[p] == k)
+            assert found[n, k].item() == pytest.approx(task.scale * float(query @ texts[k]) + cache, rel=1e-4)
+    assert torch.allclose(adapters.tip_adapter(task, 0, train=False), found)
+
+
+def test_references_learn_the_base_classes(task):
+    labels = task.test["base"][1]
+    zero_shot = (task.test["base"][0] @ task.hand_written["base"].T).argmax(1)
+    for logits in (adapters.probe(task), adapters.tip_adapter(task, 0, train=True)):
+        assert (logits.argmax(1) == labels).float().mean() > (zero_shot == labels).float().mean()
+        assert logits.shape == (30, 3)
+
+
+def test_measures_of_weights_on_known_distributions():
+    draw = torch.Generator().manual_seed(0)
+    normal = 0.02 * torch.randn(100, 100, generator=draw)
+    uniform = torch.rand(100, 100, generator=draw)
+    first, same, other = weights.stages([normal, 3 * normal + 1, uniform], [0, 1, 2])
+    assert first["sigma"] == pytest.approx(0.02, rel=0.02)
+    assert first["kl"] is None and first["ks"] == 0
+    assert same["ks"] < 0.01 and same["kl"] < 1e-6  # scale and place do not matter
+    assert first["kurtosis"] == pytest.approx(0, abs=0.15)
+    assert first["beyond_3"] == pytest.approx(0.0027, abs=0.001)
+    assert other["kurtosis"] == pytest.approx(-1.2, abs=0.05)
+    assert other["beyond_3"] == 0 and other["ks"] > 0.04 and other["kl"] > 0.05
+    assert weights.histogram(np.array([-9.0, 0.1, 9.0])).sum() == 3
