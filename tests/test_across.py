@@ -1,5 +1,7 @@
 """Quantized visual prompts: borders, what they store, effects and their words, parameters."""
 
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +13,11 @@ from vpstudy.claims import across
 from vpstudy.claims.verdict import Effect
 from vpstudy.data import glyphs
 from vpstudy.figures import across as figures
+from vpstudy.parameters.across import Codebook
 from vpstudy.parameters.base import ParameterError, read
 from vpstudy.parameters.hidden_cost import VisualPrompting
 from vpstudy.parameters.study import validate
+from vpstudy.prompts import codebook
 from vpstudy.prompts.border import Border, FixedBorder, QuantizedBorder, quantized
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Settings
@@ -194,7 +198,10 @@ def test_no_arm_is_left_out_of_the_figure_by_bits():
 CASES = {
     "too many bits": ({"bits": [9]}, "across.bits.0: 9"),
     "no bits": ({"trained_bits": [0]}, "across.trained_bits.0: 0"),
-    "an unknown codebook": ({"codebooks": ["clusterd"]}, "no such codebook; did you mean clustered?"),
+    "an unknown codebook": (
+        {"codebooks": ["clusterd"]},
+        "across.codebooks.0: 'clusterd': should be 'clustered', 'uniform' or 'random'",
+    ),
     "no dense backbone": ({"compressions": ["int4"]}, "compressions: 'dense' is missing"),
     "a compression that is not made": (
         {"compressions": ["dense", "int7"]},
@@ -212,6 +219,13 @@ def test_bad_values_are_refused_before_any_work(name):
     with pytest.raises(ParameterError) as error:
         validate(content, "params.yaml")
     assert told in str(error.value) and "nothing was run" in str(error.value)
+
+
+def test_parameters_allow_what_codebooks_can():
+    assert get_args(Codebook) == codebook.SCHEMES
+    content = read(paths.SCALES / "default.yaml")
+    content["across"]["bits"] = list(range(1, codebook.MOST_BITS + 1))
+    validate(content, "params.yaml")
 
 
 def test_prompts_that_are_no_borders_are_refused():
