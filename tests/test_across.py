@@ -179,10 +179,30 @@ def test_runs_that_diverged_are_counted_and_left_out():
     assert (one["n"], one["n_diverged"], one["replicates"]) == (4, 1, 4)
 
 
-def test_holm_makes_many_comparisons_cautious():
-    borderline = Effect.of([0.021, 0.05, 0.012, 0.035, 0.002])
-    assert across.words([borderline]) == ["higher"]
-    assert across.words([borderline] * 20) == ["not resolved"] * 20
+def test_sequences_end_where_they_first_fail():
+    none, low = Effect.of([0.0, 0.001, -0.001, 0.0005, 0.0]), Effect.of([-0.2, -0.21, -0.19, -0.2, -0.2])
+    noise = Effect.of([-0.2, 0.2, 0.1, -0.1, 0.03])
+    assert across.words([none, none, low, low], [8, 4, 2, 1]) == ["within ±0.01"] * 2 + ["lower"] * 2
+    assert across.words([none, noise, none, low], [8, 4, 2, 1]) == ["within ±0.01", *["not resolved"] * 2, "lower"]
+    assert across.words([low, low, noise], [8, 4, 1]) == ["not resolved"] * 3
+    assert across.words([low, none, none], [1, 4, 8]) == ["lower", "within ±0.01", "within ±0.01"]
+
+
+def test_no_change_at_all_is_neither_lower_nor_higher():
+    same = Effect.of([0.0] * 5)
+    assert across.words([same, same], [8, 1]) == ["within ±0.01"] * 2
+    runs = frame({"dense": 0.0}, noise=0.0)
+    assert set(across.effects(across.changes(runs, "accuracy"))["words"]) == {"within ±0.01"}
+
+
+def test_false_findings_are_as_rare_as_said():
+    draw = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(400):
+        seeds = draw.normal(0, 0.01, (3, 5))
+        said = across.words([Effect.of(values) for values in seeds], [8, 4, 1])
+        wrong += any("lower" in each or "higher" in each for each in said)
+    assert wrong / 400 < 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
 
 
 def test_no_arm_is_left_out_of_the_figure_by_bits():
