@@ -210,9 +210,10 @@ def test_no_arm_is_left_out_of_the_figure_by_bits():
     table = runs.groupby(["compression", "arm", "codebook", "bits"], dropna=False)["accuracy"].mean().reset_index()
     table = table.assign(mean=table["accuracy"], low=table["accuracy"], high=table["accuracy"], n=5, metric="accuracy")
     (axis,) = figures.by_bits(table, {"accuracy": "accuracy"}, "Title", "Note.").axes
+    assert axis.get_title() == "after training, k-means" and axis.get_xlabel()
     drawn = np.concatenate([line.get_ydata() for line in axis.lines])
     assert {round(value, 6) for value in table["mean"]} == {round(value, 6) for value in drawn}
-    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["32", "8", "1", "grey"]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["32", "8", "1", "–"]
 
 
 CASES = {

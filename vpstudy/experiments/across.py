@@ -64,7 +64,7 @@ class AcrossStudy:
         """Accuracy and calibration against bits."""
         for backbone, target, runs in self.parts:
             frames = [summarise(runs, ["compression", *ARM], m).assign(metric=m) for m in METRICS]
-            note = "32: trained in full precision. Grey: the border that training starts from, with a label mapping. "
+            note = "32: trained in full precision. Hollow, –: the grey border that training starts from. "
             note += panels.seeds_note(runs, "bars")
             title = f"Visual prompts of few bits on compressed backbones ({backbone}, {target})"
             self._show(f"by_bits_{backbone}_{target}", across.by_bits(pd.concat(frames), METRICS, title, note))
@@ -93,7 +93,10 @@ class AcrossStudy:
             first = runs[runs["source_seed"] == runs["source_seed"].iloc[0]]
             first = first[first["seed"] == first["seed"].iloc[0]]
             if first["prompt_png"].notna().any():
-                note = f"Seed {first['seed'].iloc[0]}. The picture's place is black; quantized by k-means."
+                note = (
+                    f"Seed {first['seed'].iloc[0]}. Trained in full, the same quantized after training, and others "
+                    "trained so (k-means). The picture's place is black."
+                )
                 figure = across.prompts(first, f"Learned borders, quantized ({backbone}, {target})", note)
                 self._show(f"prompts_{backbone}_{target}", figure)
 
@@ -124,6 +127,9 @@ class AcrossStudy:
                 group=table["compression"].map(compressions.label),
             )
             table = table[(table["arm"] == "qat") | (table["codebook"] == self.parameters.across.codebooks[0])]
+            if "dense" not in set(table["compression"]):  # so that colours are those of the other figures
+                zero = table.iloc[:1].assign(group="dense (zero)", n=0, n_diverged=0)
+                table = pd.concat([zero, table])
             seeds = panels.seeds_note(runs.assign(status="ok"), "bars")
             figure = dots.draw(table, "change", f"{title} ({backbone})", f"{note} {seeds}", zero=True)
             self._show(f"{name}_{backbone}", figure)
@@ -177,6 +183,7 @@ class AcrossStudy:
         """The answer in words that follow from the effects."""
         lines = []
         for backbone, runs in self.runs.groupby("backbone", sort=False):
+            lines += self._spread(backbone, runs)
             for metric, named in METRICS.items():
                 of_changes = changes(runs[~runs["arm"].isin(["half", "grey"])], metric)
                 table, against = effects(of_changes), effects(interactions(of_changes))
@@ -201,6 +208,20 @@ class AcrossStudy:
                     f"{open_} are not resolved."
                 )
         return Markdown("\n".join(lines))
+
+    def _spread(self, backbone: str, runs: pd.DataFrame) -> list[str]:
+        """What rounding has to work with: the chosen learning rates, and the error of values at the fewest bits."""
+        after = runs[(runs["arm"] == "ptq") & (runs["codebook"] == self.parameters.across.codebooks[0])]
+        after = after[after["bits"] == after["bits"].min()]
+        lines = []
+        for name, group in after.groupby("compression", sort=False):
+            rates = ", ".join(f"{rate:g}" for rate in sorted(set(group["learning_rate"])))
+            lines.append(
+                f"- {backbone}, {compressions.label(name)}: learning rate in full precision {rates}; error of values at "
+                f"{across.label('full', None, int(group['bits'].iloc[0])).partition(',')[0]}, after training: "
+                f"{group['rms'].mean():.3f} (root mean square, of a pixel's range)."
+            )
+        return lines
 
     def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
         """Show a table, and keep it as CSV and Markdown where the pipeline runs the notebook."""
