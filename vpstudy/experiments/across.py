@@ -22,6 +22,8 @@ class AcrossStudy:
     ----------
     runs
         One row for each (backbone, source checkpoint, compression, target, arm, codebook, bits, seed).
+    every
+        With the controls at learning rates that were not chosen.
     """
 
     def __init__(self, scale: str, save: bool):
@@ -35,8 +37,18 @@ class AcrossStudy:
         cells = grid.cells(self.parameters, "quantize_visual_prompt")
         self._read = results.read(cells)
         self.records = results.read_records(cells)
-        columns = [*self._read.frame.columns, *METRICS, *MORE, *ARM, "prompt_bytes", "prompt_png", "rms"]
-        self.runs: pd.DataFrame = self._read.frame.reindex(columns=list(dict.fromkeys(columns)))
+        columns = [
+            *self._read.frame.columns,
+            *METRICS,
+            *MORE,
+            *ARM,
+            "prompt_bytes",
+            "prompt_png",
+            "rms",
+            "learning_rate",
+        ]
+        self.every: pd.DataFrame = self._read.frame.reindex(columns=list(dict.fromkeys(columns)))
+        self.runs = self.every[~self.every["arm"].str.endswith("_other")]
         of_cell = {tuple(value for _, value in cell.axes): r["facts"] for cell, r in self.records.items()}
         self.facts = pd.DataFrame(
             {"backbone_name": b, "compression": c, "target": t, "backbone_bytes": f["backbone_bytes"]}
@@ -112,6 +124,20 @@ class AcrossStudy:
         )
         title = "Does a compressed backbone pay more?"
         return self._effects("interactions", lambda runs, m: interactions(changes(runs, m)), title, note)
+
+    def equal_rates(self) -> pd.DataFrame:
+        """The same dependence where every backbone's borders are trained at one learning rate."""
+        found = []
+        for backbone, runs in self.every.groupby("backbone", sort=False):
+            for rate, same in runs.groupby("learning_rate"):
+                arms = same["arm"].str.removesuffix("_other")
+                same = same.assign(arm=arms)[arms.isin(["full", "ptq"])]
+                same = same[same["codebook"].isna() | (same["codebook"] == self.parameters.across.codebooks[0])]
+                for metric, words in METRICS.items():
+                    table = effects(interactions(changes(same, metric)))
+                    found.append(_readable(table.assign(panel=words, backbone=backbone)).assign(rate=f"{rate:g}"))
+        table = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+        return self.table("equal_rates", table.rename(columns={"rate": "learning rate"}))
 
     def _effects(self, name: str, measure, title: str, note: str) -> pd.DataFrame:
         tables_ = []
@@ -207,6 +233,7 @@ class AcrossStudy:
                     f"dense {len(differ)} differ ({'; '.join(names) or 'none'}), {inside} are within the margin, "
                     f"{open_} are not resolved."
                 )
+            lines += self._at_equal_rates(backbone)
         return Markdown("\n".join(lines))
 
     def _spread(self, backbone: str, runs: pd.DataFrame) -> list[str]:
@@ -217,9 +244,21 @@ class AcrossStudy:
         for name, group in after.groupby("compression", sort=False):
             rates = ", ".join(f"{rate:g}" for rate in sorted(set(group["learning_rate"])))
             lines.append(
-                f"- {backbone}, {compressions.label(name)}: learning rate in full precision {rates}; error of values at "
-                f"{across.label('full', None, int(group['bits'].iloc[0])).partition(',')[0]}, after training: "
+                f"- {backbone}, {compressions.label(name)}: learning rate in full precision {rates}; error of values "
+                f"at {across.label('full', None, int(group['bits'].iloc[0])).partition(',')[0]}, after training: "
                 f"{group['rms'].mean():.3f} (root mean square, of a pixel's range)."
+            )
+        return lines
+
+    def _at_equal_rates(self, backbone: str) -> list[str]:
+        """Which comparisons with dense differ where all borders are trained at one learning rate."""
+        lines, table = [], self.equal_rates()
+        for rate, group in table[table["backbone"] == backbone].groupby("learning rate") if len(table) else []:
+            differ = group[group["says"].str.contains("lower|higher")]
+            names = [f"{r.metric}, {r.compression}, {r.prompt}: {r.says}" for r in differ.itertuples()]
+            lines.append(
+                f"- {backbone}, all at learning rate {rate}: of {len(group)} comparisons with dense, after training, "
+                f"{len(differ)} differ ({'; '.join(names) or 'none'})."
             )
         return lines
 

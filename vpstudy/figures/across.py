@@ -16,6 +16,8 @@ LABELS = {"clustered": "k-means", "uniform": "even steps", "random": "random val
 
 def label(arm: str, codebook: str | None, bits: int) -> str:
     """An arm in words: "2 bits, after training (k-means)"."""
+    if arm.endswith("_other"):
+        return f"{label(arm.removesuffix('_other'), codebook, bits)}, other learning rate"
     if arm in ("full", "half"):
         return f"{bits} bit{'s' if bits > 1 else ''}, not quantized"
     if arm == "grey":
@@ -164,6 +166,7 @@ def cell_frame(record: dict[str, Any]) -> pd.DataFrame:
         {"compression": record["cell"]["compression"], **{k: v for k, v in row.items() if k != "metrics"}}
         | (row["metrics"] or {"accuracy": None, "ece_debiased": None})
         for row in record["rows"]
+        if not row["arm"].endswith("_other")
     ]
     first = record["rows"][0]["seed"]
     frame = pd.DataFrame(rows).assign(source_seed=0)
