@@ -1,5 +1,7 @@
 """Quantized visual prompts: borders, what they store, effects and their words, parameters."""
 
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +13,11 @@ from vpstudy.claims import across
 from vpstudy.claims.verdict import Effect
 from vpstudy.data import glyphs
 from vpstudy.figures import across as figures
+from vpstudy.parameters.across import Codebook
 from vpstudy.parameters.base import ParameterError, read
 from vpstudy.parameters.hidden_cost import VisualPrompting
 from vpstudy.parameters.study import validate
+from vpstudy.prompts import codebook
 from vpstudy.prompts.border import Border, FixedBorder, QuantizedBorder, quantized
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Settings
@@ -175,10 +179,30 @@ def test_runs_that_diverged_are_counted_and_left_out():
     assert (one["n"], one["n_diverged"], one["replicates"]) == (4, 1, 4)
 
 
-def test_holm_makes_many_comparisons_cautious():
-    borderline = Effect.of([0.021, 0.05, 0.012, 0.035, 0.002])
-    assert across.words([borderline]) == ["higher"]
-    assert across.words([borderline] * 20) == ["not resolved"] * 20
+def test_sequences_end_where_they_first_fail():
+    none, low = Effect.of([0.0, 0.001, -0.001, 0.0005, 0.0]), Effect.of([-0.2, -0.21, -0.19, -0.2, -0.2])
+    noise = Effect.of([-0.2, 0.2, 0.1, -0.1, 0.03])
+    assert across.words([none, none, low, low], [8, 4, 2, 1]) == ["within ±0.01"] * 2 + ["lower"] * 2
+    assert across.words([none, noise, none, low], [8, 4, 2, 1]) == ["within ±0.01", *["not resolved"] * 2, "lower"]
+    assert across.words([low, low, noise], [8, 4, 1]) == ["not resolved"] * 3
+    assert across.words([low, none, none], [1, 4, 8]) == ["lower", "within ±0.01", "within ±0.01"]
+
+
+def test_no_change_at_all_is_neither_lower_nor_higher():
+    same = Effect.of([0.0] * 5)
+    assert across.words([same, same], [8, 1]) == ["within ±0.01"] * 2
+    runs = frame({"dense": 0.0}, noise=0.0)
+    assert set(across.effects(across.changes(runs, "accuracy"))["words"]) == {"within ±0.01"}
+
+
+def test_false_findings_are_as_rare_as_said():
+    draw = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(400):
+        seeds = draw.normal(0, 0.01, (3, 5))
+        said = across.words([Effect.of(values) for values in seeds], [8, 4, 1])
+        wrong += any("lower" in each or "higher" in each for each in said)
+    assert wrong / 400 < 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
 
 
 def test_no_arm_is_left_out_of_the_figure_by_bits():
@@ -186,15 +210,19 @@ def test_no_arm_is_left_out_of_the_figure_by_bits():
     table = runs.groupby(["compression", "arm", "codebook", "bits"], dropna=False)["accuracy"].mean().reset_index()
     table = table.assign(mean=table["accuracy"], low=table["accuracy"], high=table["accuracy"], n=5, metric="accuracy")
     (axis,) = figures.by_bits(table, {"accuracy": "accuracy"}, "Title", "Note.").axes
+    assert axis.get_title() == "after training, k-means" and axis.get_xlabel()
     drawn = np.concatenate([line.get_ydata() for line in axis.lines])
     assert {round(value, 6) for value in table["mean"]} == {round(value, 6) for value in drawn}
-    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["32", "8", "1", "grey"]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["32", "8", "1", "–"]
 
 
 CASES = {
     "too many bits": ({"bits": [9]}, "across.bits.0: 9"),
     "no bits": ({"trained_bits": [0]}, "across.trained_bits.0: 0"),
-    "an unknown codebook": ({"codebooks": ["clusterd"]}, "no such codebook; did you mean clustered?"),
+    "an unknown codebook": (
+        {"codebooks": ["clusterd"]},
+        "across.codebooks.0: 'clusterd': should be 'clustered', 'uniform' or 'random'",
+    ),
     "no dense backbone": ({"compressions": ["int4"]}, "compressions: 'dense' is missing"),
     "a compression that is not made": (
         {"compressions": ["dense", "int7"]},
@@ -212,6 +240,13 @@ def test_bad_values_are_refused_before_any_work(name):
     with pytest.raises(ParameterError) as error:
         validate(content, "params.yaml")
     assert told in str(error.value) and "nothing was run" in str(error.value)
+
+
+def test_parameters_allow_what_codebooks_can():
+    assert get_args(Codebook) == codebook.SCHEMES
+    content = read(paths.SCALES / "default.yaml")
+    content["across"]["bits"] = list(range(1, codebook.MOST_BITS + 1))
+    validate(content, "params.yaml")
 
 
 def test_prompts_that_are_no_borders_are_refused():

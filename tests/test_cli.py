@@ -65,21 +65,21 @@ def test_every_command_has_a_function_and_an_example_that_parses():
 def test_check_counts_the_cells(project, capsys):
     assert main(["check"]) == 0
     assert (
-        "scale default, 65 cells (1 source, 1 imp, 8 compress, 24 transfer, 12 prune_with_prompts, 1 clip_source, 10 prompt"
-        in capsys.readouterr().out
+        "scale default, 65 cells (1 source, 1 imp, 8 compress, 24 transfer, 12 prune_with_prompts, 1 clip_source, "
+        "10 prompt, 3 quantize_visual_prompt" in capsys.readouterr().out
     )
 
 
 @pytest.mark.parametrize("words", [["check"], ["plan"], ["repro"], ["run", "source", "default", "cnn"]])
 def test_wrong_parameters_stop_every_command_before_it_starts(project, capsys, monkeypatch, words):
-    edit("imp-0.95, ", "imp-0.95, imp-1.5, ")
+    edit("imp-0.95, magnitude", "imp-0.95, imp-1.5, magnitude")
     edit("  budgets: [10, all]", "  budgets: [0]")
     for module, name in ((parallel.Runner, "run"), (stage.notebook, "run"), (pipeline, "plan")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("started"))
     assert main(words) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "2 problems" in printed.err
+    assert "3 problems" in printed.err  # the compression stands in two sections
     assert "compressions.4: 'imp-1.5'" in printed.err
     assert "Traceback" not in printed.err
 
@@ -96,7 +96,8 @@ def test_plan_sums_up_stages_states_and_time(project, capsys, monkeypatch):
     assert main(["plan"]) == 0
     lines = capsys.readouterr().out.splitlines()
     grids = "1 backbone × 8 compressions × 3 targets; 1 backbone × 1 target × 12 pruners"
-    assert lines[0] == f"Scale default: 49 cells ({grids}), 7 stages"
+    grids += "; 1 backbone × 1 target × 10 prompters; 1 backbone × 3 compressions × 1 target"
+    assert lines[0] == f"Scale default: 65 cells ({grids}), 7 stages"
     words = {line.split()[0]: line.split()[1:] for line in lines[2:] if line.startswith("  ")}
     assert words["code"] == ["1"]
     assert words["source"] == ["1", "1", "2", "min"]
@@ -260,7 +261,7 @@ def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys
     paths.CODE.mkdir(parents=True)
     (paths.CODE / "gone.json").write_text("{}")
     assert main(["code"]) == 0
-    assert capsys.readouterr().out == "8 lists of modules written to data/code\n"
+    assert capsys.readouterr().out == "13 lists of modules written to data/code\n"
     assert {path.stem for path in paths.CODE.iterdir()} == set(grid.STAGES)
     before = (paths.CODE / "imp.json").read_bytes()
     (paths.NOTEBOOKS / "15_imp.ipynb").write_text(notebook(2, "tried another value"))

@@ -82,7 +82,7 @@ def test_each_problem_names_key_value_and_what_is_allowed(changes, said):
 
 def test_one_mistake_is_one_line():
     assert len(problems(hidden_cost__targets=["digitz"])) == 1
-    assert len(problems(compressions=["dense", "imp-0.95", "imp-1.5"])) == 1
+    assert len(problems(compressions=["dense", "imp-0.95", "imp-1.5"], across__compressions=["dense"])) == 1
     assert len(problems(source__stepz=5)) == 1
     said = ["hidden_cost.budgets.0: 0: should be greater than or equal to 1 or 'all'"]
     assert problems(hidden_cost__budgets=[0], hidden_cost__fine_tuning_budgets=[1]) == said

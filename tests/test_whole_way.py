@@ -123,11 +123,11 @@ def test_figures_tables_and_the_final_notebook_are_there(clone):
     assert (figures / "results.csv").exists()
     assert (clone / "figures/smoke/claims/forest_vpns.svg").exists()
     assert (clone / "figures/smoke/vpns/methods_accuracy.svg").exists()
-    for page, study in (("91_vpns", "vpns"), ("92_qprompt", "qprompt"), ("93_across", "across")):
+    for page, name in (("91_vpns", "vpns"), ("92_qprompt", "qprompt"), ("93_across", "across")):
         pages = nbformat.read(clone / f"notebooks/rendered/smoke/{page}.ipynb", as_version=4)
         nbformat.validate(pages)
         shown = [o for c in pages.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-        assert len(shown) == len(list((clone / f"figures/smoke/{study}").glob("*.svg"))) > 0
+        assert len(shown) == len(list((clone / f"figures/smoke/{name}").glob("*.svg"))) > 0
     nbformat.validate(nbformat.read(clone / "notebooks/rendered/smoke/99_claims.ipynb", as_version=4))
     notebook = nbformat.read(clone / "notebooks/rendered/smoke/90_hidden_cost.ipynb", as_version=4)
     nbformat.validate(notebook)

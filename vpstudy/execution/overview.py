@@ -14,7 +14,8 @@ NAMED = 3  # stages out of date for the same reason are named up to here, and co
 def table(parameters: Parameters) -> list[str]:
     """The grid, a line for each kind of stage, and why stages will run."""
     steps = _steps(parameters)
-    grids = [grid.axes(parameters, widest) for widest in ("transfer", "prune_with_prompts", "prompt")]
+    widest = ("transfer", "prune_with_prompts", "prompt", "quantize_visual_prompt")
+    grids = [grid.axes(parameters, stage) for stage in widest]
     axes = "; ".join(" × ".join(_counted(len(values), axis) for axis, values in each.items()) for each in grids)
     cells = len(grid.cells(parameters))
     lines = [f"Scale {parameters.scale}: {cells} cells ({axes}), {len(steps)} stages", ""]

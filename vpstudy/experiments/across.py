@@ -22,6 +22,8 @@ class AcrossStudy:
     ----------
     runs
         One row for each (backbone, source checkpoint, compression, target, arm, codebook, bits, seed).
+    every
+        With the controls at learning rates that were not chosen.
     """
 
     def __init__(self, scale: str, save: bool):
@@ -35,8 +37,18 @@ class AcrossStudy:
         cells = grid.cells(self.parameters, "quantize_visual_prompt")
         self._read = results.read(cells)
         self.records = results.read_records(cells)
-        columns = [*self._read.frame.columns, *METRICS, *MORE, *ARM, "prompt_bytes", "prompt_png", "rms"]
-        self.runs: pd.DataFrame = self._read.frame.reindex(columns=list(dict.fromkeys(columns)))
+        columns = [
+            *self._read.frame.columns,
+            *METRICS,
+            *MORE,
+            *ARM,
+            "prompt_bytes",
+            "prompt_png",
+            "rms",
+            "learning_rate",
+        ]
+        self.every: pd.DataFrame = self._read.frame.reindex(columns=list(dict.fromkeys(columns)))
+        self.runs = self.every[~self.every["arm"].str.endswith("_other")]
         of_cell = {tuple(value for _, value in cell.axes): r["facts"] for cell, r in self.records.items()}
         self.facts = pd.DataFrame(
             {"backbone_name": b, "compression": c, "target": t, "backbone_bytes": f["backbone_bytes"]}
@@ -64,7 +76,7 @@ class AcrossStudy:
         """Accuracy and calibration against bits."""
         for backbone, target, runs in self.parts:
             frames = [summarise(runs, ["compression", *ARM], m).assign(metric=m) for m in METRICS]
-            note = "32: trained in full precision. Grey: the border that training starts from, with a label mapping. "
+            note = "32: trained in full precision. Hollow, –: the grey border that training starts from. "
             note += panels.seeds_note(runs, "bars")
             title = f"Visual prompts of few bits on compressed backbones ({backbone}, {target})"
             self._show(f"by_bits_{backbone}_{target}", across.by_bits(pd.concat(frames), METRICS, title, note))
@@ -93,7 +105,10 @@ class AcrossStudy:
             first = runs[runs["source_seed"] == runs["source_seed"].iloc[0]]
             first = first[first["seed"] == first["seed"].iloc[0]]
             if first["prompt_png"].notna().any():
-                note = f"Seed {first['seed'].iloc[0]}. The picture's place is black; quantized by k-means."
+                note = (
+                    f"Seed {first['seed'].iloc[0]}. Trained in full, the same quantized after training, and others "
+                    "trained so (k-means). The picture's place is black."
+                )
                 figure = across.prompts(first, f"Learned borders, quantized ({backbone}, {target})", note)
                 self._show(f"prompts_{backbone}_{target}", figure)
 
@@ -110,6 +125,20 @@ class AcrossStudy:
         title = "Does a compressed backbone pay more?"
         return self._effects("interactions", lambda runs, m: interactions(changes(runs, m)), title, note)
 
+    def equal_rates(self) -> pd.DataFrame:
+        """The same dependence where every backbone's borders are trained at one learning rate."""
+        found = []
+        for backbone, runs in self.every.groupby("backbone", sort=False):
+            for rate, same in runs.groupby("learning_rate"):
+                arms = same["arm"].str.removesuffix("_other")
+                same = same.assign(arm=arms)[arms.isin(["full", "ptq"])]
+                same = same[same["codebook"].isna() | (same["codebook"] == self.parameters.across.codebooks[0])]
+                for metric, words in METRICS.items():
+                    table = effects(interactions(changes(same, metric)))
+                    found.append(_readable(table.assign(panel=words, backbone=backbone)).assign(rate=f"{rate:g}"))
+        table = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+        return self.table("equal_rates", table.rename(columns={"rate": "learning rate"}))
+
     def _effects(self, name: str, measure, title: str, note: str) -> pd.DataFrame:
         tables_ = []
         for backbone, runs in self.runs.groupby("backbone", sort=False):
@@ -124,6 +153,9 @@ class AcrossStudy:
                 group=table["compression"].map(compressions.label),
             )
             table = table[(table["arm"] == "qat") | (table["codebook"] == self.parameters.across.codebooks[0])]
+            if "dense" not in set(table["compression"]):  # so that colours are those of the other figures
+                zero = table.iloc[:1].assign(group="dense (zero)", n=0, n_diverged=0)
+                table = pd.concat([zero, table])
             seeds = panels.seeds_note(runs.assign(status="ok"), "bars")
             figure = dots.draw(table, "change", f"{title} ({backbone})", f"{note} {seeds}", zero=True)
             self._show(f"{name}_{backbone}", figure)
@@ -177,6 +209,7 @@ class AcrossStudy:
         """The answer in words that follow from the effects."""
         lines = []
         for backbone, runs in self.runs.groupby("backbone", sort=False):
+            lines += self._spread(backbone, runs)
             for metric, named in METRICS.items():
                 of_changes = changes(runs[~runs["arm"].isin(["half", "grey"])], metric)
                 table, against = effects(of_changes), effects(interactions(of_changes))
@@ -200,7 +233,34 @@ class AcrossStudy:
                     f"dense {len(differ)} differ ({'; '.join(names) or 'none'}), {inside} are within the margin, "
                     f"{open_} are not resolved."
                 )
+            lines += self._at_equal_rates(backbone)
         return Markdown("\n".join(lines))
+
+    def _spread(self, backbone: str, runs: pd.DataFrame) -> list[str]:
+        """What rounding has to work with: the chosen learning rates, and the error of values at the fewest bits."""
+        after = runs[(runs["arm"] == "ptq") & (runs["codebook"] == self.parameters.across.codebooks[0])]
+        after = after[after["bits"] == after["bits"].min()]
+        lines = []
+        for name, group in after.groupby("compression", sort=False):
+            rates = ", ".join(f"{rate:g}" for rate in sorted(set(group["learning_rate"])))
+            lines.append(
+                f"- {backbone}, {compressions.label(name)}: learning rate in full precision {rates}; error of values "
+                f"at {across.label('full', None, int(group['bits'].iloc[0])).partition(',')[0]}, after training: "
+                f"{group['rms'].mean():.3f} (root mean square, of a pixel's range)."
+            )
+        return lines
+
+    def _at_equal_rates(self, backbone: str) -> list[str]:
+        """Which comparisons with dense differ where all borders are trained at one learning rate."""
+        lines, table = [], self.equal_rates()
+        for rate, group in table[table["backbone"] == backbone].groupby("learning rate") if len(table) else []:
+            differ = group[group["says"].str.contains("lower|higher")]
+            names = [f"{r.metric}, {r.compression}, {r.prompt}: {r.says}" for r in differ.itertuples()]
+            lines.append(
+                f"- {backbone}, all at learning rate {rate}: of {len(group)} comparisons with dense, after training, "
+                f"{len(differ)} differ ({'; '.join(names) or 'none'})."
+            )
+        return lines
 
     def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
         """Show a table, and keep it as CSV and Markdown where the pipeline runs the notebook."""

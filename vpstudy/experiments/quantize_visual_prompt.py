@@ -39,7 +39,8 @@ class Run:
     Attributes
     ----------
     arm
-        "full", "half" (16 bits), "grey" (nothing learned), "ptq" (quantized after training) or "qat" (trained so).
+        "full", "half" (16 bits), "grey" (nothing learned), "ptq" (quantized after training) or "qat" (trained so);
+        "full_other" and "ptq_other" are controls, at the learning rate that was not chosen.
     values
         What the border shows, (n,); None where training diverged.
     rms
@@ -61,7 +62,8 @@ class Run:
 
     @property
     def method(self) -> str:
-        return "-".join(str(part) for part in (self.arm, self.codebook, self.bits) if part is not None)
+        rate = f"{self.learning_rate:g}" if self.arm.endswith("_other") else None
+        return "-".join(str(part) for part in (self.arm, self.codebook, self.bits, rate) if part is not None)
 
 
 class QuantizeCell:
@@ -92,7 +94,10 @@ class QuantizeCell:
         for bits in track([None, *self.settings.trained_bits], f"{self.compression} on {self.target}"):
             rate = self._rate(bits)
             for seed in self.settings.seeds:
-                runs += self.trained(bits, seed, rate) if bits else self.afterwards(seed, rate)
+                runs += self.trained(bits, seed, rate) if bits else [*self.afterwards(seed, rate), self.grey(seed)]
+            for other in self.prompting.learning_rates if bits is None else []:
+                if other != rate:
+                    runs += [run for seed in self.settings.seeds for run in self.afterwards(seed, other, "_other")]
         return runs
 
     def _rate(self, bits: int | None) -> float:
@@ -111,26 +116,32 @@ class QuantizeCell:
         quantizer = Settings(bits, normalise=False, interval=s.interval, threshold=s.threshold)
         return quantized_prompting(self.frozen, self.data, s.budget, seed, how, quantizer)
 
-    def afterwards(self, seed: int, rate: float) -> list[Run]:
-        """One training in full precision; its border in full, in half precision and quantized; and a grey one."""
+    def afterwards(self, seed: int, rate: float, control: str = "") -> list[Run]:
+        """One training in full precision; its border in full, in half precision and quantized.
+
+        As a `control`, at a learning rate that was not chosen: in full, and by the first codebook alone.
+        """
         outcome, _ = self._train(None, seed, rate)
-        quantizers = [(name, bits) for name in self.settings.codebooks for bits in self.settings.bits]
+        s = self.settings
+        quantizers = [(name, bits) for name in s.codebooks[: 1 if control else None] for bits in s.bits]
+        plain = [("full", 32)] if control else [("full", 32), ("half", 16)]
+        arms = [(arm + control, None, bits) for arm, bits in plain]
         common = {"seed": seed, "learning_rate": rate}
         if outcome.status != "ok":
-            arms = [("full", None, 32), ("half", None, 16), *(("ptq", *each) for each in quantizers)]
-            return [Run(*arm, reason=outcome.reason, **common) for arm in arms] + [self.grey(seed)]
+            arms += [("ptq" + control, *each) for each in quantizers]
+            return [Run(*arm, reason=outcome.reason, **common) for arm in arms]
         border = Border(self.prompting.inner, self.prompting.canvas)
         border.load_state_dict({"theta": outcome.artefact["prompt.theta"]})
         values = border.values().detach()
         common["artefact"] = outcome.artefact
-        runs = [Run("full", None, 32, values=values, **common), Run("half", None, 16, values=values.half(), **common)]
+        runs = [Run(*arm, values=values if arm[2] == 32 else values.half(), **common) for arm in arms]
         for name, bits in quantizers:
             packed = quantized(values, bits, name, seed)
-            runs.append(Run("ptq", name, bits, values=packed.unpacked(), packed=packed, **common))
+            runs.append(Run("ptq" + control, name, bits, values=packed.unpacked(), packed=packed, **common))
         for each in runs:
             each.values = each.values.float()
             each.rms = (each.values - values).square().mean().sqrt().item()
-        return [self._measured(each) for each in runs] + [self.grey(seed)]
+        return [self._measured(each) for each in runs]
 
     def grey(self, seed: int) -> Run:
         """What the backbone does with the border that training starts from, and a mapping: nothing is learned."""

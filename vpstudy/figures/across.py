@@ -4,21 +4,22 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vpstudy.figures import compressions, style
+from vpstudy.figures.dots import COLOURS, MARKERS
 from vpstudy.figures.pictures import decoded
 from vpstudy.statistics import summarise
 
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # of compressions, dense first
-MARKERS = "os^Dv*"
 LABELS = {"clustered": "k-means", "uniform": "even steps", "random": "random values"}
 
 
 def label(arm: str, codebook: str | None, bits: int) -> str:
     """An arm in words: "2 bits, after training (k-means)"."""
+    if arm.endswith("_other"):
+        return f"{label(arm.removesuffix('_other'), codebook, bits)}, other learning rate"
     if arm in ("full", "half"):
-        return f"{bits} bits, not quantized"
+        return f"{bits} bit{'s' if bits > 1 else ''}, not quantized"
     if arm == "grey":
         return "grey border, nothing learned"
     kind = "in training" if arm == "qat" else f"after training ({LABELS[str(codebook)]})"
@@ -29,7 +30,7 @@ def kinds(runs: pd.DataFrame) -> list[tuple[str, str, str]]:
     """The (arm, codebook, title) that quantize, in order of appearance: after training, then in training."""
     found = runs.loc[runs["arm"].isin(["ptq", "qat"]), ["arm", "codebook"]].drop_duplicates()
     found = found.sort_values("arm", kind="stable")
-    titles = {"ptq": "quantized after training: {}", "qat": "quantized in training: {}"}
+    titles = {"ptq": "after training, {}", "qat": "in training, {}"}
     return [(arm, book, titles[arm].format(LABELS[book])) for arm, book in found.itertuples(index=False)]
 
 
@@ -47,7 +48,7 @@ def by_bits(table: pd.DataFrame, metrics: dict[str, str], title: str, note: str)
     bits = sorted(set(table.loc[table["arm"].isin(["ptq", "qat"]), "bits"]), reverse=True)
     ticks = {"full": 0, **{b: i for i, b in enumerate(bits, 1)}, "grey": len(bits) + 1}
     figure, axes = style.new_figure(len(metrics), len(ways), 1.2 + 1.9 * len(metrics), sharex=True, sharey="row")
-    for (metric, words), line in zip(metrics.items(), axes, strict=True):
+    for r, ((metric, words), line) in enumerate(zip(metrics.items(), axes, strict=True)):
         for (arm, book, heading), axis in zip(ways, line, strict=True):
             for i, name in enumerate(names):
                 here = table[(table["compression"] == name) & (table["metric"] == metric) & (table["n"] > 0)]
@@ -62,11 +63,11 @@ def by_bits(table: pd.DataFrame, metrics: dict[str, str], title: str, note: str)
                 bar = [grey["mean"] - grey["low"], grey["high"] - grey["mean"]]
                 at = [ticks["grey"] + shift] * len(grey)
                 axis.errorbar(at, grey["mean"], yerr=bar, ls="", elinewidth=0.8, mfc="white", **look)
-            axis.set_xticks(list(ticks.values()), ["32", *map(str, bits), "grey"])
+            axis.set_xticks(list(ticks.values()), ["32", *map(str, bits), "–"])
             axis.grid(False, axis="x")
-            if line is axes[0]:
-                axis.set_title(heading)
-            if line is axes[-1]:
+            if r == 0:
+                axis.set_title(heading, size=8)
+            if r == len(metrics) - 1:
                 axis.set_xlabel("bits of a value of the border")
         line[0].set_ylabel(words)
         if metric.startswith("ece"):
@@ -102,7 +103,8 @@ def by_bytes(table: pd.DataFrame, title: str, note: str) -> Figure:
                 axis.plot(part[column], part["mean"], ls=dashes, lw=1.1, mfc=fill, **look)
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(FuncFormatter(_kilobytes))
-        axis.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(f"{words} (log scale)")
     axes[0, 0].set_ylabel("test accuracy")
     _legend(figure, axes[0, 0], names, also=True)
@@ -125,14 +127,14 @@ def prompts(runs: pd.DataFrame, title: str, note: str) -> Figure:
     names = compressions.ordered(runs["compression"])
     side = style.WIDTH / len(columns)
     figure, axes = style.new_figure(len(names), len(columns), 0.9 + side * len(names))
-    for name, line in zip(names, axes, strict=True):
+    for r, (name, line) in enumerate(zip(names, axes, strict=True)):
         for (arm, bits), axis in zip(columns, line, strict=True):
             found = runs[(runs["compression"] == name) & (runs["arm"] == arm) & (runs["bits"] == bits)]
             style.bare(axis)
             if len(found):
                 style.show(axis, decoded(found["prompt_png"].iloc[0]))
-            if line is axes[0]:
-                words = {"full": "trained", "ptq": "after training", "qat": "in training"}[arm]
+            if r == 0:
+                words = {"full": "in full", "ptq": "after", "qat": "in training"}[arm]
                 axis.set_title(f"{bits} bit{'s' if bits > 1 else ''}\n{words}")
         line[0].set_ylabel(compressions.short_label(name))
     style.caption(figure, title, note)
@@ -164,6 +166,7 @@ def cell_frame(record: dict[str, Any]) -> pd.DataFrame:
         {"compression": record["cell"]["compression"], **{k: v for k, v in row.items() if k != "metrics"}}
         | (row["metrics"] or {"accuracy": None, "ece_debiased": None})
         for row in record["rows"]
+        if not row["arm"].endswith("_other")
     ]
     first = record["rows"][0]["seed"]
     frame = pd.DataFrame(rows).assign(source_seed=0)

@@ -1,18 +1,18 @@
 """Parameters of the study `across`: quantized visual prompts on compressed backbones."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from vpstudy.data.targets import NAMES as TARGETS
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Budget, Positive, Seed, Strict, one_of, unique
-from vpstudy.prompts.codebook import MOST_BITS, SCHEMES
 
+MOST_BITS, SCHEMES = 8, ("clustered", "uniform", "random")  # as in vpstudy/prompts/codebook.py, which loads torch
 TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
-SchemeName = Annotated[str, one_of(SCHEMES, "codebook", "vpstudy/prompts/codebook.py")]
-Bits = Annotated[int, Field(ge=1, le=MOST_BITS)]
+Codebook = Literal["clustered", "uniform", "random"]  # of vpstudy/prompts/codebook.py, as are the bits
+Bits = Annotated[int, Field(ge=1, le=8)]
 
 
 class Across(Strict):
@@ -24,7 +24,7 @@ class Across(Strict):
     seeds: Annotated[list[Seed], *AXIS]
     budget: Budget  # training pictures per class
     bits: Annotated[list[Bits], *AXIS]  # of prompts that are quantized after training
-    codebooks: Annotated[list[SchemeName], *AXIS]  # of those
+    codebooks: Annotated[list[Codebook], *AXIS]  # of those
     trained_bits: Annotated[list[Bits], AfterValidator(unique)]  # of prompts that are trained through the quantizer
     interval: Positive  # steps after a fit before the codebook is compared again
     threshold: Annotated[float, Field(ge=0)]  # KL divergence, in nats, above which it is fitted anew

@@ -1,0 +1,335 @@
+"""Multi-modal prompts: unprompted towers as oracle, where prompts stand, what learns, sizes, quantized forms."""
+
+import dataclasses
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP, CustomTextCLIP
+
+from vpstudy.clip import small_clip, tokenize
+from vpstudy.image_tower import ImageTower
+from vpstudy.prompts import codebook
+from vpstudy.prompts.deep_text import DeepTextTower
+from vpstudy.prompts.multimodal import MultimodalPrompt, parameter_count
+from vpstudy.prompts.multimodal_quantized import quantize, stored_bytes
+from vpstudy.prompts.quantized import Settings
+from vpstudy.prompts.text import described
+from vpstudy.textual.learning import Task
+from vpstudy.textual.multimodal_learning import MultimodalSettings, learn_multimodal, measure
+
+NAMES = ["a", "greek alpha", "three"]
+VISION = {"layers": 3, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
+TEXT = {"width": 64, "heads": 2, "layers": 3}
+PICTURES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def tiny(kind: str):
+    """A CLIP of random weights with a transformer for pictures, three blocks deep, or two for "timm"."""
+    torch.manual_seed(0)
+    if kind == "timm":
+        return small_clip("vit", 32, seed=0, width=64, heads=2, layers=3, embed=32).eval()
+    if kind == "timm class token":
+        vision = {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token", "timm_proj": "linear"}
+        clip = CLIP(32, vision, TEXT)
+        small = {"img_size": 32, "depth": 3, "num_classes": 0, "pre_norm": True, "reg_tokens": 2}
+        clip.visual.trunk = timm.create_model("vit_tiny_patch16_224", **small)
+        return clip.eval()
+    if kind == "average":
+        return CLIP(32, VISION | {"pool_type": "avg"}, TEXT).eval()
+    return (CustomTextCLIP if kind == "custom" else CLIP)(32, VISION, TEXT).eval()
+
+
+KINDS = ["own", "custom", "average", "timm", "timm class token"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def clip(request):
+    torch.set_num_threads(1)
+    return tiny(request.param).requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def own():
+    torch.set_num_threads(1)
+    return tiny("own").requires_grad_(False)
+
+
+def test_without_prompts_the_image_tower_is_open_clips(clip):
+    with torch.no_grad():
+        expected = F.normalize(clip.visual(PICTURES), dim=1)
+        assert torch.equal(ImageTower(clip)(PICTURES), expected)
+
+
+def test_an_empty_prompt_in_every_block_changes_nothing(clip):
+    tower = ImageTower(clip)
+    empty = torch.zeros(tower.layers, 0, tower.width)
+    with torch.no_grad():
+        torch.testing.assert_close(tower(PICTURES, empty), tower(PICTURES))
+
+
+def test_the_text_at_depth_one_is_the_words_themselves(clip):
+    prompt = MultimodalPrompt(clip, NAMES, 2, 1, words="a photo")
+    with torch.no_grad():
+        torch.testing.assert_close(prompt.text(), described(DeepTextTower(clip), NAMES, ["a photo {}."]))
+
+
+def test_deep_text_prompts_that_repeat_the_states_change_nothing(clip):
+    """Each block's own states, recorded by a hook, put in their own place."""
+    tower, tokens = DeepTextTower(clip), tokenize(["a photo three."])
+    inner = clip.text if hasattr(clip, "text") else clip
+    seen = []
+    hooks = [b.register_forward_pre_hook(lambda _, a: seen.append(a[0])) for b in inner.transformer.resblocks]
+    with torch.no_grad():
+        expected = tower(tower.embed(tokens), tokens)
+        for hook in hooks:
+            hook.remove()
+        places = torch.zeros_like(tokens, dtype=torch.bool)
+        places[:, 1:3] = True
+        found = tower(tower.embed(tokens), tokens, [states[0, 1:3] for states in seen[1:]], places)
+    torch.testing.assert_close(found, expected)
+
+
+def test_deep_text_prompts_replace_the_places_of_the_context_alone(own):
+    prompt = MultimodalPrompt(own, NAMES, 2, 3, seed=1)
+    entered, left = [], []  # what enters a block, against what left the one before
+    blocks = own.transformer.resblocks
+    hooks = [b.register_forward_pre_hook(lambda _, a: entered.append(a[0].clone())) for b in blocks]
+    hooks += [b.register_forward_hook(lambda _, a, out: left.append(out.clone())) for b in blocks]
+    with torch.no_grad():
+        prompt.text()
+    for hook in hooks:
+        hook.remove()
+    for k in (1, 2):
+        places = prompt.is_context[:, : entered[k].shape[1]]
+        assert places.sum(1).tolist() == [2, 2, 2]
+        assert torch.equal(entered[k][places], prompt.weights.deep[k - 1].detach().repeat(3, 1))
+        assert torch.equal(entered[k][~places], left[k - 1][~places])
+
+
+def test_image_prompts_are_appended_replaced_and_dropped(own):
+    """Against the tower written out: class token first, prompts last, normalised with the tokens at the input."""
+    prompt, visual = MultimodalPrompt(own, NAMES, 2, 2, seed=2), own.visual
+    with torch.no_grad():
+        of_image = [
+            torch.stack([projection @ vector for vector in of_text])
+            for projection, of_text in zip(
+                prompt.weights.projections, [prompt.weights.context, *prompt.weights.deep], strict=True
+            )
+        ]
+        patches = visual.conv1(PICTURES).flatten(2).transpose(1, 2)
+        states = torch.cat([visual.class_embedding.expand(5, 1, -1), patches], 1) + visual.positional_embedding
+        states = visual.ln_pre(torch.cat([states, of_image[0].expand(5, -1, -1)], 1))
+        first, second, third = visual.transformer.resblocks
+        states = first(states)
+        states[:, -2:] = of_image[1]
+        states = third(second(states))  # behind the depth the prompt stays as the block made it
+        expected = F.normalize(visual.ln_post(states[:, 0]) @ visual.proj, dim=1)
+        torch.testing.assert_close(prompt.image(PICTURES), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_average_leaves_the_prompts_out():
+    """Where no block passes anything between tokens, prompts cannot change the picture's features."""
+    clip = tiny("average")
+    with torch.no_grad():
+        for block in clip.visual.transformer.resblocks:
+            block.attn.out_proj.weight.zero_()
+            block.attn.out_proj.bias.zero_()
+        prompt = MultimodalPrompt(clip, NAMES, 2, 3)
+        torch.testing.assert_close(prompt.image(PICTURES), ImageTower(clip)(PICTURES))
+
+
+def test_every_weight_learns_and_nothing_else(clip):
+    before = {k: v.clone() for k, v in clip.state_dict().items()}
+    prompt = MultimodalPrompt(clip, NAMES, 2, 2, words="a photo")
+    names = [name for name, _ in prompt.named_parameters()]
+    assert names == ["weights.context", "weights.deep", "weights.projections"]
+    texts, images = prompt.text(), prompt.image(PICTURES)
+    assert texts.shape == (3, 32)
+    assert images.shape == (5, 32)
+    torch.testing.assert_close(images.norm(dim=1), torch.ones(5))
+    F.cross_entropy(100 * images @ texts.T, torch.tensor([0, 1, 2, 0, 1])).backward()
+    for parameter in prompt.parameters():
+        assert (parameter.grad.flatten(1).abs().sum(1) > 0).all()
+    assert all(torch.equal(before[k], v) for k, v in clip.state_dict().items())
+
+
+def test_the_picture_reaches_the_text_vectors(clip):
+    """The coupling: the features of pictures alone pull on the vectors among the words, at each depth."""
+    prompt = MultimodalPrompt(clip, NAMES, 2, 2)
+    prompt.image(PICTURES)[:, 0].sum().backward()
+    assert prompt.weights.context.grad.any()
+    assert prompt.weights.deep.grad.any()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_deep_prompt_changes_both_towers(own, place):
+    prompt = MultimodalPrompt(own, NAMES, 2, 3)
+    with torch.no_grad():
+        texts, images = prompt.text(), prompt.image(PICTURES)
+        prompt.weights.deep[place] *= -1
+        assert (prompt.text() - texts).abs().amax(1).min() > 1e-4
+        assert (prompt.image(PICTURES) - images).abs().amax(1).min() > 1e-4
+
+
+def test_other_classes_share_the_weights(own):
+    prompt = MultimodalPrompt(own, NAMES, 2, 3, words="a photo", seed=4)
+    other = prompt.for_classes(["three", "b"])
+    assert other.weights is prompt.weights
+    with torch.no_grad():
+        prompt.weights.deep.add_(0.1)
+        torch.testing.assert_close(other.text()[0], prompt.text()[2])
+        assert torch.equal(other.image(PICTURES), prompt.image(PICTURES))
+
+
+def test_the_seed_decides(own):
+    one, same, other = (MultimodalPrompt(own, NAMES, 2, 3, seed=seed) for seed in (5, 5, 6))
+    for a, b, c in zip(one.parameters(), same.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+
+
+def test_sizes_of_the_paper():
+    assert parameter_count(2, 9, 512, 768) == 3_548_160
+    assert stored_bytes(2, 9, 512, 768, 16) == 7_096_320
+    assert round(stored_bytes(2, 9, 512, 768, 4) / 1000) == 1774
+    assert stored_bytes(2, 9, 512, 768, 4) == 3_548_160 // 2 + 3 * 16 * 2
+    assert stored_bytes(2, 9, 512, 768, 4, "layer") == 3_548_160 // 2 + 18 * 16 * 2
+
+
+@pytest.mark.parametrize(("kind", "width", "layers"), [("own", 32, 3), ("timm", 96, 2), ("timm class token", 192, 3)])
+def test_widths_and_counts(kind, width, layers):
+    clip = tiny(kind)
+    prompt = MultimodalPrompt(clip, NAMES, 2, 2)
+    assert (prompt.image_tower.width, prompt.image_tower.layers, prompt.tower.layers) == (width, layers, 3)
+    assert sum(p.numel() for p in prompt.parameters()) == 2 * 2 * 64 + 2 * 64 * width
+    assert parameter_count(2, 2, 64, width) == 2 * 2 * 64 + 2 * 64 * width
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+@pytest.mark.parametrize("per", ["tensor", "layer"])
+def test_quantized_values_are_few(own, bits, per):
+    prompt = MultimodalPrompt(own, NAMES, 2, 3, seed=7)
+    full = {kind: getattr(prompt.weights, kind).detach().clone() for kind in ("context", "deep", "projections")}
+    quantized = quantize(prompt, Settings(bits), per)
+    for kind, values in full.items():
+        found = getattr(prompt.weights, kind)
+        assert torch.equal(quantized.plain(kind), values)
+        layers = list(found) if per == "layer" and kind != "context" else [found]
+        assert all(1 < len(layer.unique()) <= 2**bits for layer in layers)
+        if per == "layer" and kind != "context":
+            assert len(found.unique()) > 2**bits
+        # A codebook of k-means never errs more than the mean alone.
+        assert ((found - values) ** 2).mean() < values.var(correction=0)
+
+
+@pytest.mark.parametrize(("per", "books"), [("tensor", 3), ("layer", 1 + 2 + 3)])
+def test_stored_bytes_are_those_of_the_parts(own, per, books):
+    prompt = MultimodalPrompt(own, NAMES, 2, 3)
+    quantized = quantize(prompt, Settings(3), per)
+    parts = [part for of_kind in quantized.packed().values() for part in of_kind]
+    assert len(parts) == books
+    assert sum(int(torch.tensor(part.shape).prod()) for part in parts) == parameter_count(2, 3, 64, 32)
+    assert quantized.stored_bytes == stored_bytes(2, 3, 64, 32, 3, per)
+    assert quantized.stored_bytes == sum(codebook.stored_bytes(int(torch.tensor(p.shape).prod()), 3) for p in parts)
+    unpacked = torch.stack([part.unpacked() for part in quantized.packed()["projections"]]).squeeze(0)
+    torch.testing.assert_close(unpacked, prompt.weights.projections.detach(), rtol=1e-3, atol=1e-5)
+
+
+def test_quantization_is_shared_straight_through_and_follows_steps(own):
+    prompt = MultimodalPrompt(own, NAMES, 2, 3)
+    quantized = quantize(prompt, Settings(2, refit="always"), "layer")
+    assert len(prompt.for_classes(["b"]).weights.context.unique()) <= 4
+    prompt.image(PICTURES)[:, 0].sum().backward()
+    assert all(p.grad.any() for p in prompt.parameters())
+    for _ in range(3):
+        quantized.step()
+    logs = quantized.logs()
+    assert {kind: len(each) for kind, each in logs.items()} == {"context": 1, "deep": 2, "projections": 3}
+    assert all(log.refits == [0, 1, 2, 3] for each in logs.values() for log in each)
+
+
+def test_depth_one_has_no_deep_prompts(own):
+    prompt = MultimodalPrompt(own, NAMES, 2, 1)
+    assert prompt.weights.deep.shape == (0, 2, 64)
+    quantized = quantize(prompt, Settings(4))
+    assert list(quantized.quantizers) == ["context", "projections"]
+    assert quantized.stored_bytes == stored_bytes(2, 1, 64, 32, 4)
+    assert prompt.image(PICTURES).shape == (5, 32)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda c: MultimodalPrompt(c, NAMES, 2, 0), "depth is 0; the text tower has 3 blocks .* give 1 to 3"),
+        (lambda c: MultimodalPrompt(c, NAMES, 2, 4), "depth is 4; .* the image tower 3: give 1 to 3"),
+        (lambda c: MultimodalPrompt(c, NAMES, 2, 2, words="a photo of"), "are 3 tokens, but the prompt has 2 vectors"),
+        (lambda c: MultimodalPrompt(c, [], 2, 2), "0 classes, 2 context vectors"),
+        (lambda c: MultimodalPrompt(c, NAMES, 80, 2), "exceed 77 tokens"),
+        (lambda c: MultimodalPrompt(small_clip("cnn", 32, 0), NAMES, 2, 1), "transformer image tower; .* ResNet; use"),
+        (lambda c: quantize(MultimodalPrompt(c, NAMES, 2, 2), Settings(1), "model"), "per is 'model'; allowed"),
+        (lambda c: [quantize(p, Settings(1)) for p in [MultimodalPrompt(c, NAMES, 2, 2)] * 2], "quantized already"),
+        (lambda c: MultimodalSettings(batch=0), "batch=0, .* give counts of at least 1"),
+    ],
+)
+def test_bad_values_are_refused(own, call, told):
+    with pytest.raises(ValueError, match=told):
+        call(own)
+
+
+def pictures_task(clip) -> Task:
+    """Two base classes that differ in brightness, and two new ones."""
+    draw = torch.Generator().manual_seed(8)
+
+    def part(n):
+        labels = torch.arange(n) % 2
+        pictures = torch.randint(0, 100, (n, 3, 32, 32), generator=draw) + 150 * labels[:, None, None, None]
+        return pictures.to(torch.uint8), labels
+
+    test = {"base": part(12), "new": part(6)}
+    return Task(["dark", "bright"], ["a", "b"], part(16), part(10), test, {}, clip.logit_scale.exp().item())
+
+
+def scaled(pictures):
+    return pictures.float() / 127.5 - 1
+
+
+SHORT = MultimodalSettings(depth=3, epochs=12, batch=8, learning_rate=0.02, evaluations=3)
+
+
+@pytest.mark.parametrize("bits", [None, Settings(4, interval=2)])
+def test_learning_separates_the_base_classes(own, bits):
+    before = {k: v.clone() for k, v in own.state_dict().items()}
+    task = pictures_task(own)
+    learned = learn_multimodal(own, task, scaled, SHORT, seed=0, bits=bits)
+    assert learned.losses[-1] < learned.losses[0]
+    assert [entry["epoch"] for entry in learned.curve] == [4, 8, 12]
+    assert learned.curve[-1]["base"] > 0.9
+    assert {part: tuple(v.shape) for part, v in learned.logits.items()} == {
+        "validation": (10, 2),
+        "base": (12, 2),
+        "new": (6, 2),
+    }
+    again = learn_multimodal(own, task, scaled, SHORT, seed=0, bits=bits)
+    assert torch.equal(learned.logits["new"], again.logits["new"])
+    for part, logits in measure(learned.prompt, task, scaled, batch=5).items():
+        torch.testing.assert_close(logits, learned.logits[part], rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(before[k], v) for k, v in own.state_dict().items())
+    assert not any(p.requires_grad for p in learned.prompt.parameters())
+    if bits:
+        assert len(learned.prompt.weights.projections.unique()) <= 16
+        assert any(log.divergences for log in learned.quantized.logs()["projections"])
+
+
+def test_one_step_against_autograd(own):
+    """A single step of one batch in the first epoch: rate 1e-5 / 3.5e-3 of the rate, decay, no momentum yet."""
+    task = pictures_task(own)
+    settings = dataclasses.replace(SHORT, epochs=1, batch=16, evaluations=1, learning_rate=3500.0, weight_decay=0.1)
+    learned = learn_multimodal(own, task, scaled, settings, seed=3)
+    start = learn_multimodal(own, task, scaled, dataclasses.replace(settings, learning_rate=1e-30), seed=3).prompt
+    start.requires_grad_(True)
+    logits = task.scale * start.image(scaled(task.train[0])) @ start.text().T
+    gradients = torch.autograd.grad(F.cross_entropy(logits, task.train[1]), list(start.parameters()))
+    for new, old, gradient in zip(learned.prompt.parameters(), start.parameters(), gradients, strict=True):
+        torch.testing.assert_close(new, (old - 10.0 * (gradient + 0.1 * old)).detach(), rtol=1e-3, atol=1e-4)
