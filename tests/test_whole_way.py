@@ -120,6 +120,8 @@ def test_figures_tables_and_the_final_notebook_are_there(clone):
     assert (figures / "results.csv").exists()
     assert (clone / "figures/smoke/claims/forest_vpns.svg").exists()
     assert (clone / "figures/smoke/vpns/methods_accuracy.svg").exists()
+    assert (clone / "figures/smoke/across/by_bits_cnn_digits.svg").exists()
+    nbformat.validate(nbformat.read(clone / "notebooks/rendered/smoke/93_across.ipynb", as_version=4))
     pages = nbformat.read(clone / "notebooks/rendered/smoke/91_vpns.ipynb", as_version=4)
     nbformat.validate(pages)
     shown = [o for c in pages.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
