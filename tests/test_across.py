@@ -12,6 +12,7 @@ from vpstudy.backbones import Backbone
 from vpstudy.claims import across
 from vpstudy.claims.verdict import Effect
 from vpstudy.data import glyphs
+from vpstudy.experiments.across import AcrossStudy
 from vpstudy.figures import across as figures
 from vpstudy.parameters.across import Codebook
 from vpstudy.parameters.base import ParameterError, read
@@ -203,6 +204,26 @@ def test_false_findings_are_as_rare_as_said():
         said = across.words([Effect.of(values) for values in seeds], [8, 4, 1])
         wrong += any("lower" in each or "higher" in each for each in said)
     assert wrong / 400 < 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_a_dependence_that_is_the_learning_rate_s_is_gone_at_one_rate():
+    cost = {0.1: -0.10, 0.03: -0.03}  # of one bit, whatever the backbone
+    chosen = {"dense": 0.1, "int4": 0.03}
+    frames = [
+        frame({name: loss}).assign(learning_rate=rate, ece_debiased=0.0)
+        for name in chosen
+        for rate, loss in cost.items()
+    ]
+    every = pd.concat(frames)
+    other = every["learning_rate"] != every["compression"].map(chosen)
+    study = AcrossStudy.__new__(AcrossStudy)
+    study.save, study.parameters = False, validate(read(paths.SCALES / "default.yaml"), "default.yaml")
+    study.every = every.assign(arm=every["arm"] + other.map({True: "_other", False: ""}))
+    asked = across.effects(across.interactions(across.changes(every[~other], "accuracy")))
+    assert said(asked, "int4", 1)["words"] == "higher"
+    table = study.equal_rates()
+    assert set(table["learning rate"]) == {"0.1", "0.03"} and len(table) == 2 * 2 * 2
+    assert set(table["says"]) == {"within ±0.01"}
 
 
 def test_no_arm_is_left_out_of_the_figure_by_bits():

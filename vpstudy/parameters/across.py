@@ -9,7 +9,6 @@ from vpstudy.data.targets import NAMES as TARGETS
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Budget, Positive, Seed, Strict, one_of, unique
 
-MOST_BITS, SCHEMES = 8, ("clustered", "uniform", "random")  # as in vpstudy/prompts/codebook.py, which loads torch
 TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
 Codebook = Literal["clustered", "uniform", "random"]  # of vpstudy/prompts/codebook.py, as are the bits
 Bits = Annotated[int, Field(ge=1, le=8)]
