@@ -123,20 +123,12 @@ def test_figures_tables_and_the_final_notebook_are_there(clone):
     assert (figures / "results.csv").exists()
     assert (clone / "figures/smoke/claims/forest_vpns.svg").exists()
     assert (clone / "figures/smoke/vpns/methods_accuracy.svg").exists()
-<<<<<<< HEAD
     for page, name in (("91_vpns", "vpns"), ("92_qprompt", "qprompt"), ("93_across", "across")):
         pages = nbformat.read(clone / f"notebooks/rendered/smoke/{page}.ipynb", as_version=4)
         nbformat.validate(pages)
         shown = [o for c in pages.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
         assert len(shown) == len(list((clone / f"figures/smoke/{name}").glob("*.svg"))) > 0
-=======
     assert (clone / "figures/smoke/across/by_bits_cnn_digits.svg").exists()
-    nbformat.validate(nbformat.read(clone / "notebooks/rendered/smoke/93_across.ipynb", as_version=4))
-    pages = nbformat.read(clone / "notebooks/rendered/smoke/91_vpns.ipynb", as_version=4)
-    nbformat.validate(pages)
-    shown = [o for c in pages.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(shown) == len(list((clone / "figures/smoke/vpns").glob("*.svg")))
->>>>>>> 03da928a8275153c8343f515c382737dc0e8cd70
     nbformat.validate(nbformat.read(clone / "notebooks/rendered/smoke/99_claims.ipynb", as_version=4))
     notebook = nbformat.read(clone / "notebooks/rendered/smoke/90_hidden_cost.ipynb", as_version=4)
     nbformat.validate(notebook)
