@@ -30,6 +30,7 @@ from vpstudy.textual.methods import METHODS, QUANTIZED_CONTROLS
 
 METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "NLL (nats)", "brier": "Brier"}
 NOT_RUN = "not run at this scale"
+LEARNED = ("coop", "cocoop", "kgcoop", "prograd", "qcoop")
 PUBLISHED_WEIGHTS = 4 * 512  # four context vectors at the width of CLIP's text tower
 
 
@@ -135,9 +136,7 @@ class QpromptStudy:
 
     def size(self) -> None:
         """H against the bytes of the stored prompt."""
-        kept = self.runs[
-            (self.runs["bytes"] > 0) & self.runs["prompter"].isin(["coop", "cocoop", "kgcoop", "prograd", "qcoop"])
-        ]
+        kept = self.runs[(self.runs["bytes"] > 0) & self.runs["prompter"].isin(LEARNED)]
         arms = list(dict.fromkeys(zip(kept["prompter"], kept["arm"], strict=True)))
         table = self._summary(arms, "accuracy", ["base", "new", "H"])
         table["short"] = table["arm"].map(_level)
@@ -213,16 +212,12 @@ class QpromptStudy:
         """Bytes of a stored prompt, here and at the width of CLIP's text tower, where the paper's ratios hold."""
         rows = []
         for record in self.records.values():
-            stored = {row["arm"]: row["bytes"] for row in record["rows"]}
-            for arm, at_512 in record["facts"]["size_512"].items():
-                if at_512:
-                    row = {"arm": words((record["cell"]["prompter"], arm)), "bytes here": stored[arm]}
-                    rows.append(
-                        row
-                        | {"bytes at width 512": at_512, "share of CoOp's": f"1/{2 * PUBLISHED_WEIGHTS / at_512:.1f}"}
-                    )
-        assert stored_bytes(PUBLISHED_WEIGHTS, 16) == 2 * PUBLISHED_WEIGHTS
-        return self.table("sizes", pd.DataFrame(rows).drop_duplicates("arm"))
+            prompter, stored = record["cell"]["prompter"], {row["arm"]: row["bytes"] for row in record["rows"]}
+            for arm, at_512 in record["facts"]["size_512"].items() if prompter in LEARNED else ():
+                row = {"arm": words((prompter, arm)), "bytes here": stored[arm], "bytes at width 512": at_512}
+                rows.append(row | {"of CoOp's": f"{at_512 / stored_bytes(PUBLISHED_WEIGHTS, 16):.3f}"})
+        columns = ["arm", "bytes here", "bytes at width 512", "of CoOp's"]
+        return self.table("sizes", pd.DataFrame(rows, columns=columns).drop_duplicates("arm"))
 
     def published(self) -> pd.DataFrame:
         """The paper's averages of eleven data sets beside this scale's: other models and data; directions compare."""
