@@ -190,6 +190,18 @@ def test_the_seed_decides(own):
         assert not torch.equal(a, c)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_cuda_device_as_on_the_cpu():
+    found = []
+    for device in ("cpu", "cuda"):
+        clip = tiny("timm").to(device)
+        prompt = MultimodalPrompt(clip, NAMES, 2, 2, seed=9)
+        quantize(prompt, Settings(4))
+        with torch.no_grad():
+            found.append((prompt.image(PICTURES.to(device)) @ prompt.for_classes(["b", "c"]).text().T).cpu())
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-3)
+
+
 def test_sizes_of_the_paper():
     assert parameter_count(2, 9, 512, 768) == 3_548_160
     assert stored_bytes(2, 9, 512, 768, 16) == 7_096_320

@@ -17,6 +17,10 @@ class DeepTextTower(TextTower):
         """Number of blocks of the transformer."""
         return len(self._tower[0].transformer.resblocks)
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Ids (N, L) on any device to embeddings (N, L, width) on the tower's, without positions."""
+        return super().embed(tokens.to(self._tower[0].token_embedding.weight.device))
+
     def forward(
         self, embedded: Tensor, tokens: Tensor, deep: Sequence[Tensor] = (), is_context: Tensor | None = None
     ) -> Tensor:

@@ -38,7 +38,6 @@ class Weights(nn.Module):
         self.deep = nn.Parameter(DEVIATION * torch.randn(depth - 1, n_context, width, generator=draw))
         uniform = torch.rand(depth, image_width, width, generator=draw)
         self.projections = nn.Parameter((2 * uniform - 1) * bound)
-        self.to(context.device)
 
     def prompts(self) -> tuple[Tensor, Tensor]:
         """Prompts of the text blocks (depth, M, text width), and of the image blocks (depth, M, image width)."""
@@ -98,6 +97,7 @@ class MultimodalPrompt(nn.Module):
         if weights is None:
             weights = Weights(start.context, depth, self.image_tower.width, seed)
         self.weights, self._clip = weights, (clip,)
+        self.to(self.embedded.device)  # ids and draws are made on the CPU
 
     def for_classes(self, class_names: Sequence[str]) -> "MultimodalPrompt":
         """The same prompt, weights shared, for other classes."""
