@@ -5,7 +5,9 @@ No paper claims anything here, so there are no verdicts, only effects with 95 % 
 source checkpoint, target and seed. The *interaction* of a compression is its change less that of the dense backbone, in
 the same pairs: zero if a prompt's bits matter no more on the compressed backbone. Replicates as for the claims: seeds,
 or source checkpoints where there are several, means over targets. Tests go through the bits of one way
-to quantize in a fixed order, set before any run.
+to quantize in a fixed order. That order replaced Holm's correction, which resolved next to nothing with five seeds,
+after the default scale had been seen and before the extended one had run; there is no correction across compressions,
+metrics and ways to quantize.
 """
 
 from collections.abc import Sequence
