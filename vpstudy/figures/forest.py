@@ -59,7 +59,7 @@ def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
     beyond = ""
     if far > FAR:  # a few huge effects must not squeeze all others into a line
         axis.set_xscale("symlog", linthresh=NEAR)
-        beyond = f"; logarithmic beyond {NEAR}"
+        beyond = f"; log scale from {NEAR} on"
         (low, high), steps = axis.get_xlim(), (2, 5, 10, 20, 50, 100, 200)
         ticks = [tick for tick in (*(-step for step in reversed(steps)), 0, *steps) if low < tick < high]
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -69,7 +69,7 @@ def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.grid(False, axis="y")
     axis.set_xlabel(
-        f"effect, in smallest effects of interest (grey: less than that{beyond})\n"
+        f"effect, in smallest effects of interest (grey: less{beyond})\n"
         "→ published direction (of what should not happen: worse, or more)"
     )
     handles = [Line2D([], [], color=c, marker=m, label=verdict) for verdict, (c, m) in LOOKS.items()]
