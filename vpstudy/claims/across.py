@@ -16,27 +16,26 @@ from itertools import takewhile
 import numpy as np
 import pandas as pd
 
-from vpstudy.claims.evidence import replicates
+from vpstudy.claims.evidence import ON, replicates
 from vpstudy.claims.verdict import LEVEL, Effect, Test
 from vpstudy.statistics import paired
 
 MARGIN = 0.01  # smallest change of interest: a point of accuracy, 0.01 of calibration error
-PAIR = ["source_seed", "seed", "target"]
 ARM = ["arm", "codebook", "bits"]
 UNRESOLVED = ("not resolved", "no interval from one replicate")
 EQUAL = Test("equivalence", 0, MARGIN)
 
 
 def changes(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Every quantized run less the full-precision one, of one backbone: compression, `ARM`, `PAIR`, status, value."""
+    """Every quantized run less the full-precision one, of one backbone: compression, `ARM`, `ON`, status, value."""
     frames = []
     for (compression, *arm), group in runs.groupby(["compression", *ARM], sort=False, dropna=False):
         if arm[0] == "full":
             continue
         full = runs[(runs["compression"] == compression) & (runs["arm"] == "full")]
-        pairs = paired(group, full, PAIR, metric).rename(columns={"difference": "value"})
+        pairs = paired(group, full, ON, metric).rename(columns={"difference": "value"})
         frames.append(pairs.assign(compression=compression, **dict(zip(ARM, arm, strict=True))))
-    return _concat(frames, ["compression", *ARM, *PAIR, "status", "value"])
+    return _concat(frames, ["compression", *ARM, *ON, "status", "value"])
 
 
 def interactions(of_changes: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +46,7 @@ def interactions(of_changes: pd.DataFrame) -> pd.DataFrame:
             continue
         same = (of_changes[ARM].fillna("") == pd.Series(dict(zip(ARM, arm, strict=True))).fillna("")).all(axis=1)
         dense = of_changes[(of_changes["compression"] == "dense") & same]
-        pairs = paired(group, dense, PAIR, "value").rename(columns={"difference": "value"})
+        pairs = paired(group, dense, ON, "value").rename(columns={"difference": "value"})
         frames.append(pairs.assign(compression=compression, **dict(zip(ARM, arm, strict=True))))
     return _concat(frames, list(of_changes.columns))
 

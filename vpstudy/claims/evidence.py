@@ -16,6 +16,8 @@ from vpstudy.claims.verdict import Effect, Test
 from vpstudy.compression.names import parse
 from vpstudy.statistics import against_dense
 
+ON = ["source_seed", "seed", "target"]  # what two ways to do a thing share where they are compared in pairs
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -100,6 +102,16 @@ def replicates(values: pd.DataFrame) -> np.ndarray:
     of_seeds = of_targets.groupby(["source_seed", "seed"]).mean()
     of_sources = of_seeds.groupby("source_seed").mean()
     return (of_sources if len(of_sources) > 1 else of_seeds).to_numpy()
+
+
+def compared(label: str, pairs: pd.DataFrame, asked: int, lost: str) -> Finding:
+    """The finding of the pairs that are left (columns `ON` and difference) of so many that were `asked` for.
+
+    The label counts those that were `lost`, in words; where none is left, the effect is none.
+    """
+    missing = f" ({asked - len(pairs)} of {asked} pairs {lost})" if len(pairs) < asked else ""
+    values = pairs.rename(columns={"difference": "value"})
+    return finding(label + missing, values) if len(pairs) else Finding(label + missing, Effect.none())
 
 
 def finding(label: str, values: pd.DataFrame, pooled: Iterable[str] | None = None) -> Finding:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vpstudy import atomic, paths
 from vpstudy.claims.evidence import Claim, Finding
-from vpstudy.claims.verdict import LEVEL, Effect, Test, holm
+from vpstudy.claims.verdict import LEVEL, NOT_RUN, Effect, Test, holm
 
 Record = dict[str, Any]
 
@@ -96,7 +96,7 @@ def _record(
         "source_checkpoints": sources,
     }
     if not findings:
-        return record | {"verdict": "not run at this scale", "reason": "this scale lacks the cells that it takes"}
+        return record | {"verdict": NOT_RUN, "reason": "this scale lacks the cells that it takes"}
     if max(f.effect.n for f in findings) < 2:
         return record | {"verdict": "inconclusive", "reason": "one replicate has no interval"}
     verdict = _verdict(claim, findings, adjusted[claim.id])

@@ -15,17 +15,15 @@ from typing import Any
 
 import pandas as pd
 
-from vpstudy.claims.evidence import Claim, Finding, finding
-from vpstudy.claims.verdict import Effect, Test
+from vpstudy.claims.evidence import ON, Claim, Finding, compared, finding
+from vpstudy.claims.verdict import Test
 from vpstudy.statistics import paired
 from vpstudy.textual.methods import METHODS
 
 GAIN, SAME = 0.01, 0.01  # of accuracy or H
 KS, OUTLIERS, GROWTH = 0.10, 0.01, 0.10  # of a distance of distributions, of a share, of a ratio less one
 ASSUMED_DEVIATION = 0.02  # of a replicate's difference in H, for the expected power; a guess
-ON = ["source_seed", "seed", "target"]
 GROUPS = ("base", "new", "H")
-WORDS = {"base": "base", "new": "new", "H": "H"}
 
 Arm = tuple[str, str]  # prompter, arm
 COOP, KGCOOP, PROGRAD, COCOOP = (("coop", "full"), ("kgcoop", "full"), ("prograd", "full"), ("cocoop", "full"))
@@ -147,10 +145,8 @@ def difference(evidence: QpromptEvidence, one: Arm, other: Arm, group: str) -> F
     pairs = paired(evidence.of(one, group), evidence.of(other, group), ON, "accuracy")
     if pairs.empty:
         return None
-    left = pairs[pairs["status"] == "ok"].rename(columns={"difference": "value"})
-    also = f" ({len(pairs) - len(left)} of {len(pairs)} pairs diverged)" if len(left) < len(pairs) else ""
-    label = f"{words(one)} − {words(other)}, {WORDS[group]}{also}"
-    return finding(label, left) if len(left) else Finding(label, Effect.none())
+    left = pairs[pairs["status"] == "ok"]
+    return compared(f"{words(one)} − {words(other)}, {group}", left, len(pairs), "diverged")
 
 
 def _all(pairs: Sequence[tuple[Arm, Arm, str]], complete: bool = True) -> Callable[[QpromptEvidence], list[Finding]]:

@@ -25,7 +25,8 @@ import numpy as np
 from scipy import integrate, stats
 
 LEVEL = 0.05
-VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run at this scale")
+NOT_RUN = "not run at this scale"
+VERDICTS = ("reproduced", "contradicted", "inconclusive", NOT_RUN)
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from vpstudy.claims.evidence import Claim, Finding, finding
-from vpstudy.claims.verdict import Effect, Test
+from vpstudy.claims.evidence import ON, Claim, Finding, compared, finding
+from vpstudy.claims.verdict import Test
 from vpstudy.pruning.methods import METHODS
 from vpstudy.statistics import paired
 
 GAIN, SAME, LARGE, COST = 0.005, 0.01, 0.05, 0.10  # smallest effects of interest
-ON = ["source_seed", "seed", "target"]
 SINGLE_PASS = ("random", "snip", "grasp", "synflow", "omp", "hydra", "bip")  # every baseline that does not iterate
 ADDED = ("prompt_only", "prompt_after")  # arms in which a prompt is added to a network that stays as it is
 
@@ -100,10 +99,8 @@ def difference(
     asked = len(mine[ON].merge(others[ON], on=ON))
     if not asked:
         return None
-    pairs = comparable(evidence, one, other, sparsity, metric).rename(columns={"difference": "value"})
-    also = f" ({asked - len(pairs)} of {asked} pairs collapsed or diverged)" if len(pairs) < asked else ""
-    label = f"{words(one)} − {words(other)}, {100 * sparsity:.0f} %{also}"
-    return finding(label, pairs) if len(pairs) else Finding(label, Effect.none())
+    label = f"{words(one)} − {words(other)}, {100 * sparsity:.0f} %"
+    return compared(label, comparable(evidence, one, other, sparsity, metric), asked, "collapsed or diverged")
 
 
 def _all(pairs: Sequence[tuple[Arm, Arm]], complete: bool = True) -> Callable[[VpnsEvidence], list[Finding]]:

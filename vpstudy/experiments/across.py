@@ -1,21 +1,19 @@
 """The final notebook of across: committed results in, figures and tables out."""
 
 import pandas as pd
-from IPython.display import Markdown, display
-from matplotlib.figure import Figure
+from IPython.display import Markdown
 
-from vpstudy import grid, paths, results
+from vpstudy import grid, results
 from vpstudy.claims.across import ARM, UNRESOLVED, changes, effects, fewest_bits, interactions
-from vpstudy.figures import across, compressions, dots, panels, style, tables
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.study import load
+from vpstudy.experiments.final import Final, with_columns
+from vpstudy.figures import across, compressions, dots, panels, tables
 from vpstudy.statistics import summarise
 
 METRICS = {"accuracy": "accuracy", "ece_debiased": "debiased ECE"}
 MORE = {"ece": "ECE", "nll": "NLL (nats)", "brier": "Brier"}
 
 
-class AcrossStudy:
+class AcrossStudy(Final):
     """The results of one scale, as one tidy frame.
 
     Attributes
@@ -27,27 +25,12 @@ class AcrossStudy:
     """
 
     def __init__(self, scale: str, save: bool):
-        self.parameters = load()
-        if self.parameters.scale != scale:
-            raise ParameterError(
-                f"scale: {scale!r} was asked for, but params.yaml holds {self.parameters.scale!r}; "
-                f"`python -m vpstudy scale {scale}` puts it in place"
-            )
-        self.save, self.folder = save, paths.FIGURES / scale / "across"
+        super().__init__(scale, save, "across")
         cells = grid.cells(self.parameters, "quantize_visual_prompt")
         self._read = results.read(cells)
         self.records = results.read_records(cells)
-        columns = [
-            *self._read.frame.columns,
-            *METRICS,
-            *MORE,
-            *ARM,
-            "prompt_bytes",
-            "prompt_png",
-            "rms",
-            "learning_rate",
-        ]
-        self.every: pd.DataFrame = self._read.frame.reindex(columns=list(dict.fromkeys(columns)))
+        more = ("prompt_bytes", "prompt_png", "rms", "learning_rate")
+        self.every = with_columns(self._read, *METRICS, *MORE, *ARM, *more)
         self.runs = self.every[~self.every["arm"].str.endswith("_other")]
         of_cell = {tuple(value for _, value in cell.axes): r["facts"] for cell, r in self.records.items()}
         self.facts = pd.DataFrame(
@@ -79,7 +62,7 @@ class AcrossStudy:
             note = "32: trained in full precision. Hollow, –: the grey border that training starts from. "
             note += panels.seeds_note(runs, "bars")
             title = f"Visual prompts of few bits on compressed backbones ({backbone}, {target})"
-            self._show(f"by_bits_{backbone}_{target}", across.by_bits(pd.concat(frames), METRICS, title, note))
+            self.show(f"by_bits_{backbone}_{target}", across.by_bits(pd.concat(frames), METRICS, title, note))
 
     def by_bytes(self) -> None:
         """Accuracy against what is stored."""
@@ -91,7 +74,7 @@ class AcrossStudy:
             table["total_bytes"] = table["prompt_bytes"] + table["compression"].map(of_backbone)
             note = "Means over runs. Codes and codebook are counted exactly; 16 and 32 bits have no codebook."
             title = f"Accuracy against what is stored ({backbone}, {target})"
-            self._show(f"by_bytes_{backbone}_{target}", across.by_bytes(table, title, note))
+            self.show(f"by_bytes_{backbone}_{target}", across.by_bytes(table, title, note))
 
     def _backbone_bytes(self, backbone: str, target: str) -> pd.Series:
         """Mean over source checkpoints, by compression."""
@@ -110,7 +93,7 @@ class AcrossStudy:
                     "trained so (k-means). The picture's place is black."
                 )
                 figure = across.prompts(first, f"Learned borders, quantized ({backbone}, {target})", note)
-                self._show(f"prompts_{backbone}_{target}", figure)
+                self.show(f"prompts_{backbone}_{target}", figure)
 
     def costs(self) -> pd.DataFrame:
         """What quantizing costs on each backbone: paired changes against full precision."""
@@ -158,7 +141,7 @@ class AcrossStudy:
                 table = pd.concat([zero, table])
             seeds = panels.seeds_note(runs.assign(status="ok"), "bars")
             figure = dots.draw(table, "change", f"{title} ({backbone})", f"{note} {seeds}", zero=True)
-            self._show(f"{name}_{backbone}", figure)
+            self.show(f"{name}_{backbone}", figure)
         table = pd.concat(tables_, ignore_index=True) if tables_ else pd.DataFrame()
         return self.table(name, _readable(table)) if len(table) else table
 
@@ -262,17 +245,6 @@ class AcrossStudy:
             )
         return lines
 
-    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Show a table, and keep it as CSV and Markdown where the pipeline runs the notebook."""
-        if self.save:
-            tables.save(table, name, self.folder)
-        return table
-
-    def _show(self, name: str, figure: Figure) -> None:
-        if self.save:
-            style.save(figure, name, self.folder)
-        display(figure)
-
 
 def _bits(group: pd.DataFrame, word: str) -> str:
     found = group[group["words"].str.contains(word)]
@@ -280,16 +252,13 @@ def _bits(group: pd.DataFrame, word: str) -> str:
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
-    interval = [
-        f"{r.mean:+.4f}" + ("" if r.replicates < 2 else f" [{r.low:+.4f}, {r.high:+.4f}]") for r in table.itertuples()
-    ]
     return pd.DataFrame(
         {
             "backbone": table["backbone"],
             "metric": table["panel"],
             "compression": table["compression"].map(compressions.label),
             "prompt": [across.label(*key) for key in table[ARM].itertuples(index=False)],
-            "change [95 %]": interval,
+            "change [95 %]": [tables.interval_text(row, 4) for row in table.itertuples()],
             "replicates": table["replicates"],
             "says": table["words"],
         }

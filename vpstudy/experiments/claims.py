@@ -5,33 +5,25 @@ from types import ModuleType
 from typing import Any
 
 import pandas as pd
-from IPython.display import display
 
-from vpstudy import architectures, grid, paths, results
+from vpstudy import architectures, grid, results
 from vpstudy.claims import hidden_cost, ledger, qprompt, vpns
 from vpstudy.claims.evidence import Claim, Evidence
 from vpstudy.claims.hidden_cost import ECE
 from vpstudy.claims.verdict import LEVEL, equivalence_power
-from vpstudy.figures import forest, style, tables
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.study import load
+from vpstudy.experiments.final import Final
+from vpstudy.figures import forest
 
 PAPERS = {"hidden_cost": "arXiv 2308.14969", "vpns": "arXiv 2312.01397", "qprompt": "arXiv 2407.10704"}
 MOST = 4  # findings in one cell of a table
 OTHER_SCALE = "default"  # whose verdicts other scales show beside their own
 
 
-class ClaimsLedger:
+class ClaimsLedger(Final):
     """Every claim, judged on the results of one scale."""
 
     def __init__(self, scale: str, save: bool):
-        self.parameters = load()
-        if self.parameters.scale != scale:
-            raise ParameterError(
-                f"scale: {scale!r} was asked for, but params.yaml holds {self.parameters.scale!r}; "
-                f"`python -m vpstudy scale {scale}` puts it in place"
-            )
-        self.scale, self.save, self.folder = scale, save, paths.FIGURES / scale / "claims"
+        super().__init__(scale, save, "claims")
         self.records: list[ledger.Record] = []
 
     def expected_power(self) -> pd.DataFrame:
@@ -73,8 +65,7 @@ class ClaimsLedger:
         )
         if self.save:
             ledger.write(self.scale, self.records)
-            tables.save(table, "claims", self.folder)
-        return table
+        return self.table("claims", table)
 
     def _judged(self, study: str, claims: Sequence[Claim], evidence: dict[str, Any]) -> list[ledger.Record]:
         """Records on the first architecture, each with those on the others; none without results."""
@@ -105,9 +96,7 @@ class ClaimsLedger:
             if record["elsewhere"]
             for one in [record, *record["elsewhere"]]
         )
-        if self.save:
-            tables.save(table, "architectures", self.folder)
-        return table
+        return self.table("architectures", table)
 
     def details(self, beside: bool) -> pd.DataFrame:
         """The findings that decide, or those beside them, in all and by target."""
@@ -117,16 +106,12 @@ class ClaimsLedger:
                 row = {"claim": record["id"], "on": found["label"], "pooled [95 %]": _interval(found)}
                 rows.append(row | {target: _interval(effect) for target, effect in found["targets"].items()})
         table = pd.DataFrame(rows).fillna("—")
-        if self.save:
-            tables.save(table, "beside" if beside else "findings", self.folder)
-        return table
+        return self.table("beside" if beside else "findings", table)
 
     def forest(self, study: str) -> None:
         """Show the forest plot of one study, and keep it where the pipeline runs the notebook."""
         figure = forest.draw([record for record in self.records if record["study"] == study], PAPERS[study])
-        if self.save:
-            style.save(figure, f"forest_{study}", self.folder)
-        display(figure)
+        self.show(f"forest_{study}", figure)
 
     def _vpns(self) -> dict[str, vpns.VpnsEvidence]:
         """By architecture."""

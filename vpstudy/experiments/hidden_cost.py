@@ -3,21 +3,20 @@
 from collections.abc import Callable
 
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
-from vpstudy import architectures, grid, paths, results
+from vpstudy import architectures, grid, results
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target
-from vpstudy.figures import controls, integers, mapping, style, tables
+from vpstudy.experiments.final import Final
+from vpstudy.figures import controls, integers, mapping, style
 from vpstudy.figures.compressions import label
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.study import load
 from vpstudy.statistics import against_dense, summarise
 from vpstudy.transfer.controls import CONTROLS
 
 
-class HiddenCostStudy:
+class HiddenCostStudy(Final):
     """The results of one scale, as tidy frames.
 
     Attributes
@@ -31,13 +30,7 @@ class HiddenCostStudy:
     """
 
     def __init__(self, scale: str, save: bool):
-        self.parameters = load()
-        if self.parameters.scale != scale:
-            raise ParameterError(
-                f"scale: {scale!r} was asked for, but params.yaml holds {self.parameters.scale!r}; "
-                f"`python -m vpstudy scale {scale}` puts it in place"
-            )
-        self.save, self.folder = save, paths.FIGURES / scale / "hidden_cost"
+        super().__init__(scale, save, "hidden_cost")
         self._read = results.read(grid.cells(self.parameters, "transfer"))
         is_control = self._read.frame["method"].isin(CONTROLS)
         self.transfers: pd.DataFrame = self._read.frame[~is_control]
@@ -81,10 +74,8 @@ class HiddenCostStudy:
             self._keep(controls.draw(*of_one), name, backbone)
 
     def _keep(self, figure: Figure, name: str, backbone: str) -> None:
-        if self.save:
-            several = self.backbones["backbone"].nunique() > 1
-            style.save(figure, f"{name}-{backbone}" if several else name, self.folder)
-        display(figure)
+        several = self.backbones["backbone"].nunique() > 1
+        self.show(f"{name}-{backbone}" if several else name, figure)
 
     def mapping_panel(self, results: pd.DataFrame, target: str) -> Figure:
         """The label mapping of `target` under each compression, with pictures of both sides."""
@@ -99,12 +90,6 @@ class HiddenCostStudy:
             lambda source: glyphs.example(source, size),
             glyphs.class_names,
         )
-
-    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Show a table, and keep it as CSV and Markdown where the pipeline runs the notebook."""
-        if self.save:
-            tables.save(table, name, self.folder)
-        return table
 
     def tuning(self) -> pd.DataFrame:
         """How often validation chose each learning rate, by method: what every arm tried, and with what budget."""

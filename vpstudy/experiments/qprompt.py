@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import pandas as pd
-from IPython.display import Markdown, display
-from matplotlib.figure import Figure
+from IPython.display import Markdown
 
 from vpstudy import grid, paths, results
 from vpstudy.claims.qprompt import (
@@ -21,20 +20,18 @@ from vpstudy.claims.qprompt import (
     with_harmonic_mean,
     words,
 )
-from vpstudy.figures import dots, panels, qprompt, style, tables
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.study import load
+from vpstudy.claims.verdict import NOT_RUN
+from vpstudy.experiments.final import METRICS, Final, with_columns
+from vpstudy.figures import dots, panels, qprompt, tables
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.statistics import summarise
 from vpstudy.textual.methods import METHODS, QUANTIZED_CONTROLS
 
-METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "NLL (nats)", "brier": "Brier"}
-NOT_RUN = "not run at this scale"
 LEARNED = ("coop", "cocoop", "kgcoop", "prograd", "qcoop")
 PUBLISHED_WEIGHTS = 4 * 512  # four context vectors at the width of CLIP's text tower
 
 
-class QpromptStudy:
+class QpromptStudy(Final):
     """The results of one scale, as one tidy frame.
 
     Attributes
@@ -44,17 +41,10 @@ class QpromptStudy:
     """
 
     def __init__(self, scale: str, save: bool):
-        self.parameters = load()
-        if self.parameters.scale != scale:
-            raise ParameterError(
-                f"scale: {scale!r} was asked for, but params.yaml holds {self.parameters.scale!r}; "
-                f"`python -m vpstudy scale {scale}` puts it in place"
-            )
-        self.save, self.folder = save, paths.FIGURES / scale / "qprompt"
+        super().__init__(scale, save, "qprompt")
         cells = grid.cells(self.parameters, "prompt")
         self._read, self.records = results.read(cells), results.read_records(cells)
-        columns = [*self._read.frame.columns, *METRICS]
-        frame = self._read.frame.reindex(columns=list(dict.fromkeys(columns)))
+        frame = with_columns(self._read, *METRICS)
         self.runs = with_harmonic_mean(frame)
         self.evidence: dict[str, QpromptEvidence] = gathered(frame, self.records)
 
@@ -70,17 +60,6 @@ class QpromptStudy:
         print(f"Runs that diverged: {int((runs['status'] != 'ok').sum())}.")
         for note in self._read.notes():
             print(note)
-
-    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Show a table, and keep it as CSV and Markdown where the pipeline runs the notebook."""
-        if self.save:
-            tables.save(table, name, self.folder)
-        return table
-
-    def _show(self, name: str, figure: Figure) -> None:
-        if self.save:
-            style.save(figure, name, self.folder)
-        display(figure)
 
     @property
     def arms(self) -> list[Arm]:
@@ -115,7 +94,7 @@ class QpromptStudy:
         bounds = (0.0, 1.0) if metric == "accuracy" else None
         note = f"{note} {panels.seeds_note(self.runs, 'bars')}".strip()
         order = [words(arm) for arm in arms]
-        self._show(name, dots.draw(table, METRICS[metric], title, note, order=order, bounds=bounds))
+        self.show(name, dots.draw(table, METRICS[metric], title, note, order=order, bounds=bounds))
 
     def everything(self, metric: str = "accuracy") -> None:
         """Every prompter as published, and quantized ones at every number of bits."""
@@ -143,7 +122,7 @@ class QpromptStudy:
         note = "Numbers: bits. " + panels.seeds_note(self.runs, "bars")
         title = "Accuracy against the bytes of the stored prompt"
         figure = qprompt.scatter(table, "bytes", ["base", "new", "H"], "bytes", title, note, logarithmic=True)
-        self._show("size", figure)
+        self.show("size", figure)
 
     def distances(self) -> None:
         """New and H against how far the used prompt is from its start."""
@@ -156,7 +135,7 @@ class QpromptStudy:
         note = "Numbers: bits, or noise in deviations of the initial prompt, in which the RMS distance is told, too."
         note = f"{note} {panels.seeds_note(self.runs, 'bars')}"
         title = "Does it matter how far a prompt went?"
-        self._show(
+        self.show(
             "distances", qprompt.scatter(table, "distance", ["base", "new", "H"], "distance to the start", title, note)
         )
 
@@ -179,7 +158,7 @@ class QpromptStudy:
             print(NOT_RUN)
             return
         note = "Means over runs. Diagnostics on test pictures: nothing is chosen on them."
-        self._show("curves", qprompt.curves(means, "Base and new over training", note))
+        self.show("curves", qprompt.curves(means, "Base and new over training", note))
 
     def weights(self) -> None:
         """What happens to the weights of a prompt while it learns."""
@@ -195,7 +174,7 @@ class QpromptStudy:
             for arm, of in record["facts"]["histograms"].items():
                 histograms.setdefault(arm, of)
         note = "Above: of one run. Below: means over runs. Of quantized prompts, the full weights behind the codebook."
-        self._show("weights", qprompt.weights(table, histograms, labels, "The weights of prompts over training", note))
+        self.show("weights", qprompt.weights(table, histograms, labels, "The weights of prompts over training", note))
 
     def refits(self) -> pd.DataFrame:
         """How often adaptive clustering fitted a codebook anew."""
@@ -316,9 +295,9 @@ def _told(found) -> tuple[str, str]:
     if found is None or not found.effect.n:
         return "—", NOT_RUN
     effect = found.effect
+    text = tables.interval_text(effect)
     if effect.n < 2:
-        return f"{effect.mean:+.3f}", "one replicate has no interval"
-    text = f"{effect.mean:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}]"
+        return text, "one replicate has no interval"
     if effect.low > 0:
         return text, "few bits are better"
     if effect.high < 0:

@@ -4,21 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from IPython.display import Markdown, display
-from matplotlib.figure import Figure
+from IPython.display import Markdown
 
 from vpstudy import grid, paths, results
-from vpstudy.claims.evidence import replicates
-from vpstudy.claims.verdict import LEVEL, Effect
-from vpstudy.claims.vpns import ON, SAME, SINGLE_PASS, Arm, VpnsEvidence, arm, comparable, difference, words
-from vpstudy.figures import dots, panels, pruning, style, tables
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.study import load
+from vpstudy.claims.evidence import ON, replicates
+from vpstudy.claims.verdict import LEVEL, NOT_RUN, Effect
+from vpstudy.claims.vpns import SAME, SINGLE_PASS, Arm, VpnsEvidence, arm, comparable, difference, words
+from vpstudy.experiments.final import METRICS, Final, with_columns
+from vpstudy.figures import dots, panels, pruning, tables
 from vpstudy.pruning.methods import CONTROLS, METHODS
 from vpstudy.statistics import summarise
 
-NOT_RUN = "not run at this scale"
-METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "NLL (nats)", "brier": "Brier"}
 BEST = "VPNs − best other that does not iterate"
 STEPS = (  # from HYDRA to VPNs, one change at a time
     ("optimizer of scores: Adam, not SGD", arm("hydra_adam"), arm("hydra")),
@@ -28,7 +24,7 @@ STEPS = (  # from HYDRA to VPNs, one change at a time
 )
 
 
-class VpnsStudy:
+class VpnsStudy(Final):
     """The results of one scale, as one tidy frame.
 
     Attributes
@@ -38,19 +34,11 @@ class VpnsStudy:
     """
 
     def __init__(self, scale: str, save: bool):
-        self.parameters = load()
-        if self.parameters.scale != scale:
-            raise ParameterError(
-                f"scale: {scale!r} was asked for, but params.yaml holds {self.parameters.scale!r}; "
-                f"`python -m vpstudy scale {scale}` puts it in place"
-            )
-        self.save, self.folder = save, paths.FIGURES / scale / "vpns"
+        super().__init__(scale, save, "vpns")
         cells = grid.cells(self.parameters, "prune_with_prompts")
         self._read = results.read(cells)
         self.records = results.read_records(cells)
-        # Where every run diverged, no row has metrics.
-        columns = [*self._read.frame.columns, *METRICS, "collapsed", "prompt_png", "passes"]
-        self.runs: pd.DataFrame = self._read.frame.reindex(columns=list(dict.fromkeys(columns)))
+        self.runs = with_columns(self._read, *METRICS, "collapsed", "prompt_png", "passes")
         self.backbones = list(dict.fromkeys(self.runs["backbone"]))
 
     def coverage(self) -> None:
@@ -67,17 +55,6 @@ class VpnsStudy:
         for note in self._read.notes():
             print(note)
 
-    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Show a table, and keep it as CSV and Markdown where the pipeline runs the notebook."""
-        if self.save:
-            tables.save(table, name, self.folder)
-        return table
-
-    def _show(self, name: str, figure: Figure) -> None:
-        if self.save:
-            style.save(figure, name, self.folder)
-        display(figure)
-
     def _arms(self, arms: Sequence[tuple[str, Arm]]) -> pd.DataFrame:
         """The rows of some arms, with the column `row` that labels them in a figure."""
         frames = [
@@ -88,12 +65,22 @@ class VpnsStudy:
         ]
         return pd.concat(frames) if frames else self.runs.iloc[:0].assign(row="")
 
-    def dots(self, name: str, arms: Sequence[tuple[str, Arm]], title: str, note: str, metric: str = "accuracy") -> None:
-        """Show arms as dots, a group for each sparsity, dense fine-tuning as a line; a figure for each backbone."""
+    def dots(
+        self,
+        name: str,
+        arms: Sequence[tuple[str, Arm]],
+        title: str,
+        note: str,
+        metric: str = "accuracy",
+        at: Sequence[float] | None = None,
+    ) -> None:
+        """Show arms as dots, a group for each sparsity (or each of `at`), dense fine-tuning as a line, by backbone."""
         shown = 0
         for backbone in self.backbones:
             frame = self._arms(arms)
             frame = frame[frame["backbone"] == backbone]
+            if at is not None:
+                frame = frame[frame["sparsity"].isin([0.0, *at])]
             if frame.empty:
                 continue
             table = summarise(frame, ["row", "target", "sparsity"], metric)
@@ -111,7 +98,7 @@ class VpnsStudy:
                 order=[label for label, _ in arms],
                 bounds=(0, 1) if metric == "accuracy" else None,
             )
-            self._show(self._of(backbone, name, "{}_{}"), figure)
+            self.show(self._of(backbone, name, "{}_{}"), figure)
             shown += 1
         if not shown:
             print(NOT_RUN)
@@ -145,9 +132,8 @@ class VpnsStudy:
         ]
         at = self.parameters.vpns.control_sparsities
         arms = [a for a in arms if not self._arms([a]).empty] if "prompted" in set(self.runs["arm"]) else []
-        self._at(
-            at, "prompts_in_tuning", arms, "Prompts in the tuning of other methods", "Measured without the prompt."
-        )
+        title, note = "Prompts in the tuning of other methods", "Measured without the prompt."
+        self.dots("prompts_in_tuning", arms, title, note, at=at)
 
     def prompts_after(self) -> None:
         """Prompts added to networks that stay as they are."""
@@ -164,32 +150,24 @@ class VpnsStudy:
         ]
         arms = [a for a in arms if not self._arms([a]).empty] if "prompt_only" in set(self.runs["arm"]) else []
         at = self.parameters.vpns.control_sparsities
-        self._at(at, "prompts_after", arms, "Prompts after pruning", "A prompt is learned alone and measured in place.")
+        note = "A prompt is learned alone and measured in place."
+        self.dots("prompts_after", arms, "Prompts after pruning", note, at=at)
 
     def source_masks(self) -> None:
         """Masks found on the source, tuned on the target."""
         arms = [(METHODS[name].label, arm(name, "source_mask")) for name in CONTROLS["source_mask"].methods]
         at = self.parameters.vpns.control_sparsities
-        self._at(
-            at, "source_masks", arms, "Masks found on the source task", "Each tuned on the target, as its own are."
-        )
+        note = "Each tuned on the target, as its own are."
+        self.dots("source_masks", arms, "Masks found on the source task", note, at=at)
 
     def ablations(self) -> None:
         """VPNs changed in one thing at a time."""
         arms = [("VPNs: both stages, frame of 2 px, pictures of 32 px", arm("vpns"))]
         arms += [(METHODS[name].label, arm(name)) for name in self._methods("ablation")]
         arms += [(METHODS["vpns_no_prompt"].label, arm("vpns_no_prompt"))]
-        at = self.parameters.vpns.control_sparsities if self._methods("ablation") else []
-        self._at(at, "ablations", arms, "VPNs, changed in one thing", "Measured without the prompt.")
-
-    def _at(
-        self, sparsities: Sequence[float], name: str, arms: Sequence[tuple[str, Arm]], title: str, note: str
-    ) -> None:
-        every, self.runs = self.runs, self.runs[self.runs["sparsity"].isin([0.0, *sparsities])]
-        try:
-            self.dots(name, arms if sparsities else [], title, note)
-        finally:
-            self.runs = every
+        arms = arms if self._methods("ablation") else []
+        at = self.parameters.vpns.control_sparsities
+        self.dots("ablations", arms, "VPNs, changed in one thing", "Measured without the prompt.", at=at)
 
     def gains(self) -> None:
         """What earns the gain: from HYDRA to VPNs, one change at a time, paired by seed."""
@@ -219,9 +197,7 @@ class VpnsStudy:
         note = f"{note} {panels.seeds_note(runs, 'bars')} Pairs share a source checkpoint, a target and a seed."
         if table["n_diverged"].any():
             note += " ✕: so many pairs are left out, as a run diverged, or the other network gives one answer to all."
-        self._show(
-            self._of(backbone, name, "{}_{}"), dots.draw(table, axis, self._of(backbone, title), note, zero=True)
-        )
+        self.show(self._of(backbone, name, "{}_{}"), dots.draw(table, axis, self._of(backbone, title), note, zero=True))
 
     def _changes(
         self,
@@ -277,7 +253,7 @@ class VpnsStudy:
             note = f"{note} {panels.seeds_note(frame, 'bars')}"
             title = self._of(backbone, "What a mask costs to find, and what it is worth")
             figure = dots.draw(table, "", title, note, order=order)
-            self._show(self._of(backbone, "cost", "{}_{}"), figure)
+            self.show(self._of(backbone, "cost", "{}_{}"), figure)
 
     def minutes(self) -> pd.DataFrame:
         """Passes (counted) and minutes (measured where the cells ran) of one run, by method: means over cells."""
@@ -305,7 +281,7 @@ class VpnsStudy:
             means = {label: pd.DataFrame(each).mean().to_dict() for label, each in rows.items()}
             if means:
                 title = f"What is left of each layer (%), {pruning.percent(sparsity)} pruned"
-                self._show(f"layers_{sparsity:g}", pruning.layers(means, title))
+                self.show(f"layers_{sparsity:g}", pruning.layers(means, title))
 
     def channels(self) -> None:
         """Structured pruning: accuracy against cost."""
@@ -318,7 +294,7 @@ class VpnsStudy:
         ]
         table = summarise(frame, ["target", "pruner", "sparsity"], "accuracy")
         table = table.merge(sizes(self.records.values()), on=["target", "pruner", "sparsity"])
-        self._show("channels", pruning.channels(table))
+        self.show("channels", pruning.channels(table))
 
     def prompts(self) -> None:
         """The learned prompts of the first seed at the highest sparsity."""
@@ -327,7 +303,7 @@ class VpnsStudy:
         if rows.empty:
             print(NOT_RUN)
             return
-        self._show("prompts", pruning.prompts(rows.drop_duplicates(["target", "pruner"]).sort_index()))
+        self.show("prompts", pruning.prompts(rows.drop_duplicates(["target", "pruner"]).sort_index()))
 
     def reliability(self) -> None:
         """At the first of the sparsities at which controls run."""
@@ -336,7 +312,7 @@ class VpnsStudy:
         for backbone in self.backbones:
             mine = frame[frame["backbone"] == backbone]
             figure = pruning.reliability(mine, (v.control_sparsities or v.sparsities)[0])
-            self._show(self._of(backbone, "reliability", "{}_{}"), figure)
+            self.show(self._of(backbone, "reliability", "{}_{}"), figure)
 
     def results(self) -> pd.DataFrame:
         """Accuracy and calibration of every arm as "mean ± half the 95 % interval", by target."""
@@ -443,7 +419,7 @@ class VpnsStudy:
             of = {m: self._changes(backbone, STEPS, m, by_sparsity=False) for m in ("accuracy", "ece_debiased")}
             for label, *_ in STEPS:
                 found = [next(table[table["row"] == label].itertuples(), None) for table in of.values()]
-                texts = ["—" if one is None or not one.n else _text(one) for one in found]
+                texts = ["—" if one is None or not one.n else tables.interval_text(one, 4) for one in found]
                 lines.append(
                     f"| {backbone} | {label} | {texts[0]} | {texts[1]} | {found[0].replicates if found[0] else 0} |"
                 )
@@ -459,7 +435,3 @@ def sizes(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         for key, size in record["facts"]["networks"].items()
     )
     return frame.groupby(by, sort=False)[["macs", "parameters", "latency_ms"]].mean().reset_index()
-
-
-def _text(effect) -> str:
-    return f"{effect.mean:+.4f}" + ("" if effect.replicates < 2 else f" [{effect.low:+.4f}, {effect.high:+.4f}]")

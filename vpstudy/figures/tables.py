@@ -100,6 +100,12 @@ def mean_text(row) -> str:
     return f"{row.mean:.3f}" if row.n == 1 else f"{row.mean:.3f} ± {row.high - row.mean:.3f}"
 
 
+def interval_text(row, digits: int = 3) -> str:
+    """An effect (mean, low, high) as "+0.010 [-0.002, +0.022]"; alone where one replicate gives no interval."""
+    interval = "" if pd.isna(row.low) else f" [{row.low:+.{digits}f}, {row.high:+.{digits}f}]"
+    return f"{row.mean:+.{digits}f}{interval}"
+
+
 def seeds_text(row) -> str:
     """How many runs stand behind a row of `summarise`."""
     seeds = row.n + row.n_diverged
