@@ -12,6 +12,7 @@ from vpstudy.claims import hidden_cost, ledger, qprompt, vpns
 from vpstudy.claims.evidence import Claim, Evidence
 from vpstudy.claims.hidden_cost import ECE
 from vpstudy.claims.verdict import LEVEL, equivalence_power
+from vpstudy.experiments import qprompt_protocols
 from vpstudy.figures import forest, style, tables
 from vpstudy.parameters.base import ParameterError
 from vpstudy.parameters.study import load
@@ -141,7 +142,9 @@ class ClaimsLedger:
         read = results.read(cells)
         for note in read.notes():
             print(note)
-        return qprompt.gathered(read.frame, results.read_records(cells))
+        frames = [read.frame, qprompt.few_shot(qprompt_protocols.read(self.parameters))]
+        runs = pd.concat([frame for frame in frames if len(frame)]) if len(read.frame) else read.frame
+        return qprompt.gathered(runs, results.read_records(cells))
 
     def _hidden_cost(self) -> dict[str, Evidence]:
         """By architecture."""
