@@ -24,6 +24,7 @@ STAGES = {
     "prune_with_prompts": Stage("40_prune_with_prompts", "vpns", ("backbone", "target", "pruner")),
     "clip_source": Stage("50_clip_source", "qprompt", ("backbone",)),
     "prompt": Stage("51_prompt", "qprompt", ("backbone", "target", "prompter")),
+    "protocol": Stage("52_protocol", "qprompt", ("backbone", "target", "protocol")),
     "quantize_visual_prompt": Stage("60_quantized_visual_prompt", "across", ("backbone", "compression", "target")),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
     "vpns": Stage("91_vpns", "vpns"),
@@ -69,6 +70,9 @@ def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
     if stage in ("clip_source", "prompt"):
         q = parameters.qprompt
         values = {"backbone": q.backbones, "target": q.targets, "prompter": q.prompters}
+    if stage == "protocol":
+        p = parameters.protocols
+        values = {"backbone": p.backbones, "target": p.targets, "protocol": p.names}
     if stage == "quantize_visual_prompt":
         across = parameters.across
         values = {"backbone": across.backbones, "compression": across.compressions, "target": across.targets}

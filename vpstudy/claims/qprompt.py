@@ -64,6 +64,9 @@ KINDS = {
 def words(arm: Arm) -> str:
     """An arm, in words: "QCoOp, 1 bit"."""
     prompter, name = arm
+    if prompter == "few_shot":
+        name, _, shots = name.partition(" of ")
+        return f"{words(('coop' if name == 'full' else 'qcoop', name))}, {shots} a class"
     if name == "full":
         return METHODS.get(prompter, prompter)
     kind, _, level = name.partition("-")
@@ -214,6 +217,21 @@ def _of_bits(one: Callable[[int], Arm], other: Callable[[int], Arm], groups: Seq
         return _all(pairs, complete=False)(evidence)
 
     return measure
+
+
+def few_shot(protocols: pd.DataFrame) -> pd.DataFrame:
+    """Of the results of the stage `protocol`, those by few pictures, each number of them as an arm: "qat-1 of 4"."""
+    if protocols.empty:
+        return protocols
+    mine = protocols[(protocols["protocol"] == "few_shot") & (protocols["budget"] != "0")]
+    return mine.assign(prompter="few_shot", arm=mine["arm"] + " of " + mine["budget"])
+
+
+def _few_shot(evidence: QpromptEvidence) -> list[Finding]:
+    arms = evidence.runs.loc[evidence.runs["prompter"] == "few_shot", "arm"].unique()
+    shots = sorted({int(arm.partition(" of ")[2]) for arm in arms})
+    pairs = [(f"qat-{FEWEST} of {k}", f"full of {k}") for k in shots]
+    return _all([(("few_shot", one), ("few_shot", other), "all") for one, other in pairs])(evidence)
 
 
 CONTROLS: tuple[Arm, ...] = (  # of the question why few bits should help
@@ -387,6 +405,6 @@ CLAIMS: tuple[Claim, ...] = (
         "at 1 to 16 pictures a class",
         "accuracy over all classes of QCoOp less that of CoOp, at each number of pictures; all must hold",
         UP,
-        _all([(("few_shot", "qat-1"), ("few_shot", "full"), "all")]),
+        _few_shot,
     ),
 )

@@ -19,6 +19,7 @@ _MODULES = {
     "digits": "vpstudy.data.digits",
     "textures": "vpstudy.data.textures",
     "faces": "vpstudy.data.faces",
+    "letters": "vpstudy.data.letters",
 }
 NAMES = tuple(_MODULES)
 

@@ -11,6 +11,7 @@ from vpstudy.claims import hidden_cost, ledger, qprompt, vpns
 from vpstudy.claims.evidence import Claim, Evidence
 from vpstudy.claims.hidden_cost import ECE
 from vpstudy.claims.verdict import LEVEL, equivalence_power
+from vpstudy.experiments import qprompt_protocols
 from vpstudy.experiments.final import Final
 from vpstudy.figures import forest
 
@@ -126,7 +127,9 @@ class ClaimsLedger(Final):
         read = results.read(cells)
         for note in read.notes():
             print(note)
-        return qprompt.gathered(read.frame, results.read_records(cells))
+        frames = [read.frame, qprompt.few_shot(qprompt_protocols.read(self.parameters))]
+        runs = pd.concat([frame for frame in frames if len(frame)]) if len(read.frame) else read.frame
+        return qprompt.gathered(runs, results.read_records(cells))
 
     def _hidden_cost(self) -> dict[str, Evidence]:
         """By architecture."""

@@ -12,6 +12,7 @@ from vpstudy.parameters.across import Across, across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
 from vpstudy.parameters.hidden_cost import HiddenCost
+from vpstudy.parameters.protocols import Protocols, protocol_problems
 from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
 from vpstudy.parameters.vpns import Vpns
@@ -34,6 +35,7 @@ class Parameters(Strict):
     hidden_cost: HiddenCost
     vpns: Vpns
     qprompt: Qprompt
+    protocols: Protocols
     across: Across
 
 
@@ -42,6 +44,7 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     compressions, imp, source = (content.get(key) for key in ("compressions", "imp", "source"))
     yield from _not_pretrained(content)
     yield from _pruning(content.get("vpns"), source)
+    yield from protocol_problems(content)
     yield from across_problems(content)
     if isinstance(compressions, list):
         if "dense" not in compressions:

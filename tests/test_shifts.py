@@ -1,0 +1,63 @@
+"""Shifted pictures, against other libraries and by what must not change."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from vpstudy.data import shifts
+from vpstudy.textual.protocols import SHIFTS
+
+PICTURES = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def smooth() -> torch.Tensor:
+    return torch.from_numpy(ndimage.gaussian_filter(PICTURES.numpy().astype(float), (0, 0, 2, 2)) * 3 - 255).clamp(
+        0, 255
+    )
+
+
+def test_the_registry_holds_every_shift():
+    assert tuple(shifts.SHIFTS) == SHIFTS
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_shifts_give_the_same_pictures_each_time_and_leave_theirs_alone(name):
+    before = PICTURES.clone()
+    one, two = shifts.shift(PICTURES, name), shifts.shift(PICTURES, name)
+    assert torch.equal(one, two) and torch.equal(PICTURES, before)
+    assert one.shape == PICTURES.shape and one.dtype == torch.uint8
+    assert not torch.equal(one, PICTURES)
+
+
+def test_blur_is_that_of_scipy():
+    expected = ndimage.gaussian_filter(PICTURES.numpy().astype(float), (0, 0, 1, 1), mode="nearest", truncate=3)
+    assert np.abs(shifts.blur(PICTURES).numpy() - expected).max() <= 0.51
+
+
+def test_noise_has_its_deviation():
+    grey = torch.full((50, 3, 32, 32), 128, dtype=torch.uint8)
+    added = shifts.noise(grey).float() - 128
+    assert added.mean().abs() < 0.5
+    assert added.std().item() == pytest.approx(255 * 0.2, rel=0.03)
+
+
+def test_inverting_twice_changes_nothing():
+    assert torch.equal(shifts.inverted(shifts.inverted(PICTURES)), PICTURES)
+    assert shifts.inverted(torch.zeros(1, 3, 2, 2, dtype=torch.uint8)).eq(255).all()
+
+
+def test_rotation_is_anticlockwise_and_that_of_scipy():
+    pictures = smooth().round().to(torch.uint8)
+    expected = ndimage.rotate(pictures.numpy().astype(float), 30, axes=(3, 2), reshape=False, order=1, mode="nearest")
+    found = shifts.rotated(pictures).numpy()
+    assert np.abs(found - expected)[..., 8:24, 8:24].max() <= 1
+    dot = torch.zeros(1, 3, 33, 33, dtype=torch.uint8)
+    dot[..., 16, 26:30] = 255  # to the right of the centre: goes up
+    rows, columns = np.nonzero(shifts.rotated(dot)[0, 0].numpy())
+    assert rows.mean() < 13 and columns.mean() > 20
+
+
+def test_an_unknown_shift_is_told():
+    with pytest.raises(ValueError, match="shift 'fog' is unknown; allowed: blur, noise, inverted, rotated"):
+        shifts.shift(PICTURES, "fog")
