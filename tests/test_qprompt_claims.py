@@ -123,6 +123,23 @@ def test_what_happens_in_training_is_read_from_the_records(claim, facts):
     assert verdicts[claim] == "contradicted"
 
 
+@pytest.mark.parametrize(("fits", "tested"), [([0], False), ([0, 40], True)])
+def test_a_trigger_that_never_fired_is_not_tested(fits, tested):
+    facts = records()
+    cell = facts["coop"]["cell"] | {"prompter": "qcoop"}
+    facts["qcoop"] = {"cell": cell, "facts": {"refits": {"qat-1": {"0": [0], "1": fits}}}}
+    found, plain = judged(facts=facts), judged()
+    for name in ("Q6a", "Q6b"):
+        assert (found[name]["verdict"] != "not tested") is tested
+        assert bool(found[name]["findings"]) is tested
+        assert found[name]["beside"]
+    assert found["Q8b"]["verdict"] == plain["Q8b"]["verdict"]
+    if not tested:
+        assert "never fired" in found["Q6a"]["reason"]
+        assert found["Q6a"]["p_holm"] is None
+        assert found["Q8b"]["p_holm"] < plain["Q8b"]["p_holm"]  # Holm corrects for two claims less
+
+
 def test_what_was_not_run_is_told():
     records_ = judged({COOP: (0.8, 0.6)}, facts={})
     assert {record["verdict"] for record in records_.values()} == {"not run at this scale"}

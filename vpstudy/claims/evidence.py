@@ -82,6 +82,9 @@ class Claim:
         It says that *some* targets show the effect, so each is tested and one is enough.
     by_design
         It holds by the design of this study: shown, but no part of Holm's correction.
+    untested
+        Why the runs cannot speak to the claim although they were made, e.g. because what it is about never happened in
+        them; None if they can. Such a claim has no verdict and is no part of Holm's correction.
     """
 
     id: str
@@ -94,6 +97,7 @@ class Claim:
     beside: Callable[[Any], list[Finding]] = lambda _: []
     any_target: bool = False
     by_design: bool = False
+    untested: Callable[[Any], str | None] = lambda _: None
 
 
 def replicates(values: pd.DataFrame) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vpstudy import atomic, paths
 from vpstudy.claims.evidence import Claim, Finding
-from vpstudy.claims.verdict import LEVEL, NOT_RUN, Effect, Test, holm
+from vpstudy.claims.verdict import LEVEL, NOT_RUN, NOT_TESTED, Effect, Test, holm
 
 Record = dict[str, Any]
 
@@ -24,11 +24,18 @@ def judge(study: str, claims: Sequence[Claim], evidence: Any) -> list[Record]:
     `evidence` is what the study's claims measure; its `runs` have a column `source_seed`.
     """
     measured = {claim.id: claim.measure(evidence) for claim in claims}
-    p = {claim.id: _p(claim, measured[claim.id]) for claim in claims if measured[claim.id]}
+    untested = {claim.id: why for claim in claims if measured[claim.id] and (why := claim.untested(evidence))}
+    p = {c.id: _p(c, measured[c.id]) for c in claims if measured[c.id] and c.id not in untested}
     family = [claim.id for claim in claims if claim.id in p and not claim.by_design]
     adjusted = p | dict(zip(family, holm([p[name] for name in family]), strict=True))
     sources = evidence.runs["source_seed"].nunique()
-    return [_record(study, claim, measured[claim.id], claim.beside(evidence), p, adjusted, sources) for claim in claims]
+    return [
+        _record(study, claim, [], [*measured[claim.id], *claim.beside(evidence)], p, adjusted, sources)
+        | {"verdict": NOT_TESTED, "reason": untested[claim.id]}
+        if claim.id in untested
+        else _record(study, claim, measured[claim.id], claim.beside(evidence), p, adjusted, sources)
+        for claim in claims
+    ]
 
 
 def write(scale: str, records: list[Record]) -> None:

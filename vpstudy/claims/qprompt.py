@@ -10,11 +10,12 @@ had been seen when they were written, the extended scale's had not run.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from vpstudy.architectures import read
 from vpstudy.claims.evidence import ON, Claim, Finding, compared, finding
 from vpstudy.claims.verdict import Test
 from vpstudy.statistics import paired
@@ -87,11 +88,14 @@ class QpromptEvidence:
         A row for each (prompter, arm, seed, group), the group "H" with the harmonic mean as its accuracy included.
     curves, weights
         A row for each (prompter, arm, seed, epoch): accuracy on base and new; sigma, ks, beyond_3, kurtosis, kl.
+    fits
+        How often the codebook of an arm was fitted, the first time included: the most of all its runs.
     """
 
     runs: pd.DataFrame
     curves: pd.DataFrame
     weights: pd.DataFrame
+    fits: dict[Arm, int] = field(default_factory=dict)
 
     def of(self, arm: Arm, group: str) -> pd.DataFrame:
         runs = self.runs
@@ -109,7 +113,7 @@ def gathered(runs: pd.DataFrame, records: dict[Any, dict[str, Any]]) -> dict[str
     found = {}
     for backbone, mine in with_harmonic_mean(runs).groupby("backbone", sort=False):
         facts = {name: frame[frame["backbone"] == backbone] for name, frame in frames.items()}
-        found[backbone] = QpromptEvidence(mine, **facts)
+        found[backbone] = QpromptEvidence(mine, **facts, fits=_fits(records, backbone))
     return found
 
 
@@ -129,8 +133,6 @@ def with_harmonic_mean(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _facts(records: dict[Any, dict[str, Any]], name: str) -> pd.DataFrame:
-    from vpstudy.architectures import read
-
     rows = []
     for record in records.values():
         cell = record["cell"]
@@ -141,6 +143,23 @@ def _facts(records: dict[Any, dict[str, Any]], name: str) -> pd.DataFrame:
                 at |= {"prompter": cell["prompter"], "arm": arm, "seed": int(seed)}
                 rows += [at | entry for entry in entries]
     return pd.DataFrame(rows, columns=None if rows else ["backbone", "prompter", "arm", *ON, "epoch"])
+
+
+def _fits(records: dict[Any, dict[str, Any]], backbone: str) -> dict[Arm, int]:
+    found: dict[Arm, int] = {}
+    for record in records.values():
+        if read(record["cell"]["backbone"])[0] == backbone:
+            for arm, seeds in record["facts"].get("refits", {}).items():
+                key = (record["cell"]["prompter"], arm)
+                found[key] = max([found.get(key, 0), *map(len, seeds.values())])
+    return found
+
+
+def _never_fitted_anew(evidence: QpromptEvidence) -> str | None:
+    """Adaptive clustering that never fits its codebook anew *is* the arm that it is compared with."""
+    if evidence.fits.get(qat(FEWEST)) == 1:
+        return f"the trigger never fired: at {FEWEST} bit no run fitted its codebook anew, so both arms are the same"
+    return None
 
 
 def difference(evidence: QpromptEvidence, one: Arm, other: Arm, group: str) -> Finding | None:
@@ -253,8 +272,14 @@ def _codebook(name: str, groups: Sequence[str] = ("new",)) -> list[tuple[Arm, Ar
     return [(qat(FEWEST), ("quantizers", f"{name}-{FEWEST}"), group) for group in groups]
 
 
-def _claim(id: str, statement: str, published: str, estimand: str, test: Test, measure, beside=None, unit="accuracy"):
-    return Claim(id, statement, published, estimand, test, unit, measure, beside or (lambda _: []))
+def _refit(kind: str) -> Callable[[int], Arm]:
+    return lambda bits: ("quantizers", f"{kind}-{bits}")
+
+
+def _claim(
+    id: str, statement: str, published: str, estimand: str, test: Test, measure, beside=None, unit="accuracy", **more
+):
+    return Claim(id, statement, published, estimand, test, unit, measure, beside or (lambda _: []), **more)
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -345,7 +370,12 @@ CLAIMS: tuple[Claim, ...] = (
         "at one bit: QCoOp less that which never fits its codebook anew, and less that which always does, on new; both",
         UP,
         _all([*_codebook("never"), *_codebook("always")]),
-        _all([*_codebook("never", ("H",)), *_codebook("always", ("base", "H"))], False),
+        lambda e: [
+            *_all([*_codebook("never", ("H",)), *_codebook("always", ("base", "H"))], False)(e),
+            *_of_bits(qat, _refit("never"), GROUPS)(e),
+            *_of_bits(qat, _refit("always"), GROUPS)(e),
+        ],
+        untested=_never_fitted_anew,
     ),
     _claim(
         "Q6b",
@@ -354,6 +384,8 @@ CLAIMS: tuple[Claim, ...] = (
         "at one bit: QCoOp less that which never fits its codebook anew, on base",
         DOWN,
         _all(_codebook("never", ("base",))),
+        _of_bits(qat, _refit("never"), ("base",)),
+        untested=_never_fitted_anew,
     ),
     _claim(
         "Q7",

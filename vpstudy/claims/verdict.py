@@ -26,7 +26,8 @@ from scipy import integrate, stats
 
 LEVEL = 0.05
 NOT_RUN = "not run at this scale"
-VERDICTS = ("reproduced", "contradicted", "inconclusive", NOT_RUN)
+NOT_TESTED = "not tested"  # its cells ran, but what it speaks of did not happen in them
+VERDICTS = ("reproduced", "contradicted", "inconclusive", NOT_RUN, NOT_TESTED)
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,15 @@ def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
     Parameters
     ----------
     records
-        Of one study in a ledger. Claims that were not run are named below the axis.
+        Of one study in a ledger. Claims without a finding, and why, are named below the axis.
     paper
         That makes the claims.
     """
     rows = [(record, found) for record in records for found in _least_favourable(record)]
-    missing = [record["id"] for record in records if not record["findings"]]
+    missing: dict[str, list[str]] = {}
+    for record in records:
+        if not record["findings"]:
+            missing.setdefault(record["verdict"], []).append(record["id"])
     targets = list(dict.fromkeys(target for _, found in rows for target in found["targets"]))
     figure, ((axis,),) = style.new_figure(1, 1, 1.7 + 0.42 * max(len(rows), 1))
     axis.axvline(0, color="black", lw=0.8)
@@ -83,8 +86,8 @@ def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
         "Large markers: over targets, with 95 % t intervals, in the colour of the claim's verdict, which rests on "
         "all of its findings; small ones: single targets."
     )
-    if missing:
-        note += f" Not run at this scale: {', '.join(missing)}."
+    for verdict, names in missing.items():
+        note += f" {verdict.capitalize()}: {', '.join(names)}."
     if any(len(record["findings"]) > MOST for record in records):
         note += f" Of claims with more findings, the {MOST} least favourable."
     style.caption(figure, f"The claims of {paper}", note)
