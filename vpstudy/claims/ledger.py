@@ -18,17 +18,21 @@ def path(scale: str) -> Path:
     return paths.RESULTS / scale / "claims.json"
 
 
-def judge(study: str, claims: Sequence[Claim], evidence: Any) -> list[Record]:
+def judge(study: str, claims: Sequence[Claim], *evidence: Any) -> list[Record]:
     """A record for each claim, with Holm's correction within the study, over the claims that could be judged.
 
-    `evidence` is what the study's claims measure; its `runs` have a column `source_seed`.
+    Parameters
+    ----------
+    evidence
+        What the study's claims measure, of one architecture or of several: a claim is judged on the first that has the
+        cells that it takes. Its `runs` have the columns `backbone` and `source_seed`.
     """
-    measured = {claim.id: claim.measure(evidence) for claim in claims}
+    on = {claim.id: next((each for each in evidence if claim.measure(each)), evidence[0]) for claim in claims}
+    measured = {claim.id: claim.measure(on[claim.id]) for claim in claims}
     p = {claim.id: _p(claim, measured[claim.id]) for claim in claims if measured[claim.id]}
     family = [claim.id for claim in claims if claim.id in p and not claim.by_design]
     adjusted = p | dict(zip(family, holm([p[name] for name in family]), strict=True))
-    sources = evidence.runs["source_seed"].nunique()
-    return [_record(study, claim, measured[claim.id], claim.beside(evidence), p, adjusted, sources) for claim in claims]
+    return [_record(study, claim, measured[claim.id], on[claim.id], p, adjusted) for claim in claims]
 
 
 def write(scale: str, records: list[Record]) -> None:
@@ -74,12 +78,13 @@ def _record(
     study: str,
     claim: Claim,
     findings: list[Finding],
-    beside: list[Finding],
+    evidence: Any,
     p: dict[str, float],
     adjusted: dict[str, float],
-    sources: int,
 ) -> Record:
+    sources = evidence.runs["source_seed"].nunique()
     record: Record = {
+        "backbone": evidence.runs["backbone"].iloc[0],
         "id": claim.id,
         "study": study,
         "statement": claim.statement,
@@ -90,7 +95,7 @@ def _record(
         "smallest_effect": claim.test.smallest,
         "unit": claim.unit,
         "findings": [_finding(f, claim.test) for f in findings],
-        "beside": [_finding(f, claim.test) for f in beside],
+        "beside": [_finding(f, claim.test) for f in claim.beside(evidence)],
         "p": p.get(claim.id),
         "p_holm": adjusted.get(claim.id),
         "source_checkpoints": sources,

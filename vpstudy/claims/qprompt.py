@@ -26,6 +26,7 @@ ASSUMED_DEVIATION = 0.02  # of a replicate's difference in H, for the expected p
 GROUPS = ("base", "new", "H")
 
 Arm = tuple[str, str]  # prompter, arm
+MAPLE: Arm = ("maple", "full")
 COOP, KGCOOP, PROGRAD, COCOOP = (("coop", "full"), ("kgcoop", "full"), ("prograd", "full"), ("cocoop", "full"))
 FEWEST = 1  # bits of QCoOp as published
 
@@ -47,9 +48,10 @@ LABELS = {
     "early": "CoOp, stopped early",
     "decay": "CoOp, strong weight decay",
 }
+PROMPTERS = METHODS | {"maple": "MaPLe", "qmaple": "QMaPLe"}
 KINDS = {
-    "qat": "QCoOp, {}",
-    "ptq": "CoOp, then {}",
+    "qat": "{of}, {}",
+    "ptq": "{of}, then {}",
     "hand": "hand-written, {}",
     "uniform": "even steps, {}",
     "random": "random codebook, {}",
@@ -68,13 +70,13 @@ def words(arm: Arm) -> str:
         name, _, shots = name.partition(" of ")
         return f"{words(('coop' if name == 'full' else 'qcoop', name))}, {shots} a class"
     if name == "full":
-        return METHODS.get(prompter, prompter)
+        return PROMPTERS.get(prompter, prompter)
     kind, _, level = name.partition("-")
     if name in LABELS or kind not in KINDS:
         return LABELS.get(name, name)
     if kind in ("fresh", "fixed"):
         return KINDS[kind].format("of one bit" if level == "matched" else f"{level} σ")
-    return KINDS[kind].format(f"{level} bit" + ("s" if level != "1" else ""))
+    return KINDS[kind].format(f"{level} bit" + ("s" if level != "1" else ""), of=PROMPTERS.get(prompter, prompter))
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,13 @@ def _of_bits(one: Callable[[int], Arm], other: Callable[[int], Arm], groups: Seq
         return _all(pairs, complete=False)(evidence)
 
     return measure
+
+
+def _against_maple(evidence: QpromptEvidence, kind: str) -> list[Finding]:
+    """MaPLe quantized in training (`kind` "qat") or after it ("ptq"), less MaPLe; without what decides."""
+    arms = evidence.runs[["prompter", "arm"]].drop_duplicates().itertuples(index=False, name=None)
+    chosen = [a for a in arms if a[0] in ("maple", "qmaple") and a[1].startswith(kind) and a != ("qmaple", "qat-4")]
+    return _all([(arm, MAPLE, group) for arm in chosen for group in GROUPS])(evidence)
 
 
 def few_shot(protocols: pd.DataFrame) -> pd.DataFrame:
@@ -388,7 +397,8 @@ CLAIMS: tuple[Claim, ...] = (
         "+0.74, +0.43, +0.57",
         "QMaPLe at four bits less MaPLe, on base, new and H; all must hold",
         UP,
-        _all([(("qmaple", "qat-4"), ("maple", "full"), group) for group in GROUPS]),
+        _all([(("qmaple", "qat-4"), MAPLE, group) for group in GROUPS]),
+        lambda e: [f for kind in ("qat", "ptq") for f in _against_maple(e, kind)],
     ),
     _claim(
         "Q10",
