@@ -3,11 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import torch.nn.functional as F
 
 from vpstudy import grid, paths, results
 from vpstudy.claims import ledger
 from vpstudy.claims.qprompt import CLAIMS, gathered, words
 from vpstudy.claims.verdict import NOT_RUN
+from vpstudy.clip import TextTower
 from vpstudy.experiments import multimodal as experiment
 from vpstudy.experiments import qprompt_multimodal
 from vpstudy.experiments.claims import ClaimsLedger
@@ -18,13 +21,15 @@ from vpstudy.parameters.base import read as read_yaml
 from vpstudy.parameters.multimodal import Multimodal
 from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.prompts.multimodal import parameter_count
+from vpstudy.prompts.text import described
 from vpstudy.textual import pretraining
 
 CONTENT = read_yaml(paths.SCALES / "default.yaml")
 DEFAULT = study.load(paths.SCALES / "default.yaml")
 TWO = {"pretrained": ["cnn", "vit"], "clips": ["cnn", "vit"]}
 WIDTHS = 32, 96  # of the text tower below, of the image tower
-ARMS = [("maple", "full"), ("maple", "ptq-1"), ("maple", "ptq-4"), ("qmaple", "qat-1"), ("qmaple", "qat-4")]
+LEARNED = [("maple", "full"), ("maple", "ptq-1"), ("maple", "ptq-4"), ("qmaple", "qat-1"), ("qmaple", "qat-4")]
+ARMS = [*LEARNED, ("zero_shot", "one")]
 
 
 def cell(**changes) -> experiment.MultimodalCell:
@@ -64,6 +69,7 @@ def test_bytes_are_those_of_the_packed_prompt(run):
     stored = {(r["prompter"], r["arm"]): r["bytes"] for r in record["rows"]}
     n = parameter_count(2, 2, *WIDTHS)
     assert stored["maple", "full"] == 2 * n
+    assert stored["zero_shot", "one"] == 0
     for arm in (arm for arm in arms if arm.prompter == "qmaple"):
         packed = arm.learned.quantized.stored_bytes
         assert packed == stored["qmaple", arm.name] == stored["maple", f"ptq-{arm.bits}"]
@@ -81,6 +87,17 @@ def test_files_hold_the_whole_prompt(codebooks):
     assert 0 < told["largest change of a logit"] < 0.1 * spread  # half precision
 
 
+def test_the_hand_written_prompt_is_the_nearest_description(run):
+    this, arms, _ = run
+    (arm,) = (arm for arm in arms if arm.prompter == "zero_shot")
+    task = this.task(3)
+    for group, called in (("base", task.base_names), ("new", task.new_names)):
+        with torch.no_grad():
+            texts = described(TextTower(this.clip), called, ("a picture of a {}.",))
+            images = F.normalize(this.clip.visual(this.normalise(task.test[group][0])), dim=1)
+        assert torch.equal(torch.cdist(images, texts).argmin(1), arm.logits[group].argmax(1))
+
+
 def test_after_training_the_learned_prompt_is_quantized_and_stays_itself(run):
     this, arms, _ = run
     maple = arms[0]
@@ -95,10 +112,11 @@ def test_after_training_the_learned_prompt_is_quantized_and_stays_itself(run):
 
 def test_arms_of_a_seed_share_their_start_and_pictures():
     this = cell(epochs=1, bits=[8])  # the first epoch warms up: 3 steps at a thousandth of the rate
-    full, after, trained = this.run()
+    full, after, trained, hand_written = this.run()
     start = full.learned.prompt.weights.context
     through = trained.learned.quantized.plain("context")
     assert (start - through).abs().max() < 0.1 * start.std()
+    assert hand_written.logits["new"].shape == full.logits["new"].shape
     assert (full.logits["base"].argmax(1) == after.logits["base"].argmax(1)).float().mean() > 0.8
 
 
@@ -111,7 +129,8 @@ def test_a_run_that_diverges_is_a_row(monkeypatch):
     monkeypatch.setattr(experiment, "learn_multimodal", lost)
     record = this.record(this.run())
     assert {(r["prompter"], r["arm"]) for r in record["rows"]} == set(ARMS)
-    assert {(r["status"], r["reason"]) for r in record["rows"]} == {("diverged", "the training loss was nan")}
+    gone = [(r["prompter"], r["arm"]) for r in record["rows"] if r["reason"] == "the training loss was nan"]
+    assert set(gone) == set(LEARNED) == {(r["prompter"], r["arm"]) for r in record["rows"] if r["status"] == "diverged"}
     assert "| — | — | — |" in this.conclusion(record).data
 
 

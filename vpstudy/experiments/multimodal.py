@@ -7,21 +7,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from IPython.display import Markdown
 from torch import Tensor
-from torch.nn.utils import parametrize
 
 from vpstudy import paths, results
 from vpstudy.cells import Cell
 from vpstudy.data.targets import load as load_target
 from vpstudy.execution.progress import track
 from vpstudy.experiments.base import head, row
+from vpstudy.image_tower import ImageTower
 from vpstudy.parameters.base import Execution, section
 from vpstudy.parameters.multimodal import Multimodal
 from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.parameters.source import Source
-from vpstudy.prompts import stored
+from vpstudy.prompts import multimodal_stored
+from vpstudy.prompts.deep_text import DeepTextTower
 from vpstudy.prompts.multimodal import MultimodalPrompt
 from vpstudy.prompts.multimodal_quantized import quantize, stored_bytes
 from vpstudy.runtime import configure
@@ -31,21 +31,13 @@ from vpstudy.textual.learning import Task
 from vpstudy.textual.multimodal_learning import LearnedMultimodal, MultimodalSettings, learn_multimodal, measure
 from vpstudy.transfer.fit import Diverged
 
-GROUPS = ("base", "new")
+GROUPS, LEARNED = ("base", "new"), ("maple", "qmaple")
 PUBLISHED = {"n_context": 2, "depth": 9, "text_width": 512, "image_width": 768}  # in CLIP's ViT-B/16
 
 
 @dataclass
 class Arm:
-    """One arm with one seed.
-
-    Attributes
-    ----------
-    logits
-        (N, K) of "base" and "new".
-    bits
-        Of a value as it is stored; None for half precision.
-    """
+    """One arm with one seed: its logits (N, K) of "base" and "new"; bits of a stored value, None for half precision."""
 
     prompter: str
     name: str
@@ -81,7 +73,16 @@ class MultimodalCell:
     def run(self) -> list[Arm]:
         """Every arm with every seed; a training that leaves the finite numbers is a result, too."""
         jobs = [(seed, bits) for seed in self.settings.seeds for bits in (None, *self.settings.bits)]
-        return [arm for job in track(jobs, f"MaPLe on {self.target}") for arm in self._trained(*job)]
+        arms = [arm for job in track(jobs, f"MaPLe on {self.target}") for arm in self._trained(*job)]
+        return arms + self._hand_written()
+
+    def _hand_written(self) -> list[Arm]:
+        """The one template that prompts start from, with the image tower as it is: the same for every seed."""
+        features = tasks.features(self.clip, self.backbone, self.pictures, self.runtime)
+        q, seeds = self.how, self.settings.seeds
+        task = tasks.base_to_new(self.clip, self.data, features, q.shots, q.validation_per_class, seeds[0])
+        logits = {group: task.scale * task.test[group][0] @ task.hand_written[group].T for group in GROUPS}
+        return [Arm("zero_shot", "one", seed, logits=logits) for seed in seeds]
 
     def _trained(self, seed: int, bits: int | None) -> list[Arm]:
         """QMaPLe of so many bits; without, MaPLe in full and quantized after training."""
@@ -100,8 +101,7 @@ class MultimodalCell:
             return [arm, *after]
         arm.logits = arm.learned.logits
         for each in after:
-            prompt = self.quantized(arm.learned.prompt, each.bits)
-            each.logits = measure(prompt, self.task(seed), self.normalise)
+            each.logits = measure(self.quantized(arm.learned.prompt, each.bits), self.task(seed), self.normalise)
         return [arm, *after]
 
     def quantized(self, prompt: MultimodalPrompt, bits: int) -> MultimodalPrompt:
@@ -113,9 +113,9 @@ class MultimodalCell:
 
     def bytes(self, bits: int | None) -> int:
         """Of a stored prompt."""
-        prompt = MultimodalPrompt(self.clip, ["a"], self.settings.n_context, self.settings.depth)
-        widths = {"text_width": prompt.tower.width, "image_width": prompt.image_tower.width}
-        return self._bytes(bits, n_context=self.settings.n_context, depth=self.settings.depth, **widths)
+        shape = {"n_context": self.settings.n_context, "depth": self.settings.depth}
+        widths = {"text_width": DeepTextTower(self.clip).width, "image_width": ImageTower(self.clip).width}
+        return self._bytes(bits, **shape, **widths)
 
     def _bytes(self, bits: int | None, **shape: int) -> int:
         return stored_bytes(**shape, bits=bits or 16, per=self.settings.codebooks)
@@ -143,36 +143,25 @@ class MultimodalCell:
 
     def _row(self, arm: Arm, group: str) -> dict:
         more = {"prompter": arm.prompter, "arm": arm.name, "group": group}
-        more |= {"bits": arm.bits, "bytes": self.bytes(arm.bits)}
+        more |= {"bits": arm.bits, "bytes": self.bytes(arm.bits) if arm.prompter in LEARNED else 0}
         name, shots = f"{arm.prompter} {arm.name} {group}", self.how.shots
         if arm.reason:
-            identity = {"method": name, "budget": str(shots), "seed": arm.seed}
-            return identity | {"status": "diverged", "reason": arm.reason, "metrics": None, "reliability": None} | more
+            lost = {"status": "diverged", "reason": arm.reason, "metrics": None, "reliability": None}
+            return {"method": name, "budget": str(shots), "seed": arm.seed} | lost | more
         labels = self.task(arm.seed).test[group][1].cpu().numpy()
         probabilities = arm.logits[group].double().softmax(1).cpu().numpy()
         return row(name, probabilities, labels, budget=shots, seed=arm.seed) | more
 
     def stored_and_used_again(self, arm: Arm) -> dict[str, int | float]:
-        """Write the tensors of a QMaPLe prompt to files, read them, and measure with them."""
-        packed = arm.learned.quantized.packed()
-        weights, size, header = copy.deepcopy(arm.learned.prompt.weights), 0, 0
-        for kind in packed:
-            parametrize.remove_parametrizations(weights, kind)
+        """Write a QMaPLe prompt to files, read them, and measure with what they hold."""
+        task, quantized = self.task(arm.seed), arm.learned.quantized
         with TemporaryDirectory() as folder:
-            for kind, parts in packed.items():
-                read = []
-                for k, part in enumerate(parts):
-                    place = Path(folder) / f"{kind}-{k}.vpq"
-                    stored.save(part, place)
-                    size, header = size + place.stat().st_size, header + stored.header_bytes(len(part.shape))
-                    read.append(stored.load(place).unpacked())
-                values = torch.stack(read) if len(read) > 1 else read[0]
-                getattr(weights, kind).data = values.to(self.runtime.device).view_as(getattr(weights, kind))
-        task = self.task(arm.seed)
+            size, headers = multimodal_stored.save(quantized, Path(folder))
+            weights = multimodal_stored.load(quantized, Path(folder))
         again = measure(MultimodalPrompt(self.clip, task.base_names, 1, 1, weights=weights), task, self.normalise)
         return {
             "bytes of the files": size,
-            "of these, their headers": header,
+            "of these, their headers": headers,
             "bytes claimed": self.bytes(arm.bits),
             "largest change of a logit": float((again["base"] - arm.logits["base"]).abs().max()),
             "answers that change": int((again["base"].argmax(1) != arm.logits["base"].argmax(1)).sum()),

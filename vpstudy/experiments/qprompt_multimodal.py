@@ -3,14 +3,14 @@
 import pandas as pd
 
 from vpstudy import grid, paths, results
-from vpstudy.claims.qprompt import GROUPS, with_harmonic_mean, words
+from vpstudy.claims.qprompt import GROUPS, MAPLE, QMAPLE, with_harmonic_mean, words
 from vpstudy.claims.verdict import NOT_RUN
 from vpstudy.experiments.final import METRICS, Final
 from vpstudy.figures import dots, panels, tables
 from vpstudy.parameters.study import Parameters
 from vpstudy.statistics import summarise
 
-PUBLISHED = {"MaPLe": ("maple", "full"), "QMaPLe, 4 bits": ("qmaple", "qat-4")}  # by name in data/published/qprompt.csv
+PUBLISHED = {"MaPLe": MAPLE, "QMaPLe, 4 bits": QMAPLE}  # by name in data/published/qprompt.csv
 
 
 def read(parameters: Parameters) -> pd.DataFrame:
