@@ -23,6 +23,7 @@ def runs(effects: dict[tuple[str, str, str], float], sparsities=(0.8, 0.95), sou
                 for t, target in enumerate(("digits", "textures")):
                     rows += [
                         {
+                            "backbone": "cnn",
                             "source_seed": source,
                             "target": target,
                             "seed": seed,

@@ -12,7 +12,8 @@ class Architecture:
     `mean` and `std` are per RGB channel, for pictures in [0, 1]. `rate` is the share of the learning rate at which all
     of its weights are trained: transformers need a lower one than convolutions. `batchnorm` says whether it has
     BatchNorm, whose factors stand for channels where those are pruned; `any_size` whether it takes pictures of other
-    sizes than it was pretrained on.
+    sizes than it was pretrained on; `blocks` how many blocks a transformer has, each of which a prompt may enter, and
+    None for anything else.
     """
 
     timm: str
@@ -22,6 +23,7 @@ class Architecture:
     rate: float = 1.0
     batchnorm: bool = True
     any_size: bool = True
+    blocks: int | None = None
 
 
 ARCHITECTURES = {
@@ -31,7 +33,7 @@ ARCHITECTURES = {
     "cnn": Architecture("resnet10t", {"channels": (16, 32, 64, 128), "stem_width": 8}),
     # A transformer of about the same size (vpstudy/vit.py). At the rate of the network above it would stay at chance.
     # In the steps that the network above needs, two blocks learn more than four, in half the time.
-    "vit": Architecture("vit_glyph", rate=0.3, batchnorm=False, any_size=False),
+    "vit": Architecture("vit_glyph", rate=0.3, batchnorm=False, any_size=False, blocks=2),
 }
 
 

@@ -25,6 +25,7 @@ STAGES = {
     "clip_source": Stage("50_clip_source", "qprompt", ("backbone",)),
     "prompt": Stage("51_prompt", "qprompt", ("backbone", "target", "prompter")),
     "protocol": Stage("52_protocol", "qprompt", ("backbone", "target", "protocol")),
+    "multimodal": Stage("53_multimodal", "qprompt", ("backbone", "target")),
     "quantize_visual_prompt": Stage("60_quantized_visual_prompt", "across", ("backbone", "compression", "target")),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
     "vpns": Stage("91_vpns", "vpns"),
@@ -67,12 +68,16 @@ def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
         values["backbone"] = parameters.pretrained
     if stage == "prune_with_prompts":
         values = {"backbone": vpns.backbones, "target": vpns.targets, "pruner": vpns.pruners}
-    if stage in ("clip_source", "prompt"):
+    if stage == "clip_source":
+        values["backbone"] = parameters.clips
+    if stage == "prompt":
         q = parameters.qprompt
         values = {"backbone": q.backbones, "target": q.targets, "prompter": q.prompters}
     if stage == "protocol":
         p = parameters.protocols
         values = {"backbone": p.backbones, "target": p.targets, "protocol": p.names}
+    if stage == "multimodal":
+        values = {"backbone": parameters.multimodal.backbones, "target": parameters.multimodal.targets}
     if stage == "quantize_visual_prompt":
         across = parameters.across
         values = {"backbone": across.backbones, "compression": across.compressions, "target": across.targets}

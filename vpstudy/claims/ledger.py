@@ -18,23 +18,23 @@ def path(scale: str) -> Path:
     return paths.RESULTS / scale / "claims.json"
 
 
-def judge(study: str, claims: Sequence[Claim], evidence: Any) -> list[Record]:
+def judge(study: str, claims: Sequence[Claim], *evidence: Any) -> list[Record]:
     """A record for each claim, with Holm's correction within the study, over the claims that could be judged.
 
-    `evidence` is what the study's claims measure; its `runs` have a column `source_seed`.
+    Parameters
+    ----------
+    evidence
+        What the study's claims measure, of one architecture or of several: a claim is judged on the first that has the
+        cells that it takes. Its `runs` have the columns `backbone` and `source_seed`.
     """
-    measured = {claim.id: claim.measure(evidence) for claim in claims}
-    untested = {claim.id: why for claim in claims if measured[claim.id] and (why := claim.untested(evidence))}
+    on = {claim.id: next((each for each in evidence if claim.measure(each)), evidence[0]) for claim in claims}
+    measured = {claim.id: claim.measure(on[claim.id]) for claim in claims}
+    untested = {c.id: why for c in claims if measured[c.id] and (why := c.untested(on[c.id]))}
     p = {c.id: _p(c, measured[c.id]) for c in claims if measured[c.id] and c.id not in untested}
     family = [claim.id for claim in claims if claim.id in p and not claim.by_design]
     adjusted = p | dict(zip(family, holm([p[name] for name in family]), strict=True))
-    sources = evidence.runs["source_seed"].nunique()
     return [
-        _record(study, claim, [], [*measured[claim.id], *claim.beside(evidence)], p, adjusted, sources)
-        | {"verdict": NOT_TESTED, "reason": untested[claim.id]}
-        if claim.id in untested
-        else _record(study, claim, measured[claim.id], claim.beside(evidence), p, adjusted, sources)
-        for claim in claims
+        _record(study, claim, measured[claim.id], on[claim.id], p, adjusted, untested.get(claim.id)) for claim in claims
     ]
 
 
@@ -81,12 +81,17 @@ def _record(
     study: str,
     claim: Claim,
     findings: list[Finding],
-    beside: list[Finding],
+    evidence: Any,
     p: dict[str, float],
     adjusted: dict[str, float],
-    sources: int,
+    untested: str | None,
 ) -> Record:
+    sources = evidence.runs["source_seed"].nunique()
+    beside = claim.beside(evidence)
+    if untested:
+        findings, beside = [], [*findings, *beside]
     record: Record = {
+        "backbone": evidence.runs["backbone"].iloc[0],
         "id": claim.id,
         "study": study,
         "statement": claim.statement,
@@ -102,6 +107,8 @@ def _record(
         "p_holm": adjusted.get(claim.id),
         "source_checkpoints": sources,
     }
+    if untested:
+        return record | {"verdict": NOT_TESTED, "reason": untested}
     if not findings:
         return record | {"verdict": NOT_RUN, "reason": "this scale lacks the cells that it takes"}
     if max(f.effect.n for f in findings) < 2:

@@ -11,7 +11,7 @@ from vpstudy.claims import hidden_cost, ledger, qprompt, vpns
 from vpstudy.claims.evidence import Claim, Evidence
 from vpstudy.claims.hidden_cost import ECE
 from vpstudy.claims.verdict import LEVEL, equivalence_power
-from vpstudy.experiments import qprompt_protocols
+from vpstudy.experiments import qprompt_multimodal, qprompt_protocols
 from vpstudy.experiments.final import Final
 from vpstudy.figures import forest
 
@@ -52,6 +52,7 @@ class ClaimsLedger(Final):
             {
                 "study": record["study"],
                 "claim": record["id"],
+                "backbone": record["backbone"],
                 "statement": record["statement"],
                 "estimand": record["estimand"],
                 "measured on": _listed([f["label"] for f in record["findings"]]),
@@ -69,17 +70,22 @@ class ClaimsLedger(Final):
         return self.table("claims", table)
 
     def _judged(self, study: str, claims: Sequence[Claim], evidence: dict[str, Any]) -> list[ledger.Record]:
-        """Records on the first architecture, each with those on the others; none without results."""
+        """Records on the first architecture that has the cells of a claim, each with those on the others that do."""
         if not evidence:
             return []
-        first, *rest = (
-            [{"backbone": name, **record} for record in ledger.judge(study, claims, of_one)]
-            for name, of_one in evidence.items()
-        )
+        first = ledger.judge(study, claims, *evidence.values())
+        alone = [ledger.judge(study, claims, of_one) for of_one in evidence.values()]
         elsewhere = ("backbone", "findings", "p_holm", "verdict", "reason")
         return [
-            {**record, "elsewhere": [{key: other[key] for key in elsewhere} for other in others]}
-            for record, *others in zip(first, *rest, strict=True)
+            record
+            | {
+                "elsewhere": [
+                    {key: other[key] for key in elsewhere}
+                    for other in others
+                    if other["findings"] and other["backbone"] != record["backbone"]
+                ]
+            }
+            for record, *others in zip(first, *alone, strict=True)
         ]
 
     def elsewhere(self) -> pd.DataFrame:
@@ -127,9 +133,9 @@ class ClaimsLedger(Final):
         read = results.read(cells)
         for note in read.notes():
             print(note)
-        frames = [read.frame, qprompt.few_shot(qprompt_protocols.read(self.parameters))]
-        runs = pd.concat([frame for frame in frames if len(frame)]) if len(read.frame) else read.frame
-        return qprompt.gathered(runs, results.read_records(cells))
+        few_shot = qprompt.few_shot(qprompt_protocols.read(self.parameters))
+        found = [frame for frame in (read.frame, few_shot, qprompt_multimodal.read(self.parameters)) if len(frame)]
+        return qprompt.gathered(pd.concat(found) if found else read.frame, results.read_records(cells))
 
     def _hidden_cost(self) -> dict[str, Evidence]:
         """By architecture."""

@@ -22,6 +22,7 @@ from vpstudy.claims.qprompt import (
 )
 from vpstudy.claims.verdict import NOT_RUN
 from vpstudy.experiments.final import METRICS, Final, with_columns
+from vpstudy.experiments.qprompt_multimodal import PUBLISHED as MULTIMODAL
 from vpstudy.figures import dots, panels, qprompt, tables
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.statistics import summarise
@@ -199,8 +200,12 @@ class QpromptStudy(Final):
         return self.table("sizes", pd.DataFrame(rows, columns=columns).drop_duplicates("arm"))
 
     def published(self) -> pd.DataFrame:
-        """The paper's averages of eleven data sets beside this scale's: other models and data; directions compare."""
+        """The paper's averages of eleven data sets beside this scale's: other models and data; directions compare.
+
+        Prompts for both towers have a table of their own (`qprompt_multimodal`).
+        """
         paper = pd.read_csv(paths.ROOT / "data" / "published" / "qprompt.csv")
+        paper = paper[~paper["method"].isin(MULTIMODAL)]
         ours = {
             "CLIP": ("zero_shot", "templates"),
             "CoOp": COOP,

@@ -12,6 +12,7 @@ from vpstudy.parameters.across import Across, across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
 from vpstudy.parameters.hidden_cost import HiddenCost
+from vpstudy.parameters.multimodal import Multimodal, multimodal_problems
 from vpstudy.parameters.protocols import Protocols, protocol_problems
 from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
@@ -26,6 +27,7 @@ class Parameters(Strict):
     scale: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     execution: Execution
     pretrained: Annotated[list[BackboneName], *AXIS]
+    clips: Annotated[list[BackboneName], *AXIS]
     backbones: Annotated[list[BackboneName], *AXIS]
     compressions: Annotated[list[CompressionName], *AXIS]
     source: Source
@@ -36,15 +38,17 @@ class Parameters(Strict):
     vpns: Vpns
     qprompt: Qprompt
     protocols: Protocols
+    multimodal: Multimodal
     across: Across
 
 
 def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     """Problems between sections. Reads the raw content, so that they are told together with all others."""
     compressions, imp, source = (content.get(key) for key in ("compressions", "imp", "source"))
-    yield from _not_pretrained(content)
+    yield from _not_made(content)
     yield from _pruning(content.get("vpns"), source)
     yield from protocol_problems(content)
+    yield from multimodal_problems(content)
     yield from across_problems(content)
     if isinstance(compressions, list):
         if "dense" not in compressions:
@@ -85,16 +89,18 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
             yield f"imp.rewind_step: {rewind}: must be below source.steps ({steps})"
 
 
-def _not_pretrained(content: dict[str, Any]) -> Iterator[str]:
-    known = content.get("pretrained")
-    chosen = {"backbones": content.get("backbones")}
-    for study in ("vpns", "qprompt"):
-        values = content.get(study)
-        chosen[f"{study}.backbones"] = values.get("backbones") if isinstance(values, dict) else None
-    for key, names in chosen.items():
+def _not_made(content: dict[str, Any]) -> Iterator[str]:
+    """Backbones that a section takes, but no stage makes: not pretrained, or no image tower of a CLIP."""
+    # The backbones of protocols are of those in qprompt, which `protocol_problems` tells.
+    makers = {"clips": "pretrained", "backbones": "pretrained", "vpns.backbones": "pretrained"}
+    makers |= {"qprompt.backbones": "clips", "multimodal.backbones": "clips"}
+    for key, maker in makers.items():
+        section, _, axis = key.rpartition(".")
+        values = content.get(section) if section else content
+        names, known = values.get(axis) if isinstance(values, dict) else None, content.get(maker)
         for name in names if isinstance(names, list) and isinstance(known, list) else []:
             if name not in known:
-                yield f"{key}: {name!r} is not in pretrained; allowed: {', '.join(map(str, known))}"
+                yield f"{key}: {name!r} is not in {maker}; allowed: {', '.join(map(str, known))}"
 
 
 def _pruning(vpns: Any, source: Any) -> Iterator[str]:
