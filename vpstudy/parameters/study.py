@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vpstudy import architectures, paths
+from vpstudy.architectures import ARCHITECTURES
 from vpstudy.parameters.across import Across, across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
-from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
+from vpstudy.parameters.base import AXIS, Execution, Strict, check, read, unique
 from vpstudy.parameters.hidden_cost import HiddenCost
 from vpstudy.parameters.protocols import Protocols, protocol_problems
 from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
 from vpstudy.parameters.vpns import Vpns
+from vpstudy.parameters.weights import Weights, backbone_problems
 from vpstudy.pruning.methods import METHODS
 
 MOST_CHANNELS = 0.9  # share of them that may go
@@ -25,8 +27,10 @@ IMP_ROUND = re.compile(r"imp-0\.\d\d[1-9]?")
 class Parameters(Strict):
     scale: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     execution: Execution
-    pretrained: Annotated[list[BackboneName], *AXIS]
-    backbones: Annotated[list[BackboneName], *AXIS]
+    pretrained: Annotated[list[BackboneName], AfterValidator(unique)]
+    outside: Annotated[list[str], AfterValidator(unique)]
+    weights: Weights
+    backbones: Annotated[list[BackboneName], AfterValidator(unique)]
     compressions: Annotated[list[CompressionName], *AXIS]
     source: Source
     imp: Imp
@@ -42,7 +46,7 @@ class Parameters(Strict):
 def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     """Problems between sections. Reads the raw content, so that they are told together with all others."""
     compressions, imp, source = (content.get(key) for key in ("compressions", "imp", "source"))
-    yield from _not_pretrained(content)
+    yield from backbone_problems(content)
     yield from _pruning(content.get("vpns"), source)
     yield from protocol_problems(content)
     yield from across_problems(content)
@@ -85,23 +89,13 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
             yield f"imp.rewind_step: {rewind}: must be below source.steps ({steps})"
 
 
-def _not_pretrained(content: dict[str, Any]) -> Iterator[str]:
-    known = content.get("pretrained")
-    chosen = {"backbones": content.get("backbones")}
-    for study in ("vpns", "qprompt"):
-        values = content.get(study)
-        chosen[f"{study}.backbones"] = values.get("backbones") if isinstance(values, dict) else None
-    for key, names in chosen.items():
-        for name in names if isinstance(names, list) and isinstance(known, list) else []:
-            if name not in known:
-                yield f"{key}: {name!r} is not in pretrained; allowed: {', '.join(map(str, known))}"
-
-
 def _pruning(vpns: Any, source: Any) -> Iterator[str]:
     """What a section `vpns` would fail on while it runs. Only of values that are sound by themselves."""
     try:
         v = Vpns.model_validate(vpns)
-        kinds = {name: architectures.ARCHITECTURES[architectures.read(name)[0]] for name in v.backbones}
+        # What others take is known to their libraries, which are slow to load: the stage `weights` tells.
+        embedded = [name for name in v.backbones if architectures.read(name)[0] in ARCHITECTURES]
+        kinds = {name: ARCHITECTURES[architectures.read(name)[0]] for name in embedded}
     except ValueError:
         return  # told with its own key
     stages = len(v.imp_rounds) + 1
@@ -137,4 +131,5 @@ def load(path: Path = paths.PARAMS) -> Parameters:
 
 def validate(content: dict[str, Any], source: str) -> Parameters:
     """`content` as parameters; a ParameterError that names `source`, and every problem, if it is none."""
-    return check(content, Parameters, source, also=_across_sections(content))
+    with architectures.checking(content.get("weights")):
+        return check(content, Parameters, source, also=_across_sections(content))
