@@ -115,14 +115,14 @@ def backbone_problems(content: dict[str, Any]) -> Iterator[str]:
                 yield f"{key}: {name!r} is not in pretrained or outside; allowed: {allowed}"
             elif name in outside and key == "qprompt.backbones":
                 allowed = ", ".join(map(str, pretrained)) or "none, pretrained is empty"
-                yield f"{key}: {name!r} is from elsewhere, and the small CLIP needs one of pretrained; allowed: {allowed}"
+                yield f"{key}: {name!r} is in outside, and the small CLIP needs one of pretrained; allowed: {allowed}"
     compressions = content.get("compressions")
     rounds = [c for c in compressions if str(c).startswith("imp-")] if isinstance(compressions, list) else []
     for name in backbones if rounds and isinstance(backbones, list) else []:
         if name in outside:
             yield (
-                f"compressions: {rounds[0]!r}: {name!r} of backbones is from elsewhere, without an early step to rewind "
-                "to; take out the one or the other"
+                f"compressions: {rounds[0]!r}: {name!r} of backbones is in outside, so there are no rounds "
+                "(no early step to rewind to); take out the one or the other"
             )
 
 
