@@ -261,7 +261,7 @@ def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys
     paths.CODE.mkdir(parents=True)
     (paths.CODE / "gone.json").write_text("{}")
     assert main(["code"]) == 0
-    assert capsys.readouterr().out == "14 lists of modules written to data/code\n"
+    assert capsys.readouterr().out == "15 lists of modules written to data/code\n"
     assert {path.stem for path in paths.CODE.iterdir()} == set(grid.STAGES)
     before = (paths.CODE / "imp.json").read_bytes()
     (paths.NOTEBOOKS / "15_imp.ipynb").write_text(notebook(2, "tried another value"))

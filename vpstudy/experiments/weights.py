@@ -64,6 +64,7 @@ class WeightsCell:
         """Where the weights are from, how many there are and how many are zero, and what the network takes."""
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        parameters = list(backbone.model.parameters())
         return {
             "model": self.entry.model,
             "location": self.entry.location or f"{HUB}{outside.hub_name(self.entry)}",
@@ -75,9 +76,10 @@ class WeightsCell:
             "std": list(self.architecture.std),
             "any_size": self.architecture.any_size,
             "batchnorm": self.architecture.batchnorm,
-            "parameters": sum(p.numel() for p in backbone.model.parameters()),
+            "parameters": sum(p.numel() for p in parameters),
             "prunable": mask.size,
             "zero_weights": mask.sparsity,
+            "zero_parameters": sum(int((p == 0).sum()) for p in parameters) / sum(p.numel() for p in parameters),
             "macs": macs(backbone.frozen(), self.size),
             "layers": {name: 1 - density for name, density in mask.layer_densities.items()},
         }
