@@ -104,6 +104,25 @@ def test_what_a_model_takes_is_what_its_library_says():
     assert (sizes("tiny_vit"), sizes("deit"), sizes("squeeze")) == (64, 224, 224)
 
 
+@pytest.mark.parametrize(
+    ("model", "argument"),
+    [("timm/vit_tiny_patch16_224", "dynamic_img_size"), ("timm/swin_tiny_patch4_window7_224", "strict_img_size")],
+)
+def test_arguments_let_transformers_take_other_sizes_with_the_same_weights(model, argument):
+    entry = {"model": model, "arguments": {argument: argument == "dynamic_img_size"}} | FILE
+    fixed = OutsideWeights.model_validate({"model": model} | FILE)
+    with checking({"net": entry, "fixed": fixed.model_dump()}):
+        assert ARCHITECTURES["net"].any_size and not ARCHITECTURES["fixed"].any_size
+        backbone, same = Backbone("net", CLASSES).eval(), Backbone("fixed", CLASSES).eval()
+    backbone.model.load_state_dict(same.model.state_dict(), strict=True)
+    with torch.no_grad():
+        assert backbone(torch.rand(1, 3, 64, 64)).shape == (1, 7)
+        pictures = torch.rand(1, 3, 224, 224)
+        torch.testing.assert_close(backbone(pictures), same(pictures), atol=1e-5, rtol=1e-4)
+        with pytest.raises(AssertionError, match="64"):
+            same(torch.rand(1, 3, 64, 64))
+
+
 def test_names_are_read_as_backbones_of_elsewhere():
     assert read("squeeze") == ("squeeze", 0) and read("cnn-r2") == ("cnn", 2)
     with pytest.raises(ValueError, match="or of weights: residual, mobile"):

@@ -3,6 +3,8 @@
 import copy
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -196,15 +198,29 @@ def test_the_hub_is_asked_for_the_pinned_commit(place, tmp_path, monkeypatch):
         weights.fetch(OutsideWeights.model_validate(SWIN))
 
 
-def test_canvases_that_a_network_does_not_take_are_told_first():
+def test_what_a_network_cannot_do_is_told_first():
     content = changed(outside=["swin"], weights={"swin": SWIN}, backbones=["cnn", "swin"])
     with architectures.checking(content["weights"]):
         swin = architectures.ARCHITECTURES["swin"]
-    lines = weights.wrong_canvases("swin", swin, 224, content)
+    lines = list(weights.unfit("swin", swin, 224, content))
     assert [line.split(":")[0] for line in lines] == [key for chosen, key in weights.CANVASES if chosen == "backbones"]
     assert lines[0].startswith("hidden_cost.visual_prompting.canvas: 32: 'swin' takes only 224 px; give that")
-    assert weights.wrong_canvases("swin", swin, 32, content) == []
-    assert weights.wrong_canvases("cnn", architectures.ARCHITECTURES["cnn"], 224, content) == []
+    assert not list(weights.unfit("swin", swin, 32, content))
+    assert not list(weights.unfit("cnn", architectures.ARCHITECTURES["cnn"], 224, content))
+    content["vpns"] |= {"backbones": ["swin"], "pruners": ["dense", "slimming"]}
+    (line,) = weights.unfit("swin", swin, 32, content)
+    assert line.startswith("vpns.pruners: 'slimming' prunes channels by their BatchNorm factors, and 'swin' has none")
+
+
+def test_parameters_are_checked_without_the_libraries():
+    code = (
+        "import sys; from vpstudy.parameters import base, study; from vpstudy import paths\n"
+        f"content = base.read(paths.SCALES / 'default.yaml') | {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin']}}\n"
+        "content['vpns']['backbones'] = ['swin']; study.validate(content, 'params.yaml')\n"
+        "print({'torch', 'timm', 'torchvision'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_names_of_imagenet_are_unique_first_synonyms_in_the_order_of_timm():

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from vpstudy.cells import Cell
 from vpstudy.compression import external
 from vpstudy.compression.channels import macs
 from vpstudy.compression.masks import Mask
+from vpstudy.execution.definition import lookup
 from vpstudy.experiments.base import head
 from vpstudy.parameters.base import Execution, ParameterError, read, section
 from vpstudy.parameters.weights import HUB, OutsideWeights, Weights
+from vpstudy.pruning.methods import METHODS
 from vpstudy.runtime import configure
 
 NO_ROUNDS = "Iterative pruning has no rounds here: weights from elsewhere have no early step to rewind to.\n"
@@ -38,7 +41,7 @@ CANVASES = (  # by study, keys of the sizes of the pictures that backbones see
 class WeightsCell:
     """One backbone of the section `weights`.
 
-    Raises ParameterError, before anything is fetched, where a study shows it pictures of a size that it does not take.
+    Raises ParameterError, before anything is fetched, where a study asks of it what it cannot do.
     """
 
     scale: str
@@ -49,7 +52,7 @@ class WeightsCell:
         self.entry = section("weights", Weights, self.scale).root[self.backbone]
         self.runtime = configure(section("execution", Execution, self.scale))
         self.architecture, self.size = outside.architecture(self.entry), outside.input_size(self.entry)
-        if problems := wrong_canvases(self.backbone, self.architecture, self.size, read()):
+        if problems := list(unfit(self.backbone, self.architecture, self.size, read())):
             raise ParameterError("\n".join(problems))
 
     def fetch(self) -> Path:
@@ -160,20 +163,21 @@ def load(alias: str, names: list[str], path: Path) -> tuple[Backbone, Mask]:
     return backbone, external.load_into(backbone, path)
 
 
-def wrong_canvases(alias: str, architecture: Architecture, size: int, content: dict) -> list[str]:
-    """A line for each key of `params.yaml` by which `alias` would see pictures that it does not take."""
+def unfit(alias: str, architecture: Architecture, size: int, content: dict) -> Iterator[str]:
+    """What the studies of `params.yaml`, whose `content` is sound by itself, ask of `alias` that it cannot do.
 
-    def value(key: str):
-        below = content
-        for part in key.split("."):
-            below = below[part]
-        return below
-
-    if architecture.any_size:
-        return []
-    return [
-        f"{key}: {value(key)}: {alias!r} takes only {size} px; give that, take {alias!r} out of {chosen}, or give it "
-        "`arguments` that let it take others, as timm's {dynamic_img_size: true} for ViTs"
-        for chosen, key in CANVASES
-        if alias in value(chosen) and value(key) != size
-    ]
+    It is told here, and not when parameters are checked, for only the library knows.
+    """
+    for chosen, key in CANVASES:
+        if alias in lookup(content, chosen) and lookup(content, key) != size and not architecture.any_size:
+            yield (
+                f"{key}: {lookup(content, key)}: {alias!r} takes only {size} px; give that, take {alias!r} out of "
+                f"{chosen}, or let it take others by its arguments: {{dynamic_img_size: true}} for ViTs of timm, "
+                "{strict_img_size: false} for Swins"
+            )
+    channels = [name for name in lookup(content, "vpns.pruners") if METHODS[name].role == "channels"]
+    if alias in lookup(content, "vpns.backbones") and channels and not architecture.batchnorm:
+        yield (
+            f"vpns.pruners: {channels[0]!r} prunes channels by their BatchNorm factors, and {alias!r} has none; "
+            "take it out of vpns.pruners or the backbone out of vpns.backbones"
+        )

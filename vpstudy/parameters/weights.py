@@ -32,7 +32,8 @@ class OutsideWeights(Strict):
     revision
         The commit on the hub.
     arguments
-        For the model's constructor, e.g. `img_size`.
+        For the model's constructor. Of timm, `dynamic_img_size: true` lets a ViT take pictures of other sizes, its
+        position embeddings interpolated, and `strict_img_size: false` a Swin; `img_size` is for weights of that size.
     mean, std, size
         Per channel, for pictures in [0, 1], and the side of these, px. Empty: what the library says of the model.
     classes
