@@ -35,12 +35,16 @@ def test_names_and_files_are_unique():
 def test_axes_are_those_of_the_stage():
     content = DEFAULT.model_copy(update={"pretrained": ["cnn", "cnn-r1"]})
     assert [cell.name for cell in grid.cells(content, "source")] == ["source@default-cnn", "source@default-cnn-r1"]
-    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@default-cnn"]
+    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@default-cnn", "imp@default-cnn-r1"]
+    content = DEFAULT.model_copy(update={"outside": ["mobile"], "backbones": ["cnn", "mobile"]})
+    assert [cell.name for cell in grid.cells(content, "weights")] == ["weights@default-mobile"]
+    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@default-cnn"]  # others have no rounds
+    assert {dict(cell.axes)["backbone"] for cell in grid.cells(content, "compress")} == {"cnn", "mobile"}
     assert grid.cells(DEFAULT, "prune_with_prompts")[0].name == "prune_with_prompts@default-cnn-textures-dense"
 
 
 def test_unknown_stages_and_wrong_numbers_of_values_say_what_is_allowed():
-    with pytest.raises(ValueError, match="'transfr' is no stage; allowed: source, imp, compress, transfer"):
+    with pytest.raises(ValueError, match="'transfr' is no stage; allowed: source, weights, imp, compress"):
         grid.cell("transfr", "default")
     with pytest.raises(ValueError, match="transfer takes: scale backbone compression target; given: default cnn"):
         grid.cell("transfer", "default", "cnn")

@@ -18,6 +18,7 @@ class Stage:
 
 STAGES = {
     "source": Stage("10_source", "backbones", ("backbone",)),
+    "weights": Stage("11_weights", "backbones", ("backbone",)),
     "imp": Stage("15_imp", "backbones", ("backbone",)),
     "compress": Stage("20_compress", "backbones", ("backbone", "compression")),
     "transfer": Stage("30_transfer", "hidden_cost", ("backbone", "compression", "target")),
@@ -64,8 +65,10 @@ def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
     """The values of each axis of a stage."""
     vpns, backbones = parameters.vpns, parameters.backbones
     values = {"backbone": backbones, "compression": parameters.compressions, "target": parameters.hidden_cost.targets}
-    if stage == "source":
+    if stage in ("source", "imp"):
         values["backbone"] = parameters.pretrained
+    if stage == "weights":
+        values["backbone"] = parameters.outside
     if stage == "prune_with_prompts":
         values = {"backbone": vpns.backbones, "target": vpns.targets, "pruner": vpns.pruners}
     if stage == "clip_source":

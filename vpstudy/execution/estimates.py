@@ -4,6 +4,7 @@ SECONDS = {  # by scale and kind of stage
     "default": {
         "code": 1,
         "source": 40,
+        "weights": 20,
         "imp": 90,
         "compress": 4,
         "transfer": 22,
@@ -22,6 +23,7 @@ SECONDS = {  # by scale and kind of stage
     "extended": {
         "code": 1,
         "source": 50,
+        "weights": 20,
         "imp": 480,
         "compress": 15,
         "transfer": 30,
@@ -40,6 +42,7 @@ SECONDS = {  # by scale and kind of stage
     "smoke": {
         "code": 1,
         "source": 8,
+        "weights": 20,
         "imp": 8,
         "compress": 4,
         "transfer": 9,

@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vpstudy import architectures, paths
+from vpstudy.architectures import ARCHITECTURES
 from vpstudy.parameters.across import Across, across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
-from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
+from vpstudy.parameters.base import AXIS, Execution, Strict, check, read, unique
 from vpstudy.parameters.hidden_cost import HiddenCost
 from vpstudy.parameters.multimodal import Multimodal, multimodal_problems
 from vpstudy.parameters.protocols import Protocols, protocol_problems
 from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
 from vpstudy.parameters.vpns import Vpns
+from vpstudy.parameters.weights import Weights, backbone_problems
 from vpstudy.pruning.methods import METHODS
 
 MOST_CHANNELS = 0.9  # share of them that may go
@@ -26,9 +28,11 @@ IMP_ROUND = re.compile(r"imp-0\.\d\d[1-9]?")
 class Parameters(Strict):
     scale: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     execution: Execution
-    pretrained: Annotated[list[BackboneName], *AXIS]
-    clips: Annotated[list[BackboneName], *AXIS]
-    backbones: Annotated[list[BackboneName], *AXIS]
+    pretrained: Annotated[list[BackboneName], AfterValidator(unique)]
+    clips: Annotated[list[BackboneName], AfterValidator(unique)]
+    outside: Annotated[list[str], AfterValidator(unique)]
+    weights: Weights
+    backbones: Annotated[list[BackboneName], AfterValidator(unique)]
     compressions: Annotated[list[CompressionName], *AXIS]
     source: Source
     imp: Imp
@@ -45,7 +49,8 @@ class Parameters(Strict):
 def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     """Problems between sections. Reads the raw content, so that they are told together with all others."""
     compressions, imp, source = (content.get(key) for key in ("compressions", "imp", "source"))
-    yield from _not_made(content)
+    yield from backbone_problems(content)
+    yield from _no_clip(content)
     yield from _pruning(content.get("vpns"), source)
     yield from protocol_problems(content)
     yield from multimodal_problems(content)
@@ -89,25 +94,25 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
             yield f"imp.rewind_step: {rewind}: must be below source.steps ({steps})"
 
 
-def _not_made(content: dict[str, Any]) -> Iterator[str]:
-    """Backbones that a section takes, but no stage makes: not pretrained, or no image tower of a CLIP."""
+def _no_clip(content: dict[str, Any]) -> Iterator[str]:
+    """Backbones that a section takes, but that are no image tower of a CLIP, and towers that are not pretrained."""
     # The backbones of protocols are of those in qprompt, which `protocol_problems` tells.
-    makers = {"clips": "pretrained", "backbones": "pretrained", "vpns.backbones": "pretrained"}
-    makers |= {"qprompt.backbones": "clips", "multimodal.backbones": "clips"}
-    for key, maker in makers.items():
+    for key, maker in {"clips": "pretrained", "qprompt.backbones": "clips", "multimodal.backbones": "clips"}.items():
         section, _, axis = key.rpartition(".")
         values = content.get(section) if section else content
         names, known = values.get(axis) if isinstance(values, dict) else None, content.get(maker)
         for name in names if isinstance(names, list) and isinstance(known, list) else []:
             if name not in known:
-                yield f"{key}: {name!r} is not in {maker}; allowed: {', '.join(map(str, known))}"
+                yield f"{key}: {name!r} is not in {maker}; allowed: {', '.join(map(str, known)) or 'none, it is empty'}"
 
 
 def _pruning(vpns: Any, source: Any) -> Iterator[str]:
     """What a section `vpns` would fail on while it runs. Only of values that are sound by themselves."""
     try:
         v = Vpns.model_validate(vpns)
-        kinds = {name: architectures.ARCHITECTURES[architectures.read(name)[0]] for name in v.backbones}
+        # What others take is known to their libraries, which are slow to load: the stage `weights` tells.
+        embedded = [name for name in v.backbones if architectures.read(name)[0] in ARCHITECTURES]
+        kinds = {name: ARCHITECTURES[architectures.read(name)[0]] for name in embedded}
     except ValueError:
         return  # told with its own key
     stages = len(v.imp_rounds) + 1
@@ -143,4 +148,5 @@ def load(path: Path = paths.PARAMS) -> Parameters:
 
 def validate(content: dict[str, Any], source: str) -> Parameters:
     """`content` as parameters; a ParameterError that names `source`, and every problem, if it is none."""
-    return check(content, Parameters, source, also=_across_sections(content))
+    with architectures.checking(content.get("weights")):
+        return check(content, Parameters, source, also=_across_sections(content))
