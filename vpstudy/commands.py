@@ -30,6 +30,8 @@ def repro(targets: list[str]) -> int:
     if repaired := lock.repair(paths.ROOT):
         print(repaired)
     session.wait_for_killed(paths.ROOT)
+    # Stages depend on this folder for the targets that are fetched, of which a scale may have none.
+    (paths.RESULTS / parameters.scale / "pictures").mkdir(parents=True, exist_ok=True)
     if not targets:
         print(overview.summary(parameters), flush=True)
     runner = parallel.Runner(

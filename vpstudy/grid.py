@@ -17,6 +17,7 @@ class Stage:
 
 
 STAGES = {
+    "pictures": Stage("12_pictures", "pictures", ("target",)),
     "source": Stage("10_source", "backbones", ("backbone",)),
     "imp": Stage("15_imp", "backbones", ("backbone",)),
     "compress": Stage("20_compress", "backbones", ("backbone", "compression")),
@@ -63,6 +64,8 @@ def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
     """The values of each axis of a stage."""
     vpns, backbones = parameters.vpns, parameters.backbones
     values = {"backbone": backbones, "compression": parameters.compressions, "target": parameters.hidden_cost.targets}
+    if stage == "pictures":
+        values["target"] = parameters.fetched
     if stage == "source":
         values["backbone"] = parameters.pretrained
     if stage == "prune_with_prompts":

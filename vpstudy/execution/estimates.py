@@ -3,6 +3,7 @@
 SECONDS = {  # by scale and kind of stage
     "default": {
         "code": 1,
+        "pictures": 60,
         "source": 40,
         "imp": 90,
         "compress": 4,
@@ -20,6 +21,7 @@ SECONDS = {  # by scale and kind of stage
     },
     "extended": {
         "code": 1,
+        "pictures": 60,
         "source": 50,
         "imp": 480,
         "compress": 15,
@@ -37,6 +39,7 @@ SECONDS = {  # by scale and kind of stage
     },
     "smoke": {
         "code": 1,
+        "pictures": 60,
         "source": 8,
         "imp": 8,
         "compress": 4,

@@ -1,0 +1,122 @@
+"""Targets that are not embedded: pictures of a data set or of a reader's own, in one split, decoded once."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vpstudy import paths
+from vpstudy.data import decoded, imagefolder, splits, torchvision_sets
+from vpstudy.data.found import Found
+from vpstudy.data.sources import SOURCES
+from vpstudy.data.targets import Target
+from vpstudy.execution import code
+from vpstudy.parameters.pictures import Pictures, advice, source_of
+
+DECODING = "vpstudy/data/decoding.py"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A target whose pictures are there and fit their split."""
+
+    alias: str
+    source: Pictures
+    found: Found
+    class_names: list[str]
+    split: splits.Split
+
+    def target(self, size: int) -> Target:
+        """With every picture decoded at `size`, or read from disk, where that was done before."""
+        chosen = np.union1d(self.split.pool, self.split.test)
+        how = code.of_modules([DECODING], paths.ROOT)[DECODING]
+        parts = splits.fingerprint(self.found), str(chosen.tolist()), how
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        path = paths.PICTURES / f"{self.alias}-{size}.safetensors"
+        known = SOURCES.get(self.alias)
+        return Target(
+            name=self.alias,
+            class_names=self.class_names,
+            pictures=decoded.pictures(self.found, chosen, size, path, key),
+            labels=torch.from_numpy(self.found.labels[chosen]),
+            test=np.searchsorted(chosen, self.split.test),
+            description=known.title if known else f"pictures of {self.alias}",
+            origin=known.origin if known else "a reader's own",
+        )
+
+
+def find(alias: str, source: Pictures, download: bool = False) -> Found:
+    """The pictures of a target. With `download`, torchvision fetches what lacks, and a zip's checksum is verified.
+
+    Raises ValueError where they are not there, and how to get them.
+    """
+    if source.torchvision:
+        return torchvision_sets.find(source.torchvision, paths.RAW, download)
+    if problem := source.problem():
+        raise ValueError(f"target {alias}: {problem}; {advice(alias, source)}")
+    if source.sha256 and download:
+        _verify(source.location, source.sha256)
+    return imagefolder.find(source.location)
+
+
+def load(alias: str, size: int) -> Target:
+    """The target at `size`, in the split that its stage wrote. Raises ValueError where that has not run."""
+    source, path = source_of(alias), paths.SPLITS / f"{alias}.json"
+    if not path.exists():
+        raise ValueError(
+            f"target {alias}: there is no data/splits/{path.name} yet; put {alias} into fetched in params.yaml and run"
+            " `python -m vpstudy repro pictures`"
+        )
+    found = find(alias, source)
+    return Prepared(alias, source, found, class_names(alias, source, found), splits.read(path, found, source)).target(
+        size
+    )
+
+
+def class_names(alias: str, source: Pictures, found: Found) -> list[str]:
+    """What the classes are called: as `pictures` says, or the registry, or WordNet, or as their folders are.
+
+    Raises ValueError for names that are not as many as the classes, or stand twice.
+    """
+    given, folders = source.class_names, found.folders
+    if isinstance(given, str):
+        given = (paths.ROOT / given).read_text(encoding="utf-8").splitlines()
+    if given:
+        if len(given) != len(folders) or len(set(given)) != len(given):
+            raise ValueError(
+                f"pictures.{alias}.class_names: {len(set(given))} different names for {len(folders)} classes"
+                f" ({', '.join(folders[:3])}, …); give one for each, in the order of the folders"
+            )
+        return list(given)
+    known = SOURCES.get(alias)
+    numbers = all(folder.isdecimal() for folder in folders) and [int(folder) for folder in folders]
+    if known and known.class_names and numbers == list(range(len(known.class_names))):
+        return list(known.class_names)
+    return _wordnet(folders) or folders
+
+
+def _wordnet(folders: list[str]) -> list[str] | None:
+    """Names of ImageNet's classes, where all folders are called by their ids, or by their numbers 0 to 999."""
+    if len(folders) != 1000 and not all(re.fullmatch(r"n\d{8}", folder) for folder in folders):
+        return None
+    from timm.data import ImageNetInfo
+
+    known = ImageNetInfo("imagenet-1k")
+    if folders == [str(k) for k in range(known.num_classes())]:
+        folders = known.label_names()
+    if not set(folders) <= set(known.label_names()):
+        return None
+    names = [known.label_name_to_description(folder).split(", ")[0] for folder in folders]
+    twice = {name for name in names if names.count(name) > 1}  # crane, the bird, and crane, the machine
+    full = [known.label_name_to_description(folder) for folder in folders]
+    return [whole if name in twice else name for name, whole in zip(names, full, strict=True)]
+
+
+def _verify(path: Path, sha256: str) -> None:
+    with path.open("rb") as file:
+        got = hashlib.file_digest(file, "sha256").hexdigest()
+    if got != sha256:
+        raise ValueError(f"{path.name}: its SHA-256 is {got}, expected {sha256}; get the file again")
