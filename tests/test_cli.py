@@ -10,6 +10,7 @@ import pytest
 from vpstudy import commands, committed, grid, paths, scales
 from vpstudy import compare as comparison
 from vpstudy.cli import main, parser
+from vpstudy.data.targets import MODULES
 from vpstudy.execution import estimates, lock, overview, parallel, pipeline, stage
 from vpstudy.execution.notebook import NotebookError
 
@@ -18,7 +19,7 @@ from vpstudy.execution.notebook import NotebookError
 def project(tmp_path, monkeypatch):
     """The default parameters and presets in a folder that may be written to; what would run is a fake."""
     root = paths.ROOT
-    for name in ("ROOT", "PARAMS", "NOTEBOOKS", "RESULTS", "TIMINGS", "CELLS", "CODE", "RENDERED", "LOGS"):
+    for name in ("ROOT", "PARAMS", "NOTEBOOKS", "RESULTS", "TIMINGS", "CELLS", "CODE", "TARGETS", "RENDERED", "LOGS"):
         monkeypatch.setattr(paths, name, tmp_path / getattr(paths, name).relative_to(root))
     paths.PARAMS.write_text(scales.compose("default"))
     monkeypatch.setattr(lock, "repair", lambda root: None)
@@ -261,8 +262,9 @@ def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys
     paths.CODE.mkdir(parents=True)
     (paths.CODE / "gone.json").write_text("{}")
     assert main(["code"]) == 0
-    assert capsys.readouterr().out == "14 lists of modules written to data/code\n"
+    assert capsys.readouterr().out == "15 lists of modules written to data/code\n"
     assert {path.stem for path in paths.CODE.iterdir()} == set(grid.STAGES)
+    assert {path.stem for path in paths.TARGETS.iterdir()} == set(MODULES)
     before = (paths.CODE / "imp.json").read_bytes()
     (paths.NOTEBOOKS / "15_imp.ipynb").write_text(notebook(2, "tried another value"))
     assert main(["code"]) == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import zc.lockfile
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -55,7 +56,7 @@ def _decoded(found: Found, chosen: np.ndarray, size: int, what: str) -> np.ndarr
         try:
             with found.open(position) as image:
                 result[place] = decode(image, size)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"{found.names[position]}: damaged, or no picture ({error}); replace it, or remove it and delete the"
                 " split file of its target"

@@ -103,16 +103,13 @@ def _wordnet(folders: list[str]) -> list[str] | None:
     if len(folders) != 1000 and not all(re.fullmatch(r"n\d{8}", folder) for folder in folders):
         return None
     from timm.data import ImageNetInfo
+    from torchvision.models import ResNet50_Weights
 
-    known = ImageNetInfo("imagenet-1k")
-    if folders == [str(k) for k in range(known.num_classes())]:
-        folders = known.label_names()
-    if not set(folders) <= set(known.label_names()):
-        return None
-    names = [known.label_name_to_description(folder).split(", ")[0] for folder in folders]
-    twice = {name for name in names if names.count(name) > 1}  # crane, the bird, and crane, the machine
-    full = [known.label_name_to_description(folder) for folder in folders]
-    return [whole if name in twice else name for name, whole in zip(names, full, strict=True)]
+    ids = ImageNetInfo("imagenet-1k").label_names()
+    names = dict(zip(ids, ResNet50_Weights.DEFAULT.meta["categories"], strict=True))  # both in the order of the ids
+    if folders == [str(k) for k in range(len(ids))]:
+        folders = ids
+    return [names[folder] for folder in folders] if set(folders) <= names.keys() else None
 
 
 def _verify(path: Path, sha256: str) -> None:

@@ -34,9 +34,7 @@ def choose(found: Found, source: Pictures) -> Split:
     if found.in_test is None:
         few = [found.folders[k] for k in np.flatnonzero(np.bincount(labels) < 2)]
         if few:
-            raise ValueError(
-                f"classes with one picture, which cannot be split: {', '.join(few[:5])}; add or remove some"
-            )
+            raise ValueError(f"classes with one picture cannot be split: {', '.join(few[:5])}; add or remove some")
         tests = max(len(found.folders), round(source.test_share * len(labels)))
         pool, test = train_test_split(everything, test_size=tests, stratify=labels, random_state=source.seed)
     else:
