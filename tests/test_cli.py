@@ -227,7 +227,7 @@ def test_pages_go_where_dvc_looks_for_them():
             "compression: 'int3' is not in params.yaml;",
         ),
         (["transfer", "default", "cnn"], "transfer takes: scale backbone compression target"),
-        (["transfr", "default"], "'transfr' is no stage; allowed: source"),
+        (["transfr", "default"], "'transfr' is no stage; allowed: pictures, source"),
     ],
 )
 def test_run_refuses_what_is_no_cell(project, ran, capsys, words, said):
@@ -259,6 +259,10 @@ def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys
     paths.NOTEBOOKS.mkdir()
     for kind in grid.STAGES.values():
         (paths.NOTEBOOKS / f"{kind.notebook}.ipynb").write_text(notebook(1))
+    for name in ("pictures", *MODULES):
+        module = paths.ROOT / "vpstudy" / "data" / f"{name}.py"
+        module.parent.mkdir(parents=True, exist_ok=True)
+        module.write_text("")
     paths.CODE.mkdir(parents=True)
     (paths.CODE / "gone.json").write_text("{}")
     assert main(["code"]) == 0
@@ -275,6 +279,7 @@ def test_scale_lists_marks_and_changes(project, capsys):
     assert main(["scale"]) == 0
     assert {line[:9] for line in capsys.readouterr().out.splitlines()} >= {"* default", "  smoke  "}
     assert main(["scale", "smoke"]) == 0
+    assert (paths.RESULTS / "smoke" / "pictures").is_dir()  # on which DVC's stages depend
     edit("threads: 2", "threads: 3")
     assert main(["scale", "default"]) == 2
     assert "execution.threads: 3 (in scale smoke: 2)" in capsys.readouterr().err

@@ -61,7 +61,7 @@ def test_every_kind_of_target_is_one_kind_of_dependency():
 
 
 def test_unknown_stages_and_wrong_numbers_of_values_say_what_is_allowed():
-    with pytest.raises(ValueError, match="'transfr' is no stage; allowed: source, imp, compress, transfer"):
+    with pytest.raises(ValueError, match="'transfr' is no stage; allowed: pictures, source, imp, compress, transfer"):
         grid.cell("transfr", "default")
     with pytest.raises(ValueError, match="transfer takes: scale backbone compression target; given: default cnn"):
         grid.cell("transfer", "default", "cnn")

@@ -30,8 +30,7 @@ def repro(targets: list[str]) -> int:
     if repaired := lock.repair(paths.ROOT):
         print(repaired)
     session.wait_for_killed(paths.ROOT)
-    # Stages depend on this folder for the targets that are fetched, of which a scale may have none.
-    (paths.RESULTS / parameters.scale / "pictures").mkdir(parents=True, exist_ok=True)
+    _make_folders(parameters.scale)
     if not targets:
         print(overview.summary(parameters), flush=True)
     runner = parallel.Runner(
@@ -76,6 +75,7 @@ def _print_unsaved() -> None:
 def scale(name: str | None, force: bool) -> int:
     if name:
         print("\n".join(scales.put_in_place(name, force)))
+        _make_folders(name)
         return 0
     current = read(paths.PARAMS).get("scale") if paths.PARAMS.exists() else None
     width = max(map(len, scales.presets()))
@@ -83,6 +83,11 @@ def scale(name: str | None, force: bool) -> int:
         print(f"{'*' if preset == current else ' '} {preset:<{width}}  {purpose}")
     print("\n* stands in params.yaml now; `python -m vpstudy scale NAME` puts another there")
     return 0
+
+
+def _make_folders(scale: str) -> None:
+    """What stages depend on for the targets that were fetched, of which a scale may have none."""
+    (paths.RESULTS / scale / "pictures").mkdir(parents=True, exist_ok=True)
 
 
 def repair() -> int:

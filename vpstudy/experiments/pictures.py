@@ -12,7 +12,7 @@ from vpstudy.data import splits
 from vpstudy.data.fetched import Prepared, class_names, find
 from vpstudy.data.targets import Target
 from vpstudy.execution import code
-from vpstudy.figures import backbone_cell, picture_cell
+from vpstudy.figures import picture_cell
 from vpstudy.parameters.base import Execution
 from vpstudy.parameters.base import section as read_section
 from vpstudy.parameters.pictures import AllPictures, source_of
@@ -72,9 +72,9 @@ class PicturesCell:
         labels = target.labels.numpy()[target.test]
         shown = [k for k in range(len(target.class_names)) if k in labels][:SHOWN]
         pictures = [target.pictures[target.test[np.argmax(labels == k)]] for k in shown]
-        names = [target.class_names[k][:12] for k in shown]
-        some = f", {len(shown)} of {len(target.class_names)} classes" if len(shown) < len(target.class_names) else ""
-        return backbone_cell.samples(pictures, names, f"A test picture of each class{some}", columns=8)
+        names = [target.class_names[k] for k in shown]
+        some = f"{len(shown)} of {len(target.class_names)} classes." if len(shown) < len(target.class_names) else ""
+        return picture_cell.sheet(pictures, names, some)
 
     def figures(self, prepared: Prepared) -> list[Figure]:
         """Counts by class, and sizes of originals."""

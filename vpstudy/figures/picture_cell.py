@@ -1,5 +1,6 @@
 """Figures of the notebook that fetches pictures: how many there are of each class, and how large they were."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,8 @@ from matplotlib.figure import Figure
 from vpstudy.figures import style
 
 POOL, TEST = "#0072B2", "#D55E00"
+COLUMNS = 6
+LETTERS = 19  # of a name that stand in a line above a picture
 NAMED = 60  # classes that have their names at the axis
 
 
@@ -22,10 +25,24 @@ def counts(names: Sequence[str], pool: Sequence[int], test: Sequence[int]) -> Fi
     else:
         axis.set_ylabel(f"{n} classes")
     axis.invert_yaxis()
+    axis.margins(y=0.01)
     axis.grid(False, axis="y")
     axis.set_xlabel("pictures")
     figure.legend(loc="outside lower center", ncols=2)
     style.caption(figure, "Pictures of each class", f"{sum(pool):,} and {sum(test):,} in all.")
+    return figure
+
+
+def sheet(pictures: Sequence, names: Sequence[str], note: str) -> Figure:
+    """Pictures (3, H, W), uint8, each under the name of its class."""
+    rows = -(-len(pictures) // COLUMNS)
+    figure, axes = style.new_figure(rows, COLUMNS, 0.5 + 1.15 * rows)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, picture, name in zip(axes.flat, pictures, names, strict=False):
+        style.show(axis, picture)
+        axis.set_title("\n".join(textwrap.wrap(name, LETTERS)[:2]), pad=2)
+    style.caption(figure, "A test picture of each class", note)
     return figure
 
 
