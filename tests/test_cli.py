@@ -275,6 +275,21 @@ def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys
     assert (paths.CODE / "imp.json").read_bytes() == before
 
 
+def test_targets_are_listed_and_what_to_do_for_one_is_told(project, capsys):
+    edit("pictures: {}", "pictures: {mine: {imagefolder: here}}")
+    assert main(["targets"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    expected = ["digits embedded", "cifar10 CIFAR-10 (torchvision CIFAR10)", "mine your own (there is no folder here)"]
+    assert [line for line in lines if line in expected] == expected
+    (project / "here").mkdir()
+    assert main(["targets", "mine"]) == 0
+    assert "mine  your own (here)" in capsys.readouterr().out
+    assert main(["targets", "cars"]) == 0
+    assert "the address that torchvision knows is dead" in capsys.readouterr().out
+    assert main(["targets", "digits"]) == 0
+    assert main(["targets", "nonsense"]) == 2
+
+
 def test_scale_lists_marks_and_changes(project, capsys):
     assert main(["scale"]) == 0
     assert {line[:9] for line in capsys.readouterr().out.splitlines()} >= {"* default", "  smoke  "}

@@ -1,6 +1,8 @@
 """The papers' sets through torchvision: parts, labels and order, without a network."""
 
 import inspect
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,8 +84,57 @@ def test_a_set_without_parts_is_left_to_the_seeded_split(tmp_path):
     )
 
 
+def describable(root):
+    base = root / "dtd" / "dtd"
+    (base / "labels").mkdir(parents=True)
+    for part, names in {"train": ("b/1", "a/2"), "val": ("a/1", "b/0"), "test": ("b/9", "a/0")}.items():
+        for name in names:
+            (base / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+            picture(name).save(base / "images" / f"{name}.png")
+        (base / "labels" / f"{part}1.txt").write_text("".join(f"{name}.png\n" for name in names))
+
+
+def food(root):
+    base = root / "food-101"
+    (base / "meta").mkdir(parents=True)
+    for part, meta in {
+        "train": {"b": ["b/1", "b/0"], "a": ["a/1", "a/2"]},
+        "test": {"b": ["b/9"], "a": ["a/0"]},
+    }.items():
+        for names in meta.values():
+            for name in names:
+                (base / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+                picture(name).save(base / "images" / f"{name}.jpg")
+        (base / "meta" / f"{part}.json").write_text(json.dumps(meta))
+
+
+def pets(root):
+    base = root / "oxford-iiit-pet"
+    (base / "annotations").mkdir(parents=True)
+    (base / "images").mkdir()
+    parts = {"trainval": ("b_1 2", "b_0 2", "a_1 1", "a_2 1"), "test": ("b_9 2", "a_0 1")}
+    for part, rows in parts.items():
+        for row in rows:
+            name = row.split()[0]
+            picture(name.replace("_", "/")).save(base / "images" / f"{name}.jpg")
+        (base / "annotations" / f"{part}.txt").write_text("".join(f"{row} 1 1\n" for row in rows))
+
+
+@pytest.mark.parametrize(("name", "make"), [("DTD", describable), ("Food101", food), ("OxfordIIITPet", pets)])
+def test_labels_and_parts_go_with_their_files(name, make, tmp_path):
+    make(tmp_path)
+    found = torchvision_sets.find(name, tmp_path)
+    assert found.names == sorted(found.names) and [folder.lower() for folder in found.folders] == ["a", "b"]
+    rows = {}
+    for place, label, in_test in zip(found.names, found.labels, found.in_test, strict=True):
+        short = Path(place).with_suffix("").as_posix().split("/images/")[1].replace("_", "/")
+        rows[short] = (found.folders[label].lower(), in_test)
+    assert all(short.startswith(folder) for short, (folder, _) in rows.items())
+    assert {short for short, (_, in_test) in rows.items() if in_test} == {"b/9", "a/0"} and len(rows) == 6
+
+
 def test_a_set_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"DTD is not in .*Dataset not found"):
+    with pytest.raises(ValueError, match=r"DTD is not in .*Dataset not found.*vpstudy run pictures"):
         torchvision_sets.find("DTD", tmp_path)
 
 

@@ -57,7 +57,9 @@ def _made(name: str, root: Path, how: dict[str, Any], download: bool, pause: flo
             return getattr(datasets, name)(str(root), download=download, **how)
         except (OSError, RuntimeError) as error:  # no network, a file cut off, a checksum that is wrong
             if not download:
-                raise ValueError(f"{name} is not in {root}: {error}") from None
+                raise ValueError(
+                    f"{name} is not in {root} ({error}); `python -m vpstudy run pictures SCALE TARGET` fetches it"
+                ) from None
             if attempt == TRIES:
                 raise ValueError(
                     f"torchvision could not fetch {name} in {TRIES} tries: {error}. Run it again, or put what"

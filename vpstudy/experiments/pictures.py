@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from vpstudy import atomic, paths, results
 from vpstudy.cells import Cell
 from vpstudy.data import splits
-from vpstudy.data.fetched import Prepared, class_names, find
+from vpstudy.data.fetched import DECODING, Prepared, class_names, find
 from vpstudy.data.targets import Target
 from vpstudy.execution import code
 from vpstudy.figures import picture_cell
@@ -18,7 +18,6 @@ from vpstudy.parameters.base import section as read_section
 from vpstudy.parameters.pictures import AllPictures, source_of
 from vpstudy.runtime import configure
 
-MODULES = ("decoding", "fetched", "imagefolder", "splits", "torchvision_sets")  # that make targets of files
 SIZE = 32  # px, of what is decoded here; every other size is decoded when it is first asked for
 MEASURED = 2000  # originals whose sizes are read
 SHOWN = 48  # classes of which a picture is shown
@@ -87,12 +86,11 @@ class PicturesCell:
         split = splits.record(prepared.found, prepared.split, self.source, prepared.class_names)
         if not self.path.exists():
             splits.write(self.path, split)
-        modules = [f"vpstudy/data/{name}.py" for name in MODULES]
         identity = {
             "fingerprint": split["fingerprint"],
             "split": {part: split[part] for part in ("pool", "test")},
             "class_names": prepared.class_names,
-            "code": code.of_modules(modules, paths.ROOT),
+            "code": code.of_modules([DECODING], paths.ROOT),  # of the rest, what comes out stands above
         }
         atomic.write_json(paths.TARGETS / f"{self.target}.json", identity)
         results.write(results.path(self.cell), self._record(target, prepared, identity))
