@@ -63,6 +63,20 @@ def test_a_second_load_decodes_nothing_and_gives_the_same(pens, monkeypatch):
     assert torch.equal(targets.load("pens", 8).pictures, first.pictures)
 
 
+def test_originals_are_not_looked_at_once_they_are_decoded_but_the_parameters_are(pens, monkeypatch):
+    first = targets.load("pens", 8)
+    targets.load.cache_clear()
+    monkeypatch.setattr(fetched, "find", lambda *_: pytest.fail("listed the folder"))
+    second = targets.load("pens", 8)
+    assert torch.equal(second.labels, first.labels) and np.array_equal(second.test, first.test)
+    assert (second.class_names, second.origin) == (first.class_names, first.origin)
+    targets.load.cache_clear()
+    changed = {"pens": {"imagefolder": str(pens), "test_share": 0.5}}
+    monkeypatch.setattr("vpstudy.parameters.pictures.read", lambda: {"pictures": changed})
+    with pytest.raises(ValueError, match=r"test_share is 0\.5, and was 0\.2"):
+        targets.load("pens", 8)
+
+
 @pytest.mark.parametrize("damage", ["cut", "stale"])
 def test_a_cache_that_does_not_fit_is_made_anew(pens, damage):
     first = targets.load("pens", 8).pictures.clone()
@@ -91,8 +105,8 @@ def slow(*given):
     return inner(*given)
 decoded.decode = slow
 found = imagefolder.find(Path({str(pens)!r}))
-got = decoded.pictures(found, np.arange(25), 8, Path({str(tmp_path / "both.safetensors")!r}), "key")
-print(len(count), int(got.long().sum()))
+got = decoded.make(Path({str(tmp_path / "both.safetensors")!r}), "key", found, np.arange(25), 8)
+print(len(count), int(got["pictures"].long().sum()))
 """
     started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     counts, sums = zip(*(one.communicate()[0].split() for one in started), strict=True)
@@ -105,7 +119,7 @@ def test_a_damaged_picture_is_named(pens, content):
     Image.fromarray(np.asarray(picture("a", (90, 90)))).save(path)
     path.write_bytes(path.read_bytes()[:-4000] if content is None else content)
     with pytest.raises(ValueError, match=r"^red_pen/03\.png: damaged, or no picture \(.+\); replace it, or remove"):
-        decoded.pictures(imagefolder.find(pens), np.arange(25), 8, paths.PICTURES / "x.safetensors", "key")
+        decoded.make(paths.PICTURES / "x.safetensors", "key", imagefolder.find(pens), np.arange(25), 8)
     assert not list(paths.PICTURES.glob("*.safetensors"))
 
 
@@ -136,8 +150,7 @@ def test_a_folder_that_is_not_there_is_told_with_what_to_do(pens, monkeypatch):
 
 
 def names(folders, alias="pens", **keys):
-    found = imagefolder.Found([], [], np.array([]), folders, None, None)
-    return fetched.class_names(alias, Pictures(imagefolder="x", **keys), found)
+    return fetched.class_names(alias, Pictures(imagefolder="x", **keys), folders)
 
 
 def test_classes_are_called_as_asked_else_as_known_else_as_their_folders(tmp_path):
@@ -188,7 +201,7 @@ def test_real_sets_from_zips(alias, file, classes, pool, test, tmp_path, monkeyp
     found = fetched.find(alias, source)
     split = splits.choose(found, source)
     assert (len(split.pool), len(split.test), len(found.folders)) == (pool, test, classes)
-    prepared = fetched.Prepared(alias, source, found, fetched.class_names(alias, source, found), split)
+    prepared = fetched.Prepared(alias, source, found, fetched.class_names(alias, source, found.folders), split)
     target = prepared.target(32)
     assert target.pictures.shape == (pool + test, 3, 32, 32) and len(target.class_names) == classes
     assert not (set(target.test) & set(np.setdiff1d(np.arange(len(target.labels)), target.test)))

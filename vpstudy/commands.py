@@ -104,9 +104,7 @@ def targets(name: str | None) -> int:
         source = source_of(name, section)
         print(f"\n{advice(name, source) if source.imagefolder else 'the stage pictures downloads it to data/raw'}")
     else:
-        print(
-            "\nWhat is not embedded goes into fetched, too; `targets NAME` tells how to get it, `targets --help` more"
-        )
+        print("\nWhat is not embedded goes into fetched; `targets NAME` tells how to get it, `targets --help` more")
     return 0
 
 

@@ -24,28 +24,32 @@ from vpstudy.execution.progress import track
 PAUSE = 0.2  # seconds between looks at a lock that another process holds
 
 
-def pictures(found: Found, chosen: np.ndarray, size: int, path: Path, key: str) -> Tensor:
-    """uint8 (len(chosen), 3, size, size), from the file at `path` if that was made under the same `key`, else decoded.
+def load(path: Path, key: str) -> dict[str, Tensor] | None:
+    """What `make` wrote to `path` under the same `key`, mapped into memory; None where that is not there."""
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("key") != key:
+                return None
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def make(path: Path, key: str, found: Found, chosen: np.ndarray, size: int) -> dict[str, Tensor]:
+    """Decode the `chosen` pictures: uint8 (N, 3, size, size), and their labels (N,), as `load` gives them from now on.
 
     A second process waits for the first one, and then reads its file. Raises ValueError for a damaged picture, naming
     it, and where the disk has no room.
     """
-    if not _fits(path, key):
-        with _alone(path):
-            if not _fits(path, key):
-                _room(path.parent, len(chosen) * 3 * size**2)
-                tensors = {"pictures": torch.from_numpy(_decoded(found, chosen, size, path.stem))}
-                with atomic.replacing(path) as temporary:
-                    save_file(tensors, temporary, metadata={"key": key})
-    return load_file(path)["pictures"]
-
-
-def _fits(path: Path, key: str) -> bool:
-    try:
-        with safe_open(path, "pt") as file:
-            return (file.metadata() or {}).get("key") == key
-    except (FileNotFoundError, SafetensorError):
-        return False
+    with _alone(path):
+        if made := load(path, key):
+            return made
+        _room(path.parent, len(chosen) * 3 * size**2)
+        pictures = torch.from_numpy(_decoded(found, chosen, size, path.stem))
+        tensors = {"pictures": pictures, "labels": torch.from_numpy(found.labels[chosen])}
+        with atomic.replacing(path) as temporary:
+            save_file(tensors, temporary, metadata={"key": key})
+    return load_file(path)
 
 
 def _decoded(found: Found, chosen: np.ndarray, size: int, what: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from vpstudy import paths
 from vpstudy.data import decoded, imagefolder, splits, torchvision_sets
@@ -31,21 +31,33 @@ class Prepared:
 
     def target(self, size: int) -> Target:
         """With every picture decoded at `size`, or read from disk, where that was done before."""
-        chosen = np.union1d(self.split.pool, self.split.test)
-        how = code.of_modules([DECODING], paths.ROOT)[DECODING]
-        parts = splits.fingerprint(self.found), str(chosen.tolist()), how
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        path = paths.PICTURES / f"{self.alias}-{size}.safetensors"
-        known = SOURCES.get(self.alias)
-        return Target(
-            name=self.alias,
-            class_names=self.class_names,
-            pictures=decoded.pictures(self.found, chosen, size, path, key),
-            labels=torch.from_numpy(self.found.labels[chosen]),
-            test=np.searchsorted(chosen, self.split.test),
-            description=known.title if known else f"pictures of {self.alias}",
-            origin=known.origin if known else "a reader's own",
-        )
+        chosen = self.split.chosen
+        path, key = _place(self.alias, size), _key(splits.fingerprint(self.found), self.split)
+        tensors = decoded.load(path, key) or decoded.make(path, key, self.found, chosen, size)
+        return _target(self.alias, self.class_names, self.split, tensors)
+
+
+def _place(alias: str, size: int) -> Path:
+    return paths.PICTURES / f"{alias}-{size}.safetensors"
+
+
+def _key(fingerprint: str, split: splits.Split) -> str:
+    """Of what decoded pictures follow from: the originals, which of them, and the code that decodes."""
+    how = code.of_modules([DECODING], paths.ROOT)[DECODING]
+    return hashlib.sha256(f"{fingerprint}\n{split.chosen.tolist()}\n{how}".encode()).hexdigest()
+
+
+def _target(alias: str, names: list[str], split: splits.Split, tensors: dict[str, Tensor]) -> Target:
+    known = SOURCES.get(alias)
+    return Target(
+        name=alias,
+        class_names=names,
+        pictures=tensors["pictures"],
+        labels=tensors["labels"],
+        test=np.searchsorted(split.chosen, split.test),
+        description=known.title if known else f"pictures of {alias}",
+        origin=known.origin if known else "a reader's own",
+    )
 
 
 def find(alias: str, source: Pictures, download: bool = False) -> Found:
@@ -63,25 +75,31 @@ def find(alias: str, source: Pictures, download: bool = False) -> Found:
 
 
 def load(alias: str, size: int) -> Target:
-    """The target at `size`, in the split that its stage wrote. Raises ValueError where that has not run."""
+    """The target at `size`, in the split that its stage wrote.
+
+    Originals are looked at only where they are not decoded yet at this size: a large folder takes minutes to list.
+    Raises ValueError where the stage has not run, or was run with other parameters or pictures.
+    """
     source, path = source_of(alias), paths.SPLITS / f"{alias}.json"
     if not path.exists():
         raise ValueError(
             f"target {alias}: there is no data/splits/{path.name} yet; put {alias} into fetched in params.yaml and run"
             " `python -m vpstudy repro pictures`"
         )
+    stored = splits.stored(path, source)
+    if tensors := decoded.load(_place(alias, size), _key(stored.fingerprint, stored.split)):
+        return _target(alias, class_names(alias, source, stored.folders), stored.split, tensors)
     found = find(alias, source)
-    return Prepared(alias, source, found, class_names(alias, source, found), splits.read(path, found, source)).target(
-        size
-    )
+    split = splits.read(path, found, source)
+    return Prepared(alias, source, found, class_names(alias, source, found.folders), split).target(size)
 
 
-def class_names(alias: str, source: Pictures, found: Found) -> list[str]:
+def class_names(alias: str, source: Pictures, folders: list[str]) -> list[str]:
     """What the classes are called: as `pictures` says, or the registry, or WordNet, or as their folders are.
 
     Raises ValueError for names that are not as many as the classes, or stand twice.
     """
-    given, folders = source.class_names, found.folders
+    given = source.class_names
     if isinstance(given, str):
         given = (paths.ROOT / given).read_text(encoding="utf-8").splitlines()
     if given:

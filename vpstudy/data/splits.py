@@ -24,6 +24,20 @@ class Split:
     pool: np.ndarray
     test: np.ndarray
 
+    @property
+    def chosen(self) -> np.ndarray:
+        """Those of both, sorted: the pictures that the target consists of."""
+        return np.union1d(self.pool, self.test)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a split file tells without a look at the pictures."""
+
+    split: Split
+    folders: list[str]
+    fingerprint: str
+
 
 def choose(found: Found, source: Pictures) -> Split:
     """The split that the source asks for: its own test set, or a stratified share; each cut down where it says so.
@@ -94,25 +108,39 @@ def write(path: Path, content: dict[str, Any]) -> None:
     atomic.write_text(path, text.replace('"classes": []', '"classes": [\n  ' + ",\n  ".join(lines) + "\n ]"))
 
 
+def stored(path: Path, source: Pictures) -> Stored:
+    """What the file at `path` holds. Raises ValueError where the source asks for another split."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    _refuse(path, _asked_otherwise(content, source))
+    split = Split(_positions(content["pool"]), _positions(content["test"]))
+    return Stored(split, [each["folder"] for each in content["classes"]], content["fingerprint"])
+
+
 def read(path: Path, found: Found, source: Pictures) -> Split:
     """The split in the file at `path`, for pictures that are those that it was made for.
 
     Raises ValueError, saying what differs and what to do, where they are not, or where the source asks for another one.
     """
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    differences = [
-        f"{key} is {getattr(source, key)}, and was {stored['how'][key]}"
-        for key in HOW
-        if stored["how"][key] != getattr(source, key)
-    ] + _differences(found, {each["folder"]: each for each in stored["classes"]})
-    if not differences and stored["fingerprint"] != fingerprint(found):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    differences = _asked_otherwise(content, source)
+    differences += _differences(found, {each["folder"]: each for each in content["classes"]})
+    if not differences and content["fingerprint"] != fingerprint(found):
         differences = ["their order among training and test differs"]
+    _refuse(path, differences)
+    return Split(_positions(content["pool"]), _positions(content["test"]))
+
+
+def _asked_otherwise(content: dict[str, Any], source: Pictures) -> list[str]:
+    now = {key: getattr(source, key) for key in HOW}
+    return [f"{key} is {now[key]}, and was {content['how'][key]}" for key in HOW if content["how"][key] != now[key]]
+
+
+def _refuse(path: Path, differences: list[str]) -> None:
     if differences:
         raise ValueError(
             f"the pictures of {path.stem} are not those that {path.name} was made for: {_some(differences)}. Bring back"
-            f" the pictures or parameters of then, or delete the file, which makes a new split"
+            " the pictures or parameters of then, or delete the file, which makes a new split"
         )
-    return Split(_positions(stored["pool"]), _positions(stored["test"]))
 
 
 def fingerprint(found: Found) -> str:

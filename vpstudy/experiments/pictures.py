@@ -47,7 +47,7 @@ class PicturesCell:
         """The pictures, in the split that the file in git tells; a new split where there is no such file."""
         found = find(self.target, self.source, download=True)
         split = splits.read(self.path, found, self.source) if self.path.exists() else splits.choose(found, self.source)
-        return Prepared(self.target, self.source, found, class_names(self.target, self.source, found), split)
+        return Prepared(self.target, self.source, found, class_names(self.target, self.source, found.folders), split)
 
     def counts(self, prepared: Prepared) -> dict[str, list[int]]:
         """Pictures of each class, to draw from and to test on."""
