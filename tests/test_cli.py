@@ -10,6 +10,7 @@ import pytest
 from vpstudy import commands, committed, grid, paths, scales
 from vpstudy import compare as comparison
 from vpstudy.cli import main, parser
+from vpstudy.data.targets import MODULES
 from vpstudy.execution import estimates, lock, overview, parallel, pipeline, stage
 from vpstudy.execution.notebook import NotebookError
 
@@ -18,7 +19,7 @@ from vpstudy.execution.notebook import NotebookError
 def project(tmp_path, monkeypatch):
     """The default parameters and presets in a folder that may be written to; what would run is a fake."""
     root = paths.ROOT
-    for name in ("ROOT", "PARAMS", "NOTEBOOKS", "RESULTS", "TIMINGS", "CELLS", "CODE", "RENDERED", "LOGS"):
+    for name in ("ROOT", "PARAMS", "NOTEBOOKS", "RESULTS", "TIMINGS", "CELLS", "CODE", "TARGETS", "RENDERED", "LOGS"):
         monkeypatch.setattr(paths, name, tmp_path / getattr(paths, name).relative_to(root))
     paths.PARAMS.write_text(scales.compose("default"))
     monkeypatch.setattr(lock, "repair", lambda root: None)
@@ -226,7 +227,7 @@ def test_pages_go_where_dvc_looks_for_them():
             "compression: 'int3' is not in params.yaml;",
         ),
         (["transfer", "default", "cnn"], "transfer takes: scale backbone compression target"),
-        (["transfr", "default"], "'transfr' is no stage; allowed: source"),
+        (["transfr", "default"], "'transfr' is no stage; allowed: pictures, source"),
     ],
 )
 def test_run_refuses_what_is_no_cell(project, ran, capsys, words, said):
@@ -258,21 +259,42 @@ def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys
     paths.NOTEBOOKS.mkdir()
     for kind in grid.STAGES.values():
         (paths.NOTEBOOKS / f"{kind.notebook}.ipynb").write_text(notebook(1))
+    for name in ("pictures", *MODULES):
+        module = paths.ROOT / "vpstudy" / "data" / f"{name}.py"
+        module.parent.mkdir(parents=True, exist_ok=True)
+        module.write_text("")
     paths.CODE.mkdir(parents=True)
     (paths.CODE / "gone.json").write_text("{}")
     assert main(["code"]) == 0
-    assert capsys.readouterr().out == "15 lists of modules written to data/code\n"
+    assert capsys.readouterr().out == "17 lists of modules written to data/code\n"
     assert {path.stem for path in paths.CODE.iterdir()} == set(grid.STAGES)
+    assert {path.stem for path in paths.TARGETS.iterdir()} == set(MODULES)
     before = (paths.CODE / "imp.json").read_bytes()
     (paths.NOTEBOOKS / "15_imp.ipynb").write_text(notebook(2, "tried another value"))
     assert main(["code"]) == 0
     assert (paths.CODE / "imp.json").read_bytes() == before
 
 
+def test_targets_are_listed_and_what_to_do_for_one_is_told(project, capsys):
+    edit("pictures: {}", "pictures: {mine: {imagefolder: here}}")
+    assert main(["targets"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    expected = ["digits embedded", "cifar10 CIFAR-10 (torchvision CIFAR10)", "mine your own (there is no folder here)"]
+    assert [line for line in lines if line in expected] == expected
+    (project / "here").mkdir()
+    assert main(["targets", "mine"]) == 0
+    assert "mine  your own (here)" in capsys.readouterr().out
+    assert main(["targets", "cars"]) == 0
+    assert "the address that torchvision knows is dead" in capsys.readouterr().out
+    assert main(["targets", "digits"]) == 0
+    assert main(["targets", "nonsense"]) == 2
+
+
 def test_scale_lists_marks_and_changes(project, capsys):
     assert main(["scale"]) == 0
     assert {line[:9] for line in capsys.readouterr().out.splitlines()} >= {"* default", "  smoke  "}
     assert main(["scale", "smoke"]) == 0
+    assert (paths.RESULTS / "smoke" / "pictures").is_dir()  # on which DVC's stages depend
     edit("threads: 2", "threads: 3")
     assert main(["scale", "default"]) == 2
     assert "execution.threads: 3 (in scale smoke: 2)" in capsys.readouterr().err

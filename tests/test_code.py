@@ -67,6 +67,20 @@ def test_a_module_that_is_no_python_is_named(root):
         code.digests(root / "n.ipynb", root)
 
 
+def test_an_embedded_target_depends_on_its_module_and_the_shared_one_free_of_comments(root):
+    (root / "vpstudy" / "data").mkdir()
+    (root / "vpstudy" / "data" / "pictures.py").write_text("y = 1\n")
+    module = root / "vpstudy" / "data" / "digits.py"
+    module.write_text(MODULE)
+    first = code.of_target("digits", root)
+    assert list(first) == ["vpstudy/data/digits.py", "vpstudy/data/pictures.py"]
+    module.write_text(MODULE.replace("What it does", "What it did").replace("# why", ""))
+    assert code.of_target("digits", root) == first
+    module.write_text(MODULE.replace("x + 1", "x + 2"))
+    second = code.of_target("digits", root)
+    assert [name for name in first if first[name] != second[name]] == ["vpstudy/data/digits.py"]
+
+
 def test_what_is_free_to_change_is_there():
     assert all((paths.ROOT / name).exists() for name in code.FREE)
 

@@ -5,6 +5,7 @@ from ruamel.yaml import YAML
 
 from vpstudy import grid, paths
 from vpstudy.cells import Cell
+from vpstudy.data.targets import MODULES
 from vpstudy.parameters import study
 
 DEFAULT = study.load(paths.SCALES / "default.yaml")
@@ -43,8 +44,28 @@ def test_axes_are_those_of_the_stage():
     assert grid.cells(DEFAULT, "prune_with_prompts")[0].name == "prune_with_prompts@default-cnn-textures-dense"
 
 
+def test_fetched_targets_have_a_stage_each_which_comes_first():
+    content = DEFAULT.model_copy(update={"fetched": ["gtsrb", "dtd"]})
+    assert [cell.name for cell in grid.cells(content)[:2]] == ["pictures@default-gtsrb", "pictures@default-dtd"]
+    assert grid.cells(DEFAULT, "pictures") == []
+
+
+def test_every_kind_of_target_is_one_kind_of_dependency():
+    stages = YAML(typ="safe").load((paths.ROOT / "dvc.yaml").read_text())["stages"]
+    assert "data/targets/${item.target}.json" in stages["pictures"]["outs"]
+    embedded = {f"data/targets/{name}.json" for name in MODULES}
+    assert embedded <= set(stages["code"]["outs"])
+    for name, stage in grid.STAGES.items():
+        if "target" in stage.axes and name not in ("pictures", "protocol"):
+            assert "data/targets/${item.target}.json" in stages[name]["deps"]
+    # These measure on several targets, so that no axis tells which: the embedded ones, and what was fetched.
+    for name in ("clip_source", "protocol"):
+        assert embedded | {"data/results/${item.scale}/pictures"} <= set(stages[name]["deps"])
+    assert "data/results/${item.scale}/pictures/pictures-${item.target}.json" in str(stages["pictures"]["outs"])
+
+
 def test_unknown_stages_and_wrong_numbers_of_values_say_what_is_allowed():
-    with pytest.raises(ValueError, match="'transfr' is no stage; allowed: source, weights, imp, compress"):
+    with pytest.raises(ValueError, match="'transfr' is no stage; allowed: pictures, source, weights, imp"):
         grid.cell("transfr", "default")
     with pytest.raises(ValueError, match="transfer takes: scale backbone compression target; given: default cnn"):
         grid.cell("transfer", "default", "cnn")

@@ -38,7 +38,7 @@ def both(*changes):
     return change
 
 
-CLONE = remove(".dvc/cache", "data/models", "data/code", "data/pages")
+CLONE = remove(".dvc/cache", "data/models", "data/code", "data/targets", "data/pages")
 CHANGES = {
     "nothing": lambda: None,
     "a parameter of one kind": edit("params.yaml", "seeds: [0, 1]", "seeds: [0]"),
@@ -48,6 +48,7 @@ CHANGES = {
     "the same numbers written otherwise": edit("params.yaml", "1.0e-5", "0.00001"),
     "a comment": edit("params.yaml", "scale: default", "scale: default  # the usual"),
     "a module": edit("module.py", "1", "2"),
+    "a comment in a target": edit("vpstudy/data/digits.py", "# a comment", "# another one"),
     "a comment in a module": edit("vpstudy/two.py", "# a comment", "# another one"),
     "a command": edit("dvc.yaml", "make.py final", "./make.py final"),
     "a dependency more": edit("dvc.yaml", "deps: [make.py]", "deps: [make.py, module.py]"),
@@ -129,6 +130,15 @@ def test_a_changed_statement_is_foreseen_in_all_that_reach_it_and_named(root):
     assert [name for name, v in verdicts.items() if v.state == judge.WILL_RUN] == ["code", DIGITS, FACES]
     assert verdicts[DIGITS].reason == "vpstudy/two.py changed"
     assert set(tiny_pipeline.repro(root)) == {"code", DIGITS, FACES}
+
+
+@pytest.mark.parametrize(("name", "will"), [("digits", [DIGITS]), ("pictures", [DIGITS, FACES])])
+def test_a_changed_embedded_target_is_foreseen_in_its_own_cells(root, name, will):
+    edit(f"vpstudy/data/{name}.py", f"{name} = 1", f"{name} = 2")()
+    verdicts = {v.stage.name: v for v in judge.judge(root)}
+    assert [stage for stage, v in verdicts.items() if v.state == judge.WILL_RUN] == ["code", *will]
+    assert verdicts[DIGITS].reason == f"vpstudy/data/{name}.py changed"
+    assert set(tiny_pipeline.repro(root)) == {"code", *will}
 
 
 def test_deleted_outputs_that_the_cache_has_come_back_without_a_run(root):

@@ -10,12 +10,12 @@ from sklearn.datasets import load_digits
 
 from vpstudy.data import targets, textures
 from vpstudy.data.pictures import from_grey, stratified_test
-from vpstudy.data.targets import NAMES, load
+from vpstudy.data.targets import load
 
 COUNTS = {"digits": (1797, 600), "textures": (1560, 600), "faces": (200, 100)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COUNTS)
 def test_every_target_has_pictures_labels_and_a_balanced_test_set(name):
     target = load(name)
     n, n_test = COUNTS[name]
@@ -28,7 +28,7 @@ def test_every_target_has_pictures_labels_and_a_balanced_test_set(name):
     assert set(per_class) == {n_test // len(target.class_names)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COUNTS)
 def test_no_test_picture_is_also_in_the_pool(name):
     target = load(name)
     keys = [picture.numpy().tobytes() for picture in target.pictures]

@@ -53,7 +53,7 @@ NO_ROUNDS |= {"across__compressions": ["dense"]}
 def test_backbones_from_elsewhere_stand_beside_pretrained_ones():
     parameters = study.validate(changed(**KNOWN, **NO_ROUNDS, backbones=["cnn", "squeeze"]), "params.yaml")
     assert parameters.weights.root["squeeze"].name == "squeezenet1_1"
-    alone = {"pretrained": [], "qprompt__backbones": [], "protocols__backbones": []}
+    alone = {"pretrained": [], "clips": [], "qprompt__backbones": [], "protocols__backbones": []}
     said = problems(**KNOWN, **NO_ROUNDS, **alone, backbones=["squeeze"], vpns__backbones=["squeeze"])
     assert not [line for line in said if not any(part in line for part in ("qprompt", "protocols", "across"))], said
 
@@ -70,10 +70,7 @@ def test_backbones_from_elsewhere_stand_beside_pretrained_ones():
             "backbones: 'squeeze' is not in pretrained or",
         ),
         (KNOWN | {"backbones": ["cnn", "squeeze"]}, "compressions: 'imp-0.80': 'squeeze' of backbones is in outside"),
-        (
-            KNOWN | {"qprompt__backbones": ["cnn", "squeeze"]},
-            "qprompt.backbones: 'squeeze' is in outside, and",
-        ),
+        (KNOWN | {"qprompt__backbones": ["cnn", "squeeze"]}, "qprompt.backbones: 'squeeze' is not in clips"),
         ({"pretrained": []}, "pretrained: []: give at least 1, or backbones from elsewhere in outside"),
     ],
 )

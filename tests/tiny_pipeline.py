@@ -17,7 +17,7 @@ stages:
   code:
     cmd: python make.py code
     deps: [notebooks/30_transfer.ipynb, vpstudy]
-    outs: [data/code/transfer.json]
+    outs: [data/code/transfer.json, data/targets/digits.json, data/targets/faces.json]
   source:
     matrix: {scale: ["${scale}"], backbone: "${backbones}"}
     cmd: python make.py source data/models/${item.scale}/${item.backbone}.txt
@@ -32,6 +32,7 @@ stages:
     params: [execution, study.seeds]
     deps:
       - data/code/transfer.json
+      - data/targets/${item.target}.json
       - data/models/${item.scale}/${item.backbone}.txt
       - data/models/${item.scale}/${item.backbone}/rounds
       - module.py
@@ -66,6 +67,7 @@ if kind == "code":
     from vpstudy.execution import code
     here = pathlib.Path.cwd()
     code.write({"transfer": here / "notebooks/30_transfer.ipynb"}, here / "data/code", here)
+    code.write_targets(here / "data/targets", here)
 elif kind == "source":
     write(place, "weights")
     write(place.removesuffix(".txt") + "/rounds/1.txt", "one")
@@ -96,6 +98,9 @@ def make(root: Path) -> None:
     (root / "vpstudy").mkdir()  # no package, or it would hide the real one from make.py
     (root / "vpstudy" / "one.py").write_text("from vpstudy import two\n")
     (root / "vpstudy" / "two.py").write_text('"""Two."""\ntwo = 2  # a comment\n')
+    (root / "vpstudy" / "data").mkdir()
+    for name in ("pictures", "digits", "faces", "letters", "textures"):
+        (root / "vpstudy" / "data" / f"{name}.py").write_text(f"{name} = 1  # a comment\n")
     (root / "notebooks" / "30_transfer.ipynb").write_text(notebook(CODE))
     Repo.init(str(root), no_scm=True)
     repro(root)

@@ -65,7 +65,21 @@ def parser() -> argparse.ArgumentParser:
     scale.add_argument("name", nargs="?", help="one of the files in scales/; without it, they are listed")
     scale.add_argument("--force", action="store_true", help="keep an edited file as params.edited.yaml")
 
-    add("check", "check params.yaml", "Tells all that is wrong with it at once.")
+    add(
+        "check",
+        "check params.yaml",
+        "Tells all that is wrong with it at once, pictures that fetched targets need and this machine lacks included.",
+    )
+
+    targets = add(
+        "targets",
+        "list the targets, or tell how to get the pictures of one",
+        "For pictures of your own, put `pictures: {mine: {imagefolder: PATH}}` into params.yaml (PATH holds "
+        "train/CLASS and test/CLASS, or CLASS alone, or is a .zip of that), `fetched: [mine]`, and mine into "
+        "hidden_cost.targets; then run repro.",
+        "targets cars",
+    )
+    targets.add_argument("name", nargs="?", help="one of them; without it, they are listed")
 
     add(
         "repair",

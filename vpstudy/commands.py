@@ -5,11 +5,14 @@ from collections import Counter
 
 from vpstudy import committed, grid, paths, scales
 from vpstudy import compare as comparison
+from vpstudy.data.sources import SOURCES
+from vpstudy.data.targets import MODULES
 from vpstudy.execution import estimates, lock, overview, parallel, session, warm
 from vpstudy.execution import stage as stages
 from vpstudy.execution.notebook import NotebookError
 from vpstudy.parameters import study
 from vpstudy.parameters.base import read
+from vpstudy.parameters.pictures import advice, source_of
 
 
 def check() -> int:
@@ -30,6 +33,7 @@ def repro(targets: list[str]) -> int:
     if repaired := lock.repair(paths.ROOT):
         print(repaired)
     session.wait_for_killed(paths.ROOT)
+    _make_folders(parameters.scale)
     if not targets:
         print(overview.summary(parameters), flush=True)
     runner = parallel.Runner(
@@ -74,6 +78,7 @@ def _print_unsaved() -> None:
 def scale(name: str | None, force: bool) -> int:
     if name:
         print("\n".join(scales.put_in_place(name, force)))
+        _make_folders(name)
         return 0
     current = read(paths.PARAMS).get("scale") if paths.PARAMS.exists() else None
     width = max(map(len, scales.presets()))
@@ -81,6 +86,35 @@ def scale(name: str | None, force: bool) -> int:
         print(f"{'*' if preset == current else ' '} {preset:<{width}}  {purpose}")
     print("\n* stands in params.yaml now; `python -m vpstudy scale NAME` puts another there")
     return 0
+
+
+def _make_folders(scale: str) -> None:
+    """What stages depend on for the targets that were fetched, of which a scale may have none."""
+    (paths.RESULTS / scale / "pictures").mkdir(parents=True, exist_ok=True)
+
+
+def targets(name: str | None) -> int:
+    section = read(paths.PARAMS).get("pictures") or {}
+    names = [name] if name else [*MODULES, *dict.fromkeys([*SOURCES, *section])]
+    for alias in names:
+        print(f"  {alias:<{max(map(len, names))}}  {_where(alias, section)}")
+    if name in MODULES:
+        return 0
+    if name:
+        source = source_of(name, section)
+        print(f"\n{advice(name, source) if source.imagefolder else 'the stage pictures downloads it to data/raw'}")
+    else:
+        print("\nWhat is not embedded goes into fetched; `targets NAME` tells how to get it, `targets --help` more")
+    return 0
+
+
+def _where(alias: str, section: dict) -> str:
+    """What a target is, and where its pictures come from."""
+    if alias in MODULES:
+        return "embedded"
+    source = source_of(alias, section)
+    where = f"torchvision {source.torchvision}" if source.torchvision else source.problem() or source.imagefolder
+    return f"{SOURCES[alias].title if alias in SOURCES else 'your own'} ({where})"
 
 
 def repair() -> int:

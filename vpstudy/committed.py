@@ -7,7 +7,7 @@ from vpstudy import paths
 
 PRODUCED = tuple(  # by the pipeline, and kept in git
     place.relative_to(paths.ROOT).as_posix()
-    for place in (paths.RESULTS, paths.FIGURES, paths.RENDERED, paths.ROOT / "dvc.lock")
+    for place in (paths.RESULTS, paths.SPLITS, paths.FIGURES, paths.RENDERED, paths.ROOT / "dvc.lock")
 )
 
 SHOWN = 20  # files that are listed; the rest is counted

@@ -111,8 +111,8 @@ def report(revision: str = "HEAD") -> Report:
 
 
 def _is_cell(name: str) -> bool:
-    """Whether a result file is a cell's; the ledger of claims is none, and follows from them."""
-    return PurePosixPath(name).name != "claims.json"
+    """Whether a file is a cell's result; the ledger of claims is none, and follows from them."""
+    return name.endswith(".json") and PurePosixPath(name).name != "claims.json"
 
 
 def compare(name: str, old: dict[str, Any], new: dict[str, Any]) -> tuple[list[Comparison], list[str]]:

@@ -17,6 +17,7 @@ class Stage:
 
 
 STAGES = {
+    "pictures": Stage("12_pictures", "pictures", ("target",)),
     "source": Stage("10_source", "backbones", ("backbone",)),
     "weights": Stage("11_weights", "backbones", ("backbone",)),
     "imp": Stage("15_imp", "backbones", ("backbone",)),
@@ -65,6 +66,8 @@ def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
     """The values of each axis of a stage."""
     vpns, backbones = parameters.vpns, parameters.backbones
     values = {"backbone": backbones, "compression": parameters.compressions, "target": parameters.hidden_cost.targets}
+    if stage == "pictures":
+        values["target"] = parameters.fetched
     if stage in ("source", "imp"):
         values["backbone"] = parameters.pretrained
     if stage == "weights":

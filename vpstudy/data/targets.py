@@ -1,7 +1,8 @@
 """The registry of targets: the real pictures that a backbone is transferred to.
 
-A target is one module with a function `load(size) -> Target`, and one line in `_MODULES`. Only the module of
-the target that is asked for is imported, so the command line has the names without torch.
+An embedded target is one module with a function `load(size) -> Target`, and one line in `MODULES`. Others are fetched
+(`sources.py`, and `pictures` in params.yaml). Only what the target that is asked for needs is imported, so the command
+line has the names without torch.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from vpstudy.data.sources import SOURCES, AnyDeclared
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-_MODULES = {
+MODULES = {
     "digits": "vpstudy.data.digits",
     "textures": "vpstudy.data.textures",
     "faces": "vpstudy.data.faces",
     "letters": "vpstudy.data.letters",
 }
-NAMES = tuple(_MODULES)
+NAMES = (*MODULES, *SOURCES, AnyDeclared("or an alias in `pictures` of params.yaml"))
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,13 @@ class Target:
 def load(name: str, size: int = 32) -> Target:
     """A registered target, its pictures resized to `size` pixels. Loaded once: do not write into its arrays.
 
-    Raises ValueError for an unknown name, and for a size below 1.
+    Raises ValueError for an unknown name, for a size below 1, and for pictures that are not there or not those that
+    the target's split was made for.
     """
-    if name not in _MODULES:
+    if name not in NAMES:
         raise ValueError(f"target {name!r} is not registered; choose one of {', '.join(NAMES)}")
     if size < 1:
         raise ValueError(f"size={size} of target {name!r}: give the side of a picture in pixels, at least 1")
-    return import_module(_MODULES[name]).load(size)
+    if name in MODULES:
+        return import_module(MODULES[name]).load(size)
+    return import_module("vpstudy.data.fetched").load(name, size)

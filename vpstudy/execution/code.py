@@ -1,15 +1,18 @@
 """What the results of each kind of stage owe to the project's own text: a list of modules and a notebook, with digests.
 
+Beside these lists stand those of the embedded targets, on which the cells that use one depend in the same way.
+
 Cells depend on this list in place of the files themselves. A changed comment, docstring or line break, or a value tried
 in JupyterLab, runs nothing again; a changed statement does, in every cell whose notebook reaches its module by imports.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from vpstudy import atomic
+from vpstudy.data.targets import MODULES
 from vpstudy.execution import normalise
 
 PACKAGE = "vpstudy"
@@ -47,12 +50,28 @@ def digests(notebook: Path, root: Path) -> Digests:
     return dict(sorted(found.items()))
 
 
+def of_modules(names: Iterable[str], root: Path) -> Digests:
+    """Of the modules at paths from `root`, and of nothing that they import. Raises ValueError for what is no Python."""
+    return {name: _digest(ast.unparse(_parsed(root / name))) for name in names}
+
+
+def of_target(name: str, root: Path) -> Digests:
+    """Of the modules that make the pictures of an embedded target."""
+    return of_modules([f"{MODULES[name].replace('.', '/')}.py", "vpstudy/data/pictures.py"], root)
+
+
 def write(notebooks: Mapping[str, Path], folder: Path, root: Path) -> None:
     """Write `folder`/KIND.json for the notebook of each kind of stage; lists of other kinds are removed."""
     for kind, notebook in notebooks.items():
         atomic.write_json(folder / f"{kind}.json", digests(notebook, root))
     for stale in set(folder.glob("*.json")) - {folder / f"{kind}.json" for kind in notebooks}:
         stale.unlink()
+
+
+def write_targets(folder: Path, root: Path) -> None:
+    """Write `folder`/NAME.json for each embedded target; fetched ones have theirs from a stage of their own."""
+    for name in MODULES:
+        atomic.write_json(folder / f"{name}.json", of_target(name, root))
 
 
 def _parsed(path: Path) -> ast.Module:

@@ -3,6 +3,7 @@
 SECONDS = {  # by scale and kind of stage
     "default": {
         "code": 1,
+        "pictures": 60,
         "source": 40,
         "weights": 20,
         "imp": 90,
@@ -22,6 +23,7 @@ SECONDS = {  # by scale and kind of stage
     },
     "extended": {
         "code": 1,
+        "pictures": 60,
         "source": 50,
         "weights": 20,
         "imp": 480,
@@ -41,6 +43,7 @@ SECONDS = {  # by scale and kind of stage
     },
     "smoke": {
         "code": 1,
+        "pictures": 60,
         "source": 8,
         "weights": 20,
         "imp": 8,

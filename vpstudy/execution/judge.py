@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vpstudy import atomic, grid
+from vpstudy.data.targets import MODULES
 from vpstudy.execution import code, yaml12
 from vpstudy.execution.checksums import checksum
 from vpstudy.execution.definition import Output, Stage, lookup, overlap, parents, stages, values
@@ -52,7 +53,7 @@ def _param(file: str, key: str, root: Path) -> Any:
 
 
 def _list_now(path: Path, root: Path) -> str | None:
-    if path.parent != root / "data" / "code":
+    if path.parent != root / "data" / "code" and not _of_target(path, root):
         return None
     try:
         return hashlib.md5(atomic.json_text(_code_list(path, root)).encode()).hexdigest()
@@ -188,7 +189,13 @@ def _code_lists(stage: Stage, root: Path) -> dict[str, str]:
     }
 
 
+def _of_target(path: Path, root: Path) -> bool:
+    return path.parent == root / "data" / "targets" and path.stem in MODULES
+
+
 def _code_list(path: Path, root: Path) -> code.Digests:
+    if _of_target(path, root):
+        return code.of_target(path.stem, root)
     return code.digests(root / "notebooks" / f"{grid.STAGES[path.stem].notebook}.ipynb", root)
 
 

@@ -65,7 +65,11 @@ def _asked_for(cell: Cell, parameters: study.Parameters) -> Cell:
 
 
 def code_lists() -> dict[str, Path]:
-    """Write what each kind of stage depends on of modules and notebooks; the lists that there are now, by kind."""
+    """Write what each kind of stage depends on of modules and notebooks; the lists that there are now, by kind.
+
+    And what cells depend on of embedded targets.
+    """
     notebooks = {kind: paths.NOTEBOOKS / f"{stage.notebook}.ipynb" for kind, stage in grid.STAGES.items()}
     code.write(notebooks, paths.CODE, paths.ROOT)
+    code.write_targets(paths.TARGETS, paths.ROOT)
     return {kind: paths.CODE / f"{kind}.json" for kind in notebooks}

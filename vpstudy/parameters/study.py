@@ -1,7 +1,7 @@
 """All of `params.yaml`: every section, the axes of the grid, and what must fit across sections."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +9,13 @@ from pydantic import AfterValidator, Field
 
 from vpstudy import architectures, paths
 from vpstudy.architectures import ARCHITECTURES
+from vpstudy.data import sources
 from vpstudy.parameters.across import Across, across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read, unique
 from vpstudy.parameters.hidden_cost import HiddenCost
 from vpstudy.parameters.multimodal import Multimodal, multimodal_problems
+from vpstudy.parameters.pictures import AllPictures, Fetched, absent_pictures, picture_problems
 from vpstudy.parameters.protocols import Protocols, protocol_problems
 from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
@@ -38,6 +40,8 @@ class Parameters(Strict):
     imp: Imp
     compressing: Compressing
     checkpoints: Checkpoints
+    pictures: AllPictures
+    fetched: Fetched  # may be empty: then every target is embedded
     hidden_cost: HiddenCost
     vpns: Vpns
     qprompt: Qprompt
@@ -55,6 +59,7 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     yield from protocol_problems(content)
     yield from multimodal_problems(content)
     yield from across_problems(content)
+    yield from picture_problems(content)
     if isinstance(compressions, list):
         if "dense" not in compressions:
             yield "compressions: 'dense' is missing, and every change is measured against it"
@@ -136,17 +141,24 @@ def _pruning(vpns: Any, source: Any) -> Iterator[str]:
 
 
 def load(path: Path = paths.PARAMS) -> Parameters:
-    """The parameters in `path`.
+    """The parameters in `path`, for a run on this machine.
 
     Raises
     ------
     ParameterError
-        With a line for each problem: the key, the value given, what is allowed.
+        With a line for each problem: the key, the value given, what is allowed. A folder of pictures that is not there
+        is one.
     """
-    return validate(read(path), path.name)
+    content = read(path)
+    return validate(content, path.name, absent_pictures(content))
 
 
-def validate(content: dict[str, Any], source: str) -> Parameters:
-    """`content` as parameters; a ParameterError that names `source`, and every problem, if it is none."""
-    with architectures.checking(content.get("weights")):
-        return check(content, Parameters, source, also=_across_sections(content))
+def validate(content: dict[str, Any], source: str, also: Iterable[str] = ()) -> Parameters:
+    """`content` as parameters; a ParameterError that names `source`, and every problem, if it is none.
+
+    `also` are problems that are told with those of the content itself.
+    """
+    pictures = content.get("pictures")
+    declared = map(str, pictures) if isinstance(pictures, dict) else ()
+    with architectures.checking(content.get("weights")), sources.declaring(declared):
+        return check(content, Parameters, source, also=[*_across_sections(content), *also])

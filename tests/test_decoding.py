@@ -1,0 +1,110 @@
+"""One picture to RGB of one size: every mode, against Pillow and torch as oracles."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from pictures import picture
+from PIL import Image
+from torch.nn import functional
+
+from vpstudy.data.decoding import decode
+
+GREY = np.arange(0, 240, dtype=np.uint8).reshape(12, 20)
+
+
+def oracle(rgb: np.ndarray, size: int) -> np.ndarray:
+    """(H, W, 3) by torch's own antialiased bilinear, then the middle."""
+    height, width = rgb.shape[:2]
+    scale = size / min(height, width)
+    sides = [size if side == min(height, width) else int(side * scale) for side in (height, width)]
+    big = functional.interpolate(
+        torch.from_numpy(np.moveaxis(rgb, 2, 0).astype(np.float32))[None], sides, mode="bilinear", antialias=True
+    )[0]
+    top, left = (round((side - size) / 2.0) for side in sides)
+    return big[:, top : top + size, left : left + size].round().clamp(0, 255).numpy()
+
+
+@pytest.mark.parametrize("sides", [(12, 9), (9, 12), (101, 37), (33, 200), (32, 32), (5, 7), (1, 3), (64, 65)])
+@pytest.mark.parametrize("size", [32, 7])
+def test_odd_sizes_are_resized_and_cut_as_torch_does(sides, size):
+    image = picture("a", sides)
+    decoded = decode(image, size)
+    assert decoded.shape == (3, size, size) and decoded.dtype == np.uint8
+    assert np.abs(decoded.astype(int) - oracle(np.asarray(image), size)).max() <= 2
+
+
+def test_squares_are_what_pillow_resizes():
+    image = picture("a", (40, 40))
+    expected = np.moveaxis(np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR)), 2, 0)
+    assert np.abs(decode(image, 16).astype(int) - expected).max() <= 2
+
+
+def test_the_middle_is_kept():
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 255
+    assert (decode(Image.fromarray(wide), 10) == 255).all()
+
+
+def saved(image: Image.Image, kind: str, **options) -> Image.Image:
+    """The picture as it comes back from a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return Image.open(buffer)
+
+
+def test_grey_of_8_and_16_bits_and_black_and_white_keep_their_range():
+    square = GREY[:, :12]
+    for image, expected in (
+        (saved(Image.fromarray(square), "PNG"), square),
+        (saved(Image.fromarray(square.astype(np.uint16) * 257), "PNG"), square),
+        (saved(Image.fromarray(square.astype(np.uint16) * 257), "TIFF"), square),
+        (Image.fromarray(square.astype(np.int32) * 257), square),
+        (saved(Image.fromarray(square > 99), "PNG"), (square > 99) * 255),
+    ):
+        decoded = decode(image, 12)
+        assert np.array_equal(decoded, np.stack([expected] * 3)), image.mode
+
+
+def test_transparent_pixels_lie_on_black():
+    pixels = np.full((4, 4, 4), 200, np.uint8)
+    pixels[..., 3] = [0, 255, 128, 255]
+    rgba = decode(saved(Image.fromarray(pixels), "PNG"), 4)
+    assert (
+        (rgba[:, :, 0] == 0).all()
+        and (rgba[:, :, 1] == 200).all()
+        and np.abs(rgba[:, :, 2].astype(int) - 100).max() < 2
+    )
+    la = Image.fromarray(pixels[..., 2:])
+    assert la.mode == "LA" and np.array_equal(decode(saved(la, "PNG"), 4), rgba)
+
+
+def test_palettes_with_and_without_transparency():
+    image = picture("a", (8, 8)).quantize(16)
+    expected = np.moveaxis(np.asarray(image.convert("RGB")), 2, 0)
+    assert np.array_equal(decode(saved(image, "PNG"), 8), expected)
+    with_hole = saved(image, "PNG", transparency=3)
+    hole = np.asarray(image) == 3
+    assert hole.any() and with_hole.mode == "P"
+    assert np.array_equal(decode(with_hole, 8), np.where(hole, 0, expected))
+
+
+def test_cmyk_is_read():
+    red = Image.new("RGB", (6, 6), (220, 30, 30))
+    decoded = decode(saved(red.convert("CMYK"), "TIFF"), 6)
+    assert np.abs(decoded[:, 0, 0].astype(int) - (220, 30, 30)).max() <= 2
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_exif_orientation_is_followed(orientation, turn):
+    pixels = np.asarray(picture("a", (8, 8)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = decode(saved(Image.fromarray(pixels), "PNG", exif=exif), 8)
+    assert np.array_equal(np.moveaxis(decoded, 0, 2), np.rot90(pixels, turn))
+
+
+def test_floats_are_refused():
+    with pytest.raises(ValueError, match="its values are floats; store it with 8 or 16 bits"):
+        decode(Image.fromarray(np.ones((4, 4), np.float32)), 4)
