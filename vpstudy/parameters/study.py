@@ -11,6 +11,7 @@ from vpstudy import architectures, paths
 from vpstudy.parameters.across import Across, across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read
+from vpstudy.parameters.distillation import Distillation, recovery_problems
 from vpstudy.parameters.hidden_cost import HiddenCost
 from vpstudy.parameters.protocols import Protocols, protocol_problems
 from vpstudy.parameters.qprompt import Qprompt
@@ -32,6 +33,7 @@ class Parameters(Strict):
     imp: Imp
     compressing: Compressing
     checkpoints: Checkpoints
+    recovery: Distillation | None = None  # of backbones from elsewhere
     hidden_cost: HiddenCost
     vpns: Vpns
     qprompt: Qprompt
@@ -46,6 +48,7 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     yield from _pruning(content.get("vpns"), source)
     yield from protocol_problems(content)
     yield from across_problems(content)
+    yield from recovery_problems(content)
     if isinstance(compressions, list):
         if "dense" not in compressions:
             yield "compressions: 'dense' is missing, and every change is measured against it"
