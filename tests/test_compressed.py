@@ -12,7 +12,8 @@ from vpstudy.compression import activations, compressed
 from vpstudy.compression import making as making_module
 from vpstudy.compression.iterative import iterative_magnitude_pruning
 from vpstudy.compression.magnitude import magnitude
-from vpstudy.compression.making import MAKERS, Making, make
+from vpstudy.compression.making import Making, make
+from vpstudy.compression.making_outside import MAKERS
 from vpstudy.compression.names import FAMILIES
 from vpstudy.data import glyphs
 from vpstudy.parameters.source import Checkpoint, Compressing, Source

@@ -107,10 +107,14 @@ class Family:
 
 FAMILIES = {
     "dense": Family(_nothing, "dense", "the source weights as they are"),
+    "dense_distilled": Family(_nothing, "dense_distilled", "the same, trained towards itself: the control of recovery"),
     "imp": Family(_sparsity, "imp-0.80", "magnitude pruning in rounds, rewound to an early step each time"),
     "magnitude": Family(_sparsity, "magnitude-0.90", "the smallest weights of the network pruned at once"),
     "magnitude_bn": Family(_sparsity, "magnitude_bn-0.90", "the same, with new BatchNorm statistics"),
     "magnitude_tuned": Family(_sparsity, "magnitude_tuned-0.90", "the same, then trained again on the source"),
+    "magnitude_distilled": Family(
+        _sparsity, "magnitude_distilled-0.50", "the same, then trained towards dense on other pictures, without labels"
+    ),
     "gradual": Family(_sparsity, "gradual-0.90", "the smallest weights pruned bit by bit while training goes on"),
     "random": Family(_sparsity, "random-0.90", "weights pruned by lot at the start, then trained as dense was"),
     "snip": Family(_sparsity, "snip-0.90", "pruned at the start by the effect on the loss, then trained"),

@@ -13,6 +13,7 @@ from vpstudy.data import sources
 from vpstudy.parameters.across import Across, across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read, unique
+from vpstudy.parameters.distillation import Distillation, recovery_problems
 from vpstudy.parameters.hidden_cost import HiddenCost
 from vpstudy.parameters.multimodal import Multimodal, multimodal_problems
 from vpstudy.parameters.pictures import AllPictures, Fetched, absent_pictures, picture_problems
@@ -42,6 +43,7 @@ class Parameters(Strict):
     checkpoints: Checkpoints
     pictures: AllPictures
     fetched: Fetched  # may be empty: then every target is embedded
+    recovery: Distillation | None = None  # of backbones from elsewhere
     hidden_cost: HiddenCost
     vpns: Vpns
     qprompt: Qprompt
@@ -60,6 +62,7 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     yield from multimodal_problems(content)
     yield from across_problems(content)
     yield from picture_problems(content)
+    yield from recovery_problems(content)
     if isinstance(compressions, list):
         if "dense" not in compressions:
             yield "compressions: 'dense' is missing, and every change is measured against it"

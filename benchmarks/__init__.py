@@ -1,0 +1,1 @@
+"""How fast the study's way of computing is against a plain one, as ratios: `python -m benchmarks.speed`."""

@@ -1,0 +1,227 @@
+"""Recovery by distillation: the loss, what it leaves alone, what it recovers, and backbones from elsewhere."""
+
+import copy
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from vpstudy import backbones
+from vpstudy.backbones import Backbone
+from vpstudy.compression import quantization
+from vpstudy.compression.distillation import distill, softened_kl
+from vpstudy.compression.magnitude import magnitude
+from vpstudy.compression.making_outside import OutsideMaking, make
+from vpstudy.compression.masks import release
+from vpstudy.data import glyphs, targets
+from vpstudy.parameters.base import ParameterError, read
+from vpstudy.parameters.distillation import Distillation
+from vpstudy.parameters.source import Compressing, Source
+from vpstudy.parameters.study import validate
+from vpstudy.runtime import Runtime
+from vpstudy.source import train_on_source
+
+CLASSES = glyphs.class_names
+RUNTIME = Runtime(torch.device("cpu"), "fp32", torch.get_num_threads())
+SOURCE = Source(seed=0, size=32, steps=60, batch=32, learning_rate=0.01, weight_decay=0.0, held_out=100)
+SETTINGS = Distillation(
+    pictures="textures",
+    size=32,
+    steps=2,
+    batch=8,
+    micro_batch=None,
+    learning_rate=0.003,
+    weight_decay=0.0,
+    temperature=2.0,
+    feature_weight=0.0,
+    batchnorm="eval",
+    seed=0,
+)
+
+
+def settings(**changes):
+    return SETTINGS.model_validate(SETTINGS.model_dump() | changes)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    """Trained for a few seconds, so that its answers differ from picture to picture."""
+    backbone = Backbone("cnn", CLASSES)
+    train_on_source(backbone, SOURCE, RUNTIME, stream="test", label="test")
+    return backbone.frozen()
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return targets.load("textures", 32).pictures
+
+
+def state(backbone):
+    return {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
+
+
+def largest_change(one, other):
+    return max((one[name] - other[name]).abs().max().item() for name in one if one[name].is_floating_point())
+
+
+def agreement(one, other, pictures):
+    with torch.no_grad():
+        return (one(pictures).argmax(1) == other(pictures).argmax(1)).float().mean().item()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_the_loss_is_the_divergence_of_softened_answers(temperature):
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = (3 * torch.randn(6, 5, generator=draw, dtype=torch.float64) for _ in range(2))
+    p, q = ((logits / temperature).softmax(1) for logits in (teacher, student))
+    by_hand = temperature**2 * (p * (p / q).log()).sum(1).mean()
+    assert softened_kl(student, teacher, temperature).item() == pytest.approx(by_hand.item(), rel=1e-12)
+    categorical = torch.distributions.kl_divergence(*(torch.distributions.Categorical(x) for x in (p, q))).mean()
+    assert by_hand.item() == pytest.approx(temperature**2 * categorical.item(), rel=1e-9)
+    assert softened_kl(teacher, teacher, temperature).item() == 0
+
+
+def test_at_a_high_temperature_the_gradient_is_that_of_the_squared_error_of_centred_logits():
+    """Hinton et al. (2015), equation 4, in the scale of T²."""
+    draw = torch.Generator().manual_seed(1)
+    student, teacher = (torch.randn(4, 7, generator=draw, dtype=torch.float64) for _ in range(2))
+    student.requires_grad_()
+    (gradient,) = torch.autograd.grad(softened_kl(student, teacher, 1e4), student)
+    centred = (student - student.mean(1, keepdim=True) - teacher + teacher.mean(1, keepdim=True)).detach()
+    torch.testing.assert_close(gradient, centred / (7 * 4), rtol=1e-3, atol=1e-6)
+
+
+def test_no_steps_change_nothing(teacher, pictures):
+    student, before = copy.deepcopy(teacher), state(teacher)
+    assert distill(student, teacher, pictures, settings(steps=0), RUNTIME) == []
+    assert all(torch.equal(before[name], tensor) for name, tensor in state(student).items())
+
+
+def test_a_student_that_agrees_has_no_loss_and_hardly_moves(teacher, pictures):
+    student, before = copy.deepcopy(teacher), state(teacher)
+    losses = distill(student, teacher, pictures, settings(steps=5, feature_weight=1.0), RUNTIME)
+    assert max(map(abs, losses)) < 1e-6
+    moved = largest_change(before, state(student))
+    other = copy.deepcopy(teacher)
+    magnitude(other.prunable, 0.5).apply_(other.prunable)
+    start = state(other)
+    distill(other, teacher, pictures, settings(steps=5), RUNTIME)
+    assert moved < 0.02 * largest_change(start, state(other))
+    assert all(torch.equal(before[name], tensor) for name, tensor in state(teacher).items())
+
+
+def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(teacher, pictures):
+    students = []
+    for micro_batch in (None, 3):
+        student = copy.deepcopy(teacher)
+        magnitude(student.prunable, 0.5).apply_(student.prunable)
+        losses = distill(student, teacher, pictures, settings(micro_batch=micro_batch, feature_weight=0.1), RUNTIME)
+        students.append((losses, state(student)))
+    (whole, one), (parts, other) = students
+    assert parts == pytest.approx(whole, rel=1e-4)
+    # Adam's first steps are as long as the rate wherever there is a gradient; a wrong sum would differ by that much
+    differences = torch.cat([(one[n] - other[n]).flatten() for n in one if one[n].is_floating_point()]).abs()
+    assert differences.mean() < 0.01 * SETTINGS.learning_rate
+
+
+@pytest.mark.parametrize("batchnorm", ["eval", "train"])
+def test_a_pruned_student_agrees_more_on_pictures_that_it_has_not_seen_and_stays_pruned(teacher, batchnorm):
+    seen, _ = glyphs.dataset(512, seed=1, size=32)
+    unseen = glyphs.dataset(256, seed=2, size=32)[0].float() / 255
+    student = copy.deepcopy(teacher)
+    mask = magnitude(student.prunable, 0.8)
+    mask.constrain(student.model)
+    before = agreement(student.frozen(), teacher, unseen)
+    changed = settings(steps=40, batch=32, batchnorm=batchnorm, weight_decay=0.1)
+    losses = distill(student, teacher, seen, changed, RUNTIME)
+    release(student.model)
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    assert agreement(student, teacher, unseen) > before + 0.2
+    assert all((weight[~mask[name]] == 0).all() for name, weight in student.prunable.items())
+    assert not any(p.requires_grad for p in student.parameters())
+
+
+def test_quantized_weights_stay_on_their_grid(teacher, pictures):
+    student, before = copy.deepcopy(teacher), state(teacher)
+    quantization.constrain(student.model, student.prunable, 3)
+    distill(student, teacher, pictures, settings(), RUNTIME)
+    release(student.model)
+    assert largest_change(before, state(student)) > 0
+    for weight in student.prunable.values():
+        assert all(len(channel.unique()) <= 7 for channel in weight.flatten(1))
+
+
+def test_folded_batchnorm_is_left_in_evaluation(teacher, pictures):
+    folded = copy.deepcopy(teacher)
+    norms = [m for m in folded.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms[0].reset_running_stats()
+    student = copy.deepcopy(folded)
+    distill(student, folded, pictures, settings(batchnorm="train"), RUNTIME)
+    moved = [m for m in student.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert (moved[0].running_mean == 0).all() and (moved[0].running_var == 1).all()
+    assert all(not torch.equal(a.running_mean, b.running_mean) for a, b in zip(moved[1:], norms[1:], strict=True))
+
+
+def test_divergence_is_told(teacher, pictures):
+    student = copy.deepcopy(teacher)
+    with torch.no_grad():
+        student.classifier.weight.fill_(torch.inf)
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) at step 1 of 2; lower recovery.learning_rate"):
+        distill(student, teacher, pictures, SETTINGS, RUNTIME)
+
+
+def test_what_cannot_be_distilled_is_refused(teacher, pictures):
+    with pytest.raises(ValueError, match="expected uint8"):
+        distill(teacher, teacher, pictures.float(), SETTINGS, RUNTIME)
+    with pytest.raises(ValueError, match="both need the same"):
+        distill(Backbone("cnn", ["a", "b"]), teacher, pictures, SETTINGS, RUNTIME)
+
+
+@pytest.fixture
+def outside(teacher, tmp_path):
+    backbones.save(teacher, tmp_path / "source.safetensors")
+    return OutsideMaking("cnn", tmp_path, SOURCE, Compressing(pictures=16, recovery_from=2), RUNTIME, {}, settings())
+
+
+def test_distilled_families_are_made_and_keep_their_sparsity(outside, teacher):
+    made, plain = (make(f"{family}-0.50", outside) for family in ("magnitude_distilled", "magnitude"))
+    assert made.mask == plain.mask and made.facts()["sparsity"] == pytest.approx(0.5, abs=1e-4)
+    assert (torch.cat([made.weights()]) == 0).float().mean() == pytest.approx(0.5, abs=1e-3)
+    assert not torch.equal(made.weights(), plain.weights())
+    assert not [name for name, _ in made.backbone.named_parameters() if "parametrizations" in name]
+    dense = make("dense_distilled", outside).backbone
+    assert agreement(dense, teacher, outside.pictures()[0]) == 1
+
+
+def test_pictures_of_another_set_carry_what_dense_takes_them_for(outside, teacher):
+    pictures, labels = outside.pictures()
+    assert pictures.shape == (16, 3, 32, 32) and 0 <= pictures.min() < pictures.max() <= 1
+    assert torch.equal(labels, teacher(pictures).argmax(1))
+    other = targets.load("textures", 32)
+    held_out = {picture.numpy().tobytes() for picture in other.pictures[other.test]}
+    learned = {picture.numpy().tobytes() for picture in outside.unlabelled()}
+    assert len(outside.unlabelled()) == len(other.labels) - len(other.test)
+    assert not held_out & learned
+
+
+@pytest.mark.parametrize("name", ["magnitude_tuned-0.50", "gradual-0.50", "random-0.50", "channels-0.50", "w4a4-lsq"])
+def test_what_would_train_on_the_source_is_refused(outside, name):
+    with pytest.raises(ValueError, match=r"cnn comes from elsewhere: .* dense_distilled, magnitude_distilled"):
+        make(name, outside)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "compressions: 'dense_distilled' needs a section recovery"),
+        ({"pictures": "digits"}, "recovery.pictures: 'digits' is a target of the study"),
+        ({"pictures": "letters", "micro_batch": 9}, "micro_batch (9) must not exceed batch (8)"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_told(changes, said):
+    content = read() | {"compressions": [*read()["compressions"], "dense_distilled"]}
+    if changes:
+        content["recovery"] = SETTINGS.model_dump() | changes
+    with pytest.raises(ParameterError, match=re.escape(said)):
+        validate(content, "params.yaml")
