@@ -5,6 +5,7 @@ import pandas as pd
 from IPython.display import display
 
 from vpstudy import grid, paths, results
+from vpstudy.claims.qprompt import words
 from vpstudy.claims.verdict import NOT_RUN
 from vpstudy.figures import protocol_cell, style, tables
 from vpstudy.parameters.study import Parameters
@@ -24,7 +25,8 @@ class ProtocolResults:
         records = results.read_records(grid.cells(parameters, "protocol"))
         self.rows: dict[str, list[dict]] = {}
         for record in records.values():
-            self.rows.setdefault(record["cell"]["protocol"], []).extend(record["rows"])
+            named = [row | {"arm": _in_words(row["arm"])} for row in record["rows"]]
+            self.rows.setdefault(record["cell"]["protocol"], []).extend(named)
 
     def show(self, protocol: str) -> None:
         """The figure of a protocol, all source checkpoints and seeds in it."""
@@ -50,6 +52,11 @@ class ProtocolResults:
         if self.save:
             tables.save(table, f"protocol_{protocol}", self.folder)
         return table
+
+
+def _in_words(arm: str) -> str:
+    """An arm of these cells, as `words` says those of the cells of base-to-new."""
+    return arm if arm == protocol_cell.ZERO_SHOT else words(("coop" if arm == "full" else "qcoop", arm))
 
 
 def _told(rows: list[dict], arm: str, by: str, column: str) -> str:
