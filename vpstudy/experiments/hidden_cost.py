@@ -29,6 +29,8 @@ class HiddenCostStudy(Final):
         One row for each compression of each backbone: size, sparsity, upstream accuracy and calibration.
     """
 
+    stage = "transfer"
+
     def __init__(self, scale: str, save: bool):
         super().__init__(scale, save, "hidden_cost")
         self._read = results.read(grid.cells(self.parameters, "transfer"))

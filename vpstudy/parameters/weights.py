@@ -106,9 +106,8 @@ def backbone_problems(content: dict[str, Any]) -> Iterator[str]:
     for name in pretrained:
         if name in aliases and name not in ARCHITECTURES:
             yield f"pretrained: {name!r} is in weights, so it is fetched, not pretrained; put it into outside"
-    for key, names in {"pretrained": pretrained, "backbones": backbones}.items():
-        if names == [] and not outside:
-            yield f"{key}: []: give at least 1, or backbones from elsewhere in outside"
+    if not pretrained and not outside:
+        yield "pretrained: []: give at least 1, or backbones from elsewhere in outside"
     vpns = content.get("vpns")
     of_vpns = vpns.get("backbones") if isinstance(vpns, dict) else None
     for key, names in {"backbones": backbones, "vpns.backbones": of_vpns}.items():
