@@ -294,7 +294,8 @@ def test_scale_lists_marks_and_changes(project, capsys):
     assert main(["scale"]) == 0
     assert {line[:9] for line in capsys.readouterr().out.splitlines()} >= {"* default", "  smoke  "}
     assert main(["scale", "smoke"]) == 0
-    assert (paths.RESULTS / "smoke" / "pictures").is_dir()  # on which DVC's stages depend
+    kept = [path.relative_to(paths.RESULTS / "smoke") for path in (paths.RESULTS / "smoke").rglob("*")]
+    assert sorted(map(str, kept)) == ["pictures", "pictures/.gitkeep"]  # on which DVC's stages depend
     edit("threads: 2", "threads: 3")
     assert main(["scale", "default"]) == 2
     assert "execution.threads: 3 (in scale smoke: 2)" in capsys.readouterr().err

@@ -52,7 +52,10 @@ def test_the_default_is_typed():
         ({"compressions": ["dense", "imp-1.5"]}, ["compressions.1", "'imp-1.5'", "[0.01, 0.99]", "imp-0.80"]),
         ({"compressions": ["dense", "imp-0.9"]}, ["compressions.1", "'imp-0.9'", "write 0.90"]),
         ({"compressions": ["dense", "int1"]}, ["compressions.1", "'int1'", "2 to 8"]),
-        ({"compressions": ["dense", "dens"]}, ["compressions.1", "'dens'", "unknown", "dense, dense_distilled, imp-0.80"]),
+        (
+            {"compressions": ["dense", "dens"]},
+            ["compressions.1", "'dens'", "unknown", "dense_distilled, imp-0.80"],
+        ),
         (
             {"compressions": ["dense", "imp-0.85"]},
             ["'imp-0.85'", "imp.rounds", "allowed: imp-0.80, imp-0.90"],
@@ -93,8 +96,8 @@ def test_each_problem_names_key_value_and_what_is_allowed(changes, said):
 def left_out(*studies: str) -> dict:
     """The default without `studies`, whose lists of backbones are empty; "hidden_cost" is the top level's."""
     content = copy.deepcopy(CONTENT)
-    for study in studies:
-        (content if study == "hidden_cost" else content[study])["backbones"] = []
+    for name in studies:
+        (content if name == "hidden_cost" else content[name])["backbones"] = []
     if "qprompt" in studies:
         content["clips"] = []
     return content

@@ -33,7 +33,7 @@ def repro(targets: list[str]) -> int:
     if repaired := lock.repair(paths.ROOT):
         print(repaired)
     session.wait_for_killed(paths.ROOT)
-    _make_folders(parameters.scale)
+    _make_folders(parameters)
     if not targets:
         print(overview.summary(parameters), flush=True)
     runner = parallel.Runner(
@@ -78,7 +78,7 @@ def _print_unsaved() -> None:
 def scale(name: str | None, force: bool) -> int:
     if name:
         print("\n".join(scales.put_in_place(name, force)))
-        _make_folders(name)
+        _make_folders(study.validate(read(paths.PARAMS), paths.PARAMS.name))
         return 0
     current = read(paths.PARAMS).get("scale") if paths.PARAMS.exists() else None
     width = max(map(len, scales.presets()))
@@ -88,9 +88,13 @@ def scale(name: str | None, force: bool) -> int:
     return 0
 
 
-def _make_folders(scale: str) -> None:
-    """What stages depend on for the targets that were fetched, of which a scale may have none."""
-    (paths.RESULTS / scale / "pictures").mkdir(parents=True, exist_ok=True)
+def _make_folders(parameters: study.Parameters) -> None:
+    """What final stages depend on for studies that have no cells at a scale, kept in git by an empty file."""
+    full = {cell.study for cell in grid.cells(parameters) if cell.axes}
+    for name in {stage.study for stage in grid.STAGES.values() if stage.axes} - full:
+        folder = paths.RESULTS / parameters.scale / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitkeep").touch()
 
 
 def targets(name: str | None) -> int:

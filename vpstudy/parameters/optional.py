@@ -1,4 +1,4 @@
-"""Studies that a scale may leave out, by an empty list of backbones, and what of the others they then no longer need."""
+"""Studies that a scale may leave out, by an empty list of backbones; and what is then no longer asked for."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
