@@ -15,16 +15,29 @@ from vpstudy.parameters.base import read
 from vpstudy.parameters.pictures import advice, source_of
 
 
-def check() -> int:
-    parameters = study.load(paths.PARAMS)
+def check(scale: str | None = None) -> int:
+    parameters = scales.parameters(scale) if scale else study.load(paths.PARAMS)
+    if parameters.outside:
+        from vpstudy.execution import outsiders  # loads torch
+
+        outsiders.check(parameters)
     stages = Counter(cell.stage for cell in grid.cells(parameters))
     counts = ", ".join(f"{number} {name}" for name, number in stages.items())
-    print(f"params.yaml is valid: scale {parameters.scale}, {stages.total()} cells ({counts})")
+    print(f"{f'scales/{scale}.yaml' if scale else 'params.yaml'} is valid: scale {parameters.scale}, {stages.total()} cells ({counts})")
     return 0
 
 
-def plan() -> int:
-    print("\n".join(overview.table(study.load(paths.PARAMS))))
+def plan(scale: str | None = None, tflops: float | None = None) -> int:
+    if scale:
+        parameters = scales.parameters(scale)
+        print(f"Scale {scale}: {len(grid.cells(parameters))} cells")
+    else:
+        parameters = study.load(paths.PARAMS)
+        print("\n".join(overview.table(parameters)))
+    if parameters.outside:
+        from vpstudy.execution import gpu_hours  # loads torch
+
+        print("", *gpu_hours.table(parameters, tflops or gpu_hours.TFLOPS), sep="\n")
     return 0
 
 
