@@ -23,7 +23,8 @@ def check(scale: str | None = None) -> int:
         outsiders.check(parameters)
     stages = Counter(cell.stage for cell in grid.cells(parameters))
     counts = ", ".join(f"{number} {name}" for name, number in stages.items())
-    print(f"{f'scales/{scale}.yaml' if scale else 'params.yaml'} is valid: scale {parameters.scale}, {stages.total()} cells ({counts})")
+    file = f"scales/{scale}.yaml" if scale else "params.yaml"
+    print(f"{file} is valid: scale {parameters.scale}, {stages.total()} cells ({counts})")
     return 0
 
 
