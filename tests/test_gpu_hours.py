@@ -1,4 +1,4 @@
-"""What cells on backbones from elsewhere cost: pictures counted as the cells see them, operations as torch counts them."""
+"""What cells on backbones from elsewhere cost: pictures as cells see them, operations as torch counts them."""
 
 import copy
 from collections import Counter
@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vpstudy import grid, paths, results, scales
+from vpstudy import grid, paths, scales
 from vpstudy.backbones import Backbone
 from vpstudy.cli import main
-from vpstudy.compression.channels import macs
+from vpstudy.data import glyphs
 from vpstudy.data.sizes import SIZES, size_of
 from vpstudy.data.targets import MODULES, load
 from vpstudy.execution import gpu_hours, passes
@@ -41,7 +41,7 @@ def seen(monkeypatch):
     normalised = Backbone.normalised
 
     def count(self, pictures):
-        counted[pictures.shape[-1]] += len(pictures) * (1 if torch.is_inference_mode_enabled() else passes.STEP)
+        counted[pictures.shape[-1]] += len(pictures) * (1 if not torch.is_grad_enabled() else passes.STEP)
         return normalised(self, pictures)
 
     monkeypatch.setattr(Backbone, "normalised", count)
@@ -72,6 +72,18 @@ def test_a_transfer_cell_sees_as_many_pictures_as_are_counted(compression, seen,
     monkeypatch.setattr(transfer, "section", lambda name, *_: sections[name])
     transfer.TransferCell("smoke", "cnn", compression, "digits").run()
     assert seen == passes.of_transfer(SETTINGS, compression, size_of("digits", {}))
+
+
+@pytest.mark.parametrize("pruner", ["dense", "random", "hydra", "omp", "imp", "vpns"])
+def test_a_pruning_cell_sees_about_as_many_pictures_as_are_counted(pruner, seen, monkeypatch):
+    backbone = Backbone("cnn", glyphs.class_names)
+    monkeypatch.setattr(prune.backbones, "load", lambda *_: backbone)
+    sections = {"vpns": PRUNING, "execution": SMOKE.execution}
+    monkeypatch.setattr(prune, "section", lambda name, *_: sections[name])
+    prune.PruneCell("smoke", "cnn", "digits", pruner).run()
+    counted = passes.of_prune(PRUNING, pruner, size_of("digits", {}))
+    assert set(seen) == set(counted)
+    assert seen[PRUNING.canvas] <= counted[PRUNING.canvas] <= 1.5 * seen[PRUNING.canvas]
 
 
 @pytest.mark.parametrize("operations", [1, 7])

@@ -38,6 +38,8 @@ def plan(scale: str | None = None, tflops: float | None = None) -> int:
     if parameters.outside:
         from vpstudy.execution import gpu_hours  # loads torch
 
+        if not scale:
+            print("Until cells have run on this machine, times above are those of small backbones.")
         print("", *gpu_hours.table(parameters, tflops or gpu_hours.TFLOPS), sep="\n")
     return 0
 

@@ -26,7 +26,8 @@ def url(entry: OutsideWeights) -> str:
             raise ValueError(f"location: {entry.location}: give {PUBLISHED}/TAG; of {entry.model}: {', '.join(known)}")
         found = known[tag].url
     else:
-        found = timm.get_pretrained_cfg(entry.name).url or ""
+        config = timm.get_pretrained_cfg(entry.name, allow_unregistered=True)
+        found = (config and config.url) or ""
     if not HASH_REGEX.search(found.rpartition("/")[2]):
         raise ValueError(f"location: {entry.location}: of {entry.model} no file with a checksum is published; give one")
     return found

@@ -1,4 +1,4 @@
-"""GPU hours of the cells on backbones from elsewhere, from the pictures that they see; nothing is measured. Loads torch.
+"""GPU hours of cells on backbones from elsewhere, by the pictures that they see; nothing is measured. Loads torch.
 
 Counted are forward passes of single pictures through a backbone. A training step takes `STEP` of them a picture: one
 forward and, as is usual, two for the backward pass. What small heads, prompts and metrics cost is left out, and so is
@@ -73,8 +73,7 @@ def table(parameters: Parameters, tflops: float) -> list[str]:
     why = ASSUMED if tflops == TFLOPS else "as given"
     lines += [
         f"Assumed: {tflops:g} TFLOP/s in fact ({why}; --tflops changes it).",
-        "Small networks, and fp32, reach less. Counted are passes through backbones; loading pictures, heads and metrics",
-        "come on top.",
+        "Small networks, and fp32, reach less. Counted are passes through backbones; the rest comes on top.",
     ]
     targets = {axes["target"]: axes for cell in cells if "target" in (axes := dict(cell.axes))}
     unknown = sorted(name for name, axes in targets.items() if not _size(parameters, axes).known)

@@ -12,9 +12,9 @@ def check(parameters: Parameters) -> None:
     for alias in parameters.outside:
         entry = parameters.weights.root[alias]
         try:
+            architecture, size = outside.architecture(entry), outside.input_size(entry)
             if entry.published:
                 published.url(entry)
-            architecture, size = outside.architecture(entry), outside.input_size(entry)
             problems += unfit(alias, architecture, size, content)
         except (ValueError, TypeError) as error:  # what the constructor of a model says of its arguments
             problems.append(f"weights.{alias}: {error}")

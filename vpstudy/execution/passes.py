@@ -13,6 +13,7 @@ from vpstudy.pruning.methods import METHODS
 from vpstudy.transfer.controls import CONTROLS
 
 Passes = Counter[int]
+PROMPTED = ("prompted", "prompt_only", "prompt_after")  # controls that are measured with a prompt and without
 STEP = 3  # of a picture in a training step: one forward, and two for the backward pass
 
 
@@ -52,7 +53,10 @@ def of_transfer(settings: HiddenCost, compression: str, size: Size) -> Passes:
 
 
 def of_prune(v: Vpns, pruner: str, size: Size) -> Passes:
-    """Every arm at its sparsities. Weights that IMP and OMP train for several sparsities are counted for each."""
+    """Every arm at its sparsities: at most so many.
+
+    A control is counted as tuned for all steps, and weights that IMP and OMP train for several sparsities for each.
+    """
     method = METHODS[pruner]
     sparsities = {"dense": [0.0], "channels": v.channel_ratios, "ablation": v.control_sparsities}.get(
         method.role, v.sparsities
@@ -61,19 +65,24 @@ def of_prune(v: Vpns, pruner: str, size: Size) -> Passes:
     pool = size.pool - v.validation_per_class * size.classes
     train = min(pool, pool if v.budget == "all" else v.budget * size.classes)
     batch = train / math.ceil(train / v.batch)
-    measured = held_out * (2 if method.tuning_prompt else 1) + train  # and BatchNorm statistics
+
+    def measured(prompted: bool) -> int:
+        return held_out * (2 if prompted else 1) + 2 * train  # which maps labels, and measures BatchNorm
+
+    main = measured(method.tuning_prompt)
     tried, seeds = len(v.seeds) + len(v.factors) - 1, len(v.seeds)
     total = 0.0
     for sparsity in sparsities:
-        total += tried * (STEP * v.steps * batch + measured)
+        total += tried * (STEP * v.steps * batch + main)
         if pruner in ("omp", "imp"):
             rounds = 1 if pruner == "omp" else sum(r < sparsity for r in v.imp_rounds) + 1
-            total += tried * (STEP * (rounds + 1) * v.steps * batch + measured)
+            total += tried * (STEP * (rounds + 1) * v.steps * batch + main)
         if method.role == "dense" or sparsity in v.control_sparsities:
             for name in v.controls:
                 if pruner in PRUNING_CONTROLS[name].methods:
                     steps = 0 if name in ("untouched", "bn") else v.steps
-                    total += seeds * (STEP * steps * batch + measured)
+                    each = v.batch if name == "source_mask" else batch  # of the source there are always enough
+                    total += seeds * (STEP * steps * each + measured(name in PROMPTED or method.prompted))
     return Counter({v.canvas: round(total)})
 
 
