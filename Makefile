@@ -1,9 +1,10 @@
 # Needs Python 3.11, git and make, nothing else; everything is installed into .venv/. `make` alone lists what there is.
 # Where Python is not found by itself, name it: make repro PYTHON=/path/to/python3.11
 
-.PHONY: help repro plan lab test lock setup
+.PHONY: help repro plan scale lab test lock setup
 .DEFAULT_GOAL := help
 PYTHON ?=
+SCALE :=
 
 # DVC starts the stages' `python` through PATH: it has to be this environment's.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -15,17 +16,21 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX UV_SYSTEM_PYTHON UV_TARGET UV_PREFIX UV_
 
 help:
 	@echo "make repro   set up, then run the study at the scale in params.yaml: every result, figure and notebook"
-	@echo "make plan    set up, then list the cells, their minutes and what is out of date; runs none of them"
+	@echo "make plan    set up, then list the cells, their cost and what is out of date; runs none of them"
+	@echo "             both take SCALE=NAME, which puts a file of scales/ into params.yaml first: make repro SCALE=paper"
 	@echo "make lab     set up, then open the notebooks in JupyterLab"
 	@echo "make test    set up, then check the style and run every test, with the whole pipeline at the smoke scale"
 	@echo "make lock    resolve pyproject.toml into requirements.lock again; pins that still fit stay"
 
-repro: setup
+repro: scale
 	@echo "==> the study: python -m vpstudy repro"
 	@.venv/bin/python -m vpstudy repro
 
-plan: setup
+plan: scale
 	@.venv/bin/python -m vpstudy plan
+
+scale: setup
+	@[ -z "$(SCALE)" ] || .venv/bin/python -m vpstudy scale "$(SCALE)"
 
 lab: setup
 	@echo "==> JupyterLab in notebooks/ (Ctrl-C twice ends it)"

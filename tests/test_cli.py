@@ -71,6 +71,34 @@ def test_check_counts_the_cells(project, capsys):
     )
 
 
+@pytest.mark.parametrize("name", scales.presets())
+def test_every_scale_is_checked_to_its_backbones_without_being_put_in_place(name, project, capsys):
+    before = paths.PARAMS.read_bytes()
+    assert main(["check", "--scale", name]) == 0  # though no folder of pictures that it needs is here
+    cells = len(grid.cells(scales.parameters(name)))
+    assert f"scales/{name}.yaml is valid: scale {name}, {cells} cells (" in capsys.readouterr().out
+    assert paths.PARAMS.read_bytes() == before
+
+
+def test_check_tells_what_backbones_from_elsewhere_cannot_do(project, capsys):
+    net = "{model: timm/deit_tiny_patch16_224.fb_in1k, location: published}"
+    edit(
+        "outside: []\nweights: {}",
+        f"outside: [net, gone]\nweights:\n  net: {net}\n  gone: {{model: timm/no_such, location: published}}",
+    )
+    edit(
+        "compressions: [dense, imp-0.80, imp-0.90, imp-0.95, magnitude-0.90, int4, int2, w4a4]",
+        "compressions: [dense, int4]",
+    )
+    edit("control_compressions: [dense, imp-0.95]", "control_compressions: [dense]")
+    edit("compressions: [dense, imp-0.95, int4]", "compressions: [dense, int4]")
+    edit("backbones: [cnn]  # of those in pretrained and outside\n", "backbones: [cnn, net]\n")
+    assert main(["check"]) == 2
+    printed = capsys.readouterr().err
+    assert "hidden_cost.visual_prompting.canvas: 32: 'net' takes only 224 px" in printed
+    assert "weights.gone: timm/no_such: timm has no such model" in printed
+
+
 @pytest.mark.parametrize("words", [["check"], ["plan"], ["repro"], ["run", "source", "default", "cnn"]])
 def test_wrong_parameters_stop_every_command_before_it_starts(project, capsys, monkeypatch, words):
     edit("imp-0.95, magnitude", "imp-0.95, imp-1.5, magnitude")
@@ -294,7 +322,8 @@ def test_scale_lists_marks_and_changes(project, capsys):
     assert main(["scale"]) == 0
     assert {line[:9] for line in capsys.readouterr().out.splitlines()} >= {"* default", "  smoke  "}
     assert main(["scale", "smoke"]) == 0
-    assert (paths.RESULTS / "smoke" / "pictures").is_dir()  # on which DVC's stages depend
+    kept = [path.relative_to(paths.RESULTS / "smoke") for path in (paths.RESULTS / "smoke").rglob("*")]
+    assert sorted(map(str, kept)) == ["pictures", "pictures/.gitkeep"]  # on which DVC's stages depend
     edit("threads: 2", "threads: 3")
     assert main(["scale", "default"]) == 2
     assert "execution.threads: 3 (in scale smoke: 2)" in capsys.readouterr().err
@@ -328,7 +357,7 @@ def test_repair_says_what_it_did(project, capsys, monkeypatch):
 
 
 def test_an_interrupted_command_leaves_no_traceback(project, monkeypatch, capsys):
-    def interrupted():
+    def interrupted(**_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands, "check", interrupted)

@@ -4,10 +4,11 @@ import copy
 
 import pytest
 
-from vpstudy import paths
+from vpstudy import grid, paths
 from vpstudy.parameters import base, study
 from vpstudy.parameters.base import ParameterError, read
 from vpstudy.parameters.hidden_cost import HiddenCost
+from vpstudy.parameters.optional import STUDIES
 
 CONTENT = read(paths.SCALES / "default.yaml")
 
@@ -31,18 +32,30 @@ def problems(**changes) -> list[str]:
 def test_the_default_is_typed():
     parameters = study.validate(CONTENT, "params.yaml")
     assert parameters.hidden_cost.budgets == [10, "all"]
-    assert parameters.model_dump() == CONTENT
+    assert parameters.model_dump() == CONTENT | {"recovery": None}
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"backbones": ["resnet"]}, ["backbones.0", "'resnet'", "allowed: cnn", "vpstudy/architectures.py"]),
-        ({"backbones": []}, ["backbones", "[]", "at least 1"]),
+        ({"backbones": []}, ["across.backbones: 'cnn' is not in backbones"]),
+        (
+            {f"{study}__backbones": [] for study in STUDIES} | {"backbones": [], "clips": []},
+            ["backbones: []: nothing is left to run; give at least 1, or in one of vpns.backbones, qprompt.backbones"],
+        ),
+        (
+            {"qprompt__backbones": [], "protocols__backbones": []},
+            ["clips: ['cnn']: nothing uses them, as qprompt.backbones is empty"],
+        ),
+        ({"qprompt__backbones": []}, ["protocols.backbones: 'cnn' is not in qprompt.backbones"]),
         ({"compressions": ["dense", "imp-1.5"]}, ["compressions.1", "'imp-1.5'", "[0.01, 0.99]", "imp-0.80"]),
         ({"compressions": ["dense", "imp-0.9"]}, ["compressions.1", "'imp-0.9'", "write 0.90"]),
         ({"compressions": ["dense", "int1"]}, ["compressions.1", "'int1'", "2 to 8"]),
-        ({"compressions": ["dense", "dens"]}, ["compressions.1", "'dens'", "unknown", "dense, imp-0.80"]),
+        (
+            {"compressions": ["dense", "dens"]},
+            ["compressions.1", "'dens'", "unknown", "dense_distilled, imp-0.80"],
+        ),
         (
             {"compressions": ["dense", "imp-0.85"]},
             ["'imp-0.85'", "imp.rounds", "allowed: imp-0.80, imp-0.90"],
@@ -78,6 +91,44 @@ def test_the_default_is_typed():
 def test_each_problem_names_key_value_and_what_is_allowed(changes, said):
     lines = problems(**changes)
     assert any(all(part in line for part in said) for line in lines), lines
+
+
+def left_out(*studies: str) -> dict:
+    """The default without `studies`, whose lists of backbones are empty; "hidden_cost" is the top level's."""
+    content = copy.deepcopy(CONTENT)
+    for name in studies:
+        (content if name == "hidden_cost" else content[name])["backbones"] = []
+    if "qprompt" in studies:
+        content["clips"] = []
+    return content
+
+
+@pytest.mark.parametrize("only", ["hidden_cost", "vpns", "qprompt"])
+def test_a_scale_may_hold_one_study_alone(only):
+    others = {"hidden_cost", *STUDIES} - {only}
+    parameters = study.validate(left_out(*others), "params.yaml")
+    studies = {cell.study for cell in grid.cells(parameters) if cell.axes}
+    assert studies == {"backbones", only}
+    stages = {cell.stage for cell in grid.cells(parameters) if not cell.axes}
+    assert stages == {"hidden_cost", "vpns", "qprompt", "across", "claims"}  # each says that there is nothing
+
+
+def test_across_alone_needs_what_it_quantizes_prompts_on():
+    content = left_out("vpns", "qprompt", "protocols", "multimodal")
+    assert study.validate(content, "params.yaml").across.backbones == ["cnn"]
+    content["backbones"] = []
+    with pytest.raises(ParameterError, match=r"across\.backbones: 'cnn' is not in backbones"):
+        study.validate(content, "params.yaml")
+
+
+def test_what_is_left_out_asks_for_nothing():
+    content = left_out("across", "vpns")
+    content["compressions"], content["hidden_cost"]["control_compressions"] = ["dense", "int4"], ["dense"]
+    content["vpns"]["targets"] = ["gtsrb"]  # which nothing fetches
+    study.validate(content, "params.yaml")
+    content["vpns"]["backbones"] = ["cnn"]
+    with pytest.raises(ParameterError, match=r"vpns\.targets: 'gtsrb' is not embedded"):
+        study.validate(content, "params.yaml")
 
 
 def test_one_mistake_is_one_line():

@@ -57,6 +57,7 @@ CHANGES = {
     "an output more": edit("dvc.yaml", "figures/${item.scale}: {", "x.txt\n      - figures/${item.scale}: {"),
     "an axis value more": edit("params.yaml", "[digits, faces]", "[digits, faces, textures]"),
     "an axis value less": edit("params.yaml", "[digits, faces]", "[digits]"),
+    "no axis value": edit("params.yaml", "[digits, faces]", "[]"),
     "another scale": edit("params.yaml", "scale: default", "scale: smoke"),
     "a saved run": lambda: Path("notebooks/30_transfer.ipynb").write_text(
         tiny_pipeline.notebook(tiny_pipeline.CODE, "out")

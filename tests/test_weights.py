@@ -263,3 +263,62 @@ def test_real_checkpoints(place, name):
     assert facts["zero_parameters"] == pytest.approx(sparsity, abs=1e-4)
     counted = [tensors[key] == 0 for key in backbone.prunable]
     assert facts["zero_weights"] == pytest.approx(torch.cat([zero.flatten() for zero in counted]).float().mean().item())
+
+
+def test_every_published_file_of_the_scale_paper_is_pinned():
+    from vpstudy import published, scales
+
+    section = scales._plain(scales.compose("paper"))["weights"]
+    entries = {alias: OutsideWeights.model_validate(entry) for alias, entry in section.items()}
+    assert [alias for alias, entry in entries.items() if entry.published]
+    for entry in entries.values():
+        if entry.published:
+            assert published.url(entry).startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("model", "location", "said"),
+    [
+        (
+            "torchvision/resnet50",
+            "published",
+            "give published/TAG; of torchvision/resnet50: IMAGENET1K_V1, IMAGENET",
+        ),
+        ("torchvision/resnet50", "published/V9", "of torchvision/resnet50: IMAGENET1K_V1"),
+        ("timm/swin_tiny_patch4_window7_224", "published", "no file with a checksum is published"),
+    ],
+)
+def test_what_nothing_pins_is_refused(model, location, said):
+    from vpstudy import published
+
+    with pytest.raises(ValueError, match=said):
+        published.url(OutsideWeights(model=model, location=location))
+
+
+def test_a_published_file_is_checked_and_kept_as_safetensors(tmp_path, monkeypatch):
+    from vpstudy import published
+
+    model = torchvision.models.squeezenet1_1(num_classes=3)
+    for number, wrapped in enumerate((model.state_dict(), {"model": model.state_dict()})):
+        torch.save(wrapped, tmp_path / "net.pth")
+        digest = hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
+        for digits, folder in ((digest[:8], "right"), ("0" * 8, "wrong")):
+            named = tmp_path / f"net-{digits}.pth"
+            named.write_bytes((tmp_path / "net.pth").read_bytes())
+            monkeypatch.setattr(published, "url", lambda _, named=named: named.as_uri())
+            if folder == "wrong":
+                with pytest.raises(ValueError, match="does not begin as its name says"):
+                    published.fetch(ENTRY, tmp_path / f"{folder}{number}")
+                continue
+            path = published.fetch(ENTRY, tmp_path / f"{folder}{number}")
+            assert path.name == f"net-{digits}.safetensors"
+            kept = load_file(path)
+            assert all(torch.equal(kept[key], value) for key, value in model.state_dict().items())
+
+
+def test_a_published_file_that_does_not_come_is_one_message(tmp_path, monkeypatch):
+    from vpstudy import published
+
+    monkeypatch.setattr(published, "url", lambda _: (tmp_path / "gone-01234567.pth").as_uri())
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*get it by hand"):
+        published.fetch(ENTRY, tmp_path)

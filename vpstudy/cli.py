@@ -37,7 +37,14 @@ def parser() -> argparse.ArgumentParser:
             epilog=f"example: {PROGRAM} {example or name}",
         )
 
-    add("plan", "show the cells, what is out of date, and the minutes it takes", "Runs nothing.")
+    plan = add(
+        "plan",
+        "show the cells, what is out of date, and the minutes it takes",
+        "Runs nothing. With backbones from elsewhere it also estimates their GPU hours.",
+        "plan --scale paper --tflops 100",
+    )
+    plan.add_argument("--scale", metavar="NAME", help="one of the files in scales/, in place of params.yaml")
+    plan.add_argument("--tflops", type=_positive, help="what the GPU computes in fact, in 10^12 operations a second")
 
     repro = add(
         "repro",
@@ -65,10 +72,14 @@ def parser() -> argparse.ArgumentParser:
     scale.add_argument("name", nargs="?", help="one of the files in scales/; without it, they are listed")
     scale.add_argument("--force", action="store_true", help="keep an edited file as params.edited.yaml")
 
-    add(
+    check = add(
         "check",
         "check params.yaml",
         "Tells all that is wrong with it at once, pictures that fetched targets need and this machine lacks included.",
+        "check --scale paper",
+    )
+    check.add_argument(
+        "--scale", metavar="NAME", help="one of the files in scales/, in place of params.yaml; pictures may be absent"
     )
 
     targets = add(
@@ -103,3 +114,10 @@ def parser() -> argparse.ArgumentParser:
         "Cells depend on these lists: a comment, a docstring or a value tried in JupyterLab runs nothing again.",
     )
     return root
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: give a number above 0")
+    return number

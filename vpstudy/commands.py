@@ -15,16 +15,32 @@ from vpstudy.parameters.base import read
 from vpstudy.parameters.pictures import advice, source_of
 
 
-def check() -> int:
-    parameters = study.load(paths.PARAMS)
+def check(scale: str | None = None) -> int:
+    parameters = scales.parameters(scale) if scale else study.load(paths.PARAMS)
+    if parameters.outside:
+        from vpstudy.execution import outsiders  # loads torch
+
+        outsiders.check(parameters)
     stages = Counter(cell.stage for cell in grid.cells(parameters))
     counts = ", ".join(f"{number} {name}" for name, number in stages.items())
-    print(f"params.yaml is valid: scale {parameters.scale}, {stages.total()} cells ({counts})")
+    file = f"scales/{scale}.yaml" if scale else "params.yaml"
+    print(f"{file} is valid: scale {parameters.scale}, {stages.total()} cells ({counts})")
     return 0
 
 
-def plan() -> int:
-    print("\n".join(overview.table(study.load(paths.PARAMS))))
+def plan(scale: str | None = None, tflops: float | None = None) -> int:
+    if scale:
+        parameters = scales.parameters(scale)
+        print(f"Scale {scale}: {len(grid.cells(parameters))} cells")
+    else:
+        parameters = study.load(paths.PARAMS)
+        print("\n".join(overview.table(parameters)))
+    if parameters.outside:
+        from vpstudy.execution import gpu_hours  # loads torch
+
+        if not scale:
+            print("Until cells have run on this machine, times above are those of small backbones.")
+        print("", *gpu_hours.table(parameters, tflops or gpu_hours.TFLOPS), sep="\n")
     return 0
 
 
@@ -33,7 +49,7 @@ def repro(targets: list[str]) -> int:
     if repaired := lock.repair(paths.ROOT):
         print(repaired)
     session.wait_for_killed(paths.ROOT)
-    _make_folders(parameters.scale)
+    _make_folders(parameters)
     if not targets:
         print(overview.summary(parameters), flush=True)
     runner = parallel.Runner(
@@ -78,7 +94,7 @@ def _print_unsaved() -> None:
 def scale(name: str | None, force: bool) -> int:
     if name:
         print("\n".join(scales.put_in_place(name, force)))
-        _make_folders(name)
+        _make_folders(study.validate(read(paths.PARAMS), paths.PARAMS.name))
         return 0
     current = read(paths.PARAMS).get("scale") if paths.PARAMS.exists() else None
     width = max(map(len, scales.presets()))
@@ -88,9 +104,13 @@ def scale(name: str | None, force: bool) -> int:
     return 0
 
 
-def _make_folders(scale: str) -> None:
-    """What stages depend on for the targets that were fetched, of which a scale may have none."""
-    (paths.RESULTS / scale / "pictures").mkdir(parents=True, exist_ok=True)
+def _make_folders(parameters: study.Parameters) -> None:
+    """What final stages depend on for studies that have no cells at a scale, kept in git by an empty file."""
+    full = {cell.study for cell in grid.cells(parameters) if cell.axes}
+    for name in {stage.study for stage in grid.STAGES.values() if stage.axes} - full:
+        folder = paths.RESULTS / parameters.scale / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitkeep").touch()
 
 
 def targets(name: str | None) -> int:

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML, CommentedMap, CommentedSeq
 
 from vpstudy import atomic, paths
 from vpstudy.parameters.base import ParameterError, read
-from vpstudy.parameters.study import validate
+from vpstudy.parameters.study import Parameters, validate
 
 BASE = "default"
 
@@ -45,6 +45,11 @@ def compose(name: str) -> str:
     lines[0] = f"# {presets()[name]}\n"
     # A comment keeps its old column when the value before it changes: set it two spaces from the value again.
     return "".join(re.sub(r"^([^#]*\S) +# ", r"\1  # ", line) for line in lines)
+
+
+def parameters(name: str) -> Parameters:
+    """Scale `name`, typed, whether or not this machine has what it needs. Raises ParameterError as `compose`."""
+    return validate(_plain(compose(name)), f"scales/{name}.yaml")
 
 
 def put_in_place(name: str, force: bool = False) -> list[str]:
@@ -103,6 +108,9 @@ def _merge(content: CommentedMap, changes: dict[str, Any]) -> None:
             _merge(content[key], value)
         elif isinstance(value, list):
             content[key] = CommentedSeq(value)
+            content[key].fa.set_flow_style()
+        elif isinstance(value, dict):
+            content[key] = CommentedMap(value)
             content[key].fa.set_flow_style()
         else:
             content[key] = value

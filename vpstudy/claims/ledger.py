@@ -38,6 +38,13 @@ def judge(study: str, claims: Sequence[Claim], *evidence: Any) -> list[Record]:
     ]
 
 
+def not_run(study: str, claims: Sequence[Claim]) -> list[Record]:
+    """A record for each claim of a study of which no cell has run: a scale may leave it out."""
+    nothing = {"backbone": "—", "findings": [], "beside": [], "p": None, "p_holm": None, "source_checkpoints": 0}
+    verdict = {"verdict": NOT_RUN, "reason": "no cell of the study has run"}
+    return [_told(study, claim) | nothing | verdict for claim in claims]
+
+
 def write(scale: str, records: list[Record]) -> None:
     """Write the ledger, whole or not at all; equal records give equal bytes."""
     atomic.write_text(path(scale), atomic.json_text(records))
@@ -90,17 +97,8 @@ def _record(
     beside = claim.beside(evidence)
     if untested:
         findings, beside = [], [*findings, *beside]
-    record: Record = {
+    record = _told(study, claim) | {
         "backbone": evidence.runs["backbone"].iloc[0],
-        "id": claim.id,
-        "study": study,
-        "statement": claim.statement,
-        "published": claim.published,
-        "estimand": claim.estimand,
-        "test": claim.test.kind,
-        "direction": claim.test.sign,
-        "smallest_effect": claim.test.smallest,
-        "unit": claim.unit,
         "findings": [_finding(f, claim.test) for f in findings],
         "beside": [_finding(f, claim.test) for f in beside],
         "p": p.get(claim.id),
@@ -115,6 +113,21 @@ def _record(
         return record | {"verdict": "inconclusive", "reason": "one replicate has no interval"}
     verdict = _verdict(claim, findings, adjusted[claim.id])
     return record | {"verdict": verdict, "reason": _reason(claim, findings, adjusted[claim.id], verdict, sources)}
+
+
+def _told(study: str, claim: Claim) -> Record:
+    """What a record holds of the claim itself."""
+    return {
+        "id": claim.id,
+        "study": study,
+        "statement": claim.statement,
+        "published": claim.published,
+        "estimand": claim.estimand,
+        "test": claim.test.kind,
+        "direction": claim.test.sign,
+        "smallest_effect": claim.test.smallest,
+        "unit": claim.unit,
+    }
 
 
 def _reason(claim: Claim, findings: list[Finding], p_holm: float, verdict: str, sources: int) -> str:

@@ -24,6 +24,8 @@ class AcrossStudy(Final):
         With the controls at learning rates that were not chosen.
     """
 
+    stage = "quantize_visual_prompt"
+
     def __init__(self, scale: str, save: bool):
         super().__init__(scale, save, "across")
         cells = grid.cells(self.parameters, "quantize_visual_prompt")

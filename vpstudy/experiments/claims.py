@@ -30,13 +30,12 @@ class ClaimsLedger(Final):
     def expected_power(self) -> pd.DataFrame:
         """How likely equivalence of one finding would be shown if nothing changed; known before any run."""
         of = self.parameters
-        return pd.DataFrame(
-            [
-                _power(hidden_cost, ["H4"], "debiased ECE", ECE, of.backbones, of.hidden_cost.seeds),
-                _power(vpns, _equivalent(vpns.CLAIMS), "accuracy", vpns.SAME, of.vpns.backbones, of.vpns.seeds),
-                _power(qprompt, ["Q7"], "H", qprompt.SAME, of.qprompt.backbones, of.qprompt.seeds),
-            ]
+        designs = (
+            (hidden_cost, ["H4"], "debiased ECE", ECE, of.backbones, of.hidden_cost.seeds),
+            (vpns, _equivalent(vpns.CLAIMS), "accuracy", vpns.SAME, of.vpns.backbones, of.vpns.seeds),
+            (qprompt, ["Q7"], "H", qprompt.SAME, of.qprompt.backbones, of.qprompt.seeds),
         )
+        return pd.DataFrame([_power(*design) for design in designs if design[4]])  # of those that have backbones
 
     def judge(self) -> pd.DataFrame:
         """Judge every claim; a line each."""
@@ -72,7 +71,7 @@ class ClaimsLedger(Final):
     def _judged(self, study: str, claims: Sequence[Claim], evidence: dict[str, Any]) -> list[ledger.Record]:
         """Records on the first architecture that has the cells of a claim, each with those on the others that do."""
         if not evidence:
-            return []
+            return [record | {"elsewhere": []} for record in ledger.not_run(study, claims)]
         first = ledger.judge(study, claims, *evidence.values())
         alone = [ledger.judge(study, claims, of_one) for of_one in evidence.values()]
         elsewhere = ("backbone", "findings", "p_holm", "verdict", "reason")
@@ -122,14 +121,17 @@ class ClaimsLedger(Final):
 
     def _vpns(self) -> dict[str, vpns.VpnsEvidence]:
         """By architecture."""
-        read = results.read(grid.cells(self.parameters, "prune_with_prompts"))
+        if not (cells := grid.cells(self.parameters, "prune_with_prompts")):
+            return {}
+        read = results.read(cells)
         for note in read.notes():
             print(note)
         return {name: vpns.VpnsEvidence(runs) for name, runs in read.frame.groupby("backbone", sort=False)}
 
     def _qprompt(self) -> dict[str, qprompt.QpromptEvidence]:
         """By architecture."""
-        cells = grid.cells(self.parameters, "prompt")
+        if not (cells := grid.cells(self.parameters, "prompt")):
+            return {}
         read = results.read(cells)
         for note in read.notes():
             print(note)
@@ -139,7 +141,8 @@ class ClaimsLedger(Final):
 
     def _hidden_cost(self) -> dict[str, Evidence]:
         """By architecture."""
-        cells = grid.cells(self.parameters, "transfer")
+        if not (cells := grid.cells(self.parameters, "transfer")):
+            return {}
         read = results.read(cells)
         for note in read.notes():
             print(note)

@@ -1,10 +1,13 @@
 """What every final notebook does: rest on one scale, show figures and tables, and keep them."""
 
+from typing import Any, ClassVar
+
 import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from vpstudy import paths
+from vpstudy import atomic, grid, paths
+from vpstudy.claims.verdict import NOT_RUN
 from vpstudy.figures import style, tables
 from vpstudy.parameters.base import ParameterError
 from vpstudy.parameters.study import load
@@ -16,11 +19,23 @@ METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "
 class Final:
     """The parameters of a scale, and the folder of a study's figures, which fills where `save`.
 
+    Where the scale has no cell of `stage`, which is the study's own, a `LeftOut` is made in its place.
+
     Raises
     ------
     ParameterError
         If `params.yaml` holds another scale.
     """
+
+    stage: ClassVar[str | None] = None
+
+    def __new__(cls, scale: str, save: bool, *of: str) -> Any:
+        parameters = load()
+        if cls.stage and parameters.scale == scale and not grid.cells(parameters, cls.stage):
+            left_out = object.__new__(LeftOut)
+            left_out.__init__(scale, save, grid.STAGES[cls.stage].study)
+            return left_out
+        return super().__new__(cls)
 
     def __init__(self, scale: str, save: bool, study: str):
         self.parameters = load()
@@ -42,6 +57,22 @@ class Final:
         if self.save:
             style.save(figure, name, self.folder)
         display(figure)
+
+
+class LeftOut(Final):
+    """In place of a study that the scale leaves out: it says so, once, and whatever it is asked shows nothing."""
+
+    def __init__(self, scale: str, save: bool, study: str):
+        super().__init__(scale, save, study)
+        print(NOT_RUN)
+        if save:  # the pipeline looks for the folder, and git keeps none that is empty
+            atomic.write_text(self.folder / "not_run.md", f"{NOT_RUN}\n")
+
+    def table(self, name: str, table: None) -> None:
+        """No table."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
 
 
 def with_columns(read: Results, *columns: str) -> pd.DataFrame:

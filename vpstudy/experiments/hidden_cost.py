@@ -10,7 +10,7 @@ from vpstudy import architectures, grid, results
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target
 from vpstudy.experiments.final import Final
-from vpstudy.figures import controls, integers, mapping, style
+from vpstudy.figures import controls, integers, mapping, style, tables
 from vpstudy.figures.compressions import label
 from vpstudy.statistics import against_dense, summarise
 from vpstudy.transfer.controls import CONTROLS
@@ -28,6 +28,8 @@ class HiddenCostStudy(Final):
     backbones
         One row for each compression of each backbone: size, sparsity, upstream accuracy and calibration.
     """
+
+    stage = "transfer"
 
     def __init__(self, scale: str, save: bool):
         super().__init__(scale, save, "hidden_cost")
@@ -54,6 +56,18 @@ class HiddenCostStudy(Final):
             "validation pictures per class": self.parameters.hidden_cost.validation_per_class,
         }
         return pd.DataFrame(counts, index=["count"]).T
+
+    def backbones_table(self) -> pd.DataFrame:
+        """Size, sparsity, upstream accuracy and calibration of each compression."""
+        return self.table("backbones", tables.backbones_table(self.backbones))
+
+    def results_table(self) -> pd.DataFrame:
+        """Every result, as mean ± half of its interval."""
+        return self.table("results", tables.results_table(self.transfers))
+
+    def calibration_table(self) -> pd.DataFrame:
+        """Every measure of calibration."""
+        return self.table("calibration", tables.calibration_table(self.transfers))
 
     def draw(self, name: str, drawing: Callable[[pd.DataFrame, pd.DataFrame], Figure]) -> None:
         """Show `drawing(transfers, backbones)` for each architecture; keep it where the pipeline runs the notebook.

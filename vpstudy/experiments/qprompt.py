@@ -41,6 +41,8 @@ class QpromptStudy(Final):
         One row for each (backbone, source checkpoint, target, prompter, arm, seed, group), "H" included.
     """
 
+    stage = "prompt"
+
     def __init__(self, scale: str, save: bool):
         super().__init__(scale, save, "qprompt")
         cells = grid.cells(self.parameters, "prompt")

@@ -33,6 +33,8 @@ class VpnsStudy(Final):
         One row for each (backbone, source checkpoint, target, pruner, arm, sparsity, seed, view).
     """
 
+    stage = "prune_with_prompts"
+
     def __init__(self, scale: str, save: bool):
         super().__init__(scale, save, "vpns")
         cells = grid.cells(self.parameters, "prune_with_prompts")

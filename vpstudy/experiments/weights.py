@@ -14,7 +14,7 @@ from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError, safe_open
 from torchvision.models import ResNet18_Weights
 
-from vpstudy import atomic, backbones, outside, paths, results
+from vpstudy import atomic, backbones, outside, paths, published, results
 from vpstudy.architectures import Architecture
 from vpstudy.backbones import Backbone
 from vpstudy.cells import Cell
@@ -115,6 +115,8 @@ def fetch(entry: OutsideWeights) -> Path:
         If there is no such file, variable or download; the message says what to do by hand.
     """
     location = entry.location or f"{HUB}{outside.hub_name(entry)}"
+    if entry.published:
+        return published.fetch(entry, paths.RAW)
     if entry.on_hub:
         organisation, repository, *file = location.removeprefix(HUB).split("/", 2)
         name, file = f"{organisation}/{repository}", (file or ["model.safetensors"])[0]

@@ -69,7 +69,7 @@ def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
         axis.minorticks_off()
     labels = [_label(record, found) for record, found in rows]
     axis.set_yticks(range(len(rows)), labels)
-    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axis.grid(False, axis="y")
     axis.set_xlabel(
         f"effect, in smallest effects of interest (grey: less{beyond})\n"

@@ -10,17 +10,24 @@ from pydantic import AfterValidator, Field
 from vpstudy import architectures, paths
 from vpstudy.architectures import ARCHITECTURES
 from vpstudy.data import sources
-from vpstudy.parameters.across import Across, across_problems
+from vpstudy.parameters.across import across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read, unique
 from vpstudy.parameters.distillation import Distillation, recovery_problems
 from vpstudy.parameters.hidden_cost import HiddenCost
 from vpstudy.parameters.multimodal import Multimodal, multimodal_problems
+from vpstudy.parameters.optional import (
+    Backbones,
+    OptionalAcross,
+    OptionalProtocols,
+    OptionalQprompt,
+    OptionalVpns,
+    left_out_problems,
+    without_left_out,
+)
 from vpstudy.parameters.pictures import AllPictures, Fetched, absent_pictures, picture_problems
-from vpstudy.parameters.protocols import Protocols, protocol_problems
-from vpstudy.parameters.qprompt import Qprompt
+from vpstudy.parameters.protocols import protocol_problems
 from vpstudy.parameters.source import Checkpoints, Compressing, Imp, Source
-from vpstudy.parameters.vpns import Vpns
 from vpstudy.parameters.weights import Weights, backbone_problems
 from vpstudy.pruning.methods import METHODS
 
@@ -35,7 +42,7 @@ class Parameters(Strict):
     clips: Annotated[list[BackboneName], AfterValidator(unique)]
     outside: Annotated[list[str], AfterValidator(unique)]
     weights: Weights
-    backbones: Annotated[list[BackboneName], AfterValidator(unique)]
+    backbones: Backbones
     compressions: Annotated[list[CompressionName], *AXIS]
     source: Source
     imp: Imp
@@ -45,11 +52,11 @@ class Parameters(Strict):
     fetched: Fetched  # may be empty: then every target is embedded
     recovery: Distillation | None = None  # of backbones from elsewhere
     hidden_cost: HiddenCost
-    vpns: Vpns
-    qprompt: Qprompt
-    protocols: Protocols
+    vpns: OptionalVpns
+    qprompt: OptionalQprompt
+    protocols: OptionalProtocols
     multimodal: Multimodal
-    across: Across
+    across: OptionalAcross
 
 
 def _across_sections(content: dict[str, Any]) -> Iterator[str]:
@@ -60,9 +67,11 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     yield from _pruning(content.get("vpns"), source)
     yield from protocol_problems(content)
     yield from multimodal_problems(content)
-    yield from across_problems(content)
-    yield from picture_problems(content)
-    yield from recovery_problems(content)
+    yield from left_out_problems(content)
+    runs = without_left_out(content)
+    yield from across_problems(runs)
+    yield from picture_problems(runs)
+    yield from recovery_problems(runs)
     if isinstance(compressions, list):
         if "dense" not in compressions:
             yield "compressions: 'dense' is missing, and every change is measured against it"
@@ -117,7 +126,7 @@ def _no_clip(content: dict[str, Any]) -> Iterator[str]:
 def _pruning(vpns: Any, source: Any) -> Iterator[str]:
     """What a section `vpns` would fail on while it runs. Only of values that are sound by themselves."""
     try:
-        v = Vpns.model_validate(vpns)
+        v = OptionalVpns.model_validate(vpns)
         # What others take is known to their libraries, which are slow to load: the stage `weights` tells.
         embedded = [name for name in v.backbones if architectures.read(name)[0] in ARCHITECTURES]
         kinds = {name: ARCHITECTURES[architectures.read(name)[0]] for name in embedded}

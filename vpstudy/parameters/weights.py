@@ -10,6 +10,7 @@ from vpstudy.architectures import ARCHITECTURES
 from vpstudy.parameters.base import Positive, Strict
 
 HUB = "hf://"
+PUBLISHED = "published"
 Factors = Annotated[list[float], Field(min_length=3, max_length=3)]  # one for each of R, G, B
 
 
@@ -22,7 +23,7 @@ def _alias(value: str) -> str:
 
 
 class OutsideWeights(Strict):
-    """A model of timm or torchvision by its name there, with a safetensors checkpoint.
+    """A model of timm or torchvision by its name there, with a checkpoint.
 
     Attributes
     ----------
@@ -61,12 +62,12 @@ class OutsideWeights(Strict):
     @model_validator(mode="after")
     def _fit(self):
         if self.location is None and self.library != "timm":
-            raise ValueError(f"location is missing: {self.model} has no safetensors file of its own")
+            raise ValueError(f"location is missing: {self.model} has no safetensors file of its own; give {PUBLISHED}")
         if self.on_hub and self.revision is None:
             raise ValueError("revision is missing: a file on the hub is pinned by its commit, 40 hexadecimal digits")
         if not self.on_hub and self.revision is not None:
             raise ValueError(f"revision: only files on the hub ({HUB}ORG/REPO) have one; pin this one by sha256")
-        if not self.on_hub and self.sha256 is None:
+        if not self.on_hub and not self.published and self.sha256 is None:
             raise ValueError(f"sha256 of {self.location} is missing; `sha256sum FILE` tells it")
         if self.on_hub and self.location and not re.fullmatch(r"[\w.-]+/[\w.-]+(/.+)?", self.location[len(HUB) :]):
             raise ValueError(f"location: {self.location!r}: should be {HUB}ORG/REPO or {HUB}ORG/REPO/FILE")
@@ -84,6 +85,11 @@ class OutsideWeights(Strict):
     @property
     def on_hub(self) -> bool:
         return self.location is None or self.location.startswith(HUB)
+
+    @property
+    def published(self) -> bool:
+        """Whether it is the file that the library itself names."""
+        return self.location is not None and self.location.partition("/")[0] == PUBLISHED
 
 
 class Weights(RootModel[dict[Annotated[str, AfterValidator(_alias)], OutsideWeights]]):
@@ -106,9 +112,8 @@ def backbone_problems(content: dict[str, Any]) -> Iterator[str]:
     for name in pretrained:
         if name in aliases and name not in ARCHITECTURES:
             yield f"pretrained: {name!r} is in weights, so it is fetched, not pretrained; put it into outside"
-    for key, names in {"pretrained": pretrained, "backbones": backbones}.items():
-        if names == [] and not outside:
-            yield f"{key}: []: give at least 1, or backbones from elsewhere in outside"
+    if not pretrained and not outside:
+        yield "pretrained: []: give at least 1, or backbones from elsewhere in outside"
     vpns = content.get("vpns")
     of_vpns = vpns.get("backbones") if isinstance(vpns, dict) else None
     for key, names in {"backbones": backbones, "vpns.backbones": of_vpns}.items():
