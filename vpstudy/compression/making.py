@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vpstudy import backbones, paths
-from vpstudy.architectures import read
+from vpstudy.architectures import outside, read
 from vpstudy.backbones import Backbone
 from vpstudy.compression import activations, channels, external, learned_steps, quantization, scores
 from vpstudy.compression.compressed import Compressed
@@ -19,6 +19,7 @@ from vpstudy.compression.masks import Mask, release
 from vpstudy.compression.names import Compression, parse, sparsity_text
 from vpstudy.data import glyphs
 from vpstudy.parameters.base import Execution, section
+from vpstudy.parameters.distillation import Distillation
 from vpstudy.parameters.source import Checkpoint, Checkpoints, Compressing, Source
 from vpstudy.runtime import Runtime, configure, generator, seed_for
 from vpstudy.source import train_on_source
@@ -42,6 +43,11 @@ class Making:
     settings: Compressing
     runtime: Runtime
     checkpoints: dict[str, Checkpoint]
+
+    @property
+    def makers(self) -> "Makers":
+        """How each family is made."""
+        return MAKERS
 
     def dense(self) -> Backbone:
         """The source checkpoint."""
@@ -228,7 +234,8 @@ def _recalibrate(backbone: Backbone, making: Making) -> None:
         norm.momentum = momentum
 
 
-MAKERS: dict[str, Callable[[Compression, Making], Compressed]] = {
+Makers = dict[str, Callable[[Compression, Making], Compressed]]
+MAKERS: Makers = {
     "dense": _dense,
     "imp": _imp,
     "magnitude": _magnitude,
@@ -248,7 +255,7 @@ MAKERS: dict[str, Callable[[Compression, Making], Compressed]] = {
 
 def making(scale: str, backbone: str) -> Making:
     """What the parameters say of how compressions are made. Raises ParameterError as `section` does."""
-    return Making(
+    made_from = (
         backbone,
         paths.MODELS / scale / backbone,
         section("source", Source, scale),
@@ -256,6 +263,11 @@ def making(scale: str, backbone: str) -> Making:
         configure(section("execution", Execution, scale)),
         section("checkpoints", Checkpoints, scale).root,
     )
+    if backbone not in outside():
+        return Making(*made_from)
+    from vpstudy.compression.making_outside import OutsideMaking  # which imports this module
+
+    return OutsideMaking(*made_from, section("recovery", Distillation, scale))
 
 
 def make(compression: str, making: Making) -> Compressed:
@@ -264,9 +276,12 @@ def make(compression: str, making: Making) -> Compressed:
     Raises
     ------
     ValueError
-        If the name is no compression, or a checkpoint from outside does not fit the backbone.
+        If the name is no compression, or one that this backbone cannot have; if a checkpoint from outside does not fit
+        it; if recovery diverges.
     FileNotFoundError
         If the source checkpoint, or the round of IMP that the name picks, is not there.
     """
     parsed = parse(compression)
-    return MAKERS[parsed.family](parsed, making)
+    if parsed.family not in making.makers:
+        raise ValueError(f"{compression}: only a backbone from elsewhere recovers by distillation; allowed: *_tuned")
+    return making.makers[parsed.family](parsed, making)

@@ -7,19 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vpstudy import paths
 from vpstudy.backbones import Backbone
 from vpstudy.compression import making as inside
 from vpstudy.compression.compressed import Compressed
 from vpstudy.compression.distillation import distill
 from vpstudy.compression.making import Making
 from vpstudy.compression.masks import release
-from vpstudy.compression.names import Compression, parse
+from vpstudy.compression.names import Compression
 from vpstudy.data import targets
-from vpstudy.parameters.base import Execution, section
 from vpstudy.parameters.distillation import Distillation
-from vpstudy.parameters.source import Checkpoints, Compressing, Source
-from vpstudy.runtime import configure, generator
+from vpstudy.runtime import generator
 
 
 @dataclass(frozen=True)
@@ -31,27 +28,41 @@ class OutsideMaking(Making):
 
     recovery: Distillation
 
+    @property
+    def makers(self) -> inside.Makers:
+        return inside.MAKERS | DISTILLED
+
     def unlabelled(self) -> Tensor:
         """The pictures that recovery learns from, uint8 (N, 3, size, size)."""
         other = targets.load(self.recovery.pictures, self.recovery.size)
         pool = np.setdiff1d(np.arange(len(other.labels)), other.test)
         return torch.as_tensor(other.pictures)[pool]
 
+    def answers(self, backbone: Backbone) -> tuple[np.ndarray, np.ndarray]:
+        """On the pictures that recovery does not see: probabilities (N, S), and what dense takes each for (N,)."""
+        other = targets.load(self.recovery.pictures, self.recovery.size)
+        held_out = torch.as_tensor(other.pictures)[other.test]
+        logits = self._logits(backbone, held_out)
+        return logits.softmax(1).cpu().numpy(), self._logits(self.dense(), held_out).argmax(1).cpu().numpy()
+
     def pictures(self) -> tuple[Tensor, Tensor]:
         """`settings.pictures` of those (fewer if there are no more), in [0, 1], and what dense takes them for (N,)."""
         pictures = self.unlabelled()
         order = torch.randperm(len(pictures), generator=generator("compressing", self.source.seed))
-        chosen = pictures[order[: self.settings.pictures]].to(self.runtime.device).float() / 255
-        dense = self.dense().frozen()
-        with torch.inference_mode(), self.runtime.autocast():
-            labels = torch.cat([dense(batch).argmax(1) for batch in chosen.split(inside.BATCH)])
-        return chosen, labels.clone()
+        chosen = pictures[order[: self.settings.pictures]]
+        return chosen.to(self.runtime.device).float() / 255, self._logits(self.dense(), chosen).argmax(1)
 
     def start(self) -> Backbone:
         raise self._refusal("its initial weights are not known")
 
     def train(self, model: Backbone, stream: str, start: int, after_step=None) -> None:
         raise self._refusal("it cannot be trained on its source")
+
+    def _logits(self, backbone: Backbone, pictures: Tensor) -> Tensor:
+        backbone.frozen().to(self.runtime.device)
+        with torch.no_grad(), self.runtime.autocast():
+            batches = pictures.split(inside.BATCH)
+            return torch.cat([backbone(batch.to(self.runtime.device).float() / 255).float() for batch in batches])
 
     def _refusal(self, reason: str) -> ValueError:
         return ValueError(
@@ -78,31 +89,3 @@ def _distilled(family: str) -> Callable[[Compression, OutsideMaking], Compressed
 
 
 DISTILLED = {"dense_distilled": _distilled("dense"), "magnitude_distilled": _distilled("magnitude")}
-MAKERS = inside.MAKERS | DISTILLED
-
-
-def making(scale: str, backbone: str) -> OutsideMaking:
-    """What the parameters say of how compressions are made. Raises ParameterError as `section` does."""
-    return OutsideMaking(
-        backbone,
-        paths.MODELS / scale / backbone,
-        section("source", Source, scale),
-        section("compressing", Compressing, scale),
-        configure(section("execution", Execution, scale)),
-        section("checkpoints", Checkpoints, scale).root,
-        section("recovery", Distillation, scale),
-    )
-
-
-def make(compression: str, making: OutsideMaking) -> Compressed:
-    """Compress the dense checkpoint as the name `compression` says.
-
-    Raises
-    ------
-    ValueError
-        If the name is no compression, or one that trains on the source; if recovery diverges.
-    FileNotFoundError
-        If the dense checkpoint is not there.
-    """
-    parsed = parse(compression)
-    return MAKERS[parsed.family](parsed, making)

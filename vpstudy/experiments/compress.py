@@ -12,6 +12,7 @@ from vpstudy.compression import integer
 from vpstudy.compression.channels import macs
 from vpstudy.compression.compressed import Compressed
 from vpstudy.compression.making import make, making
+from vpstudy.compression.making_outside import OutsideMaking
 from vpstudy.data import glyphs
 from vpstudy.experiments.base import head, row
 from vpstudy.source import upstream_probabilities
@@ -33,6 +34,8 @@ class CompressCell:
         self.cell = Cell.of("compress", "backbones", self.scale, **axes)
         self.making = making(self.scale, self.backbone)
         self.source, self.runtime = self.making.source, self.making.runtime
+        self.outside = isinstance(self.making, OutsideMaking)
+        self.size = self.making.recovery.size if self.outside else self.source.size  # side of its pictures, px
 
     def compress(self, compression: str | None = None) -> Compressed:
         """This compression, or another one to compare it with."""
@@ -40,23 +43,30 @@ class CompressCell:
 
     def facts(self, compressed: Compressed) -> dict:
         """Sparsity, size, and the multiplications (with additions, as pairs) of one picture."""
-        return compressed.facts() | {"macs": macs(compressed.backbone.frozen(), self.source.size)}
+        return compressed.facts() | {"macs": macs(compressed.backbone.frozen(), self.size)}
 
     def measure(self, compressed: Compressed) -> dict:
-        """Accuracy and calibration on fresh glyphs, the same ones for every compression."""
+        """Accuracy and calibration on fresh glyphs, the same ones for every compression.
+
+        The source pictures of a backbone from elsewhere are not here. Its accuracy is how often it agrees with dense,
+        on the pictures for recovery that recovery does not see.
+        """
+        if self.outside:
+            return row("upstream", *self.making.answers(compressed.backbone))
         backbone = compressed.backbone.to(self.runtime.device)
         return row("upstream", *upstream_probabilities(backbone, self.source, self.runtime))
 
     def measure_integers(self, compressed: Compressed) -> dict | None:
         """The dense checkpoint in real integers, beside itself, their emulation and `compressed`, which simulates them.
 
-        None unless `compressed` rounds to 8 bits, untrained, and the backbone has linear layers to convert. All run in
-        fp32, on the pictures of `measure`. Latencies ("latency_ms", medians) are all that differs from run to run.
+        None unless `compressed` rounds to 8 bits, untrained, and the backbone is one of the study's own with linear
+        layers to convert. All run in fp32, on the pictures of `measure`. Latencies ("latency_ms", medians) are all that
+        differs from run to run.
         """
         simulated, what = compressed.backbone.frozen(), compressed.compression
         eight_bits = (what.bits, what.activation_bits) == (8, 8) and what.ranges != "lsq"
         layers = integer.linear_layers(simulated)
-        if not eight_bits or not layers:
+        if not eight_bits or not layers or self.outside:
             return None
         dense = self.making.dense().frozen()
         integers = integer.to_int8(dense)
@@ -87,6 +97,7 @@ class CompressCell:
     def save(self, compressed: Compressed, upstream: dict, integers: dict | None) -> None:
         """Write the model, then the record; `integers` is what `measure_integers` gave."""
         compressed.save(self.making.folder / f"{self.compression}.safetensors")
-        record = head(self.cell, self.runtime, source=self.source, compressing=self.making.settings)
+        recovery = {"recovery": self.making.recovery} if self.outside else {}
+        record = head(self.cell, self.runtime, source=self.source, compressing=self.making.settings, **recovery)
         facts = self.facts(compressed) | ({"integer": integers} if integers else {})
         results.write(results.path(self.cell), record | {"facts": facts, "rows": [upstream]})

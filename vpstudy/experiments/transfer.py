@@ -16,7 +16,7 @@ from vpstudy import atomic, paths, results, temperature
 from vpstudy.calibration import debiased_ece, expected_calibration_error, negative_log_likelihood
 from vpstudy.cells import Cell
 from vpstudy.compression.compressed import Compressed, obtain
-from vpstudy.data import glyphs
+from vpstudy.data import examples
 from vpstudy.execution.progress import track
 from vpstudy.experiments.base import head, row
 from vpstudy.figures import style
@@ -219,7 +219,7 @@ class TransferCell:
         size = self.settings.visual_prompting.canvas
         targets = [self.data.pictures(size)[index].cpu() for index in first]
         names = [self.compressed.backbone.class_names[source] for source in mapping]
-        return targets, self.data.class_names, [glyphs.example(source, size) for source in mapping], names
+        return targets, self.data.class_names, [examples.of_source(self.backbone, name, size) for name in names], names
 
     def _png(self, outcome: Outcome) -> str:
         picture = (self.prompt(outcome).picture().permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,10 +128,11 @@ def fetch(entry: OutsideWeights) -> Path:
                 f"{location}: {file} of {name} at {entry.revision} could not be downloaded ({error}); "
                 "get it by hand and give its path as the location, with its sha256"
             ) from None
-    elif location.startswith("$"):
-        if (value := os.environ.get(location[1:])) is None:
-            raise FileNotFoundError(f"{location}: no such environment variable; set it to the path of the file")
-        location = value
+    location = os.path.expandvars(location)
+    if unset := re.search(r"\$\{?\w+\}?", location):
+        raise FileNotFoundError(
+            f"{entry.location}: no such environment variable as {unset[0]}; set it, so that this is the path of the file"
+        )
     if not location.startswith(("https:", "http:")):
         location = str(paths.ROOT / Path(location).expanduser())
     return external.fetch(location, entry.sha256, paths.RAW)

@@ -9,10 +9,15 @@ from vpstudy.data.targets import NAMES as TARGETS
 from vpstudy.parameters.base import Positive, Rate, Seed, Share, Strict, one_of
 
 SUFFIX = "_distilled"  # of the families of compressions that these are for
+TRAINED = ("magnitude_tuned", "gradual", "random", "snip", "grasp", "synflow", "channels")  # on the source
 
 
 class Distillation(Strict):
-    """AdamW with a cosine schedule, on pictures without labels."""
+    """AdamW with a cosine schedule, on pictures without labels; and on what else a backbone from elsewhere is measured.
+
+    Ranges of activations come of the same pictures, and on the test pictures of that set, which train nothing, a
+    compressed backbone is asked how often it agrees with dense.
+    """
 
     pictures: Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]  # no target that is measured
     size: Positive  # side of a picture, px
@@ -35,16 +40,30 @@ class Distillation(Strict):
 
 def recovery_problems(content: dict[str, Any]) -> Iterator[str]:
     """Problems between this section and the others, from raw content."""
-    recovery, compressions, targets = content.get("recovery"), content.get("compressions"), []
-    for name in compressions if isinstance(compressions, list) else []:
-        if recovery is None and str(name).partition("-")[0].endswith(SUFFIX):
-            yield f"compressions: {name!r} needs a section recovery, which says how, and on which pictures"
+    recovery, targets = content.get("recovery"), []
+    outside, backbones, compressions = (
+        content[key] if isinstance(content.get(key), list) else [] for key in ("outside", "backbones", "compressions")
+    )
+    elsewhere = [name for name in backbones if name in outside]
+    own = [name for name in backbones if name not in outside]
+    for name in compressions:
+        family = str(name).partition("-")[0]
+        if family.endswith(SUFFIX) and own:
+            yield (
+                f"compressions: {name!r} is for backbones in outside, and {own[0]!r} is none, which recovers on its "
+                f"source: give {family.removesuffix(SUFFIX)}_tuned, or take {own[0]!r} out of backbones"
+            )
+        if elsewhere and (family in TRAINED or str(name).endswith("-lsq")):
+            yield (
+                f"compressions: {name!r} trains on the source, and {elsewhere[0]!r} of backbones is in outside: its "
+                f"source is not here; take out the one or the other (magnitude{SUFFIX} learns from dense)"
+            )
     for study in ("hidden_cost", "across", "vpns", "qprompt", "protocols"):
         section = content.get(study)
         values = section.get("targets") if isinstance(section, dict) else None
         targets += values if isinstance(values, list) else []
     pictures = recovery.get("pictures") if isinstance(recovery, dict) else None
-    if pictures in targets:
+    if elsewhere and pictures in targets:
         yield (
             f"recovery.pictures: {pictures!r} is a target of the study, and a backbone that has seen it is not "
             "transferred to it; give another set"

@@ -50,7 +50,7 @@ class Parameters(Strict):
     checkpoints: Checkpoints
     pictures: AllPictures
     fetched: Fetched  # may be empty: then every target is embedded
-    recovery: Distillation | None = None  # of backbones from elsewhere
+    recovery: Distillation
     hidden_cost: HiddenCost
     vpns: OptionalVpns
     qprompt: OptionalQprompt

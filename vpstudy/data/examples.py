@@ -1,0 +1,27 @@
+"""What stands for a source class in figures."""
+
+import textwrap
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from vpstudy.architectures import outside
+from vpstudy.data import glyphs
+
+CHARACTERS = 11  # of a name in a line
+
+
+def of_source(backbone: str, name: str, size: int) -> Tensor:
+    """A picture of the source class called `name`, uint8 (3, size, size), black on white.
+
+    A clean glyph. The source pictures of a backbone from elsewhere are not here: its is the name, written out.
+    """
+    if backbone not in outside():
+        return glyphs.example(glyphs.class_names.index(name), size)
+    lines = textwrap.wrap(name, CHARACTERS, max_lines=4, placeholder="…")
+    picture = Image.new("L", (size, size), 255)
+    font = ImageFont.load_default(size / (0.62 * CHARACTERS))
+    ImageDraw.Draw(picture).multiline_text((size / 2, size / 2), "\n".join(lines), 0, font, "mm", align="center")
+    return torch.from_numpy(np.asarray(picture).copy()).expand(3, -1, -1).clone()
