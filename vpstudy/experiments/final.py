@@ -32,9 +32,7 @@ class Final:
     def __new__(cls, scale: str, save: bool, *of: str) -> Any:
         parameters = load()
         if cls.stage and parameters.scale == scale and not grid.cells(parameters, cls.stage):
-            left_out = object.__new__(LeftOut)
-            left_out.__init__(scale, save, grid.STAGES[cls.stage].study)
-            return left_out
+            return LeftOut(scale, save, grid.STAGES[cls.stage].study)  # no `cls`, so not initialised again
         return super().__new__(cls)
 
     def __init__(self, scale: str, save: bool, study: str):
