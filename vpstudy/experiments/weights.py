@@ -131,7 +131,7 @@ def fetch(entry: OutsideWeights) -> Path:
     location = os.path.expandvars(location)
     if unset := re.search(r"\$\{?\w+\}?", location):
         raise FileNotFoundError(
-            f"{entry.location}: no such environment variable as {unset[0]}; set it, so that this is the path of the file"
+            f"{entry.location}: there is no environment variable {unset[0]}; set it, so that this is the path of a file"
         )
     if not location.startswith(("https:", "http:")):
         location = str(paths.ROOT / Path(location).expanduser())
