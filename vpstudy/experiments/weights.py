@@ -30,11 +30,13 @@ from vpstudy.pruning.methods import METHODS
 from vpstudy.runtime import configure
 
 NO_ROUNDS = "Iterative pruning has no rounds here: weights from elsewhere have no early step to rewind to.\n"
+HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # of timm, and of open_clip
 CANVASES = (  # by study, keys of the sizes of the pictures that backbones see
     ("backbones", "hidden_cost.visual_prompting.canvas"),
     ("backbones", "hidden_cost.linear_probe.size"),
     ("backbones", "hidden_cost.fine_tuning.size"),
     ("vpns.backbones", "vpns.canvas"),
+    ("clips", "source.size"),
 )
 
 
@@ -120,7 +122,7 @@ def fetch(entry: OutsideWeights) -> Path:
         return published.fetch(entry, paths.RAW)
     if entry.on_hub:
         organisation, repository, *file = location.removeprefix(HUB).split("/", 2)
-        name, file = f"{organisation}/{repository}", (file or ["model.safetensors"])[0]
+        name, file = f"{organisation}/{repository}", (file or [HUB_FILE[entry.is_clip]])[0]
         try:
             location = hf_hub_download(name, file, revision=entry.revision, cache_dir=paths.RAW / "hub")
         except (OSError, ValueError) as error:
@@ -140,6 +142,8 @@ def fetch(entry: OutsideWeights) -> Path:
 
 def class_names(entry: OutsideWeights) -> list[str]:
     """Of the source classes, in the order of the logits. Raises ValueError where two are the same."""
+    if entry.is_clip:
+        return []
     if entry.classes is None:
         return list(ResNet18_Weights.DEFAULT.meta["categories"])  # ImageNet-1k, sorted by WordNet's number
     path = paths.ROOT / entry.classes
@@ -157,6 +161,8 @@ def load(alias: str, names: list[str], path: Path) -> tuple[Backbone, Mask]:
     Raises ValueError if the file does not fit the model, or its head does not fit the names of the classes.
     """
     backbone = Backbone(alias, names)
+    if backbone.classifier is None:
+        return backbone, external.load_into(backbone, path)
     weight = next(key for key, module in backbone.model.named_modules() if module is backbone.classifier) + ".weight"
     with contextlib.suppress(SafetensorError), safe_open(path, "pt") as file:  # told by load_into
         if weight in set(file.keys()) and (outputs := file.get_slice(weight).get_shape()[0]) != len(names):
@@ -179,9 +185,23 @@ def unfit(alias: str, architecture: Architecture, size: int, content: dict) -> I
                 f"{chosen}, or let it take others by its arguments: {{dynamic_img_size: true}} for ViTs of timm, "
                 "{strict_img_size: false} for Swins"
             )
+    if alias in lookup(content, "multimodal.backbones"):
+        yield from _too_deep(alias, architecture, lookup(content, "multimodal.depth"))
     channels = [name for name in lookup(content, "vpns.pruners") if METHODS[name].role == "channels"]
     if alias in lookup(content, "vpns.backbones") and channels and not architecture.batchnorm:
         yield (
             f"vpns.pruners: {channels[0]!r} prunes channels by their BatchNorm factors, and {alias!r} has none; "
             "take it out of vpns.pruners or the backbone out of vpns.backbones"
         )
+
+
+def _too_deep(alias: str, architecture: Architecture, depth: int) -> Iterator[str]:
+    """Blocks that the towers of a CLIP do not have."""
+    if architecture.blocks is None:
+        yield (
+            f"multimodal.backbones: {alias!r} has no transformer for pictures whose blocks such prompts can enter; "
+            "take it out, or give one that has, e.g. open_clip/ViT-B-16"
+        )
+    elif depth > architecture.blocks:
+        most = architecture.blocks
+        yield f"multimodal.depth: {depth}: {alias!r} has {most} blocks in both towers; allowed: 1 to {most}"
