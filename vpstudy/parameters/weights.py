@@ -36,7 +36,8 @@ class OutsideWeights(Strict):
     arguments
         For the model's constructor. Of timm, `dynamic_img_size: true` lets a ViT take pictures of other sizes, its
         position embeddings interpolated, and `strict_img_size: false` a Swin; `img_size` is for weights of that size.
-        Of open_clip they change its configuration of the model, e.g. `quick_gelu: true`, or within `vision_cfg`.
+        Of open_clip they change its configuration of the model, also within `vision_cfg` and `text_cfg`. Weights of
+        OpenAI need `quick_gelu: true`, or a model whose name ends so: without, they fit, and are worse.
     mean, std, size
         Per channel, for pictures in [0, 1], and the side of these, px. Empty: what the library says of the model.
     classes
