@@ -12,7 +12,8 @@ from vpstudy.backbones import Backbone
 from vpstudy.compression import quantization
 from vpstudy.compression.distillation import distill, softened_kl
 from vpstudy.compression.magnitude import magnitude
-from vpstudy.compression.making_outside import OutsideMaking, make
+from vpstudy.compression.making import make
+from vpstudy.compression.making_outside import OutsideMaking
 from vpstudy.compression.masks import release
 from vpstudy.data import glyphs, targets
 from vpstudy.parameters.base import ParameterError, read

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from vpstudy.architectures import ARCHITECTURES, read
@@ -18,6 +19,8 @@ from vpstudy.backbones import Backbone
 from vpstudy.execution.progress import track
 from vpstudy.parameters.distillation import Distillation
 from vpstudy.runtime import Runtime, generator
+
+LONGEST = 1.0  # norm of a gradient; a network that pruning has broken begins with very long ones
 
 
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -64,10 +67,10 @@ def distill(
     student.to(runtime.device).requires_grad_(True).eval()
     if settings.batchnorm == "train":
         _train_statistics(student)
-    # Adam divides by the size of gradients. A student that agrees already has some of 1e-9, by rounding alone; at the
-    # usual eps of 1e-8 they would move it.
+    # Not Adam, which divides by the size of gradients: a student that agrees already has some by rounding alone, and
+    # would be led away by them.
     rate = settings.learning_rate * ARCHITECTURES[read(student.name)[0]].rate
-    optimizer = torch.optim.AdamW(student.parameters(), rate, eps=1e-6, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.SGD(student.parameters(), rate, momentum=0.9, weight_decay=settings.weight_decay)
     scheduler = CosineAnnealingLR(optimizer, max(settings.steps, 1))
     losses, batches = [], _batches(len(pictures), settings)
     for step in track(range(1, settings.steps + 1), label):
@@ -84,6 +87,7 @@ def distill(
                 f"{label}: the loss is {total} at step {step} of {settings.steps}; "
                 f"lower recovery.learning_rate ({settings.learning_rate})"
             )
+        clip_grad_norm_(student.parameters(), LONGEST)
         optimizer.step()
         scheduler.step()
         losses.append(total)

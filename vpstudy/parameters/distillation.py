@@ -13,7 +13,7 @@ TRAINED = ("magnitude_tuned", "gradual", "random", "snip", "grasp", "synflow", "
 
 
 class Distillation(Strict):
-    """AdamW with a cosine schedule, on pictures without labels; and on what else a backbone from elsewhere is measured.
+    """SGD with momentum, on pictures without labels; and what else a backbone from elsewhere is measured on.
 
     Ranges of activations come of the same pictures, and on the test pictures of that set, which train nothing, a
     compressed backbone is asked how often it agrees with dense.
