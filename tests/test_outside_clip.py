@@ -118,6 +118,13 @@ def test_logits_are_those_of_open_clip(place, tmp_path, alias):
     assert facts["parameters"] == sum(p.numel() for p in own.parameters()) and facts["classes"] == 0
 
 
+def test_multiplications_of_the_image_tower_are_counted_with_attention(place):
+    place("clip_vit")
+    tokens, width, layers = 17, 48, 2  # 16 patches of 8 px and the token of the class
+    layer = tokens * 12 * width**2 + 2 * tokens**2 * width  # four projections, an MLP four times as wide; attention
+    assert made("clip_vit")[2]["macs"] == layers * layer + 16 * 8 * 8 * 3 * width + width * 32
+
+
 def test_zero_shot_accuracy_is_that_of_a_loop(place):
     place("clip_vit")
     clip, (_, row), _ = made("clip_vit")

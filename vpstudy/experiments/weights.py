@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError, safe_open
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torchvision.models import ResNet18_Weights
 
 from vpstudy import atomic, backbones, outside, paths, published, results
@@ -71,6 +72,8 @@ class WeightsCell:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         parameters = list(backbone.model.parameters())
+        with _counted() if self.entry.is_clip else contextlib.nullcontext():
+            multiplications = macs(backbone.frozen(), self.size)
         return {
             "model": self.entry.model,
             "location": self.entry.location or f"{HUB}{outside.hub_name(self.entry)}",
@@ -86,7 +89,7 @@ class WeightsCell:
             "prunable": mask.size,
             "zero_weights": mask.sparsity,
             "zero_parameters": sum(int((p == 0).sum()) for p in parameters) / sum(p.numel() for p in parameters),
-            "macs": macs(backbone.frozen(), self.size),
+            "macs": multiplications,
             "layers": {name: 1 - density for name, density in mask.layer_densities.items()},
         }
 
@@ -105,6 +108,18 @@ class WeightsCell:
         atomic.write_text(folder / "imp" / "README.txt", NO_ROUNDS)
         record = head(self.cell, self.runtime, weights=self.entry)
         results.write(results.path(self.cell), record | {"facts": facts, "rows": []})
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    """Attention in its single steps, as the counter sees them: what torch fuses on a CPU, it does not."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def fetch(entry: OutsideWeights) -> Path:
