@@ -1,12 +1,17 @@
 """Models of open_clip by name, with random weights, behind timm's interface: a CLIP from elsewhere as a backbone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import open_clip
+import torch
 from open_clip.model import CLIP, CustomTextCLIP
 from timm.models import register_model
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from vpstudy.architectures import Architecture
 from vpstudy.image_tower import ImageTower
 from vpstudy.prompts.deep_text import DeepTextTower
 
@@ -100,3 +105,27 @@ def blocks(clip: CLIP | CustomTextCLIP) -> int | None:
         return min(DeepTextTower(clip).layers, ImageTower(clip).layers)
     except ValueError:
         return None
+
+
+def too_deep(alias: str, architecture: Architecture, depth: int) -> Iterator[str]:
+    """Blocks that the towers of a CLIP do not have."""
+    if architecture.blocks is None:
+        yield (
+            f"multimodal.backbones: {alias!r} has no transformer for pictures whose blocks such prompts can enter; "
+            "take it out, or give one that has, e.g. open_clip/ViT-B-16"
+        )
+    elif depth > architecture.blocks:
+        most = architecture.blocks
+        yield f"multimodal.depth: {depth}: {alias!r} has {most} blocks in both towers; allowed: 1 to {most}"
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Attention in its single steps, as the counter sees them: what torch fuses on a CPU, it does not."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)

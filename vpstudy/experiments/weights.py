@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError, safe_open
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torchvision.models import ResNet18_Weights
 
-from vpstudy import atomic, backbones, outside, paths, published, results
+from vpstudy import atomic, backbones, outside, outside_clip, paths, published, results
 from vpstudy.architectures import Architecture
 from vpstudy.backbones import Backbone
 from vpstudy.cells import Cell
@@ -72,7 +71,7 @@ class WeightsCell:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         parameters = list(backbone.model.parameters())
-        with _counted() if self.entry.is_clip else contextlib.nullcontext():
+        with outside_clip.unfused() if self.entry.is_clip else contextlib.nullcontext():
             multiplications = macs(backbone.frozen(), self.size)
         return {
             "model": self.entry.model,
@@ -108,18 +107,6 @@ class WeightsCell:
         atomic.write_text(folder / "imp" / "README.txt", NO_ROUNDS)
         record = head(self.cell, self.runtime, weights=self.entry)
         results.write(results.path(self.cell), record | {"facts": facts, "rows": []})
-
-
-@contextlib.contextmanager
-def _counted() -> Iterator[None]:
-    """Attention in its single steps, as the counter sees them: what torch fuses on a CPU, it does not."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def fetch(entry: OutsideWeights) -> Path:
@@ -201,22 +188,10 @@ def unfit(alias: str, architecture: Architecture, size: int, content: dict) -> I
                 "{strict_img_size: false} for Swins"
             )
     if alias in lookup(content, "multimodal.backbones"):
-        yield from _too_deep(alias, architecture, lookup(content, "multimodal.depth"))
+        yield from outside_clip.too_deep(alias, architecture, lookup(content, "multimodal.depth"))
     channels = [name for name in lookup(content, "vpns.pruners") if METHODS[name].role == "channels"]
     if alias in lookup(content, "vpns.backbones") and channels and not architecture.batchnorm:
         yield (
             f"vpns.pruners: {channels[0]!r} prunes channels by their BatchNorm factors, and {alias!r} has none; "
             "take it out of vpns.pruners or the backbone out of vpns.backbones"
         )
-
-
-def _too_deep(alias: str, architecture: Architecture, depth: int) -> Iterator[str]:
-    """Blocks that the towers of a CLIP do not have."""
-    if architecture.blocks is None:
-        yield (
-            f"multimodal.backbones: {alias!r} has no transformer for pictures whose blocks such prompts can enter; "
-            "take it out, or give one that has, e.g. open_clip/ViT-B-16"
-        )
-    elif depth > architecture.blocks:
-        most = architecture.blocks
-        yield f"multimodal.depth: {depth}: {alias!r} has {most} blocks in both towers; allowed: 1 to {most}"
