@@ -1,7 +1,8 @@
 """What claims are made of: the results of a scale, paired changes, findings, and the claim itself.
 
 A run's *change* is its value less that of the dense run with the same backbone, source checkpoint, target, method,
-budget and seed. Changes are averaged with equal weights, over budgets and then over targets, which are fixed effects;
+budget and seed. Where a compression has recovered by distillation, that run is of a dense network that had the same
+treatment. Changes are averaged with equal weights, over budgets and then over targets, which are fixed effects;
 what is left is one value for each seed of each source checkpoint.
 """
 
@@ -43,8 +44,12 @@ class Evidence:
 
     @property
     def sparsest(self) -> str | None:
-        rounds = [c for c in map(parse, self.runs["compression"].unique()) if c.family == "imp"]
-        return max(rounds, key=lambda c: c.sparsity).name if rounds else None
+        """Of iterative pruning; a backbone from elsewhere has no rounds: of one-shot pruning with recovery."""
+        pruned = [parse(name) for name in self.runs["compression"].unique()]
+        for family in ("imp", "magnitude_distilled"):
+            if rounds := [each for each in pruned if each.family == family]:
+                return max(rounds, key=lambda each: each.sparsity).name
+        return None
 
     def has(self, *names: str) -> list[str]:
         return [name for name in names if name in set(self.runs["compression"])]
@@ -52,7 +57,9 @@ class Evidence:
     def changes(self, metric: str, compression: str, method: str = "visual_prompting") -> pd.DataFrame:
         """The paired changes of the runs that finished: source_seed, seed, target, budget, value."""
         runs = self.runs[self.runs["method"] == method]
-        runs = runs[runs["compression"].isin(["dense", compression])]
+        recovered = parse(compression).family == "magnitude_distilled" and self.has("dense_distilled")
+        dense = "dense_distilled" if recovered else "dense"
+        runs = runs[runs["compression"].isin([dense, compression])].replace({"compression": {dense: "dense"}})
         changes = against_dense(runs, metric)
         changes = changes[changes["status"] == "ok"]
         return changes.rename(columns={"difference": "value"})[["source_seed", "seed", "target", "budget", "value"]]

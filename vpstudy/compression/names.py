@@ -30,7 +30,7 @@ class Compression:
     ranges
         Where a quantizer's range comes from: "minmax", "mse" (least squared error) or "lsq" (learned with the weights).
     label
-        Of a checkpoint from outside: its key in the parameters.
+        Words of its own for figures; of a checkpoint from outside its key in the parameters.
     """
 
     name: str
@@ -57,6 +57,15 @@ def _nothing(written: str) -> dict:
     if written:
         raise ValueError("nothing may follow this name")
     return {}
+
+
+def _recovered(written: str) -> dict:
+    return _nothing(written) | {"label": "dense, recovered"}
+
+
+def _recovered_sparsity(written: str) -> dict:
+    found = _sparsity(written)
+    return found | {"label": f"recovered {100 * found['sparsity']:.3g} %"}
 
 
 def _sparsity(written: str) -> dict:
@@ -107,13 +116,17 @@ class Family:
 
 FAMILIES = {
     "dense": Family(_nothing, "dense", "the source weights as they are"),
-    "dense_distilled": Family(_nothing, "dense_distilled", "the same, trained towards itself: the control of recovery"),
+    "dense_distilled": Family(
+        _recovered, "dense_distilled", "the same, trained towards itself: the control of recovery"
+    ),
     "imp": Family(_sparsity, "imp-0.80", "magnitude pruning in rounds, rewound to an early step each time"),
     "magnitude": Family(_sparsity, "magnitude-0.90", "the smallest weights of the network pruned at once"),
     "magnitude_bn": Family(_sparsity, "magnitude_bn-0.90", "the same, with new BatchNorm statistics"),
     "magnitude_tuned": Family(_sparsity, "magnitude_tuned-0.90", "the same, then trained again on the source"),
     "magnitude_distilled": Family(
-        _sparsity, "magnitude_distilled-0.50", "the same, then trained towards dense on other pictures, without labels"
+        _recovered_sparsity,
+        "magnitude_distilled-0.50",
+        "the same, then trained towards dense on other pictures, without labels",
     ),
     "gradual": Family(_sparsity, "gradual-0.90", "the smallest weights pruned bit by bit while training goes on"),
     "random": Family(_sparsity, "random-0.90", "weights pruned by lot at the start, then trained as dense was"),

@@ -96,13 +96,20 @@ class HiddenCostStudy(Final):
         size = self.parameters.hidden_cost.visual_prompting.canvas
         loaded = load_target(target, size)
         first = [int((loaded.labels == k).nonzero()[0]) for k in range(len(loaded.class_names))]
+        backbone = results["backbone"].iloc[0]
+        names = next(
+            record["facts"]["source_classes"]
+            for record in self.records.values()
+            if architectures.read(record["cell"]["backbone"])[0] == backbone
+        )
+        own = backbone not in architectures.outside()
         return mapping.draw(
             results,
             target,
             [loaded.pictures[index] for index in first],
             loaded.class_names,
-            lambda source: glyphs.example(source, size),
-            glyphs.class_names,
+            (lambda source: glyphs.example(source, size)) if own else None,
+            names,
         )
 
     def tuning(self) -> pd.DataFrame:

@@ -15,6 +15,6 @@ def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
         metric="accuracy",
         ylabel="test accuracy",
         title="Accuracy against sparsity",
-        reading="Lines: dense, then rounds of iterative magnitude pruning, by training pictures per class.",
+        reading="Lines: {}, by training pictures per class.",
         levels=panels.chance_levels(results),
     )

@@ -14,6 +14,6 @@ def draw(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
         metric="ece_debiased",
         ylabel="debiased ECE",
         title="Calibration error against sparsity",
-        reading="Expected calibration error, top label; 0 is perfect. Lines: dense, then rounds of IMP.",
+        reading="Expected calibration error, top label; 0 is perfect. Lines: {}.",
         levels=dict.fromkeys(results["target"], 0.0),
     )

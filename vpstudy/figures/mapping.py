@@ -1,5 +1,6 @@
 """The label mapping, dense against compressed: which source class stands for each target class?"""
 
+import textwrap
 from collections.abc import Callable, Sequence
 
 import pandas as pd
@@ -10,6 +11,7 @@ from vpstudy.figures.pictures import prompted_runs
 
 MOST_ROWS = 12  # a target may have a hundred classes
 LETTERS = 9  # that fit beside a picture
+LINES = 3  # of a name in place of a picture
 
 
 def draw(
@@ -17,7 +19,7 @@ def draw(
     target: str,
     target_pictures: Sequence,
     target_names: Sequence[str],
-    source_picture: Callable[[int], object],
+    source_picture: Callable[[int], object] | None,
     source_names: Sequence[str],
 ) -> Figure:
     """A row for each target class: an example, then one of the source class it is mapped to, by compression.
@@ -29,9 +31,9 @@ def draw(
     target_pictures, target_names
         One example (3, H, W) and one name for each class of `target`.
     source_picture
-        From the index of a source class to an example (3, H, W).
+        From the index of a source class to an example (3, H, W); None where there are no source pictures.
     source_names
-        One for each source class: for glyphs, the character.
+        One for each source class: for glyphs, the character. Written in place of a picture where there is none.
     """
     runs, which = prompted_runs(results[results["target"] == target])
     runs = runs.set_index("compression")
@@ -50,6 +52,10 @@ def draw(
             look = {"color": "black"}
             if "dense" in mappings and source != mappings["dense"][k]:
                 look = {"color": style.ALARM, "weight": "bold"}
+            if source_picture is None:
+                lines = textwrap.wrap(source_names[source], LETTERS, break_long_words=False)[:LINES]
+                axis.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", size=6, **look)
+                continue
             style.show(axis, source_picture(source))
             text = source_names[source][:LETTERS]
             axis.annotate(text, (1.1, 0.5), xycoords="axes fraction", va="center", size=10, **look)

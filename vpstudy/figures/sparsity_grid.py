@@ -11,8 +11,11 @@ from vpstudy.figures import panels, style
 from vpstudy.figures.compressions import percent
 from vpstudy.statistics import summarise
 
-LINE, APART = ("dense", "imp"), ("magnitude",)
-BESIDE = 0.07  # shift of one-shot markers, in decades of remaining weights, so that they do not hide the line
+# What is on the line, what stands apart, and what that is called. Where there are no rounds of iterative pruning,
+# one-shot pruning with recovery is the line.
+ROUNDS = ("dense", "imp"), ("magnitude",), "one-shot pruning"
+RECOVERED = ("dense_distilled", "magnitude_distilled"), ("dense", "magnitude"), "without recovery"
+BESIDE = 0.07  # shift of markers apart, in decades of remaining weights, so that they do not hide the line
 
 
 def draw_grid(
@@ -26,6 +29,8 @@ def draw_grid(
 ) -> Figure:
     """Rows are targets, columns methods. Dense and IMP backbones are the line; one-shot pruning stands apart.
 
+    Backbones without IMP have, as the line, those that recovered by distillation, dense included.
+
     Other families are for `families`.
 
     Parameters
@@ -34,15 +39,19 @@ def draw_grid(
         Tidy frames of one backbone.
     metric
         A column of `results`, a fraction.
+    reading
+        What the caption says; braces in it stand for what the lines are.
     levels
         For each target a level that the axis must hold; drawn as chance where it is not zero.
     """
     backbone = panels.only_backbone(results, backbones)
     sparsity = backbones.loc[backbones["bits"] == 32].set_index("compression")[["family", "sparsity"]]
     table = summarise(results, ["target", "method", "budget", "compression"], metric)
-    table = table.join(sparsity[sparsity["family"].isin(LINE + APART)], on="compression", how="inner")
+    recovered = "imp" not in set(sparsity["family"]) and RECOVERED[0][1] in set(sparsity["family"])
+    line, apart, others = RECOVERED if recovered else ROUNDS
+    table = table.join(sparsity[sparsity["family"].isin(line + apart)], on="compression", how="inner")
     table["x"] = _decades(table["sparsity"])
-    on_line = table["family"].isin(LINE)
+    on_line = table["family"].isin(line)
     table.loc[~on_line, "x"] += BESIDE
     targets, methods = list(dict.fromkeys(table["target"])), style.methods(table["method"])
     figure, axes = style.new_figure(len(targets), len(methods), 1.25 + 1.75 * len(targets), sharex=True, sharey="row")
@@ -56,11 +65,12 @@ def draw_grid(
                 panels.series(axis, table[these & on_line], look)
                 panels.points(axis, table[these & ~on_line], look)
             if metric == "accuracy":
-                source = _source_line(axis, table[on_line].drop_duplicates("compression"), backbones)
+                name = "agreement with dense, elsewhere" if recovered else "source task"
+                source = _source_line(axis, table[on_line].drop_duplicates("compression"), backbones, name)
             if levels.get(target):
                 chance = [panels.chance_line(axis, levels[target])]
         also = [levels[target]] if target in levels else []
-        also += list(backbones["upstream_accuracy"].loc[backbones["family"].isin(LINE)]) if source else []
+        also += list(backbones["upstream_accuracy"].loc[backbones["family"].isin(line)]) if source else []
         row[0].set_ylim(panels.limits(table[table["target"] == target], also, panels.FLOOR[metric]))
         row[0].set_ylabel(f"{target}\n{ylabel}")
     for method, axis in zip(methods, axes[0], strict=True):
@@ -72,17 +82,18 @@ def draw_grid(
         axis.set_xlabel("pruned weights (%)")
     handles = panels.budget_handles(style.budgets(table["budget"]))
     if not on_line.all():
-        handles.append(Line2D([], [], color=style.GREY, marker="o", mfc="white", ls="", label="one-shot pruning"))
+        handles.append(Line2D([], [], color=style.GREY, marker="o", mfc="white", ls="", label=others))
     panels.legend_below(figure, handles + chance + source)
     seeds = panels.seeds_note(results, "bands and bars")
-    style.caption(figure, f"{title} ({backbone})", f"{reading} {seeds}")
+    on = "dense and one-shot magnitude pruning, both recovered" if recovered else "dense, then rounds of IMP"
+    style.caption(figure, f"{title} ({backbone})", f"{reading.format(on)} {seeds}")
     return figure
 
 
-def _source_line(axis, places: pd.DataFrame, backbones: pd.DataFrame) -> list[Line2D]:
+def _source_line(axis, places: pd.DataFrame, backbones: pd.DataFrame, name: str) -> list[Line2D]:
     upstream = backbones.set_index("compression")["upstream_accuracy"]
     places = places.sort_values("x")
-    return axis.plot(places["x"], upstream[places["compression"]], color=style.GREY, ls="--", lw=1, label="source task")
+    return axis.plot(places["x"], upstream[places["compression"]], color=style.GREY, ls="--", lw=1, label=name)
 
 
 def _decades(sparsity):
