@@ -215,6 +215,13 @@ def test_the_claim_is_judged_on_the_architecture_that_has_its_cells(gain, verdic
     assert smallest["p_holm"] == pytest.approx(min(1, len(judged) * smallest["p"]))
 
 
+def test_a_clip_that_has_both_kinds_of_cells_has_its_hand_written_prompt_once():
+    both = pd.concat([frame("zero_shot", "one", "vit"), frame("zero_shot", "one", "vit", gain=0.1)])
+    runs = gathered(both, {})["vit"].runs
+    assert not runs.duplicated(["source_seed", "seed", "target", "group"]).any()
+    assert len(gathered(frame("zero_shot", "one", "vit"), {})["vit"].runs) == len(runs)
+
+
 def test_claims_on_several_architectures_have_those_of_the_others_beside():
     arms = [(p, a, b) for b in ("cnn", "vit") for p, a in (("maple", "full"), ("qmaple", "qat-4"))]
     evidence = gathered(pd.concat(frame(*arm) for arm in arms), {})

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from vpstudy import paths
@@ -59,13 +60,18 @@ _checked: ContextVar[dict[str, Any] | None] = ContextVar("weights of the content
 
 def outside() -> dict[str, Any]:
     """The section `weights` of `params.yaml`: backbones from elsewhere by alias, unchecked."""
-    from vpstudy.execution import yaml12
-
     found = _checked.get()
     if found is None and paths.PARAMS.exists():
-        content = yaml12.load(paths.PARAMS.read_text(encoding="utf-8"))
+        content = _content(paths.PARAMS.read_text(encoding="utf-8"))
         found = content.get("weights") if isinstance(content, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+@lru_cache(maxsize=1)  # every step of a training asks
+def _content(text: str) -> Any:
+    from vpstudy.execution import yaml12
+
+    return yaml12.load(text)
 
 
 @contextmanager

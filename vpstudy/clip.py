@@ -38,13 +38,15 @@ def register_towers() -> None:
 
 def small_clip(
     backbone: str, size: int, seed: int, *, width: int = 128, heads: int = 4, layers: int = 3, embed: int = 64
-) -> CLIP:
+) -> CLIP | CustomTextCLIP:
     """A CLIP with random weights: an architecture of this study as image tower, a short causal transformer for text.
+
+    For the alias of a CLIP from elsewhere it is that model of open_clip, whose configuration tells all of what follows.
 
     Parameters
     ----------
     backbone
-        A name in `vpstudy.architectures`, without a replicate.
+        A name in `vpstudy.architectures`, without a replicate, or an alias of a CLIP.
     size
         Side of a picture, px.
     width, heads, layers
@@ -57,6 +59,9 @@ def small_clip(
     text = {"context_length": 77, "vocab_size": 49408, "width": width, "heads": heads, "layers": layers}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("clip", backbone, seed))
+        if backbone not in ARCHITECTURES:
+            elsewhere = ARCHITECTURES[backbone]
+            return timm.create_model(elsewhere.timm, **elsewhere.arguments)
         return CLIP(embed, vision, text)
 
 
@@ -95,7 +100,10 @@ class TextTower(nn.Module):
         return self._tower[0].token_embedding.weight.shape[1]
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Ids (N, L) to embeddings (N, L, width), without positions."""
+        """Ids (N, L) to embeddings (N, L, width), without positions. Raises ValueError for texts that are too long."""
+        longest, most = int(tokens.argmax(1).max()) + 1, len(self._tower[0].positional_embedding)
+        if longest > most:
+            raise ValueError(f"a text is {longest} tokens long, and this text tower takes {most}; give shorter names")
         return self._tower[0].token_embedding(tokens)
 
     def forward(self, embedded: Tensor, tokens: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Models of timm and torchvision by name: what they take, and those of torchvision behind timm's interface."""
+"""Models of timm, torchvision and open_clip by name: what they take; torchvision's behind timm's interface."""
 
 import functools
 import json
@@ -10,6 +10,7 @@ import torchvision
 from timm.models import register_model
 from torch import Tensor, nn
 
+from vpstudy import outside_clip
 from vpstudy.architectures import Architecture
 from vpstudy.parameters.weights import OutsideWeights
 
@@ -102,8 +103,11 @@ def architecture(entry: OutsideWeights) -> Architecture:
     """What `entry` says of the model, and for the rest what its library does."""
     arguments, name = dict(entry.arguments), entry.name
     size, mean, std = _input(entry.model, arguments)
-    if entry.library == "torchvision":
-        arguments, name = {"name": name} | arguments, from_torchvision.__name__
+    if (entry.mean or mean) is None or (entry.std or std) is None:
+        raise ValueError(f"{entry.model}: its weights differ in mean and std; give both, as these were trained")
+    if entry.library != "timm":
+        maker = from_torchvision if entry.library == "torchvision" else outside_clip.from_open_clip
+        arguments, name = {"name": name} | arguments, maker.__name__
     traits = _traits(name, json.dumps(arguments, sort_keys=True), entry.size or size)
     return Architecture(name, arguments, tuple(entry.mean or mean), tuple(entry.std or std), **traits)
 
@@ -121,9 +125,14 @@ def hub_name(entry: OutsideWeights) -> str:
     return config.hf_hub_id
 
 
-def _input(model: str, arguments: dict[str, Any]) -> tuple[int, list[float], list[float]]:
-    """Side of a picture, mean and std, as the library says. Raises ValueError where it has no such model."""
+def _input(model: str, arguments: dict[str, Any]) -> tuple[int, list[float] | None, list[float] | None]:
+    """Side of a picture, mean and std, as the library says. Raises ValueError where it has no such model.
+
+    Mean and std are None where they are not the same for all weights of a model.
+    """
     library, _, name = model.partition("/")
+    if library == "open_clip":
+        return outside_clip.takes(name, arguments)
     if library == "timm":
         if not timm.is_model(name.partition(".")[0]):
             raise ValueError(f"{model}: timm has no such model; `timm.list_models()` names all")
@@ -138,8 +147,11 @@ def _input(model: str, arguments: dict[str, Any]) -> tuple[int, list[float], lis
 
 
 @functools.cache
-def _traits(name: str, arguments: str, size: int) -> dict[str, bool]:
-    """Whether a timm model has BatchNorm, and takes larger pictures than those of side `size`. Nothing is computed."""
+def _traits(name: str, arguments: str, size: int) -> dict[str, Any]:
+    """Whether a timm model has BatchNorm, and takes larger pictures than those of side `size`. Nothing is computed.
+
+    Of a CLIP also how many blocks of both towers a prompt may enter.
+    """
     with torch.device("meta"), torch.no_grad():
         model = timm.create_model(name, **json.loads(arguments)).eval()
         try:
@@ -148,4 +160,5 @@ def _traits(name: str, arguments: str, size: int) -> dict[str, bool]:
         except (AssertionError, RuntimeError):
             any_size = False
     batchnorm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    return {"batchnorm": batchnorm, "any_size": any_size}
+    blocks = {"blocks": outside_clip.blocks(model)} if isinstance(model, outside_clip.ClipLike) else {}
+    return {"batchnorm": batchnorm, "any_size": any_size} | blocks

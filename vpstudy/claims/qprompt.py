@@ -29,6 +29,7 @@ GROUPS = ("base", "new", "H")
 Arm = tuple[str, str]  # prompter, arm
 MAPLE, QMAPLE = ("maple", "full"), ("qmaple", "qat-4")  # the latter at the bits as published
 COOP, KGCOOP, PROGRAD, COCOOP = (("coop", "full"), ("kgcoop", "full"), ("prograd", "full"), ("cocoop", "full"))
+IDENTITY = ["backbone", "source_seed", "target", "prompter", "arm", "seed"]  # of a run
 FEWEST = 1  # bits of QCoOp as published
 
 
@@ -110,7 +111,11 @@ class QpromptEvidence:
 
 
 def gathered(runs: pd.DataFrame, records: dict[Any, dict[str, Any]]) -> dict[str, QpromptEvidence]:
-    """Evidence by architecture, from the tidy frame of results and the records behind it."""
+    """Evidence by architecture, from the tidy frame of results and the records behind it.
+
+    A CLIP that MaPLe learns for, too, has its hand-written prompt in both kinds of cells: the first is kept.
+    """
+    runs = runs.drop_duplicates([*IDENTITY, "group"])
     frames = {name: _facts(records, name) for name in ("curves", "weights")}
     found = {}
     for backbone, mine in with_harmonic_mean(runs).groupby("backbone", sort=False):
@@ -121,9 +126,8 @@ def gathered(runs: pd.DataFrame, records: dict[Any, dict[str, Any]]) -> dict[str
 
 def with_harmonic_mean(runs: pd.DataFrame) -> pd.DataFrame:
     """`runs` and, for each run that has base and new, a row of the group "H"."""
-    identity = ["backbone", "source_seed", "target", "prompter", "arm", "seed"]
     base, new = (runs[runs["group"] == group] for group in ("base", "new"))
-    both = base.merge(new[[*identity, "accuracy", "status"]], on=identity, suffixes=("", "_new"))
+    both = base.merge(new[[*IDENTITY, "accuracy", "status"]], on=IDENTITY, suffixes=("", "_new"))
     b, n = both["accuracy"].astype(float), both["accuracy_new"].astype(float)
     ok = (both["status"] == "ok") & (both["status_new"] == "ok")
     mean = (2 * b * n / (b + n).where(b + n > 0, 1.0)).where(ok)

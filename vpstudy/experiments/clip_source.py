@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP
+from open_clip.model import CLIP, CustomTextCLIP
 
-from vpstudy import backbones, paths, results
+from vpstudy import architectures, backbones, paths, results
 from vpstudy.cells import Cell
 from vpstudy.clip import TextTower
 from vpstudy.data import captions, glyphs
@@ -17,14 +17,14 @@ from vpstudy.parameters.qprompt import Qprompt
 from vpstudy.parameters.source import Source
 from vpstudy.prompts.text import described
 from vpstudy.runtime import configure
-from vpstudy.textual import names, pretraining
+from vpstudy.textual import elsewhere, names, pretraining
 
 BATCH = 256  # pictures of a forward pass
 
 
 @dataclass
 class ClipSourceCell:
-    """A CLIP whose image tower starts from the source checkpoint of `backbone`."""
+    """A CLIP whose image tower starts from the source checkpoint of `backbone`, or one from elsewhere as it is."""
 
     scale: str
     backbone: str
@@ -35,12 +35,15 @@ class ClipSourceCell:
         self.source = section("source", Source, self.scale)
         self.runtime = configure(section("execution", Execution, self.scale))
         self.folder = paths.MODELS / self.scale / self.backbone
+        self.elsewhere = architectures.read(self.backbone)[0] not in architectures.ARCHITECTURES
 
-    def pretrain(self) -> tuple[CLIP, list[float]]:
-        """The CLIP, and the loss of each step."""
-        s = self.source
+    def pretrain(self) -> tuple[CLIP | CustomTextCLIP, list[float]]:
+        """The CLIP, and the loss of each step: none of one from elsewhere."""
+        s, start = self.source, backbones.load(self.backbone, self.folder / "source.safetensors")
+        if self.elsewhere:
+            return start.frozen().model.to(self.runtime.device), []
         clip = pretraining.build(self.backbone, self.settings.clip, s.size, s.seed)
-        pretraining.start_from(clip, backbones.load(self.backbone, self.folder / "source.safetensors"))
+        pretraining.start_from(clip, start)
         losses = pretraining.pretrain(clip, self.backbone, self.settings.clip, s.size, s.seed, self.runtime)
         return clip, losses
 
@@ -67,8 +70,12 @@ class ClipSourceCell:
 
     def save(self, clip: CLIP, rows: list[dict]) -> None:
         """Write the model, then the record."""
-        pretraining.save(clip, self.folder / "clip.safetensors")
-        record = head(self.cell, self.runtime, clip=self.settings.clip)
+        place = self.folder / "clip.safetensors"
+        if self.elsewhere:
+            elsewhere.save(clip, architectures.ARCHITECTURES[self.backbone], place)
+        else:
+            pretraining.save(clip, place)
+        record = head(self.cell, self.runtime, **({} if self.elsewhere else {"clip": self.settings.clip}))
         facts = {
             "logit_scale": clip.logit_scale.exp().item(),
             "parameters": sum(p.numel() for p in clip.parameters()),

@@ -15,7 +15,7 @@ from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError, safe_open
 from torchvision.models import ResNet18_Weights
 
-from vpstudy import atomic, backbones, outside, paths, published, results
+from vpstudy import atomic, backbones, outside, outside_clip, paths, published, results
 from vpstudy.architectures import Architecture
 from vpstudy.backbones import Backbone
 from vpstudy.cells import Cell
@@ -30,11 +30,13 @@ from vpstudy.pruning.methods import METHODS
 from vpstudy.runtime import configure
 
 NO_ROUNDS = "Iterative pruning has no rounds here: weights from elsewhere have no early step to rewind to.\n"
+HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # of timm, and of open_clip
 CANVASES = (  # by study, keys of the sizes of the pictures that backbones see
     ("backbones", "hidden_cost.visual_prompting.canvas"),
     ("backbones", "hidden_cost.linear_probe.size"),
     ("backbones", "hidden_cost.fine_tuning.size"),
     ("vpns.backbones", "vpns.canvas"),
+    ("clips", "source.size"),
 )
 
 
@@ -69,6 +71,8 @@ class WeightsCell:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         parameters = list(backbone.model.parameters())
+        with outside_clip.unfused() if self.entry.is_clip else contextlib.nullcontext():
+            multiplications = macs(backbone.frozen(), self.size)
         return {
             "model": self.entry.model,
             "location": self.entry.location or f"{HUB}{outside.hub_name(self.entry)}",
@@ -84,7 +88,7 @@ class WeightsCell:
             "prunable": mask.size,
             "zero_weights": mask.sparsity,
             "zero_parameters": sum(int((p == 0).sum()) for p in parameters) / sum(p.numel() for p in parameters),
-            "macs": macs(backbone.frozen(), self.size),
+            "macs": multiplications,
             "layers": {name: 1 - density for name, density in mask.layer_densities.items()},
         }
 
@@ -120,7 +124,7 @@ def fetch(entry: OutsideWeights) -> Path:
         return published.fetch(entry, paths.RAW)
     if entry.on_hub:
         organisation, repository, *file = location.removeprefix(HUB).split("/", 2)
-        name, file = f"{organisation}/{repository}", (file or ["model.safetensors"])[0]
+        name, file = f"{organisation}/{repository}", (file or [HUB_FILE[entry.is_clip]])[0]
         try:
             location = hf_hub_download(name, file, revision=entry.revision, cache_dir=paths.RAW / "hub")
         except (OSError, ValueError) as error:
@@ -140,6 +144,8 @@ def fetch(entry: OutsideWeights) -> Path:
 
 def class_names(entry: OutsideWeights) -> list[str]:
     """Of the source classes, in the order of the logits. Raises ValueError where two are the same."""
+    if entry.is_clip:
+        return []
     if entry.classes is None:
         return list(ResNet18_Weights.DEFAULT.meta["categories"])  # ImageNet-1k, sorted by WordNet's number
     path = paths.ROOT / entry.classes
@@ -157,6 +163,8 @@ def load(alias: str, names: list[str], path: Path) -> tuple[Backbone, Mask]:
     Raises ValueError if the file does not fit the model, or its head does not fit the names of the classes.
     """
     backbone = Backbone(alias, names)
+    if backbone.classifier is None:
+        return backbone, external.load_into(backbone, path)
     weight = next(key for key, module in backbone.model.named_modules() if module is backbone.classifier) + ".weight"
     with contextlib.suppress(SafetensorError), safe_open(path, "pt") as file:  # told by load_into
         if weight in set(file.keys()) and (outputs := file.get_slice(weight).get_shape()[0]) != len(names):
@@ -179,6 +187,8 @@ def unfit(alias: str, architecture: Architecture, size: int, content: dict) -> I
                 f"{chosen}, or let it take others by its arguments: {{dynamic_img_size: true}} for ViTs of timm, "
                 "{strict_img_size: false} for Swins"
             )
+    if alias in lookup(content, "multimodal.backbones"):
+        yield from outside_clip.too_deep(alias, architecture, lookup(content, "multimodal.depth"))
     channels = [name for name in lookup(content, "vpns.pruners") if METHODS[name].role == "channels"]
     if alias in lookup(content, "vpns.backbones") and channels and not architecture.batchnorm:
         yield (

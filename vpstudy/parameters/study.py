@@ -13,9 +13,11 @@ from vpstudy.data import sources
 from vpstudy.parameters.across import across_problems
 from vpstudy.parameters.axes import BackboneName, CompressionName
 from vpstudy.parameters.base import AXIS, Execution, Strict, check, read, unique
+from vpstudy.parameters.clips import clip_problems
 from vpstudy.parameters.distillation import Distillation, recovery_problems
 from vpstudy.parameters.hidden_cost import HiddenCost
-from vpstudy.parameters.multimodal import Multimodal, multimodal_problems
+from vpstudy.parameters.learning import learning_problems
+from vpstudy.parameters.multimodal import Multimodal
 from vpstudy.parameters.optional import (
     Backbones,
     OptionalAcross,
@@ -63,10 +65,10 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
     """Problems between sections. Reads the raw content, so that they are told together with all others."""
     compressions, imp, source = (content.get(key) for key in ("compressions", "imp", "source"))
     yield from backbone_problems(content)
-    yield from _no_clip(content)
+    yield from clip_problems(content)
     yield from _pruning(content.get("vpns"), source)
     yield from protocol_problems(content)
-    yield from multimodal_problems(content)
+    yield from learning_problems(content)
     yield from left_out_problems(content)
     runs = without_left_out(content)
     yield from across_problems(runs)
@@ -109,18 +111,6 @@ def _across_sections(content: dict[str, Any]) -> Iterator[str]:
         rewind, steps = imp.get("rewind_step"), source.get("steps")
         if isinstance(rewind, int) and isinstance(steps, int) and rewind >= steps:
             yield f"imp.rewind_step: {rewind}: must be below source.steps ({steps})"
-
-
-def _no_clip(content: dict[str, Any]) -> Iterator[str]:
-    """Backbones that a section takes, but that are no image tower of a CLIP, and towers that are not pretrained."""
-    # The backbones of protocols are of those in qprompt, which `protocol_problems` tells.
-    for key, maker in {"clips": "pretrained", "qprompt.backbones": "clips", "multimodal.backbones": "clips"}.items():
-        section, _, axis = key.rpartition(".")
-        values = content.get(section) if section else content
-        names, known = values.get(axis) if isinstance(values, dict) else None, content.get(maker)
-        for name in names if isinstance(names, list) and isinstance(known, list) else []:
-            if name not in known:
-                yield f"{key}: {name!r} is not in {maker}; allowed: {', '.join(map(str, known)) or 'none, it is empty'}"
 
 
 def _pruning(vpns: Any, source: Any) -> Iterator[str]:

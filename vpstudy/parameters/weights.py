@@ -23,25 +23,28 @@ def _alias(value: str) -> str:
 
 
 class OutsideWeights(Strict):
-    """A model of timm or torchvision by its name there, with a checkpoint.
+    """A model of timm, torchvision or open_clip by its name there, with a checkpoint. Of open_clip it is a CLIP.
 
     Attributes
     ----------
     location
         The path of a file, an https URL, `$NAME` for the path in an environment variable, or `hf://ORG/REPO` (and
-        `/FILE` unless that is model.safetensors). Empty: timm's own weights on the hub.
+        `/FILE` unless that is model.safetensors, of open_clip open_clip_model.safetensors). Empty: timm's own weights
+        on the hub.
     revision
         The commit on the hub.
     arguments
         For the model's constructor. Of timm, `dynamic_img_size: true` lets a ViT take pictures of other sizes, its
         position embeddings interpolated, and `strict_img_size: false` a Swin; `img_size` is for weights of that size.
+        Of open_clip they change its configuration of the model, also within `vision_cfg` and `text_cfg`. Weights of
+        OpenAI need `quick_gelu: true`, or a model whose name ends so: without, they fit, and are worse.
     mean, std, size
         Per channel, for pictures in [0, 1], and the side of these, px. Empty: what the library says of the model.
     classes
-        A text file with a name a line. Empty: those of ImageNet-1k.
+        A text file with a name a line. Empty: those of ImageNet-1k; a CLIP has none.
     """
 
-    model: Annotated[str, Field(pattern=r"^(timm|torchvision)/[A-Za-z0-9_.]+$")]
+    model: Annotated[str, Field(pattern=r"^((timm|torchvision)/[A-Za-z0-9_.]+|open_clip/[A-Za-z0-9_.-]+)$")]
     location: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
@@ -61,6 +64,10 @@ class OutsideWeights(Strict):
 
     @model_validator(mode="after")
     def _fit(self):
+        if self.is_clip and (self.location is None or self.published):
+            raise ValueError(f"location: {self.model}: give a safetensors file, or {HUB}ORG/REPO, of these weights")
+        if self.is_clip and self.classes is not None:
+            raise ValueError(f"classes: {self.model} is a CLIP, which has none of its own")
         if self.location is None and self.library != "timm":
             raise ValueError(f"location is missing: {self.model} has no safetensors file of its own; give {PUBLISHED}")
         if self.on_hub and self.revision is None:
@@ -81,6 +88,10 @@ class OutsideWeights(Strict):
     def name(self) -> str:
         """Within the library."""
         return self.model.partition("/")[2]
+
+    @property
+    def is_clip(self) -> bool:
+        return self.library == "open_clip"
 
     @property
     def on_hub(self) -> bool:
