@@ -15,7 +15,7 @@ from vpstudy.statistics import summarise
 # one-shot pruning with recovery is the line.
 ROUNDS = ("dense", "imp"), ("magnitude",), "one-shot pruning"
 RECOVERED = ("dense_distilled", "magnitude_distilled"), ("dense", "magnitude"), "without recovery"
-BESIDE = 0.07  # shift of markers apart, in decades of remaining weights, so that they do not hide the line
+BESIDE = 0.05  # shift of markers apart, in lengths of the axis, so that they do not hide the line
 
 
 def draw_grid(
@@ -52,7 +52,7 @@ def draw_grid(
     table = table.join(sparsity[sparsity["family"].isin(line + apart)], on="compression", how="inner")
     table["x"] = _decades(table["sparsity"])
     on_line = table["family"].isin(line)
-    table.loc[~on_line, "x"] += BESIDE
+    table.loc[~on_line, "x"] += BESIDE * table["x"].max()
     targets, methods = list(dict.fromkeys(table["target"])), style.methods(table["method"])
     figure, axes = style.new_figure(len(targets), len(methods), 1.25 + 1.75 * len(targets), sharex=True, sharey="row")
     chance, source = [], []
@@ -65,7 +65,7 @@ def draw_grid(
                 panels.series(axis, table[these & on_line], look)
                 panels.points(axis, table[these & ~on_line], look)
             if metric == "accuracy":
-                name = "agreement with dense, elsewhere" if recovered else "source task"
+                name = "agrees with dense" if recovered else "source task"
                 source = _source_line(axis, table[on_line].drop_duplicates("compression"), backbones, name)
             if levels.get(target):
                 chance = [panels.chance_line(axis, levels[target])]
