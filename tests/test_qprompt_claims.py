@@ -175,7 +175,7 @@ def test_differences_are_told_in_words():
 def test_arms_have_names():
     assert words(qat(1)) == "QCoOp, 1 bit"
     assert words(ptq(4)) == "CoOp, then 4 bits"
-    assert words(("noise", "fixed-matched")) == "noise of one bit, kept"
+    assert words(("noise", "fixed-matched")) == "noise of one bit's error at the start, kept"
     assert words(COOP) == METHODS["coop"]
     assert len({words(arm) for arm in KEPT}) == len(KEPT)
 

@@ -4,9 +4,9 @@ Every effect is a difference between two arms paired by source checkpoint, targe
 prompt and order. Base and new are accuracies on the classes that a prompt learned from and on those that it never saw,
 each among its own classes; H is their harmonic mean, run by run. Accuracies over epochs are measured on test pictures
 and choose nothing. What the paper lacks stands beside: the hand-written prompt, quantized without training; noise of
-the size of one bit's error, drawn once and kept as that error is, or anew at each step; other codebooks; early
-stopping; weight decay. Estimands, directions and levels follow the paper; a first trial of the default scale's cells
-had been seen when they were written, the extended scale's had not run.
+the size that one bit's error has at the start, drawn once and kept as that error is, or anew at each step; other
+codebooks; early stopping; weight decay. Estimands, directions and levels follow the paper; a first trial of the default
+scale's cells had been seen when they were written, the extended scale's had not run.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ KINDS = {
     "qat": "{of}, {}",
     "ptq": "{of}, then {}",
     "hand": "hand-written, {}",
-    "uniform": "even steps, {}",
+    "uniform": "even steps from min to max, {}",  # at 1 bit min and max are the two values
     "random": "random codebook, {}",
     "raw": "not normalised, {}",
     "never": "never fitted anew, {}",
@@ -77,7 +77,7 @@ def words(arm: Arm) -> str:
     if name in LABELS or kind not in KINDS:
         return LABELS.get(name, name)
     if kind in ("fresh", "fixed"):
-        return KINDS[kind].format("of one bit" if level == "matched" else f"{level} σ")
+        return KINDS[kind].format("of one bit's error at the start" if level == "matched" else f"{level} σ")
     return KINDS[kind].format(f"{level} bit" + ("s" if level != "1" else ""), of=PROMPTERS.get(prompter, prompter))
 
 
@@ -168,13 +168,34 @@ def _never_fitted_anew(evidence: QpromptEvidence) -> str | None:
     return None
 
 
-def difference(evidence: QpromptEvidence, one: Arm, other: Arm, group: str) -> Finding | None:
+def difference(evidence: QpromptEvidence, one: Arm, other: Arm, group: str, metric: str = "accuracy") -> Finding | None:
     """`one` less `other` on base, new or H; None where either was not run."""
-    pairs = paired(evidence.of(one, group), evidence.of(other, group), ON, "accuracy")
+    pairs = paired(evidence.of(one, group), evidence.of(other, group), ON, metric)
     if pairs.empty:
         return None
     left = pairs[pairs["status"] == "ok"]
     return compared(f"{words(one)} − {words(other)}, {group}", left, len(pairs), "diverged")
+
+
+def farther(evidence: QpromptEvidence, one: Arm, other: Arm) -> Finding | None:
+    """How much farther the used prompt of `one` ends from its start than that of `other`.
+
+    Root mean squares, in deviations of the initial prompt; None where either was not run, or is no prompt of its own.
+    """
+    runs = [evidence.of(arm, "base") for arm in (one, other)]
+    if any("distance" not in of or of["distance"].isna().all() for of in runs):
+        return None
+    return difference(evidence, one, other, "base", "distance")
+
+
+def growth(evidence: QpromptEvidence, arm: Arm) -> float | None:
+    """The deviation of an arm's weights at the end of training over that at its start, the mean of its runs."""
+    table = evidence.weights
+    mine = table[(table["prompter"] == arm[0]) & (table["arm"] == arm[1])] if len(table) else table
+    if mine.empty:
+        return None
+    sigma = mine.sort_values("epoch").groupby(ON)["sigma"].agg(["first", "last"])
+    return float((sigma["last"] / sigma["first"]).mean())
 
 
 def _all(pairs: Sequence[tuple[Arm, Arm, str]], complete: bool = True) -> Callable[[QpromptEvidence], list[Finding]]:

@@ -10,6 +10,7 @@ from vpstudy.figures import across, compressions, dots, panels, tables
 from vpstudy.statistics import summarise
 
 METRICS = {"accuracy": "accuracy", "ece_debiased": "debiased ECE"}
+NEVER_DRAWN = "dense (zero)"  # takes the colour that dense has in the other figures
 MORE = {"ece": "ECE", "nll": "NLL (nats)", "brier": "Brier"}
 
 
@@ -139,10 +140,16 @@ class AcrossStudy(Final):
             )
             table = table[(table["arm"] == "qat") | (table["codebook"] == self.parameters.across.codebooks[0])]
             if "dense" not in set(table["compression"]):  # so that colours are those of the other figures
-                zero = table.iloc[:1].assign(group="dense (zero)", n=0, n_diverged=0)
+                zero = table.iloc[:1].assign(group=NEVER_DRAWN, n=0, n_diverged=0)
                 table = pd.concat([zero, table])
             seeds = panels.seeds_note(runs.assign(status="ok"), "bars")
             figure = dots.draw(table, "change", f"{title} ({backbone})", f"{note} {seeds}", zero=True)
+            if table["group"].iloc[0] == NEVER_DRAWN:
+                (legend,) = figure.legends
+                drawn = {text.get_text(): h for text, h in zip(legend.texts, legend.legend_handles, strict=True)}
+                legend.remove()
+                drawn.pop(NEVER_DRAWN)
+                figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=min(len(drawn), 5))
             self.show(f"{name}_{backbone}", figure)
         table = pd.concat(tables_, ignore_index=True) if tables_ else pd.DataFrame()
         return self.table(name, _readable(table)) if len(table) else table

@@ -6,6 +6,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from vpstudy import grid, paths, results
+from vpstudy.claims.evidence import Finding
 from vpstudy.claims.qprompt import (
     CONTROLS,
     COOP,
@@ -15,7 +16,9 @@ from vpstudy.claims.qprompt import (
     Arm,
     QpromptEvidence,
     difference,
+    farther,
     gathered,
+    growth,
     qat,
     with_harmonic_mean,
     words,
@@ -114,7 +117,9 @@ class QpromptStudy(Final):
     def controls(self) -> None:
         """What else might explain what few bits do."""
         arms = [qat(FEWEST), COOP, *CONTROLS, *(arm for arm in self.arms if arm[0] == "noise" and arm not in CONTROLS)]
-        self.dots("controls", arms, "Noise, or staying near the start?", "Noise in deviations of the initial prompt.")
+        self.dots(
+            "controls", arms, "Noise, or staying near the start?", "Noise in σ, deviations of the initial prompt."
+        )
 
     def size(self) -> None:
         """H against the bytes of the stored prompt."""
@@ -160,7 +165,10 @@ class QpromptStudy(Final):
         if not means:
             print(NOT_RUN)
             return
-        note = "Means over runs. Diagnostics on test pictures: nothing is chosen on them."
+        note = (
+            "Means over runs. Diagnostics on test pictures: nothing is chosen on them. Without CoCoOp, which trains "
+            f"for {self.parameters.qprompt.cocoop_epochs} epochs alone."
+        )
         self.show("curves", qprompt.curves(means, "Base and new over training", note))
 
     def weights(self) -> None:
@@ -180,14 +188,21 @@ class QpromptStudy(Final):
         self.show("weights", qprompt.weights(table, histograms, labels, "The weights of prompts over training", note))
 
     def refits(self) -> pd.DataFrame:
-        """How often adaptive clustering fitted a codebook anew."""
+        """How often adaptive clustering fitted a codebook anew, and how far the used prompt went from its start."""
+        columns = ["arm", "fits", "last at step", "anew"]
         rows = [
-            {"arm": words((record["cell"]["prompter"], arm)), "fits": len(steps), "last at step": steps[-1]}
+            (words((record["cell"]["prompter"], arm)), len(steps), steps[-1], len(steps) > 1)
             for record in self.records.values()
             for arm, seeds in record["facts"]["refits"].items()
             for steps in seeds.values()
         ]
-        table = pd.DataFrame(rows, columns=["arm", "fits", "last at step"]).groupby("arm", sort=False).mean().round(1)
+        by = pd.DataFrame(rows, columns=columns).groupby("arm", sort=False)
+        table = by[columns[1:3]].mean().round(1)
+        table["runs that fitted anew"] = by["anew"].agg(lambda anew: f"{anew.sum()} of {len(anew)}")
+        base = self.runs[self.runs["group"] == "base"]
+        named = [words(arm) for arm in zip(base["prompter"], base["arm"], strict=True)]
+        distances = base.reindex(columns=["distance"]).groupby(named)["distance"].mean()
+        table["distance to the start"] = distances.reindex(table.index).astype(float).round(2)
         return self.table("refits", table.reset_index())
 
     def sizes(self) -> pd.DataFrame:
@@ -218,6 +233,8 @@ class QpromptStudy(Final):
             "QCoOp, 2 bits": qat(2),
             "QCoOp, 4 bits": qat(4),
             "CoOp, then 1 bit": ("coop", "ptq-1"),
+            "k-means and normalisation": ("quantizers", "never-1"),
+            "k-means, normalisation and adaptive clustering": qat(1),
         }
         rows = []
         for line in paper.itertuples():
@@ -227,6 +244,7 @@ class QpromptStudy(Final):
                 for g, v in zip(GROUPS, (line.base, line.new, line.H), strict=True)
             }
             arm = ours.get(line.method)
+            row["arm here"] = words(arm) if arm else "—"
             for group in GROUPS:
                 mine = self.runs[(self.runs["group"] == group) & (self.runs["status"] == "ok")]
                 mine = mine[(mine["prompter"] == arm[0]) & (mine["arm"] == arm[1])] if arm else mine.iloc[:0]
@@ -235,7 +253,7 @@ class QpromptStudy(Final):
         return self.table("published", pd.DataFrame(rows))
 
     def why(self) -> pd.DataFrame:
-        """QCoOp at the fewest bits less each control, paired, with what that says in words."""
+        """QCoOp at the fewest bits less each control, paired, with what that says in words, and which went farther."""
         rows = []
         for backbone, evidence in self.evidence.items():
             for control in (COOP, *CONTROLS):
@@ -243,6 +261,8 @@ class QpromptStudy(Final):
                 for group in ("new", "H"):
                     found = difference(evidence, qat(FEWEST), control, group)
                     row[f"{group} [95 %]"], row[f"{group}: so"] = _told(found)
+                found = farther(evidence, qat(FEWEST), control)
+                row["distance to the start [95 %]"] = tables.interval_text(found.effect, 2) if found else "—"
                 rows.append(row)
         return self.table("why", pd.DataFrame(rows))
 
@@ -252,8 +272,8 @@ class QpromptStudy(Final):
         for backbone, evidence in self.evidence.items():
             asked = (
                 ("Few bits instead of full weights", COOP),
-                ("Few bits instead of noise of the same size, kept", ("noise", "fixed-matched")),
-                ("Few bits instead of noise of the same size, fresh at each step", ("noise", "fresh-matched")),
+                ("Few bits instead of noise of their error's size at the start, kept", ("noise", "fixed-matched")),
+                ("The same noise, fresh at each step", ("noise", "fresh-matched")),
                 (
                     "Learning with few bits instead of the hand-written prompt with as few",
                     ("zero_shot", f"hand-{FEWEST}"),
@@ -264,6 +284,16 @@ class QpromptStudy(Final):
             for question, control in asked:
                 text, so = _told(difference(evidence, qat(FEWEST), control, "new"))
                 lines.append(f"- {question} ({backbone}): accuracy on new {text}, {so}.")
+            if ratio := growth(evidence, qat(FEWEST)):
+                lines.append(
+                    f"- The deviation of the weights behind the codebook ends at {ratio:.1f} times that at the start "
+                    f"({backbone}), and a codebook's error grows with it: that noise is matched at the start alone."
+                )
+            if found := farther(evidence, qat(FEWEST), COOP):
+                lines.append(
+                    f"- Does a prompt of few bits stay nearer to its start than CoOp ({backbone})? Distance "
+                    f"{tables.interval_text(found.effect, 2)}, in deviations of the initial prompt: {_went(found)}."
+                )
         return Markdown("\n".join(lines))
 
     def results(self) -> pd.DataFrame:
@@ -297,7 +327,17 @@ def _level(arm: str) -> str:
     return arm.partition("-")[2]
 
 
-def _told(found) -> tuple[str, str]:
+def _went(found: Finding) -> str:
+    """What a difference of distances says."""
+    effect = found.effect
+    if effect.n < 2:
+        return "no interval"
+    if effect.low <= 0 <= effect.high:
+        return "not resolved"
+    return "it ends farther" if effect.mean > 0 else "it ends nearer"
+
+
+def _told(found: Finding | None) -> tuple[str, str]:
     """A difference as text, and what its interval says beside the smallest effect of interest."""
     if found is None or not found.effect.n:
         return "—", NOT_RUN

@@ -1,14 +1,15 @@
 """The results of the protocols beside base-to-new, for the final notebook of the qprompt study."""
 
-import numpy as np
 import pandas as pd
 from IPython.display import display
 
 from vpstudy import grid, paths, results
+from vpstudy.claims.evidence import ON
 from vpstudy.claims.qprompt import words
 from vpstudy.claims.verdict import NOT_RUN
 from vpstudy.figures import protocol_cell, style, tables
 from vpstudy.parameters.study import Parameters
+from vpstudy.statistics import paired, summarise
 
 
 def read(parameters: Parameters) -> pd.DataFrame:
@@ -22,6 +23,7 @@ class ProtocolResults:
 
     def __init__(self, parameters: Parameters, save: bool):
         self.save, self.folder = save, paths.FIGURES / parameters.scale / "qprompt"
+        self.frame = read(parameters)
         records = results.read_records(grid.cells(parameters, "protocol"))
         self.rows: dict[str, list[dict]] = {}
         for record in records.values():
@@ -40,31 +42,40 @@ class ProtocolResults:
         display(figure)
 
     def table(self, protocol: str) -> pd.DataFrame | str:
-        """Mean accuracy ± standard deviation over checkpoints and seeds: a line for each arm."""
-        rows = self.rows.get(protocol)
-        if not rows:
+        """Accuracy ± half of the 95 % interval, a line for each arm, and each quantized one less CoOp, in pairs.
+
+        Intervals are over source checkpoints, the means of their seeds, where there are several, as in `summarise`.
+        """
+        if protocol not in self.rows:
             return NOT_RUN
-        by = "budget" if protocol == "few_shot" else "group"
-        arms = list(dict.fromkeys(row["arm"] for row in rows))
-        columns = list(dict.fromkeys(row[by] for row in rows if by != "budget" or row[by] != "0"))
-        lines = [{"arm": arm} | {column: _told(rows, arm, by, column) for column in columns} for arm in arms]
-        table = pd.DataFrame(lines).rename(columns={"all": "as learned"})
+        table = accuracies(self.frame[self.frame["protocol"] == protocol], protocol)
         if self.save:
             tables.save(table, f"protocol_{protocol}", self.folder)
         return table
 
 
+def accuracies(runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """The table of a protocol from its runs: a line for each arm, and one for each quantized arm less CoOp."""
+    by = "budget" if protocol == "few_shot" else "group"
+    arms = dict(list(runs.groupby("arm", sort=False)))
+    learned = runs[runs["arm"] != protocol_cell.ZERO_SHOT]
+    columns = list(dict.fromkeys(learned[by]))
+    lines = []
+    for arm, of in arms.items():
+        told = {line[1]: tables.mean_text(line) for line in summarise(of, [by, "arm"], "accuracy").itertuples()}
+        # The hand-written prompt learns from no pictures: it is the same at each number of them.
+        lines.append({"arm": _in_words(arm)} | {column: told.get(column, told.get("0", "—")) for column in columns})
+    for arm, of in arms.items():
+        if arm.startswith("qat-") and "full" in arms:
+            pairs = paired(of, arms["full"], [*ON, by], "accuracy")
+            effects = {line[1]: line for line in summarise(pairs, [by, "target"], "difference").itertuples()}
+            lines.append(
+                {"arm": f"{_in_words(arm)} − {_in_words('full')}"}
+                | {key: tables.interval_text(effects[key]) if key in effects else "—" for key in columns}
+            )
+    return pd.DataFrame(lines).rename(columns={"all": "as learned"})
+
+
 def _in_words(arm: str) -> str:
     """An arm of these cells, as `words` says those of the cells of base-to-new."""
     return arm if arm == protocol_cell.ZERO_SHOT else words(("coop" if arm == "full" else "qcoop", arm))
-
-
-def _told(rows: list[dict], arm: str, by: str, column: str) -> str:
-    """The hand-written prompt learns from no pictures: it is the same at each number of them."""
-    mine = [row for row in rows if row["arm"] == arm and row["status"] == "ok"]
-    values = [
-        row["metrics"]["accuracy"]
-        for row in mine
-        if row[by] == column or (by == "budget" and arm == protocol_cell.ZERO_SHOT)
-    ]
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if values else "—"

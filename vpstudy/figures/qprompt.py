@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpstudy.figures import dots, style
 
-BASE, NEW = "#0072B2", "#D55E00"
+RINGS = [sign * dy for dy in range(22, 140, 8) for sign in (1, -1)]  # how far above or below its point a text may stand
 
 
 def scatter(
@@ -20,7 +21,8 @@ def scatter(
     Parameters
     ----------
     table
-        Columns kind (in the legend), short (beside the point), panel, `x`, mean, low, high.
+        Columns kind (in the legend), short (beside the point), panel, `x`, mean, low, high. Kinds without a text
+        beside any point stand open on top of the others.
     """
     kinds = list(dict.fromkeys(table["kind"]))
     figure, axes = style.new_figure(1, len(panels), 4.2, sharex=True)
@@ -28,12 +30,11 @@ def scatter(
         here = table[table["panel"] == panel]
         for k, kind in enumerate(kinds):
             mine = here[here["kind"] == kind]
-            look = {"color": sns.color_palette("colorblind")[k % 10], "marker": "os^DvPX*"[k % 8]}
+            look = {"color": _colour(k), "marker": "os^DvPX*"[k % 8], "ms": 5}
+            if not mine["short"].any():
+                look |= {"mfc": "none", "ms": 8, "mew": 1.5, "zorder": 4}
             bars = [mine["mean"] - mine["low"], mine["high"] - mine["mean"]]
-            axis.errorbar(mine[x], mine["mean"], yerr=bars, ls="", lw=1, ms=5, label=kind, **look)
-        for n, one in enumerate(here.sort_values(x).itertuples()):
-            place = {"textcoords": "offset points", "size": 6, "color": "0.25"}
-            axis.annotate(one.short, (getattr(one, x), one.mean), xytext=(4, 4 if n % 2 else -8), **place)
+            axis.errorbar(mine[x], mine["mean"], yerr=bars, ls="", lw=1, label=kind, **look)
         if logarithmic:
             axis.set_xscale("log")
         axis.set_title(panel, weight="bold")
@@ -41,7 +42,44 @@ def scatter(
     axes[0, 0].set_ylabel("test accuracy")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     style.caption(figure, title, note)
+    figure.get_layout_engine().execute(figure)  # where points are on the page is known from here on
+    for panel, axis in zip(panels, axes[0], strict=True):
+        _name(axis, table[(table["panel"] == panel) & (table["short"] != "")], x, kinds)
     return figure
+
+
+def _name(axis: Axes, points: pd.DataFrame, x: str, kinds: Sequence[str]) -> None:
+    """Write `short` beside each point, in its colour, as near as there is room, with a line to the point."""
+    scale = 72 / axis.figure.dpi  # from pixels to points, in which offsets and sizes of text are
+    taken: list[tuple[float, float, float, float]] = []
+    frame = axis.get_window_extent()
+    for one in points.sort_values([x, "mean"]).itertuples():
+        at = scale * axis.transData.transform((getattr(one, x), one.mean))
+        width = 4 * len(one.short)
+        offsets = [(dx, dy) for dy in (2, -8, 12, -18, *RINGS) for dx in (5, -5 - width)]
+        for dx, dy in offsets:
+            left, low = at[0] + dx, at[1] + dy
+            box = (left, low, left + width, low + 7)
+            inside = box[2] < scale * frame.x1 and scale * frame.y0 < low and box[3] < scale * frame.y1
+            if inside and not any(_overlap(box, other) for other in taken):
+                break
+        else:
+            continue  # no room within reach
+        taken.append(box)
+        colour = _colour(kinds.index(one.kind))
+        line = {"arrowstyle": "-", "lw": 0.4, "color": colour, "shrinkA": 0, "shrinkB": 0}
+        place = {"textcoords": "offset points", "size": 6, "color": colour, "zorder": 5}
+        axis.annotate(one.short, (getattr(one, x), one.mean), xytext=(dx, dy), arrowprops=line, **place)
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two boxes (left, low, right, high) share a point."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _colour(k: int) -> tuple[float, ...]:
+    """Of the k-th kind."""
+    return sns.color_palette("colorblind")[k % 10]
 
 
 def curves(panels: Mapping[str, pd.DataFrame], title: str, note: str) -> Figure:
@@ -94,7 +132,8 @@ def weights(
         for epoch, colour in zip((epochs[0], epochs[len(epochs) // 2], epochs[-1]), dots.COLOURS, strict=False):
             axis.stairs(counts[epoch], edges, color=colour, label=f"epoch {epoch}")
         axis.set_title(labels[arm], weight="bold")
-        axis.set_xlabel("standardised weight")
+        axis.set_xlabel("standardised weight", size=7)
+    axes[0, 0].set_ylim(top=1.5 * axes[0, 0].get_ylim()[1])  # room for the legend
     axes[0, 0].legend(fontsize=6, handlelength=0.8, loc="upper left", borderpad=0.1)
     axes[0, 0].set_ylabel("weights")
     measures = {
