@@ -134,7 +134,7 @@ def test_a_pruned_student_agrees_more_on_pictures_that_it_has_not_seen_and_stays
     mask = magnitude(student.prunable, 0.8)
     mask.constrain(student.model)
     before = agreement(student.frozen(), teacher, unseen)
-    changed = settings(steps=40, batch=32, batchnorm=batchnorm, weight_decay=0.1)
+    changed = settings(steps=80, batch=32, batchnorm=batchnorm, weight_decay=0.001, learning_rate=0.1)
     losses = distill(student, teacher, seen, changed, RUNTIME)
     release(student.model)
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
@@ -212,17 +212,25 @@ def test_what_would_train_on_the_source_is_refused(outside, name):
         make(name, outside)
 
 
+OUTSIDE = {
+    "weights": {"net": {"model": "timm/resnet18", "location": "net.safetensors", "sha256": "0" * 64}},
+    "outside": ["net"],
+    "backbones": ["net"],
+}
+
+
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "recovery", "said"),
     [
-        ({}, "compressions: 'dense_distilled' needs a section recovery"),
-        ({"pictures": "digits"}, "recovery.pictures: 'digits' is a target of the study"),
-        ({"pictures": "letters", "micro_batch": 9}, "micro_batch (9) must not exceed batch (8)"),
+        ({}, {}, "compressions: 'dense_distilled' is for backbones in outside, and 'cnn' is none"),
+        (OUTSIDE | {"compressions": ["dense", "snip-0.90"]}, {}, "compressions: 'snip-0.90' trains on the source"),
+        (OUTSIDE | {"compressions": ["dense", "w4a4-lsq"]}, {}, "compressions: 'w4a4-lsq' trains on the source"),
+        (OUTSIDE, {"pictures": "digits"}, "recovery.pictures: 'digits' is a target of the study"),
+        (OUTSIDE, {"micro_batch": 9}, "micro_batch (9) must not exceed batch (8)"),
     ],
 )
-def test_parameters_that_do_not_fit_are_told(changes, said):
-    content = read() | {"compressions": [*read()["compressions"], "dense_distilled"]}
-    if changes:
-        content["recovery"] = SETTINGS.model_dump() | changes
+def test_parameters_that_do_not_fit_are_told(changes, recovery, said):
+    content = read() | {"compressions": [*read()["compressions"], "dense_distilled"]} | changes
+    content["recovery"] = SETTINGS.model_dump() | {"pictures": "letters"} | recovery
     with pytest.raises(ParameterError, match=re.escape(said)):
         validate(content, "params.yaml")

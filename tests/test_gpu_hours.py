@@ -56,7 +56,8 @@ def test_sizes_of_embedded_targets_are_those():
         assert (size.classes, size.pool, size.test) == found
 
 
-def test_a_set_that_the_reader_declares_is_not_that_of_the_same_name():
+def test_a_set_that_the_reader_declares_is_not_that_of_the_same_name(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "SPLITS", tmp_path)
     assert size_of("gtsrb", {}).known and size_of("gtsrb", {}) == SIZES["gtsrb"]
     assert not size_of("gtsrb", {"gtsrb": None}).known
     assert not size_of("mine", {}).known

@@ -121,7 +121,7 @@ def imported_packages() -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 found.add(node.module.split(".")[0])
     # The tests import each other's helpers by their bare names.
-    ours = {"vpstudy"} | {path.stem for path in (ROOT / "tests").glob("*.py")}
+    ours = {"vpstudy", "benchmarks"} | {path.stem for path in (ROOT / "tests").glob("*.py")}
     return found - set(sys.stdlib_module_names) - ours
 
 

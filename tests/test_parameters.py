@@ -32,7 +32,7 @@ def problems(**changes) -> list[str]:
 def test_the_default_is_typed():
     parameters = study.validate(CONTENT, "params.yaml")
     assert parameters.hidden_cost.budgets == [10, "all"]
-    assert parameters.model_dump() == CONTENT | {"recovery": None}
+    assert parameters.model_dump() == CONTENT
 
 
 @pytest.mark.parametrize(

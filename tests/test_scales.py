@@ -42,8 +42,8 @@ def test_every_preset_is_valid_and_keeps_the_comments(name, tmp_path):
     composed.write_text(compose(name))
     assert scales.parameters(name).scale == name
     default = compose("default")
-    given = read(composed)  # sections that default has none of, and weights, are a line each
-    more = len(given) - len(read(paths.SCALES / "default.yaml")) + len(given["weights"])
+    given = read(composed)  # sections that default has none of, weights and pictures are a line each
+    more = len(given) - len(read(paths.SCALES / "default.yaml")) + len(given["weights"]) + len(given["pictures"])
     assert len(composed.read_text().splitlines()) == len(default.splitlines()) + more
     comments = [re.findall("#.*", text)[1:] for text in (default, composed.read_text())]  # [0]: what the scale is for
     assert comments[0] == comments[1]

@@ -167,7 +167,7 @@ def test_files_that_do_not_fit_are_told(place, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="expected 0000"):
         weights.fetch(OutsideWeights.model_validate(ENTRY))
     monkeypatch.delenv("SQUEEZENET")
-    with pytest.raises(FileNotFoundError, match=r"\$SQUEEZENET: no such environment variable"):
+    with pytest.raises(FileNotFoundError, match=r"\$SQUEEZENET: there is no environment variable"):
         weights.fetch(OutsideWeights.model_validate(ENTRY))
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vpstudy import paths
-from vpstudy.data.targets import MODULES
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ SIZES = {
 
 
 def size_of(target: str, declared: Mapping[str, object]) -> Size:
-    """Of a target, by its split if there is one; else as published, unless it is one of those `declared` by the reader.
+    """As published, or, of a target that is `declared` by the reader, by its split if there is one.
 
     What is not known is taken for as large as CIFAR-10.
     """
-    if target not in MODULES and (path := paths.SPLITS / f"{target}.json").exists():
+    if target in declared and (path := paths.SPLITS / f"{target}.json").exists():
         classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
         return Size(len(classes), *(sum(each[part] for each in classes) for part in ("pool", "test")))
     assumed = replace(SIZES["cifar10"], known=False)
