@@ -138,7 +138,7 @@ def test_a_pruned_student_agrees_more_on_pictures_that_it_has_not_seen_and_stays
     losses = distill(student, teacher, seen, changed, RUNTIME)
     release(student.model)
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-    assert agreement(student, teacher, unseen) > before + 0.2
+    assert agreement(student, teacher, unseen) > before + 0.15
     assert all((weight[~mask[name]] == 0).all() for name, weight in student.prunable.items())
     assert not any(p.requires_grad for p in student.parameters())
 
