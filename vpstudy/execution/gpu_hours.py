@@ -69,7 +69,8 @@ def table(parameters: Parameters, tflops: float) -> list[str]:
     rows = [(stage, counts[stage], spent[stage]) for stage in COUNTED if counts[stage]]
     rows.append(("all", sum(n for _, n, _ in rows), sum(spent.values())))
     for stage, number, flop in rows:
-        lines.append(f"  {stage:<30}{number:>7}{flop / 1e15:>14,.0f}{flop / (tflops * 1e12) / 3600:>12,.1f}")
+        hours = flop / (tflops * 1e12) / 3600
+        lines.append(f"  {stage:<30}{number:>7}{_number(flop / 1e15):>14}{_number(hours):>12}")
     why = ASSUMED if tflops == TFLOPS else "as given"
     lines += [
         f"Assumed: {tflops:g} TFLOP/s in fact ({why}; --tflops changes it).",
@@ -80,3 +81,7 @@ def table(parameters: Parameters, tflops: float) -> list[str]:
     if unknown:
         lines.append(f"Taken for as large as cifar10, as their sizes are not known here: {', '.join(unknown)}.")
     return lines
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if value >= 1 else f"{value:.2g}"

@@ -20,4 +20,5 @@ def check(parameters: Parameters) -> None:
             problems.append(f"weights.{alias}: {error}")
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
-        raise ParameterError(f"scale {parameters.scale}: {len(problems)} problems, nothing was run\n{lines}")
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise ParameterError(f"scale {parameters.scale}: {count}, nothing was run\n{lines}")
