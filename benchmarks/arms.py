@@ -8,16 +8,16 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
-from vpstudy.architectures import ARCHITECTURES, Architecture
-from vpstudy.backbones import Backbone
-from vpstudy.parameters.hidden_cost import LinearProbe
+from studies.hidden_cost.settings import LinearProbe
+from vpstudy.models.architectures import ARCHITECTURES, Architecture
+from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.visual import PaddedPrompt
 from vpstudy.runtime import Runtime, generator
-from vpstudy.transfer.data import TransferData
-from vpstudy.transfer.fit import adam_in_three_stages, fit
-from vpstudy.transfer.linear_probe import Head
-from vpstudy.transfer.outcome import Outcome
-from vpstudy.transfer.visual_prompting import PromptedBackbone
+from vpstudy.training.data import TransferData
+from vpstudy.training.fit import adam_in_three_stages, fit
+from vpstudy.training.linear_probe import Head
+from vpstudy.training.outcome import Outcome
+from vpstudy.training.visual_prompting import PromptedBackbone
 
 Step = Callable[[], float]  # one optimizer step; returns its loss
 LEARNING_RATE = 0.01
@@ -55,7 +55,7 @@ def prompted(work: Work) -> PromptedBackbone:
 
 
 def study_step(work: Work, runtime: Runtime) -> Step:
-    """A step as `vpstudy.transfer.fit` makes it."""
+    """A step as `vpstudy.training.fit` makes it."""
     learner = prompted(work)
     optimizer = torch.optim.Adam(learner.parameters(), LEARNING_RATE)
 

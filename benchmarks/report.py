@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from studies.figures import style
 from vpstudy import atomic
-from vpstudy.figures import style
 
 
 def write(result: dict, folder: Path, figures: Path) -> None:

@@ -14,13 +14,13 @@ import torch
 
 from benchmarks import arms, report
 from benchmarks.timing import in_turns, ratio
+from studies.hidden_cost.settings import LinearProbe
 from vpstudy import paths
-from vpstudy.parameters.base import Execution
-from vpstudy.parameters.hidden_cost import LinearProbe
+from vpstudy.models.fused import fused
 from vpstudy.runtime import Runtime, configure
-from vpstudy.transfer.data import TransferData
-from vpstudy.transfer.fused import fused
-from vpstudy.transfer.linear_probe import linear_probe
+from vpstudy.settings import Execution
+from vpstudy.training.data import TransferData
+from vpstudy.training.linear_probe import linear_probe
 
 FOLDER = paths.ROOT / "benchmarks" / "results"
 ROUNDS = 7

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from vpstudy.execution.progress import track
+from vpstudy.progress import track
 
 Times = dict[str, list[float]]  # seconds of each way, a value a round
 

@@ -7,26 +7,26 @@ import pandas as pd
 import pytest
 import torch
 
+from studies.across import claims as across
+from studies.across import figures
+from studies.across.report import AcrossStudy
+from studies.across.settings import Codebook
+from studies.claims.verdict import Effect
+from studies.hidden_cost.settings import VisualPrompting
+from studies.parameters import validate
 from vpstudy import paths
-from vpstudy.backbones import Backbone
-from vpstudy.claims import across
-from vpstudy.claims.verdict import Effect
 from vpstudy.data import glyphs
-from vpstudy.experiments.across import AcrossStudy
-from vpstudy.figures import across as figures
-from vpstudy.parameters.across import Codebook
-from vpstudy.parameters.base import ParameterError, read
-from vpstudy.parameters.hidden_cost import VisualPrompting
-from vpstudy.parameters.study import validate
+from vpstudy.models.backbones import Backbone
 from vpstudy.prompts import codebook
 from vpstudy.prompts.border import Border, FixedBorder, QuantizedBorder, quantized
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Settings
 from vpstudy.prompts.visual import PaddedPrompt
 from vpstudy.runtime import Runtime
-from vpstudy.transfer.data import TransferData
-from vpstudy.transfer.quantized_prompting import answers, learner_of, quantized_prompting
-from vpstudy.transfer.visual_prompting import visual_prompting
+from vpstudy.settings import ParameterError, read
+from vpstudy.training.data import TransferData
+from vpstudy.training.quantized_prompting import answers, learner_of, quantized_prompting
+from vpstudy.training.visual_prompting import visual_prompting
 
 INNER, CANVAS = 20, 32
 N = 3 * (CANVAS**2 - INNER**2)

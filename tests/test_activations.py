@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vpstudy.backbones import Backbone
 from vpstudy.compression import activations, learned_steps, quantization
+from vpstudy.models.backbones import Backbone
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from vpstudy import backbones
-from vpstudy.architectures import ARCHITECTURES
-from vpstudy.backbones import Backbone
+from vpstudy.models import backbones
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.backbones import Backbone
 
 CLASSES = [f"class {i}" for i in range(7)]
 

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from vpstudy.calibration import (
+from vpstudy.calibration.metrics import (
     brier_decomposition,
     brier_score,
     classwise_ece,

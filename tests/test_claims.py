@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vpstudy.claims import hidden_cost, ledger, twins
-from vpstudy.claims.evidence import Evidence, replicates
-from vpstudy.claims.hidden_cost import CLAIMS
-from vpstudy.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
+from studies.claims import ledger, twins
+from studies.claims.evidence import Evidence, replicates
+from studies.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
+from studies.hidden_cost import claims as hidden_cost
+from studies.hidden_cost.claims import CLAIMS
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target
 

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from vpstudy import commands, committed, grid, paths, scales
-from vpstudy import compare as comparison
-from vpstudy.cli import main, parser
+from pipeline import commands, committed, estimates, lock, overview, parallel, pipeline, scales, stage
+from pipeline import compare as comparison
+from pipeline.cli import main, parser
+from pipeline.notebook import NotebookError
+from studies import grid
+from vpstudy import paths
 from vpstudy.data.targets import MODULES
-from vpstudy.execution import estimates, lock, overview, parallel, pipeline, stage
-from vpstudy.execution.notebook import NotebookError
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def step(name, state="up to date", reason="", seconds=0.0):
 def test_help_comes_at_once_and_loads_nothing_heavy():
     code = (
         "import sys, time; start = time.process_time()\n"
-        "from vpstudy.cli import parser; parser().format_help()\n"
+        "from pipeline.cli import parser; parser().format_help()\n"
         "print(time.process_time() - start < 0.3, {'torch', 'pandas', 'dvc', 'pydantic'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
@@ -50,7 +51,7 @@ def test_help_comes_at_once_and_loads_nothing_heavy():
 
 def test_commands_load_nothing_heavy():
     heavy = {"torch", "numpy", "pandas", "scipy", "dvc", "papermill", "nbformat"}
-    code = f"import sys, vpstudy.commands; print({heavy} & set(sys.modules))"
+    code = f"import sys, pipeline.commands; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 
@@ -235,8 +236,8 @@ def test_run_renders_a_final_notebook_where_it_is_committed(project, ran):
 
 
 def test_pages_go_where_dvc_looks_for_them():
-    from vpstudy.execution.definition import stages
-    from vpstudy.parameters import study
+    from pipeline.definition import stages
+    from studies import parameters as study
 
     outputs = {one.name: {out.path for out in one.outs} for one in stages(paths.ROOT)}
     for cell in grid.cells(study.load(paths.PARAMS)):

@@ -4,8 +4,9 @@ import ast
 
 import pytest
 
-from vpstudy import grid, paths
-from vpstudy.execution import code
+from pipeline import code
+from studies import grid
+from vpstudy import paths
 
 NOTEBOOK = """{"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "source": "from vpstudy import %s",
  "outputs": [], "execution_count": null}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}"""

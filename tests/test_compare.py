@@ -8,7 +8,8 @@ import subprocess
 import pytest
 from scipy.stats import t as student
 
-from vpstudy import committed, compare, paths
+from pipeline import committed, compare
+from vpstudy import paths
 
 PLACE = "data/results/default/hidden_cost/transfer-cnn-int4-digits.json"
 OTHER = "data/results/default/backbones/source-cnn.json"

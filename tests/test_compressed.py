@@ -6,17 +6,18 @@ import dataclasses
 import pytest
 import torch
 
-from vpstudy import backbones, paths
-from vpstudy.backbones import Backbone
+from vpstudy import paths
 from vpstudy.compression import activations, compressed
-from vpstudy.compression import making as making_module
+from vpstudy.compression import make as making_module
 from vpstudy.compression.iterative import iterative_magnitude_pruning
 from vpstudy.compression.magnitude import magnitude
-from vpstudy.compression.making import MAKERS, Making, make
-from vpstudy.compression.making_outside import DISTILLED
+from vpstudy.compression.make import MAKERS, Making, make
 from vpstudy.compression.names import FAMILIES
+from vpstudy.compression.settings import Checkpoint, Compressing, Source
+from vpstudy.compression.source_free import DISTILLED
 from vpstudy.data import glyphs
-from vpstudy.parameters.source import Checkpoint, Compressing, Source
+from vpstudy.models import backbones
+from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
 
 CLASSES = glyphs.class_names

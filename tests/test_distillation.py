@@ -7,21 +7,21 @@ import pytest
 import torch
 from torch import nn
 
-from vpstudy import backbones
-from vpstudy.backbones import Backbone
+from studies.parameters import validate
 from vpstudy.compression import quantization
 from vpstudy.compression.distillation import distill, softened_kl
 from vpstudy.compression.magnitude import magnitude
-from vpstudy.compression.making import make
-from vpstudy.compression.making_outside import OutsideMaking
+from vpstudy.compression.make import make
 from vpstudy.compression.masks import release
+from vpstudy.compression.recovery import Distillation
+from vpstudy.compression.settings import Compressing, Source
+from vpstudy.compression.source_free import OutsideMaking
 from vpstudy.data import glyphs, targets
-from vpstudy.parameters.base import ParameterError, read
-from vpstudy.parameters.distillation import Distillation
-from vpstudy.parameters.source import Compressing, Source
-from vpstudy.parameters.study import validate
+from vpstudy.models import backbones
+from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
-from vpstudy.source import train_on_source
+from vpstudy.settings import ParameterError, read
+from vpstudy.training.pretraining import train_on_source
 
 CLASSES = glyphs.class_names
 RUNTIME = Runtime(torch.device("cpu"), "fp32", torch.get_num_threads())

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from vpstudy.backbones import Backbone
 from vpstudy.compression.external import fetch, load_into
+from vpstudy.models.backbones import Backbone
 
 CONTENT = save({"weight": torch.arange(5000.0)})
 SHA = hashlib.sha256(CONTENT).hexdigest()

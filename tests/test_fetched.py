@@ -14,9 +14,9 @@ from PIL import Image
 from vpstudy import paths
 from vpstudy.data import decoded, fetched, imagefolder, splits, targets
 from vpstudy.data.decoding import decode
+from vpstudy.data.settings import Pictures
 from vpstudy.data.sources import SIGNS
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.pictures import Pictures
+from vpstudy.settings import ParameterError
 
 ASSETS = Path(os.environ.get("VPSTUDY_ASSETS", paths.ROOT.parent / "shared/assets"))
 PARAMS = "scale: default\npictures:\n  pens: {imagefolder: %s}\n"
@@ -30,7 +30,7 @@ def pens(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params.yaml")
     root = folder(tmp_path / "pens", {"blue_pen": 10, "red_pen": 15})
     paths.PARAMS.write_text(PARAMS % root)
-    monkeypatch.setattr("vpstudy.parameters.pictures.read", lambda: {"pictures": {"pens": {"imagefolder": str(root)}}})
+    monkeypatch.setattr("vpstudy.data.settings.read", lambda: {"pictures": {"pens": {"imagefolder": str(root)}}})
     targets.load.cache_clear()
     source = Pictures(imagefolder=str(root))
     found = imagefolder.find(root)
@@ -72,7 +72,7 @@ def test_originals_are_not_looked_at_once_they_are_decoded_but_the_parameters_ar
     assert (second.class_names, second.origin) == (first.class_names, first.origin)
     targets.load.cache_clear()
     changed = {"pens": {"imagefolder": str(pens), "test_share": 0.5}}
-    monkeypatch.setattr("vpstudy.parameters.pictures.read", lambda: {"pictures": changed})
+    monkeypatch.setattr("vpstudy.data.settings.read", lambda: {"pictures": changed})
     with pytest.raises(ValueError, match=r"test_share is 0\.5, and was 0\.2"):
         targets.load("pens", 8)
 

@@ -13,23 +13,18 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from vpstudy.figures import (
+from studies.backbones import figures as backbone_cell
+from studies.figures import cell, compressions, panels, pictures, style, tables
+from studies.hidden_cost.figures import (
     accuracy_by_sparsity,
-    backbone_cell,
     bit_width,
-    cell,
     change_heatmap,
-    compressions,
     controls,
     ece_by_sparsity,
     families,
     mapping,
-    panels,
-    pictures,
     prompts,
     reliability,
-    style,
-    tables,
 )
 
 COMPRESSIONS = ["dense", "imp-0.80", "imp-0.90", "imp-0.95", "magnitude-0.90", "int4", "int2"]

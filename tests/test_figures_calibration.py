@@ -8,7 +8,8 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from scipy.stats import spearmanr
 
-from vpstudy.figures import confidence, legacy, scaling, style
+from studies.figures import style
+from studies.hidden_cost.figures import confidence, legacy, scaling
 
 BINS, METHODS = 15, ("visual_prompting", "linear_probe")
 

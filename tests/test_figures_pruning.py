@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vpstudy.experiments.vpns import sizes
-from vpstudy.figures import dots, forest, pruning, pruning_cell
+from studies.figures import dots, forest
+from studies.vpns import cell_figures as pruning_cell
+from studies.vpns import figures as pruning
+from studies.vpns.report import sizes
 
 
 def table(**columns) -> pd.DataFrame:

@@ -8,15 +8,20 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from vpstudy import grid, paths
-from vpstudy.claims import ledger
-from vpstudy.experiments import across, claims, hidden_cost, qprompt, vpns
-from vpstudy.experiments import final as final_module
-from vpstudy.experiments.final import Final, with_columns
-from vpstudy.figures import style, tables
-from vpstudy.parameters.base import ParameterError, read
-from vpstudy.parameters.optional import STUDIES as OPTIONAL
-from vpstudy.parameters.study import load, validate
+from studies import final as final_module
+from studies import grid
+from studies.across import report as across
+from studies.claims import ledger
+from studies.claims import report as claims
+from studies.figures import style, tables
+from studies.final import Final, with_columns
+from studies.hidden_cost import report as hidden_cost
+from studies.optional import STUDIES as OPTIONAL
+from studies.parameters import load, validate
+from studies.qprompt import report as qprompt
+from studies.vpns import report as vpns
+from vpstudy import paths
+from vpstudy.settings import ParameterError, read
 
 STUDIES = (
     hidden_cost.HiddenCostStudy,

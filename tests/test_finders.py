@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from vpstudy import paths
-from vpstudy.backbones import Backbone
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.data import glyphs
-from vpstudy.parameters.base import Execution, read
-from vpstudy.parameters.vpns import Vpns
-from vpstudy.pruning.finders import FINDERS, PUBLISHED, rounds
-from vpstudy.pruning.methods import CONTROLS, METHODS
-from vpstudy.pruning.run import Run
+from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import configure
-from vpstudy.transfer.data import TransferData
+from vpstudy.settings import Execution, read
+from vpstudy.training.data import TransferData
+from vpstudy.training.mask_search.finders import FINDERS, PUBLISHED, rounds
+from vpstudy.training.mask_search.methods import CONTROLS, METHODS
+from vpstudy.training.mask_search.run import Run
+from vpstudy.training.mask_search.settings import Vpns
 
 STEPS, SPARSITY = 8, 0.9
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from vpstudy.backbones import Backbone
 from vpstudy.compression import activations
+from vpstudy.models.backbones import Backbone
+from vpstudy.models.fused import fused
 from vpstudy.prompts.output import LinearOutput
 from vpstudy.prompts.visual import make_prompt
-from vpstudy.transfer.fused import fused
 
 SIZES = {"inner": 12, "canvas": 16, "rank": 3, "patch": 5, "seed": 0}
 

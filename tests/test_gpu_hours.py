@@ -7,15 +7,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vpstudy import grid, paths, scales
-from vpstudy.backbones import Backbone
-from vpstudy.cli import main
+from pipeline import gpu_hours, passes, scales
+from pipeline.cli import main
+from pipeline.sizes import SIZES, size_of
+from studies import grid
+from studies.hidden_cost import cell as transfer
+from studies.vpns import cell as prune
+from vpstudy import paths
 from vpstudy.data import glyphs
-from vpstudy.data.sizes import SIZES, size_of
 from vpstudy.data.targets import MODULES, load
-from vpstudy.execution import gpu_hours, passes
-from vpstudy.experiments import prune, transfer
-from vpstudy.parameters.weights import OutsideWeights
+from vpstudy.models.backbones import Backbone
+from vpstudy.models.weights import OutsideWeights
 
 SMOKE = scales.parameters("smoke")
 SETTINGS = SMOKE.hidden_cost.model_copy(

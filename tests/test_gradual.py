@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from vpstudy import backbones
-from vpstudy.backbones import Backbone
 from vpstudy.compression.channels import macs, prune_channels
 from vpstudy.compression.gradual import GradualPruning, cubic_sparsity
-from vpstudy.compression.shapes import fit_shapes
+from vpstudy.models import backbones
+from vpstudy.models.backbones import Backbone
+from vpstudy.models.shapes import fit_shapes
 
 
 def test_the_schedule_is_the_published_cubic():

@@ -3,10 +3,11 @@
 import pytest
 from ruamel.yaml import YAML
 
-from vpstudy import grid, paths
-from vpstudy.cells import Cell
+from studies import grid
+from studies import parameters as study
+from studies.cells import Cell
+from vpstudy import paths
 from vpstudy.data.targets import MODULES
-from vpstudy.parameters import study
 
 DEFAULT = study.load(paths.SCALES / "default.yaml")
 

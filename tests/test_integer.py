@@ -6,15 +6,18 @@ import pandas as pd
 import pytest
 import torch
 
-from vpstudy import architectures, backbones, results
-from vpstudy.architectures import Architecture
-from vpstudy.backbones import Backbone
+from studies import results
+from studies.backbones import compress
+from studies.figures import tables
+from studies.hidden_cost import report as hidden_cost
+from studies.hidden_cost.figures import integers
 from vpstudy.compression import activations, integer, quantization
-from vpstudy.compression.making import Making
+from vpstudy.compression.make import Making
+from vpstudy.compression.settings import Compressing, Source
 from vpstudy.data import glyphs
-from vpstudy.experiments import compress, hidden_cost
-from vpstudy.figures import integers, tables
-from vpstudy.parameters.source import Compressing, Source
+from vpstudy.models import architectures, backbones
+from vpstudy.models.architectures import Architecture
+from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
 
 

@@ -4,11 +4,11 @@ import copy
 
 import pytest
 
+from studies import parameters as study
+from studies.qprompt.learning_settings import PIECE, _vocabulary, learning_problems
 from vpstudy import paths
-from vpstudy.clip import tokenize
-from vpstudy.parameters import study
-from vpstudy.parameters.base import ParameterError, read
-from vpstudy.parameters.learning import PIECE, _vocabulary, learning_problems
+from vpstudy.models.clip import tokenize
+from vpstudy.settings import ParameterError, read
 
 CONTENT = read(paths.SCALES / "default.yaml")
 

@@ -8,7 +8,7 @@ import pytest
 import tiny_pipeline
 from ruamel.yaml import YAML
 
-from vpstudy.execution import definition, judge, ledger, parallel, pipeline
+from pipeline import definition, judge, ledger, parallel, pipeline
 
 made, root = tiny_pipeline.made, tiny_pipeline.root
 DIGITS = "transfer@default-cnn-digits"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from vpstudy.calibration import expected_calibration_error
-from vpstudy.legacy import legacy_ece
+from vpstudy.calibration.legacy import legacy_ece
+from vpstudy.calibration.metrics import expected_calibration_error
 
 COUNT, BATCH = 10_000, 128
 

@@ -8,8 +8,8 @@ import pytest
 import tiny_pipeline
 import zc.lockfile
 
-from vpstudy import paths
-from vpstudy.execution import lock, pipeline, yaml12
+from pipeline import lock, pipeline
+from vpstudy import paths, yaml12
 
 made, root = tiny_pipeline.made, tiny_pipeline.root
 
@@ -148,7 +148,7 @@ def test_no_lock_is_no_damage(root):
 
 def test_when_dvc_is_killed_its_lock_is_restored_at_once(root):
     whole = (root / "dvc.lock").read_text()
-    stage = f"from vpstudy.execution import lock; import pathlib; lock.snapshot(pathlib.Path({str(root)!r}))"
+    stage = f"from pipeline import lock; import pathlib; lock.snapshot(pathlib.Path({str(root)!r}))"
     dvc = root / "dvc"  # a command of that name, which runs two stages and then hangs in writing dvc.lock
     dvc.write_text(
         "import subprocess, sys, time\n"

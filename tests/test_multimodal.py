@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
 
-from vpstudy.clip import small_clip, tokenize
-from vpstudy.image_tower import ImageTower
+from vpstudy.models.clip import small_clip, tokenize
+from vpstudy.models.image_tower import ImageTower
 from vpstudy.prompts import codebook
 from vpstudy.prompts.deep_text import DeepTextTower
 from vpstudy.prompts.multimodal import MultimodalPrompt, parameter_count
 from vpstudy.prompts.multimodal_quantized import quantize, stored_bytes
 from vpstudy.prompts.quantized import Settings
 from vpstudy.prompts.text import described
-from vpstudy.textual.learning import Task
-from vpstudy.textual.multimodal_learning import MultimodalSettings, learn_multimodal, measure
+from vpstudy.training.prompt_learning.learning import Task
+from vpstudy.training.prompt_learning.multimodal_learning import MultimodalSettings, learn_multimodal, measure
 
 NAMES = ["a", "greek alpha", "three"]
 VISION = {"layers": 3, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}

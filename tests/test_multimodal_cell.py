@@ -6,23 +6,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vpstudy import grid, paths, results
-from vpstudy.claims import ledger
-from vpstudy.claims.qprompt import CLAIMS, gathered, words
-from vpstudy.claims.verdict import NOT_RUN
-from vpstudy.clip import TextTower
-from vpstudy.experiments import multimodal as experiment
-from vpstudy.experiments import qprompt_multimodal
-from vpstudy.experiments.claims import ClaimsLedger
-from vpstudy.experiments.qprompt_multimodal import read
-from vpstudy.parameters import study
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.base import read as read_yaml
-from vpstudy.parameters.multimodal import Multimodal
-from vpstudy.parameters.qprompt import Qprompt
+from studies import grid, results
+from studies import parameters as study
+from studies.claims import ledger
+from studies.claims.report import ClaimsLedger
+from studies.claims.verdict import NOT_RUN
+from studies.qprompt import multimodal_cell as experiment
+from studies.qprompt import multimodal_report as qprompt_multimodal
+from studies.qprompt.claims import CLAIMS, gathered, words
+from studies.qprompt.multimodal_report import read
+from studies.qprompt.multimodal_settings import Multimodal
+from vpstudy import paths
+from vpstudy.models.clip import TextTower
 from vpstudy.prompts.multimodal import parameter_count
 from vpstudy.prompts.text import described
-from vpstudy.textual import pretraining
+from vpstudy.settings import ParameterError
+from vpstudy.settings import read as read_yaml
+from vpstudy.training.prompt_learning import pretraining
+from vpstudy.training.prompt_learning.settings import Qprompt
 
 CONTENT = read_yaml(paths.SCALES / "default.yaml")
 DEFAULT = study.load(paths.SCALES / "default.yaml")
@@ -169,7 +170,7 @@ def test_the_text_tower_limits_the_depth_too():
 
 
 def test_the_number_of_blocks_that_is_registered_is_the_tower_s():
-    from vpstudy.architectures import ARCHITECTURES
+    from vpstudy.models.architectures import ARCHITECTURES
 
     assert len(cell().clip.visual.trunk.blocks) == ARCHITECTURES["vit"].blocks
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import normalise, parameters_cell
 from vpstudy import paths
-from vpstudy.execution import normalise, parameters_cell
 
 
 def code(source, outputs=(), tags=(), **metadata):

@@ -9,18 +9,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline import notebook
 from vpstudy import paths
-from vpstudy.execution import notebook
 
 PAGE = """
 import os, sys
-import vpstudy.cells
-from vpstudy.execution.progress import track
+import studies.cells
+from vpstudy.progress import track
 print(name, seed, os.environ["OMP_NUM_THREADS"], os.environ["PYTHONHASHSEED"], os.getcwd())
 for _ in track(range(3), "three"):
     pass
 print("warned", file=sys.stderr)
-vpstudy.cells.Cell
+studies.cells.Cell
 """
 
 
@@ -67,7 +67,7 @@ def test_the_page_shows_the_parameters_and_what_ran(ran):
     assert parameters["source"] == 'name = "b"  # who\nseed = 1'
     texts = [output.get("text") for output in cell["outputs"]]
     assert texts == [f"b 1 1 0 {folder}\n", "warned\n", None]
-    assert cell["outputs"][2]["data"]["text/plain"] == "vpstudy.cells.Cell"
+    assert cell["outputs"][2]["data"]["text/plain"] == "studies.cells.Cell"
     import nbformat  # papermill has imported it already
 
     nbformat.validate(nbformat.from_dict(page))
@@ -76,7 +76,7 @@ def test_the_page_shows_the_parameters_and_what_ran(ran):
 def test_seconds_memory_and_imported_modules_are_kept_beside_it(ran):
     folder, record = ran
     assert json.loads((folder / "timing.json").read_text()) == record
-    assert record["modules"] == ["vpstudy/cells.py", "vpstudy/execution/progress.py"]
+    assert record["modules"] == ["studies/cells.py", "vpstudy/progress.py"]
     assert 30 < record["peak_mib"] < 1000
     assert 0 < record["seconds"] < 300
 

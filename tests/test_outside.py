@@ -8,10 +8,10 @@ import torch
 import torchvision
 from torch import nn
 
-from vpstudy import outside
-from vpstudy.architectures import ARCHITECTURES, checking, read
-from vpstudy.backbones import Backbone
-from vpstudy.parameters.weights import OutsideWeights
+from vpstudy.models import libraries as outside
+from vpstudy.models.architectures import ARCHITECTURES, checking, read
+from vpstudy.models.backbones import Backbone
+from vpstudy.models.weights import OutsideWeights
 
 CLASSES = [f"class {i}" for i in range(7)]
 FILE = {"location": "net.safetensors", "sha256": "0" * 64}

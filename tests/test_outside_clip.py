@@ -11,19 +11,22 @@ from ruamel.yaml import YAML
 from safetensors import safe_open
 from safetensors.torch import save
 
-from vpstudy import outside, paths, results
-from vpstudy.clip import TextTower, tokenize
-from vpstudy.experiments import weights
-from vpstudy.experiments.clip_source import ClipSourceCell
-from vpstudy.experiments.multimodal import MultimodalCell
-from vpstudy.experiments.prompt import PromptCell
-from vpstudy.experiments.weights import WeightsCell
-from vpstudy.outside_clip import from_open_clip
-from vpstudy.parameters import base, study
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.weights import OutsideWeights
+from studies import parameters as study
+from studies import results
+from studies.backbones import weights
+from studies.backbones.weights import WeightsCell
+from studies.qprompt.clip_source_cell import ClipSourceCell
+from studies.qprompt.multimodal_cell import MultimodalCell
+from studies.qprompt.prompt_cell import PromptCell
+from vpstudy import paths
+from vpstudy import settings as base
+from vpstudy.models import libraries as outside
+from vpstudy.models.clip import TextTower, tokenize
+from vpstudy.models.open_clips import from_open_clip
+from vpstudy.models.weights import OutsideWeights
 from vpstudy.prompts.text import described
-from vpstudy.textual import pretraining
+from vpstudy.settings import ParameterError
+from vpstudy.training.prompt_learning import pretraining
 
 CONTENT = base.read(paths.SCALES / "default.yaml")
 FILE = {"location": "$CLIP_FILE", "sha256": "0" * 64}
@@ -131,7 +134,7 @@ def test_zero_shot_accuracy_is_that_of_a_loop(place):
     source = ClipSourceCell("default", "clip_vit")
     from vpstudy.data import captions
     from vpstudy.data.targets import load
-    from vpstudy.textual import names
+    from vpstudy.training.prompt_learning import names
 
     target = load("digits", 32)
     tests = torch.as_tensor(target.test)

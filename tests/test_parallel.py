@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vpstudy.execution import judge, parallel, pipeline
-from vpstudy.execution.definition import Output, Stage
+from pipeline import judge, parallel, pipeline
+from pipeline.definition import Output, Stage
 
 JOB = """
 import sys, time
@@ -137,7 +137,7 @@ def test_nothing_is_left_at_work(tmp_path, number, group):
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_parallel as t
-from vpstudy.execution import judge, parallel, pipeline
+from pipeline import judge, parallel, pipeline
 steps = [pipeline.Step(s, judge.WILL_RUN, "new", 1.0) for s in t.STAGES]
 pipeline.plan = lambda *_: steps
 judge.judge = lambda root: [judge.Verdict(s, judge.WILL_RUN, "new") for s in t.STAGES]

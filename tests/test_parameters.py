@@ -4,11 +4,13 @@ import copy
 
 import pytest
 
-from vpstudy import grid, paths
-from vpstudy.parameters import base, study
-from vpstudy.parameters.base import ParameterError, read
-from vpstudy.parameters.hidden_cost import HiddenCost
-from vpstudy.parameters.optional import STUDIES
+from studies import grid
+from studies import parameters as study
+from studies.hidden_cost.settings import HiddenCost
+from studies.optional import STUDIES
+from vpstudy import paths
+from vpstudy import settings as base
+from vpstudy.settings import ParameterError, read
 
 CONTENT = read(paths.SCALES / "default.yaml")
 
@@ -38,7 +40,7 @@ def test_the_default_is_typed():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"backbones": ["resnet"]}, ["backbones.0", "'resnet'", "allowed: cnn", "vpstudy/architectures.py"]),
+        ({"backbones": ["resnet"]}, ["backbones.0", "'resnet'", "allowed: cnn", "vpstudy/models/architectures.py"]),
         ({"backbones": []}, ["across.backbones: 'cnn' is not in backbones"]),
         (
             {f"{study}__backbones": [] for study in STUDIES} | {"backbones": [], "clips": []},

@@ -7,9 +7,11 @@ import torch
 from pictures import folder
 from ruamel.yaml import YAML
 
-from vpstudy import paths, results
-from vpstudy.experiments.pictures import PicturesCell
-from vpstudy.parameters import base, pictures
+from studies import results
+from studies.backbones.pictures import PicturesCell
+from vpstudy import paths
+from vpstudy import settings as base
+from vpstudy.data import settings as pictures
 
 
 @pytest.fixture

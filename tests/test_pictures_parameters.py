@@ -4,11 +4,11 @@ import copy
 
 import pytest
 
+from studies import parameters as study
 from vpstudy import paths
 from vpstudy.data import sources
-from vpstudy.parameters import study
-from vpstudy.parameters.base import ParameterError, read
-from vpstudy.parameters.pictures import source_of
+from vpstudy.data.settings import source_of
+from vpstudy.settings import ParameterError, read
 
 CONTENT = read(paths.SCALES / "default.yaml")
 

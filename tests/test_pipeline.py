@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import tiny_pipeline
 
-from vpstudy.execution import definition, judge, pipeline, session, yaml12
+from pipeline import definition, judge, pipeline, session
+from vpstudy import yaml12
 
 DIGITS, FACES = "transfer@default-cnn-digits", "transfer@default-cnn-faces"
 ALL = ["code", "source@default-cnn", DIGITS, FACES, "final@default"]

@@ -6,16 +6,16 @@ import math
 import pytest
 import torch
 
-from vpstudy.backbones import Backbone
+from studies.hidden_cost.settings import LinearProbe, VisualPrompting
 from vpstudy.compression.magnitude import magnitude
+from vpstudy.compression.settings import Source
 from vpstudy.data import glyphs
-from vpstudy.parameters.hidden_cost import LinearProbe, VisualPrompting
-from vpstudy.parameters.source import Source
+from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
-from vpstudy.source import train_on_source
-from vpstudy.transfer.data import TransferData
-from vpstudy.transfer.linear_probe import linear_probe
-from vpstudy.transfer.visual_prompting import visual_prompting
+from vpstudy.training.data import TransferData
+from vpstudy.training.linear_probe import linear_probe
+from vpstudy.training.pretraining import train_on_source
+from vpstudy.training.visual_prompting import visual_prompting
 
 SOURCE = Source(seed=0, size=32, steps=300, batch=64, learning_rate=0.01, weight_decay=0.0, held_out=100)
 STEPS = {"steps": 80, "batch": 64, "evaluations": 2}

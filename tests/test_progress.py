@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from vpstudy.execution import progress
+from vpstudy import progress
 
 
 @pytest.fixture

@@ -5,19 +5,20 @@ import pandas as pd
 import pytest
 import torch
 
-from vpstudy import grid, paths
-from vpstudy.claims.qprompt import CLAIMS, QpromptEvidence, few_shot, words
-from vpstudy.experiments import protocol as experiment
-from vpstudy.experiments.qprompt_protocols import NOT_RUN, ProtocolResults, read
-from vpstudy.figures import protocol_cell
-from vpstudy.parameters import study
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.base import read as read_yaml
-from vpstudy.parameters.protocols import Protocols
-from vpstudy.parameters.qprompt import Qprompt
+from studies import grid
+from studies import parameters as study
+from studies.qprompt import protocol_cell as experiment
+from studies.qprompt import protocol_figures as protocol_cell
+from studies.qprompt.claims import CLAIMS, QpromptEvidence, few_shot, words
+from studies.qprompt.protocols_report import NOT_RUN, ProtocolResults, read
+from studies.qprompt.protocols_settings import Protocols
+from vpstudy import paths
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.text import described
-from vpstudy.textual import pretraining
+from vpstudy.settings import ParameterError
+from vpstudy.settings import read as read_yaml
+from vpstudy.training.prompt_learning import pretraining
+from vpstudy.training.prompt_learning.settings import Qprompt
 
 CONTENT = read_yaml(paths.SCALES / "default.yaml")
 DEFAULT = study.load(paths.SCALES / "default.yaml")
@@ -132,7 +133,7 @@ def frame(gain: dict[int, float]) -> pd.DataFrame:
 
 
 def test_the_claim_of_few_pictures_must_hold_at_each_number():
-    from vpstudy.claims import ledger
+    from studies.claims import ledger
 
     verdicts = []
     for gain in ({1: 0.05, 4: 0.05}, {1: 0.05, 4: -0.05}, {1: -0.05, 4: -0.05}):

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from vpstudy.backbones import Backbone
-from vpstudy.pruning import channels
-from vpstudy.pruning.channels import Group, LearnedChannels, lowest, remove
+from vpstudy.models.backbones import Backbone
+from vpstudy.training.mask_search import channels
+from vpstudy.training.mask_search.channels import Group, LearnedChannels, lowest, remove
 
 SIDE = 32
 PICTURES = torch.rand(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))

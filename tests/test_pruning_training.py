@@ -5,16 +5,16 @@ import copy
 import pytest
 import torch
 
-from vpstudy.backbones import Backbone
 from vpstudy.compression.learned import LearnedMask
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.compression.masks import release
-from vpstudy.parameters.base import Execution
+from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.frame import FramePrompt
-from vpstudy.pruning.subnetwork import Subnetwork, map_labels
-from vpstudy.pruning.training import Diverged, Phase, train
 from vpstudy.runtime import configure
-from vpstudy.transfer.data import Examples
+from vpstudy.settings import Execution
+from vpstudy.training.data import Examples
+from vpstudy.training.mask_search.subnetwork import Subnetwork, map_labels
+from vpstudy.training.mask_search.training import Diverged, Phase, train
 
 DRAW = torch.Generator().manual_seed(0)
 EXAMPLES = Examples(

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vpstudy.claims import ledger
-from vpstudy.claims.qprompt import (
+from studies.claims import ledger
+from studies.qprompt import figures
+from studies.qprompt.claims import (
     CLAIMS,
     COOP,
     QpromptEvidence,
@@ -16,9 +17,8 @@ from vpstudy.claims.qprompt import (
     with_harmonic_mean,
     words,
 )
-from vpstudy.experiments.qprompt import _told
-from vpstudy.figures import qprompt as figures
-from vpstudy.textual.methods import METHODS
+from studies.qprompt.report import _told
+from vpstudy.training.prompt_learning.methods import METHODS
 
 KEPT = {  # accuracy on base and new, as the paper would have it
     COOP: (0.83, 0.63),

@@ -4,8 +4,9 @@ import math
 import numpy as np
 import pytest
 
-from vpstudy import atomic, results
-from vpstudy.cells import Cell
+from studies import results
+from studies.cells import Cell
+from vpstudy import atomic
 
 BINS = {"count": [0, 5], "confidence": [None, 0.75], "accuracy": [None, 0.5]}
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vpstudy.parameters.base import Execution
 from vpstudy.runtime import configure, generator, seed_for
+from vpstudy.settings import Execution
 
 
 def test_seeds_differ_by_purpose_and_by_part_and_never_by_run():

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from vpstudy import paths, scales
-from vpstudy.parameters import study
-from vpstudy.parameters.base import ParameterError, read
-from vpstudy.scales import compose, hand_edits, presets, put_in_place
+from pipeline import scales
+from pipeline.scales import compose, hand_edits, presets, put_in_place
+from studies import parameters as study
+from vpstudy import paths
+from vpstudy.settings import ParameterError, read
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_preset_states_only_differences_and_says_why():
 
 
 def test_smoke_stays_within_its_stages():
-    from vpstudy import grid
+    from studies import grid
 
     cells = grid.cells(study.validate(scales._plain(compose("smoke")), "smoke"))
     assert len(cells) + 1 <= 32  # and the one that lists the code

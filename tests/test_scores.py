@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vpstudy.backbones import Backbone
 from vpstudy.compression.magnitude import prune_lowest
 from vpstudy.compression.scores import grasp, random_scores, snip, synflow
+from vpstudy.models.backbones import Backbone
 
 
 def network() -> nn.Sequential:

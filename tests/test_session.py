@@ -5,12 +5,12 @@ import time
 
 import psutil
 
+from pipeline import session
 from vpstudy import paths
-from vpstudy.execution import session
 
 STAGE = """
 import sys, time
-from vpstudy.execution import session
+from pipeline import session
 with session.stop_with_dvc():
     print(session.dvc_process().pid, flush=True)
     time.sleep(600)

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from vpstudy.data import shifts
-from vpstudy.textual.protocols import SHIFTS
+from vpstudy.training.prompt_learning.protocols import SHIFTS
 
 PICTURES = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 

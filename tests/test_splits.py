@@ -8,8 +8,8 @@ import pytest
 from pictures import folder
 
 from vpstudy.data import imagefolder, splits
-from vpstudy.data.found import Found
-from vpstudy.parameters.pictures import Pictures
+from vpstudy.data.raw import Found
+from vpstudy.data.settings import Pictures
 
 COUNTS = [50, 30, 20, 7]
 

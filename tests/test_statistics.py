@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vpstudy.statistics import against_dense, mean_interval, paired_difference, summarise
+from studies.statistics import against_dense, mean_interval, paired_difference, summarise
 
 VALUES = [0.81, 0.84, 0.79, 0.88]
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from vpstudy import temperature
-from vpstudy.calibration import expected_calibration_error
-from vpstudy.legacy import legacy_ece
+from vpstudy.calibration.legacy import legacy_ece
+from vpstudy.calibration.metrics import expected_calibration_error, temperature
 
 
 def overconfident(n: int, factor: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
 
-from vpstudy.clip import TextTower, small_clip, tokenize
+from vpstudy.models.clip import TextTower, small_clip, tokenize
 from vpstudy.prompts.text import MetaNetwork, TextPrompt, described
 
 NAMES = ["a", "greek alpha", "three"]

@@ -7,15 +7,15 @@ import torch.nn.functional as F
 from torch.nn.utils import parametrize
 
 from vpstudy import paths
-from vpstudy.clip import TextTower, small_clip
-from vpstudy.parameters.base import read
-from vpstudy.parameters.qprompt import Qprompt
+from vpstudy.models.clip import TextTower, small_clip
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Quantizer, Settings
-from vpstudy.textual import adapters, weights
-from vpstudy.textual.arms import one_bit_error, variants
-from vpstudy.textual.learning import Noise, Task, Variant, aligned, learn, measure, with_context
-from vpstudy.textual.methods import METHODS
+from vpstudy.settings import read
+from vpstudy.training.prompt_learning import adapters, weights
+from vpstudy.training.prompt_learning.learning import Noise, Task, Variant, aligned, learn, measure, with_context
+from vpstudy.training.prompt_learning.methods import METHODS
+from vpstudy.training.prompt_learning.settings import Qprompt
+from vpstudy.training.prompt_learning.variants import one_bit_error, variants
 
 CONTENT = read(paths.SCALES / "default.yaml")["qprompt"]
 BASE, NEW = ["digit one", "digit two", "digit three"], ["small letter a", "greek pi"]

@@ -7,18 +7,18 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from vpstudy.backbones import Backbone
+from studies.hidden_cost.settings import FineTuning, LinearProbe, VisualPrompting
 from vpstudy.compression import quantization
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.data import glyphs
-from vpstudy.parameters.hidden_cost import FineTuning, LinearProbe, VisualPrompting
+from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
-from vpstudy.transfer.data import Examples, TransferData
-from vpstudy.transfer.fine_tuning import fine_tuning
-from vpstudy.transfer.fit import _batches, _moments
-from vpstudy.transfer.linear_probe import linear_probe
-from vpstudy.transfer.outcome import Outcome
-from vpstudy.transfer.visual_prompting import mapping_of, visual_prompting
+from vpstudy.training.data import Examples, TransferData
+from vpstudy.training.fine_tuning import fine_tuning
+from vpstudy.training.fit import _batches, _moments
+from vpstudy.training.linear_probe import linear_probe
+from vpstudy.training.outcome import Outcome
+from vpstudy.training.visual_prompting import mapping_of, visual_prompting
 
 PROMPT = {"steps": 4, "batch": 16, "learning_rates": [0.1], "evaluations": 2, "inner": 20, "canvas": 32}
 PROMPT |= {"prompt": "pad", "rank": 4, "patch": 8, "epochs": 1}

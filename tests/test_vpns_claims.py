@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vpstudy.claims import ledger, verdict, vpns
-from vpstudy.claims.verdict import Effect
-from vpstudy.claims.vpns import CLAIMS, VpnsEvidence, arm, difference, words
-from vpstudy.pruning.methods import CONTROLS, METHODS
-from vpstudy.statistics import paired
+from studies.claims import ledger, verdict
+from studies.claims.verdict import Effect
+from studies.statistics import paired
+from studies.vpns import claims as vpns
+from studies.vpns.claims import CLAIMS, VpnsEvidence, arm, difference, words
+from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
 IDS = [claim.id for claim in CLAIMS]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from studies.parameters import validate
 from vpstudy import paths
-from vpstudy.parameters.base import ParameterError, read
-from vpstudy.parameters.study import validate
+from vpstudy.settings import ParameterError, read
 
 CASES = {
     "a sparsity of one": ({"sparsities": [0.8, 1.0]}, "vpns.sparsities.1: 1.0"),

@@ -11,15 +11,15 @@ import psutil
 import pytest
 from test_notebook import PAGE, run, write
 
+from pipeline import warm
 from vpstudy import paths
-from vpstudy.execution import warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
 
 
 FIGURE = """
 from IPython.display import display
-from vpstudy.figures import style
+from studies.figures import style
 figure, _ = style.new_figure(1, 1, 1.0)
 display(figure)
 figure
@@ -35,7 +35,7 @@ def warmed():
 
 
 def servers(place):
-    return [p for p in psutil.process_iter(["cmdline"]) if "vpstudy.execution.warm" in (p.info["cmdline"] or [])
+    return [p for p in psutil.process_iter(["cmdline"]) if "pipeline.warm" in (p.info["cmdline"] or [])
             and place in p.info["cmdline"]]  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_pages_and_modules_are_those_of_a_cold_kernel(warmed, tmp_path, monkeypa
         monkeypatch.delenv(warm.VARIABLE, raising=False)
     assert pages[0] == pages[1]
     assert b"image/png" in pages[0]
-    assert modules[0] == modules[1] and "vpstudy/cells.py" in modules[0]
+    assert modules[0] == modules[1] and "studies/cells.py" in modules[0]
 
 
 def test_another_number_of_threads_starts_cold(warmed):
@@ -57,12 +57,12 @@ def test_another_number_of_threads_starts_cold(warmed):
 
 def test_heavy_imports_are_there_and_the_project_s_are_not(warmed, tmp_path):
     code = "import sys\nassert {'torch', 'timm', 'seaborn'} <= set(sys.modules), 'cold'\n"
-    code += "assert not any(name.startswith(('vpstudy.experiments', 'vpstudy.compression')) for name in sys.modules)"
+    code += "assert not any(name.startswith(('studies', 'vpstudy.compression')) for name in sys.modules)"
     run(tmp_path, write(tmp_path / "in.ipynb", code))
 
 
 def test_a_kernel_that_dies_ends_its_cell_and_the_next_one_runs(warmed, tmp_path):
-    from vpstudy.execution.notebook import NotebookError
+    from pipeline.notebook import NotebookError
 
     with pytest.raises(NotebookError, match="the kernel died"):
         run(tmp_path, write(tmp_path / "in.ipynb", "import os\nos._exit(1)"))

@@ -15,12 +15,15 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file, save
 from timm.data import ImageNetInfo
 
-from vpstudy import architectures, backbones, paths, results
-from vpstudy.experiments import weights
-from vpstudy.experiments.weights import WeightsCell
-from vpstudy.parameters import base, study
-from vpstudy.parameters.base import ParameterError
-from vpstudy.parameters.weights import OutsideWeights
+from studies import parameters as study
+from studies import results
+from studies.backbones import weights
+from studies.backbones.weights import WeightsCell
+from vpstudy import paths
+from vpstudy import settings as base
+from vpstudy.models import architectures, backbones
+from vpstudy.models.weights import OutsideWeights
+from vpstudy.settings import ParameterError
 
 CONTENT = base.read(paths.SCALES / "default.yaml")
 ENTRY = {"model": "torchvision/squeezenet1_1", "location": "$SQUEEZENET", "sha256": "0" * 64}
@@ -211,7 +214,7 @@ def test_what_a_network_cannot_do_is_told_first():
 
 def test_parameters_are_checked_without_the_libraries():
     code = (
-        "import sys; from vpstudy.parameters import base, study; from vpstudy import paths\n"
+        "import sys; from studies import parameters as study; from vpstudy import paths, settings as base\n"
         f"content = base.read(paths.SCALES / 'default.yaml') | {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin']}}\n"
         "content['vpns']['backbones'] = ['swin']; study.validate(content, 'params.yaml')\n"
         "print({'torch', 'timm', 'torchvision'} & set(sys.modules))"
@@ -266,7 +269,8 @@ def test_real_checkpoints(place, name):
 
 
 def test_every_published_file_of_the_scale_paper_is_pinned():
-    from vpstudy import published, scales
+    from pipeline import scales
+    from vpstudy.models import published
 
     section = scales._plain(scales.compose("paper"))["weights"]
     entries = {alias: OutsideWeights.model_validate(entry) for alias, entry in section.items()}
@@ -289,14 +293,14 @@ def test_every_published_file_of_the_scale_paper_is_pinned():
     ],
 )
 def test_what_nothing_pins_is_refused(model, location, said):
-    from vpstudy import published
+    from vpstudy.models import published
 
     with pytest.raises(ValueError, match=said):
         published.url(OutsideWeights(model=model, location=location))
 
 
 def test_a_published_file_is_checked_and_kept_as_safetensors(tmp_path, monkeypatch):
-    from vpstudy import published
+    from vpstudy.models import published
 
     model = torchvision.models.squeezenet1_1(num_classes=3)
     for number, wrapped in enumerate((model.state_dict(), {"model": model.state_dict()})):
@@ -317,7 +321,7 @@ def test_a_published_file_is_checked_and_kept_as_safetensors(tmp_path, monkeypat
 
 
 def test_a_published_file_that_does_not_come_is_one_message(tmp_path, monkeypatch):
-    from vpstudy import published
+    from vpstudy.models import published
 
     monkeypatch.setattr(published, "url", lambda _: (tmp_path / "gone-01234567.pth").as_uri())
     with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*get it by hand"):

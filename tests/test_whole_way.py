@@ -13,15 +13,17 @@ import nbformat
 import pytest
 import yaml
 
-from vpstudy import grid, paths, results
-from vpstudy.claims import qprompt, vpns
-from vpstudy.execution import code
-from vpstudy.parameters import study
+from pipeline import code
+from studies import grid, results
+from studies import parameters as study
+from studies.qprompt import claims as qprompt
+from studies.vpns import claims as vpns
+from vpstudy import paths
 
 pytestmark = pytest.mark.slow
 
 # What registries, which are free to change, read to tell names apart.
-OF_REGISTRIES = ("vpstudy/data/sources.py", "vpstudy/execution/yaml12.py")
+OF_REGISTRIES = ("vpstudy/data/sources.py", "vpstudy/yaml12.py")
 
 
 def run(clone: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -158,7 +160,7 @@ def test_cells_declare_the_modules_that_their_kernels_import(clone, parameters):
         listed = set(json.loads((clone / "data/code" / f"{cell.stage}.json").read_text()))
         assert imported - {*code.FREE, *OF_REGISTRIES} <= declared | listed, cell.name
         assert {name for name in listed if name.endswith(".py") and "__init__" not in name} <= imported, cell.name
-    assert "vpstudy/architectures.py" in {dep["path"] for dep in locked["source@smoke-cnn"]["deps"]}
+    assert "vpstudy/models/architectures.py" in {dep["path"] for dep in locked["source@smoke-cnn"]["deps"]}
 
 
 def test_a_repeated_cell_is_the_same_bytes(clone):

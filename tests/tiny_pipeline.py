@@ -64,7 +64,7 @@ def write(at, text):
 with open("ran.txt", "a") as ran:
     print(kind, pathlib.Path(place).stem, file=ran)
 if kind == "code":
-    from vpstudy.execution import code
+    from pipeline import code
     here = pathlib.Path.cwd()
     code.write({"transfer": here / "notebooks/30_transfer.ipynb"}, here / "data/code", here)
     code.write_targets(here / "data/targets", here)

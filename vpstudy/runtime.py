@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vpstudy.parameters.base import Execution
+from vpstudy.settings import Execution
 
 
 @dataclass(frozen=True)

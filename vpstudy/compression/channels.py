@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vpstudy.backbones import Backbone
-from vpstudy.compression.shapes import follow_shapes
+from vpstudy.models.backbones import Backbone
+from vpstudy.models.shapes import follow_shapes
 
 
 def prune_channels(backbone: Backbone, ratio: float, size: int) -> None:

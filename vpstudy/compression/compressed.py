@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vpstudy import backbones, paths
-from vpstudy.backbones import Backbone
+from vpstudy import paths
 from vpstudy.compression import activations, quantization
 from vpstudy.compression.masks import Mask
 from vpstudy.compression.names import Compression, parse
+from vpstudy.models import backbones
+from vpstudy.models.backbones import Backbone
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,6 @@ def obtain(scale: str, backbone: str, compression: str) -> Compressed:
     if path.exists():
         return load(backbone, compression, path)
     # not above: a new way of making re-runs no stored one's cells
-    from vpstudy.compression.making import make, making
+    from vpstudy.compression.make import make, making
 
     return make(compression, making(scale, backbone))

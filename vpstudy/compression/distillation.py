@@ -14,10 +14,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from vpstudy.architectures import ARCHITECTURES, read
-from vpstudy.backbones import Backbone
-from vpstudy.execution.progress import track
-from vpstudy.parameters.distillation import Distillation
+from vpstudy.compression.recovery import Distillation
+from vpstudy.models.architectures import ARCHITECTURES, read
+from vpstudy.models.backbones import Backbone
+from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator
 
 LONGEST = 1.0  # norm of a gradient; a network that pruning has broken begins with very long ones

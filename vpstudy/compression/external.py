@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from vpstudy.backbones import Backbone
 from vpstudy.compression.masks import Mask
+from vpstudy.models.backbones import Backbone
 
 TRIES = 4
 CHUNK = 1 << 20

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vpstudy.backbones import Backbone
+from vpstudy.models.backbones import Backbone
 
 
 def linear_layers(backbone: Backbone) -> dict[str, nn.Linear]:

@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.parallel import cores
 from vpstudy import atomic
 from vpstudy.data.decoding import decode
-from vpstudy.data.found import Found
-from vpstudy.execution.parallel import cores
-from vpstudy.execution.progress import track
+from vpstudy.data.raw import Found
+from vpstudy.progress import track
 
 PAUSE = 0.2  # seconds between looks at a lock that another process holds
 

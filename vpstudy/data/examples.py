@@ -7,8 +7,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vpstudy.architectures import outside
 from vpstudy.data import glyphs
+from vpstudy.models.architectures import outside
 
 CHARACTERS = 11  # of a name in a line
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from pipeline import code
 from vpstudy import paths
 from vpstudy.data import decoded, imagefolder, splits, torchvision_sets
-from vpstudy.data.found import Found
+from vpstudy.data.raw import Found
+from vpstudy.data.settings import Pictures, advice, source_of
 from vpstudy.data.sources import SOURCES
 from vpstudy.data.targets import Target
-from vpstudy.execution import code
-from vpstudy.parameters.pictures import Pictures, advice, source_of
 
 DECODING = "vpstudy/data/decoding.py"
 

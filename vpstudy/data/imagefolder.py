@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from vpstudy.data.found import Found
+from vpstudy.data.raw import Found
 from vpstudy.data.sources import LAYOUT
 
 HIDDEN = re.compile(r"(^|/)(\.|__MACOSX)")

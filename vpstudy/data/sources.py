@@ -173,7 +173,7 @@ def declared() -> tuple[str, ...]:
     """The aliases in `pictures` of params.yaml; none where that cannot be read, which `check` tells."""
     if (known := _declared.get()) is not None:
         return known
-    from vpstudy.execution import yaml12
+    from vpstudy import yaml12
 
     try:
         section = (yaml12.load(paths.PARAMS.read_text(encoding="utf-8")) or {}).get("pictures")

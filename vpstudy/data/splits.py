@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from vpstudy import atomic
-from vpstudy.data.found import Found
-from vpstudy.parameters.pictures import Pictures
+from vpstudy.data.raw import Found
+from vpstudy.data.settings import Pictures
 
 HOW = ("test_share", "seed", "test_pictures", "train_per_class")
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torchvision import datasets
 
-from vpstudy.data.found import Found
+from vpstudy.data.raw import Found
 from vpstudy.data.sources import TORCHVISION
 
 TRIES = 3

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vpstudy.clip import TextTower
+from vpstudy.models.clip import TextTower
 
 
 class DeepTextTower(TextTower):

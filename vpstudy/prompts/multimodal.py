@@ -9,7 +9,7 @@ import torch
 from open_clip.model import CLIP, CustomTextCLIP
 from torch import Tensor, nn
 
-from vpstudy.image_tower import ImageTower
+from vpstudy.models.image_tower import ImageTower
 from vpstudy.prompts.deep_text import DeepTextTower
 from vpstudy.prompts.text import TextPrompt
 

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vpstudy.clip import TextTower, tokenize
+from vpstudy.models.clip import TextTower, tokenize
 
 Position = Literal["end", "middle"]
 

@@ -1,0 +1,123 @@
+"""The command line: its words and their help. What they do stands in `commands`, loaded once one is given."""
+
+import argparse
+import sys
+
+PROGRAM = "python -m vpstudy"
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done; 1 it ran and found fault; 2 it could not run."""
+    arguments = vars(parser().parse_args(words))
+    from pipeline import commands
+
+    try:
+        return getattr(commands, arguments.pop("command"))(**arguments)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be typed."""
+    root = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="What does compressing a vision model cost when the model is then adapted by a prompt?",
+        epilog=f"Start with: {PROGRAM} plan, then: {PROGRAM} repro",
+    )
+    commands = root.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+
+    def add(name: str, what: str, more: str, example: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=what,
+            description=f"{what[0].upper()}{what[1:]}. {more}",
+            epilog=f"example: {PROGRAM} {example or name}",
+        )
+
+    plan = add(
+        "plan",
+        "show the cells, what is out of date, and the minutes it takes",
+        "Runs nothing. With backbones from elsewhere it also estimates their GPU hours.",
+        "plan --scale paper --tflops 100",
+    )
+    plan.add_argument("--scale", metavar="NAME", help="one of the files in scales/, in place of params.yaml")
+    plan.add_argument("--tflops", type=_positive, help="what the GPU computes in fact, in 10^12 operations a second")
+
+    repro = add(
+        "repro",
+        "run all that is out of date",
+        "Checks params.yaml, restores a dvc.lock that was cut off, runs stages side by side as `dvc repro` does one "
+        "by one, and compares the results with the committed ones. Stopped at any moment, it continues where it was.",
+        "repro transfer@default-cnn-int4-digits",
+    )
+    repro.add_argument("targets", nargs="*", help="stages to run, with all they depend on; without any, all")
+
+    compare = add(
+        "compare",
+        "compare the results with the committed ones",
+        "Exit code 0 if all are there and agree within the seeds' intervals, else 1.",
+        "compare --against HEAD~1",
+    )
+    compare.add_argument("--against", metavar="REV", default="HEAD", help="a commit, branch or tag (HEAD)")
+
+    scale = add(
+        "scale",
+        "put a size of the study into params.yaml, or list the sizes",
+        "Results of all scales live side by side. Values edited by hand are never overwritten unasked.",
+        "scale smoke",
+    )
+    scale.add_argument("name", nargs="?", help="one of the files in scales/; without it, they are listed")
+    scale.add_argument("--force", action="store_true", help="keep an edited file as params.edited.yaml")
+
+    check = add(
+        "check",
+        "check params.yaml",
+        "Tells all that is wrong with it at once, pictures that fetched targets need and this machine lacks included.",
+        "check --scale paper",
+    )
+    check.add_argument(
+        "--scale", metavar="NAME", help="one of the files in scales/, in place of params.yaml; pictures may be absent"
+    )
+
+    targets = add(
+        "targets",
+        "list the targets, or tell how to get the pictures of one",
+        "For pictures of your own, put `pictures: {mine: {imagefolder: PATH}}` into params.yaml (PATH holds "
+        "train/CLASS and test/CLASS, or CLASS alone, or is a .zip of that), `fetched: [mine]`, and mine into "
+        "hidden_cost.targets; then run repro.",
+        "targets cars",
+    )
+    targets.add_argument("name", nargs="?", help="one of them; without it, they are listed")
+
+    add(
+        "repair",
+        "restore a dvc.lock that was cut off because DVC was killed",
+        "`repro` does this by itself; this is for use with `dvc` commands.",
+    )
+
+    run = add(
+        "run",
+        "run one cell (called by DVC)",
+        "Writes the cell's results, but not dvc.lock: `repro` would run it once more.",
+        "run transfer default cnn imp-0.80 digits",
+    )
+    run.add_argument("stage", help="a stage of dvc.yaml")
+    run.add_argument("scale", help="the scale in params.yaml")
+    run.add_argument("values", nargs="*", help="the cell's place on the axes of the stage")
+
+    add(
+        "code",
+        "list the modules behind each kind of stage, with digests (called by DVC)",
+        "Cells depend on these lists: a comment, a docstring or a value tried in JupyterLab runs nothing again.",
+    )
+    return root
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: give a number above 0")
+    return number

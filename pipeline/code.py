@@ -1,0 +1,115 @@
+"""What the results of each kind of stage owe to the project's own text: a list of modules and a notebook, with digests.
+
+Beside these lists stand those of the embedded targets, on which the cells that use one depend in the same way.
+
+Cells depend on this list in place of the files themselves. A changed comment, docstring or line break, or a value tried
+in JupyterLab, runs nothing again; a changed statement does, in every cell whose notebook reaches its module by imports.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pipeline import normalise
+from vpstudy import atomic
+from vpstudy.data.targets import MODULES
+
+PACKAGES = ("vpstudy", "studies", "pipeline")
+# May change without a run: registries (a line for something new alters nothing old), places, and what shows progress.
+FREE = (
+    "vpstudy/models/architectures.py",
+    "vpstudy/compression/names.py",
+    "vpstudy/data/targets.py",
+    "vpstudy/progress.py",
+    "vpstudy/paths.py",
+)
+
+Digests = dict[str, str]  # by path from the project's root
+
+
+def digests(notebook: Path, root: Path) -> Digests:
+    """Of the notebook without outputs and parameter values, and of every module that it reaches by imports.
+
+    Raises ValueError where the notebook is none, or a module is no Python.
+    """
+    stripped = normalise.strip(normalise.read(notebook))
+    code = [cell["source"] for cell in stripped["cells"] if cell["cell_type"] == "code"]
+    found = {notebook.relative_to(root).as_posix(): _digest(atomic.json_text(stripped))}
+    try:
+        waiting = [path for source in code for path in _imported(ast.parse(source), root)]
+    except SyntaxError as error:
+        where = f"{notebook.name}: {(error.text or '').strip()!r}"
+        raise ValueError(f"{where}: {error.msg}; cells hold plain Python, no magics") from None
+    while waiting:
+        name = waiting.pop().relative_to(root).as_posix()
+        if name not in found and name not in FREE:
+            tree = _parsed(root / name)
+            found[name] = _digest(ast.unparse(tree))
+            waiting += _imported(tree, root)
+    return dict(sorted(found.items()))
+
+
+def of_modules(names: Iterable[str], root: Path) -> Digests:
+    """Of the modules at paths from `root`, and of nothing that they import. Raises ValueError for what is no Python."""
+    return {name: _digest(ast.unparse(_parsed(root / name))) for name in names}
+
+
+def of_target(name: str, root: Path) -> Digests:
+    """Of the modules that make the pictures of an embedded target."""
+    return of_modules([f"{MODULES[name].replace('.', '/')}.py", "vpstudy/data/pictures.py"], root)
+
+
+def write(notebooks: Mapping[str, Path], folder: Path, root: Path) -> None:
+    """Write `folder`/KIND.json for the notebook of each kind of stage; lists of other kinds are removed."""
+    for kind, notebook in notebooks.items():
+        atomic.write_json(folder / f"{kind}.json", digests(notebook, root))
+    for stale in set(folder.glob("*.json")) - {folder / f"{kind}.json" for kind in notebooks}:
+        stale.unlink()
+
+
+def write_targets(folder: Path, root: Path) -> None:
+    """Write `folder`/NAME.json for each embedded target; fetched ones have theirs from a stage of their own."""
+    for name in MODULES:
+        atomic.write_json(folder / f"{name}.json", of_target(name, root))
+
+
+def _parsed(path: Path) -> ast.Module:
+    """The module at `path` without its docstrings."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise ValueError(f"{path.name}, line {error.lineno}: {error.msg}; nothing was run") from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _imported(tree: ast.Module, root: Path) -> Iterator[Path]:
+    """The project's own files that `tree` imports at its top.
+
+    What a function imports when it is called is left out: so do the ways of JupyterLab that no cell of the grid goes.
+    """
+    waiting = list(tree.body)
+    for node in waiting:  # grows: also what stands under `if`, `try`, `with` or in a class is run by an import
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"line {node.lineno}: write the whole name for `from {'.' * node.level}…`")
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] in PACKAGES:
+                path = root.joinpath(*parts)
+                packages = [root.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts))]
+                yield from (p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists())
+                yield from (p for p in packages if p.exists() and p.stat().st_size)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,137 @@
+"""The sizes that the study comes in: presets that state only how they differ from `scales/default.yaml`."""
+
+import io
+import itertools
+import re
+from typing import Any
+
+from ruamel.yaml import YAML, CommentedMap, CommentedSeq
+
+from studies.parameters import Parameters, validate
+from vpstudy import atomic, paths
+from vpstudy.settings import ParameterError, read
+
+BASE = "default"
+
+
+def presets() -> dict[str, str]:
+    """Every preset and what it is for (the first line of its file), the default first."""
+    files = sorted(paths.SCALES.glob("*.yaml"), key=lambda path: (path.stem != BASE, path.stem))
+    return {path.stem: path.read_text().partition("\n")[0].lstrip("# ") for path in files}
+
+
+def compose(name: str) -> str:
+    """The text of `params.yaml` at scale `name`: the default's, comments too, with the preset's values in it.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such preset, or if it holds an unknown key or a bad value.
+    """
+    if name not in presets():
+        allowed = ", ".join(presets())
+        raise ParameterError(f"scale {name!r}: no such preset; allowed: {allowed} (the files in scales/)")
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096  # never wrap a line
+    content = yaml.load((paths.SCALES / f"{BASE}.yaml").read_text())
+    if name != BASE:
+        _merge(content, read(paths.SCALES / f"{name}.yaml"))
+    content["scale"] = name
+    text = io.StringIO()
+    yaml.dump(content, text)
+    validate(_plain(text.getvalue()), f"scales/{name}.yaml")
+    lines = text.getvalue().splitlines(keepends=True)
+    lines[0] = f"# {presets()[name]}\n"
+    # A comment keeps its old column when the value before it changes: set it two spaces from the value again.
+    return "".join(re.sub(r"^([^#]*\S) +# ", r"\1  # ", line) for line in lines)
+
+
+def parameters(name: str) -> Parameters:
+    """Scale `name`, typed, whether or not this machine has what it needs. Raises ParameterError as `compose`."""
+    return validate(_plain(compose(name)), f"scales/{name}.yaml")
+
+
+def put_in_place(name: str, force: bool = False) -> list[str]:
+    """Write scale `name` to `params.yaml` and say what was done, in one line each.
+
+    Raises
+    ------
+    ParameterError
+        If `params.yaml` holds edits that would be lost, unless `force` is given: then they are kept in
+        `params.edited.yaml`.
+    """
+    text, edits = compose(name), hand_edits()
+    done = []
+    if edits and not force:
+        raise ParameterError(
+            "params.yaml was edited by hand, nothing was changed; it differs from its scale in\n"
+            + "\n".join(f"  - {edit}" for edit in edits)
+            + "\nTo keep these as a scale of your own, put them into scales/NAME.yaml and `scale: NAME` into "
+            + f"params.yaml; to set them aside, `python -m vpstudy scale {name} --force`, which moves "
+            + "params.yaml to params.edited.yaml"
+        )
+    if edits:
+        kept = _unused_name()
+        atomic.write_bytes(paths.PARAMS.with_name(kept), paths.PARAMS.read_bytes())
+        done.append(f"params.yaml was edited by hand: kept as {kept}")
+    elif paths.PARAMS.exists() and read(paths.PARAMS)["scale"] == name:
+        return [f"params.yaml holds scale {name} already"]
+    atomic.write_text(paths.PARAMS, text)
+    return [*done, f"params.yaml now holds scale {name}"]
+
+
+def hand_edits() -> list[str]:
+    """Where `params.yaml` differs from its own scale: `source.steps: 1300 (in scale default: 1200)`.
+
+    Values are compared, comments are not. What cannot be compared counts as an edit.
+    """
+    if not paths.PARAMS.exists():
+        return []
+    try:
+        given = read(paths.PARAMS)
+        scale = str(given.get("scale"))
+        preset = flat(_plain(compose(scale)))
+    except ParameterError as error:
+        return [str(error)]
+    given = flat(given)
+    return [
+        f"{key}: {given.get(key, 'missing')} (in scale {scale}: {preset.get(key, 'missing')})"
+        for key in preset | given
+        if given.get(key, "missing") != preset.get(key, "missing")
+    ]
+
+
+def _merge(content: CommentedMap, changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            _merge(content[key], value)
+        elif isinstance(value, list):
+            content[key] = CommentedSeq(value)
+            content[key].fa.set_flow_style()
+        elif isinstance(value, dict):
+            content[key] = CommentedMap(value)
+            content[key].fa.set_flow_style()
+        else:
+            content[key] = value
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as dotted keys, and their values as they would stand in the file."""
+    lines = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            lines |= flat(value, f"{prefix}{key}.")
+        else:
+            lines[f"{prefix}{key}"] = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+    return lines
+
+
+def _unused_name() -> str:
+    """params.edited.yaml, or with the first free number: what an earlier `--force` kept stays."""
+    names = itertools.chain(["params.edited.yaml"], (f"params.edited-{n}.yaml" for n in itertools.count(2)))
+    return next(name for name in names if not paths.PARAMS.with_name(name).exists())

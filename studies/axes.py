@@ -1,0 +1,24 @@
+"""The types of names that stand on the axes of the grid."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from vpstudy.compression import names
+from vpstudy.models import architectures
+
+
+def _compression(value: str) -> str:
+    try:
+        return names.parse(value).name
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"{value}: ")) from None
+
+
+def _backbone(value: str) -> str:
+    architectures.read(value)
+    return value
+
+
+BackboneName = Annotated[str, AfterValidator(_backbone)]
+CompressionName = Annotated[str, AfterValidator(_compression)]

@@ -1,0 +1,108 @@
+"""The cell of iterative magnitude pruning: every round of one backbone, each continued from the last."""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from studies import results
+from studies.backbones.source import folder
+from studies.cells import Cell
+from studies.rows import head, row
+from vpstudy.compression import iterative, magnitude, masks
+from vpstudy.compression.iterative import Round, iterative_magnitude_pruning, load_round
+from vpstudy.compression.names import sparsity_text
+from vpstudy.compression.settings import Imp, Source
+from vpstudy.data import glyphs
+from vpstudy.models import backbones
+from vpstudy.runtime import configure
+from vpstudy.settings import Execution, section
+from vpstudy.training import pretraining as source
+from vpstudy.training.pretraining import train_on_source, upstream_probabilities
+
+CODE = (source, glyphs, iterative, magnitude, masks)  # what decides the bits of a round
+
+
+@dataclass
+class ImpCell:
+    """Prune the smallest weights, rewind the rest to an early step, train again; round after round."""
+
+    scale: str
+    backbone: str
+    save: bool
+
+    def __post_init__(self):
+        self.cell = Cell.of("imp", "backbones", self.scale, backbone=self.backbone)
+        self.settings = section("imp", Imp, self.scale)
+        self.source = section("source", Source, self.scale)
+        self.runtime = configure(section("execution", Execution, self.scale), chain=True)
+        self.folder = folder(self.scale, self.backbone)
+
+    def prune(self) -> list[Round]:
+        """Run every round that is not on disk yet; without `save`, in a temporary folder."""
+        model = backbones.load(self.backbone, self.folder / "source.safetensors").to(self.runtime.device)
+        early = backbones.load(self.backbone, self.folder / "early.safetensors")
+        if not self.save:
+            self._scratch = tempfile.TemporaryDirectory()
+        return iterative_magnitude_pruning(
+            model.model,
+            model.prunable,
+            early.model.state_dict(),
+            self.settings.rounds,
+            lambda _, mask, place: self._retrain(model, place),
+            self.folder / "imp" if self.save else Path(self._scratch.name),
+            identity=self._identity(),
+        )
+
+    def measure(self, rounds: list[Round]) -> list[dict]:
+        """Upstream accuracy and calibration after each round."""
+        model, rows = backbones.load(self.backbone, self.folder / "source.safetensors"), []
+        model.to(self.runtime.device)
+        for finished in rounds:
+            model.model.load_state_dict(load_round(finished.path)[0])
+            method = f"upstream-{sparsity_text(finished.nominal_sparsity)}"
+            rows.append(row(method, *upstream_probabilities(model, self.source, self.runtime)))
+        return rows
+
+    def table(self, rounds: list[Round], upstream: list[dict]) -> pd.DataFrame:
+        """One line a round: sparsity asked for and counted, weights left, upstream accuracy and calibration."""
+        return pd.DataFrame(
+            {
+                "sparsity, nominal": finished.nominal_sparsity,
+                "sparsity, actual": finished.sparsity,
+                "weights kept": load_round(finished.path)[1].kept,
+                "upstream accuracy": measured["metrics"]["accuracy"],
+                "upstream debiased ECE": measured["metrics"]["ece_debiased"],
+            }
+            for finished, measured in zip(rounds, upstream, strict=True)
+        )
+
+    def write(self, rounds: list[Round], upstream: list[dict]) -> None:
+        """Write the record."""
+        record = head(self.cell, self.runtime, imp=self.settings, source=self.source)
+        sparsities = [{"nominal": r.nominal_sparsity, "actual": r.sparsity} for r in rounds]
+        results.write(results.path(self.cell), record | {"facts": {"rounds": sparsities}, "rows": upstream})
+
+    def _retrain(self, model: backbones.Backbone, place: int) -> None:
+        sparsity = self.settings.rounds[place]
+        train_on_source(
+            model,
+            self.source,
+            self.runtime,
+            stream=f"imp-{sparsity_text(sparsity)}",
+            start=self.settings.rewind_step,
+            label=f"retraining at {sparsity:.0%} sparsity ({place + 1} of {len(self.settings.rounds)})",
+        )
+
+    def _identity(self) -> str:
+        """Of the weights, settings and code that rounds follow from; later rounds may be added to earlier ones."""
+        digest = hashlib.sha256()
+        checkpoints = [self.folder / name for name in ("source.safetensors", "early.safetensors")]
+        for path in [*checkpoints, *(Path(module.__file__) for module in CODE)]:
+            digest.update(path.read_bytes())
+        settings = self.settings.model_dump(exclude={"rounds"}) | self.source.model_dump() | self.runtime.record()
+        digest.update(json.dumps(settings, sort_keys=True).encode())
+        return digest.hexdigest()

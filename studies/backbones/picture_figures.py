@@ -1,0 +1,56 @@
+"""Figures of the notebook that fetches pictures: how many there are of each class, and how large they were."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from studies.figures import style
+
+POOL, TEST = "#0072B2", "#D55E00"
+COLUMNS = 6
+LETTERS = 19  # of a name that stand in a line above a picture
+NAMED = 60  # classes that have their names at the axis
+
+
+def counts(names: Sequence[str], pool: Sequence[int], test: Sequence[int]) -> Figure:
+    """A bar for each class: pictures to draw from, and those of the test set."""
+    n = len(names)
+    figure, ((axis,),) = style.new_figure(1, 1, 1.0 + (0.15 * n if n <= NAMED else 4))
+    axis.barh(range(n), pool, color=POOL, height=0.8, lw=0, label="training and validation draw from these")
+    axis.barh(range(n), test, left=pool, color=TEST, height=0.8, lw=0, label="test")
+    if n <= NAMED:
+        axis.set_yticks(range(n), names)
+    else:
+        axis.set_ylabel(f"{n} classes")
+    axis.invert_yaxis()
+    axis.margins(y=0.01)
+    axis.grid(False, axis="y")
+    axis.set_xlabel("pictures")
+    figure.legend(loc="outside lower center", ncols=2)
+    style.caption(figure, "Pictures of each class", f"{sum(pool):,} and {sum(test):,} in all.")
+    return figure
+
+
+def sheet(pictures: Sequence, names: Sequence[str], note: str) -> Figure:
+    """Pictures (3, H, W), uint8, each under the name of its class."""
+    rows = -(-len(pictures) // COLUMNS)
+    figure, axes = style.new_figure(rows, COLUMNS, 0.5 + 1.15 * rows)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, picture, name in zip(axes.flat, pictures, names, strict=False):
+        style.show(axis, picture)
+        axis.set_title("\n".join(textwrap.wrap(name, LETTERS)[:2]), pad=2)
+    style.caption(figure, "A test picture of each class", note)
+    return figure
+
+
+def originals(sizes: np.ndarray, total: int) -> Figure:
+    """Width against height of originals, (N, 2) in px, as they are stored."""
+    figure, ((axis,),) = style.new_figure(1, 1, 3.2)
+    axis.plot(*sizes.T, "o", ms=3, color=POOL, alpha=0.3, mew=0)
+    axis.set(xlabel="width (px)", ylabel="height (px)", xlim=(0, None), ylim=(0, None), aspect="equal")
+    some = f"{len(sizes):,} of {total:,}, drawn at random." if len(sizes) < total else "All of them."
+    style.caption(figure, "Sizes of the originals", some)
+    return figure

@@ -1,0 +1,35 @@
+"""What the record of every cell begins with, whatever its experiment."""
+
+from pydantic import BaseModel
+
+from studies import results
+from studies.cells import Cell
+from vpstudy.calibration.metrics import reliability_bins, summary
+from vpstudy.runtime import Runtime
+
+
+def head(cell: Cell, runtime: Runtime, **settings: BaseModel) -> dict:
+    """Identity, full settings (explicit defaults included) and environment of a cell, ready for JSON."""
+    return {
+        "cell": {
+            "stage": cell.stage,
+            "study": cell.study,
+            "scale": cell.scale,
+            **dict(cell.axes),
+            "settings": {name: values.model_dump() for name, values in settings.items()},
+        },
+        "environment": results.environment(**runtime.record()),
+    }
+
+
+def row(method: str, probabilities, labels, *, budget: int | str | None = None, seed: int = 0) -> dict:
+    """One measured row: metrics and reliability bins of `probabilities` (N, K) against `labels` (N,)."""
+    return {
+        "method": method,
+        "budget": None if budget is None else str(budget),
+        "seed": seed,
+        "status": "ok",
+        "reason": None,
+        "metrics": summary(probabilities, labels),
+        "reliability": reliability_bins(probabilities, labels).to_record(),
+    }

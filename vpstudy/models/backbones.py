@@ -1,0 +1,103 @@
+"""Source backbones: pictures in, source logits or pooled features out, with their own normalisation."""
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import nn
+
+import vpstudy.models.vit  # noqa: F401 (registers itself with timm)  # noqa: F401 (registers itself with timm)
+from vpstudy import atomic
+from vpstudy.models.architectures import ARCHITECTURES, read
+from vpstudy.models.shapes import fit_shapes
+from vpstudy.runtime import seed_for
+
+
+class Backbone(nn.Module):
+    """A timm model that takes pictures in [0, 1].
+
+    Parameters
+    ----------
+    name
+        A key of `vpstudy.models.architectures.ARCHITECTURES`, or one with the number of a replicate, `cnn-r1`.
+    class_names
+        One name for each of the S source classes.
+    seed
+        Of the random initial weights.
+    """
+
+    def __init__(self, name: str, class_names: list[str], seed: int = 0):
+        super().__init__()
+        kind, replicate = read(name)
+        architecture = ARCHITECTURES[kind]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for("backbone", kind, seed + replicate))
+            model = timm.create_model(architecture.timm, num_classes=len(class_names), **architecture.arguments)
+        self.name, self.class_names = name, list(class_names)
+        self.model = model.to(memory_format=torch.channels_last)
+        self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (N, 3, H, W) in [0, 1] to source logits (N, S)."""
+        return self.model(self.normalised(pictures))
+
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (N, 3, H, W) in [0, 1] to pooled features (N, F), the classifier's input."""
+        return self.model.forward_head(self.model.forward_features(self.normalised(pictures)), pre_logits=True)
+
+    def normalised(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (N, 3, H, W) in [0, 1] as the model itself takes them."""
+        return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        return self.model.get_classifier()
+
+    @property
+    def prunable(self) -> dict[str, nn.Parameter]:
+        """The weights that compression works on: of every convolution and linear layer but the classifier.
+
+        Biases and BatchNorm stay as they are, and so does the classifier: a target replaces it or maps it.
+        """
+        return {
+            f"{name}.weight": module.weight
+            for name, module in self.model.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear) and module is not self.classifier
+        }
+
+    def frozen(self) -> "Backbone":
+        """This backbone in eval mode, without gradients to its weights."""
+        return self.eval().requires_grad_(False)
+
+
+def load(name: str, path: Path, seed: int = 0) -> Backbone:
+    """The backbone `name` with the weights, and the class names, of the checkpoint at `path`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no checkpoint yet; the message says which stage makes it.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no checkpoint {path.name} of {name} yet: `dvc repro` makes it (stages source, imp and compress)"
+        )
+    with safe_open(path, "pt") as checkpoint:
+        class_names = checkpoint.metadata()["class_names"].split("\n")
+    backbone = Backbone(name, class_names, seed)
+    weights = {k.removeprefix("model."): v for k, v in load_file(path).items() if k.startswith("model.")}
+    fit_shapes(backbone.model, weights)
+    backbone.model.load_state_dict(weights, strict=True)
+    return backbone
+
+
+def save(backbone: Backbone, path: Path, tensors: dict[str, torch.Tensor] | None = None) -> None:
+    """Write the weights and class names of `backbone`, and further `tensors`, as one safetensors file."""
+    weights = {f"model.{key}": value for key, value in backbone.model.state_dict().items()}
+    content = {k: v.detach().cpu().contiguous() for k, v in (weights | (tensors or {})).items()}
+    # A single metadata entry: safetensors keeps several in no fixed order, and equal runs must write equal bytes.
+    atomic.write_bytes(path, serialize(content, {"class_names": "\n".join(backbone.class_names)}))

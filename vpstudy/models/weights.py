@@ -1,0 +1,142 @@
+"""Parameters of backbones from elsewhere: an alias for the grid, the model, and where its weights come from."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, RootModel, model_validator
+
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.settings import Positive, Strict
+
+HUB = "hf://"
+PUBLISHED = "published"
+Factors = Annotated[list[float], Field(min_length=3, max_length=3)]  # one for each of R, G, B
+
+
+def _alias(value: str) -> str:
+    if not re.fullmatch("[a-z0-9_]+", value):
+        raise ValueError("an alias stands in names and paths; allowed: small letters, digits and _")
+    if value in ARCHITECTURES:
+        raise ValueError("a backbone of this study has that name (vpstudy/models/architectures.py); give another alias")
+    return value
+
+
+class OutsideWeights(Strict):
+    """A model of timm, torchvision or open_clip by its name there, with a checkpoint. Of open_clip it is a CLIP.
+
+    Attributes
+    ----------
+    location
+        The path of a file, an https URL, `$NAME` for the path in an environment variable, or `hf://ORG/REPO` (and
+        `/FILE` unless that is model.safetensors, of open_clip open_clip_model.safetensors). Empty: timm's own weights
+        on the hub.
+    revision
+        The commit on the hub.
+    arguments
+        For the model's constructor. Of timm, `dynamic_img_size: true` lets a ViT take pictures of other sizes, its
+        position embeddings interpolated, and `strict_img_size: false` a Swin; `img_size` is for weights of that size.
+        Of open_clip they change its configuration of the model, also within `vision_cfg` and `text_cfg`. Weights of
+        OpenAI need `quick_gelu: true`, or a model whose name ends so: without, they fit, and are worse.
+    mean, std, size
+        Per channel, for pictures in [0, 1], and the side of these, px. Empty: what the library says of the model.
+    classes
+        A text file with a name a line. Empty: those of ImageNet-1k; a CLIP has none.
+    """
+
+    model: Annotated[str, Field(pattern=r"^((timm|torchvision)/[A-Za-z0-9_.]+|open_clip/[A-Za-z0-9_.-]+)$")]
+    location: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    mean: Factors | None = None
+    std: Factors | None = None
+    size: Positive | None = None
+    classes: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        for key in given if isinstance(given, dict) else []:
+            if key not in cls.model_fields:
+                raise ValueError(f"{key!r} is an unknown key; allowed: {', '.join(cls.model_fields)}")
+        return given
+
+    @model_validator(mode="after")
+    def _fit(self):
+        if self.is_clip and (self.location is None or self.published):
+            raise ValueError(f"location: {self.model}: give a safetensors file, or {HUB}ORG/REPO, of these weights")
+        if self.is_clip and self.classes is not None:
+            raise ValueError(f"classes: {self.model} is a CLIP, which has none of its own")
+        if self.location is None and self.library != "timm":
+            raise ValueError(f"location is missing: {self.model} has no safetensors file of its own; give {PUBLISHED}")
+        if self.on_hub and self.revision is None:
+            raise ValueError("revision is missing: a file on the hub is pinned by its commit, 40 hexadecimal digits")
+        if not self.on_hub and self.revision is not None:
+            raise ValueError(f"revision: only files on the hub ({HUB}ORG/REPO) have one; pin this one by sha256")
+        if not self.on_hub and not self.published and self.sha256 is None:
+            raise ValueError(f"sha256 of {self.location} is missing; `sha256sum FILE` tells it")
+        if self.on_hub and self.location and not re.fullmatch(r"[\w.-]+/[\w.-]+(/.+)?", self.location[len(HUB) :]):
+            raise ValueError(f"location: {self.location!r}: should be {HUB}ORG/REPO or {HUB}ORG/REPO/FILE")
+        return self
+
+    @property
+    def library(self) -> str:
+        return self.model.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Within the library."""
+        return self.model.partition("/")[2]
+
+    @property
+    def is_clip(self) -> bool:
+        return self.library == "open_clip"
+
+    @property
+    def on_hub(self) -> bool:
+        return self.location is None or self.location.startswith(HUB)
+
+    @property
+    def published(self) -> bool:
+        """Whether it is the file that the library itself names."""
+        return self.location is not None and self.location.partition("/")[0] == PUBLISHED
+
+
+class Weights(RootModel[dict[Annotated[str, AfterValidator(_alias)], OutsideWeights]]):
+    """By alias; those that `outside` names are fetched."""
+
+
+def backbone_problems(content: dict[str, Any]) -> Iterator[str]:
+    """Problems between the lists of backbones and this section, from raw content.
+
+    What is used is pretrained here, or stands in `outside`.
+    """
+    pretrained, outside = content.get("pretrained"), content.get("outside")
+    if not isinstance(pretrained, list) or not isinstance(outside, list):
+        return  # told with its own key
+    aliases, backbones = content.get("weights"), content.get("backbones")
+    aliases = list(aliases) if isinstance(aliases, dict) else []
+    for name in outside:
+        if name not in aliases:
+            yield f"outside: {name!r} is not in weights; allowed: {', '.join(aliases) or 'none, weights is empty'}"
+    for name in pretrained:
+        if name in aliases and name not in ARCHITECTURES:
+            yield f"pretrained: {name!r} is in weights, so it is fetched, not pretrained; put it into outside"
+    if not pretrained and not outside:
+        yield "pretrained: []: give at least 1, or backbones from elsewhere in outside"
+    vpns = content.get("vpns")
+    of_vpns = vpns.get("backbones") if isinstance(vpns, dict) else None
+    for key, names in {"backbones": backbones, "vpns.backbones": of_vpns}.items():
+        for name in names if isinstance(names, list) else []:
+            if name not in pretrained + outside:
+                allowed = ", ".join(map(str, pretrained + outside))
+                yield f"{key}: {name!r} is not in pretrained or outside; allowed: {allowed}"
+    compressions = content.get("compressions")
+    rounds = [c for c in compressions if str(c).startswith("imp-")] if isinstance(compressions, list) else []
+    for name in backbones if rounds and isinstance(backbones, list) else []:
+        if name in outside:
+            yield (
+                f"compressions: {rounds[0]!r}: {name!r} of backbones is in outside, so there are no rounds "
+                "(no early step to rewind to); take out the one or the other"
+            )

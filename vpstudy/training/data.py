@@ -1,0 +1,83 @@
+"""A target as transfer sees it: pictures resized once, frozen features computed once, splits by seed."""
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+
+from vpstudy.data.budgets import Split, split
+from vpstudy.data.targets import load
+from vpstudy.models.backbones import Backbone
+from vpstudy.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs (N, ...) and labels (N,) on the device. Pictures are uint8, features float."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class TransferData:
+    """One target, with what every method, budget and seed of a cell shares.
+
+    Parameters
+    ----------
+    name
+        A registered target.
+    validation_per_class
+        Size of the validation split, the same at every budget.
+    """
+
+    def __init__(self, name: str, validation_per_class: int, runtime: Runtime):
+        self.runtime, self.validation_per_class = runtime, validation_per_class
+        self.target = load(name)
+        self.labels = torch.as_tensor(self.target.labels).to(runtime.device)
+        self._pictures: dict[int, torch.Tensor] = {}
+        self._features: WeakKeyDictionary[Backbone, dict[tuple[int, int | None], torch.Tensor]] = WeakKeyDictionary()
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.target.class_names
+
+    def split(self, budget: int | str, seed: int) -> Split:
+        """Indices of the train, validation and test pictures."""
+        return split(self.target, budget, self.validation_per_class, seed)
+
+    def pictures(self, size: int) -> torch.Tensor:
+        """Every picture as uint8 (N, 3, size, size), resized from the original once."""
+        if size not in self._pictures:
+            self._pictures[size] = torch.as_tensor(load(self.target.name, size).pictures).to(self.runtime.device)
+        return self._pictures[size]
+
+    def padded(self, size: int, inner: int | None) -> torch.Tensor:
+        """Every picture as uint8 (N, 3, size, size); with `inner`, at that side in the middle of black."""
+        if inner is None:
+            return self.pictures(size)
+        before = (size - inner) // 2
+        return F.pad(self.pictures(inner), (before, size - inner - before) * 2)
+
+    def features(self, backbone: Backbone, size: int, inner: int | None = None, batch: int = 256) -> torch.Tensor:
+        """Pooled features (N, F) of every picture, as `padded` gives it, under a frozen backbone; computed once."""
+        cached = self._features.setdefault(backbone, {})
+        if (size, inner) not in cached:
+            backbone.frozen().to(self.runtime.device)
+            with torch.inference_mode(), self.runtime.autocast():
+                cached[size, inner] = torch.cat(
+                    [backbone.features(as_float(chunk)).float() for chunk in self.padded(size, inner).split(batch)]
+                )
+        return cached[size, inner]
+
+    def examples(self, inputs: torch.Tensor, indices) -> Examples:
+        indices = torch.as_tensor(indices, device=inputs.device)
+        return Examples(inputs[indices], self.labels[indices])
+
+
+def as_float(inputs: torch.Tensor) -> torch.Tensor:
+    """uint8 pictures to floats in [0, 1]; features stay as they are."""
+    return inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs

@@ -1,0 +1,75 @@
+"""Fine-tuning: every weight is trained, within what the compression allows."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from studies.hidden_cost.settings import FineTuning
+from vpstudy.models.architectures import ARCHITECTURES, read
+from vpstudy.models.backbones import Backbone
+from vpstudy.training.data import TransferData
+from vpstudy.training.fit import Learner, fit
+from vpstudy.training.linear_probe import Head
+from vpstudy.training.outcome import Outcome
+
+
+class Tuned(Learner):
+    """A backbone and a new head, both trained."""
+
+    def __init__(self, backbone: Backbone, n_classes: int, seed: int):
+        super().__init__()
+        self.backbone = backbone
+        self.head = Head(backbone.classifier.in_features, n_classes, seed)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone.features(pictures))
+
+
+def fine_tuning(
+    backbone: Backbone,
+    data: TransferData,
+    budget: int | str,
+    seed: int,
+    settings: FineTuning,
+    constrain: Callable[[nn.Module], None] | None = None,
+    method: str = "fine_tuning",
+    test_curves: bool = False,
+) -> Outcome:
+    """Train a copy of `backbone` and a new head: Adam, cosine schedule, weight decay.
+
+    Parameters
+    ----------
+    constrain
+        Keeps the copy compressed while it trains: pruned weights at exactly zero, quantized weights on their
+        grid. `backbone` itself is left as it is.
+
+    Returns
+    -------
+    Outcome
+        Its artefact holds the state of the whole tuned model.
+    """
+    tuned = copy.deepcopy(backbone).requires_grad_(True)
+    tuned.classifier.requires_grad_(False)  # the source head is not in use
+    if constrain:
+        constrain(tuned.model)
+    learner = Tuned(tuned, len(data.class_names), seed).to(data.runtime.device)
+    optimizer = torch.optim.Adam(
+        [p for p in learner.parameters() if p.requires_grad],
+        lr=settings.learning_rate * ARCHITECTURES[read(backbone.name)[0]].rate,
+        weight_decay=settings.weight_decay,
+    )
+    return fit(
+        learner,
+        data,
+        data.pictures(settings.size),
+        method=method,
+        test_curves=test_curves,
+        budget=budget,
+        seed=seed,
+        schedule=settings,
+        optimizer=optimizer,
+        scheduler=CosineAnnealingLR(optimizer, settings.steps),
+    )

@@ -1,0 +1,57 @@
+"""Linear probing: a new linear head on frozen features, each of which is computed once."""
+
+import torch
+from torch import nn
+
+from studies.hidden_cost.settings import LinearProbe
+from vpstudy.models.backbones import Backbone
+from vpstudy.runtime import seed_for
+from vpstudy.training.data import TransferData
+from vpstudy.training.fit import Learner, adam_in_three_stages, fit
+from vpstudy.training.outcome import Outcome
+
+
+class Head(Learner):
+    """A linear layer from features (N, F) to target logits (N, K)."""
+
+    def __init__(self, n_features: int, n_classes: int, seed: int):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for("initialisation", seed))
+            self.linear = nn.Linear(n_features, n_classes)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.linear(features)
+
+
+def linear_probe(
+    backbone: Backbone,
+    data: TransferData,
+    budget: int | str,
+    seed: int,
+    settings: LinearProbe,
+    method: str = "linear_probe",
+    test_curves: bool = False,
+) -> Outcome:
+    """Train a head with `adam_in_three_stages`.
+
+    Returns
+    -------
+    Outcome
+        Its artefact holds `linear.weight` (K, F) and `linear.bias` (K,).
+    """
+    features = data.features(backbone, settings.size, settings.inner)
+    learner = Head(features.shape[1], len(data.class_names), seed).to(data.runtime.device)
+    optimizer, scheduler = adam_in_three_stages(learner.parameters(), settings)
+    return fit(
+        learner,
+        data,
+        features,
+        method=method,
+        test_curves=test_curves,
+        budget=budget,
+        seed=seed,
+        schedule=settings,
+        optimizer=optimizer,
+        scheduler=scheduler,
+    )

@@ -1,0 +1,44 @@
+"""A backbone whose source logits answer for the classes of a target, with a prompt in front of it or without."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vpstudy.models.backbones import Backbone
+from vpstudy.prompts.label_mapping import count_matrix, frequency_mapping
+
+
+class Subnetwork(nn.Module):
+    """Maps pictures (N, 3, H, W) in [0, 1] to K target logits, each of them one of the S source logits.
+
+    Parameters
+    ----------
+    backbone
+        Trained or pruned in place.
+    mapping
+        The source class of each target class, (K,).
+    prompt
+        Where given, in front of the backbone wherever `prompted` is asked for.
+    """
+
+    def __init__(self, backbone: Backbone, mapping: Tensor, prompt: nn.Module | None = None):
+        super().__init__()
+        self.backbone, self.prompt = backbone, prompt
+        self.register_buffer("mapping", mapping)
+
+    def forward(self, pictures: Tensor, prompted: bool = False) -> Tensor:
+        if prompted and self.prompt is not None:
+            pictures = self.prompt(pictures)
+        return self.backbone(pictures)[:, self.mapping]
+
+    def loss(self, pictures: Tensor, labels: Tensor, prompted: bool = False) -> Tensor:
+        return F.cross_entropy(self(pictures, prompted).float(), labels)
+
+
+@torch.no_grad()
+def map_labels(backbone: Backbone, pictures: Tensor, labels: Tensor, n_target: int, batch: int = 256) -> Tensor:
+    """The one-to-one frequency mapping (K,) of a backbone, from one pass over uint8 pictures (N, 3, H, W)."""
+    backbone.eval()
+    predicted = torch.cat([backbone(chunk.float() / 255).argmax(1) for chunk in pictures.split(batch)])
+    counts = count_matrix(predicted, labels, len(backbone.class_names), n_target)
+    return torch.as_tensor(frequency_mapping(counts), device=labels.device)

@@ -1,0 +1,113 @@
+"""Pretraining of a small CLIP on rendered glyphs with captions."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from vpstudy import atomic
+from vpstudy.data import captions
+from vpstudy.models.architectures import ARCHITECTURES, read
+from vpstudy.models.backbones import Backbone
+from vpstudy.models.clip import TextTower, small_clip, tokenize
+from vpstudy.progress import track
+from vpstudy.runtime import Runtime, generator
+from vpstudy.training.prompt_learning.settings import ClipSource
+
+
+def build(backbone: str, settings: ClipSource, size: int, seed: int) -> CLIP:
+    """The small CLIP of a backbone's architecture, with random weights."""
+    kind, replicate = read(backbone)
+    s = settings
+    return small_clip(kind, size, seed + replicate, width=s.width, heads=s.heads, layers=s.layers, embed=s.embed)
+
+
+def start_from(clip: CLIP, backbone: Backbone) -> None:
+    """Give the image tower the weights of a source backbone, all but its classifier."""
+    known = clip.visual.trunk.state_dict()
+    clip.visual.trunk.load_state_dict({k: v for k, v in backbone.model.state_dict().items() if k in known})
+
+
+def normalised(pictures: Tensor, backbone: str) -> Tensor:
+    """uint8 pictures (N, 3, H, W) as the image tower takes them."""
+    architecture = ARCHITECTURES[read(backbone)[0]]
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (architecture.mean, architecture.std))
+    return (pictures.float() / 255 - mean.to(pictures.device)) / std.to(pictures.device)
+
+
+def contrastive_loss(images: Tensor, texts: Tensor, which: Tensor, scale: Tensor) -> Tensor:
+    """CLIP's loss where pictures may share a caption: a picture's target is its caption, a caption's all its pictures.
+
+    Parameters
+    ----------
+    images, texts
+        Features of unit length, (N, E) and (U, E), one for each distinct caption.
+    which
+        The caption of each picture, (N,).
+    """
+    logits = scale * images @ texts.T
+    own = F.one_hot(which, len(texts)).T.float()
+    by_caption = -(logits.T.log_softmax(1) * own / own.sum(1, keepdim=True)).sum(1).mean()
+    return (F.cross_entropy(logits, which) + by_caption) / 2
+
+
+def pretrain(clip: CLIP, backbone: str, settings: ClipSource, size: int, seed: int, runtime: Runtime) -> list[float]:
+    """Train both towers, the image tower at a share of the rate: AdamW, cosine with warm-up. The loss of each step."""
+    clip.train().to(runtime.device)
+    draw = generator("captions", seed + read(backbone)[1])
+    trunk = {id(p) for p in clip.visual.trunk.parameters()}
+    image_rate = settings.learning_rate * settings.image_share * ARCHITECTURES[read(backbone)[0]].rate
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in clip.parameters() if id(p) not in trunk], "lr": settings.learning_rate},
+            {"params": list(clip.visual.trunk.parameters()), "lr": image_rate},
+        ],
+        weight_decay=settings.weight_decay,
+    )
+    rates = [group["lr"] for group in optimizer.param_groups]
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=settings.steps, pct_start=0.1)
+    losses = []
+    for _ in track(range(settings.steps), f"CLIP {backbone}"):
+        pictures, texts, _ = captions.batch(settings.batch, draw, size)
+        distinct = list(dict.fromkeys(texts))
+        place = {text: k for k, text in enumerate(distinct)}
+        which = torch.tensor([place[text] for text in texts], device=runtime.device)
+        tokens = tokenize(distinct).to(runtime.device)
+        with runtime.autocast():
+            images = F.normalize(clip.visual(normalised(pictures.to(runtime.device), backbone)), dim=1)
+            written = encode_short(clip, tokens)
+            loss = contrastive_loss(images.float(), written.float(), which, clip.logit_scale.exp())
+        if not torch.isfinite(loss):
+            raise ValueError(f"CLIP {backbone}: the loss is {loss.item()}; lower qprompt.clip.learning_rate")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        with torch.no_grad():
+            clip.logit_scale.clamp_(0, 4.6052)  # at most 100, as CLIP does
+        losses.append(loss.item())
+    clip.eval().requires_grad_(False)
+    return losses
+
+
+def encode_short(clip: CLIP, tokens: Tensor) -> Tensor:
+    """Features (U, E) of unit length; what lies behind the longest text is not computed."""
+    tower = TextTower(clip)
+    return tower(tower.embed(tokens), tokens)
+
+
+def save(clip: CLIP, path: Path) -> None:
+    atomic.write_bytes(path, serialize({k: v.detach().cpu().contiguous() for k, v in clip.state_dict().items()}))
+
+
+def load(backbone: str, settings: ClipSource, size: int, seed: int, path: Path) -> CLIP:
+    """The CLIP that `save` wrote. Raises FileNotFoundError, naming the stage that makes it, if there is none yet."""
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path.name} of {backbone} yet: `dvc repro` makes it (stage clip_source)")
+    clip = build(backbone, settings, size, seed)
+    clip.load_state_dict(load_file(path))
+    return clip.eval().requires_grad_(False)
