@@ -8,7 +8,6 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
-from studies.hidden_cost.settings import LinearProbe
 from vpstudy.models.architectures import ARCHITECTURES, Architecture
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.visual import PaddedPrompt
@@ -17,6 +16,7 @@ from vpstudy.training.data import TransferData
 from vpstudy.training.fit import adam_in_three_stages, fit
 from vpstudy.training.linear_probe import Head
 from vpstudy.training.outcome import Outcome
+from vpstudy.training.settings import LinearProbe
 from vpstudy.training.visual_prompting import PromptedBackbone
 
 Step = Callable[[], float]  # one optimizer step; returns its loss

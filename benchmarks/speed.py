@@ -14,13 +14,13 @@ import torch
 
 from benchmarks import arms, report
 from benchmarks.timing import in_turns, ratio
-from studies.hidden_cost.settings import LinearProbe
 from vpstudy import paths
 from vpstudy.models.fused import fused
 from vpstudy.runtime import Runtime, configure
 from vpstudy.settings import Execution
 from vpstudy.training.data import TransferData
 from vpstudy.training.linear_probe import linear_probe
+from vpstudy.training.settings import LinearProbe
 
 FOLDER = paths.ROOT / "benchmarks" / "results"
 ROUNDS = 7

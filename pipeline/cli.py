@@ -40,11 +40,10 @@ def parser() -> argparse.ArgumentParser:
     plan = add(
         "plan",
         "show the cells, what is out of date, and the minutes it takes",
-        "Runs nothing. With backbones from elsewhere it also estimates their GPU hours.",
-        "plan --scale paper --tflops 100",
+        "Runs nothing.",
+        "plan --scale paper",
     )
     plan.add_argument("--scale", metavar="NAME", help="one of the files in scales/, in place of params.yaml")
-    plan.add_argument("--tflops", type=_positive, help="what the GPU computes in fact, in 10^12 operations a second")
 
     repro = add(
         "repro",
@@ -114,10 +113,3 @@ def parser() -> argparse.ArgumentParser:
         "Cells depend on these lists: a comment, a docstring or a value tried in JupyterLab runs nothing again.",
     )
     return root
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: give a number above 0")
-    return number

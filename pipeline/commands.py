@@ -29,19 +29,13 @@ def check(scale: str | None = None) -> int:
     return 0
 
 
-def plan(scale: str | None = None, tflops: float | None = None) -> int:
+def plan(scale: str | None = None) -> int:
     if scale:
         parameters = scales.parameters(scale)
         print(f"Scale {scale}: {len(grid.cells(parameters))} cells")
     else:
         parameters = study.load(paths.PARAMS)
         print("\n".join(overview.table(parameters)))
-    if parameters.outside:
-        from pipeline import gpu_hours  # loads torch
-
-        if not scale:
-            print("Until cells have run on this machine, times above are those of small backbones.")
-        print("", *gpu_hours.table(parameters, tflops or gpu_hours.TFLOPS), sep="\n")
     return 0
 
 

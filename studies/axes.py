@@ -6,6 +6,7 @@ from pydantic import AfterValidator
 
 from vpstudy.compression import names
 from vpstudy.models import architectures
+from vpstudy.settings import unique
 
 
 def _compression(value: str) -> str:
@@ -22,3 +23,4 @@ def _backbone(value: str) -> str:
 
 BackboneName = Annotated[str, AfterValidator(_backbone)]
 CompressionName = Annotated[str, AfterValidator(_compression)]
+Backbones = Annotated[list[BackboneName], AfterValidator(unique)]  # of a study; none: it is left out

@@ -64,8 +64,12 @@ def cell(stage: str, scale: str, *values: str) -> Cell:
 
 def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
     """The values of each axis of a stage."""
-    vpns, backbones = parameters.vpns, parameters.backbones
-    values = {"backbone": backbones, "compression": parameters.compressions, "target": parameters.hidden_cost.targets}
+    vpns, backbones = parameters.vpns.axes, parameters.backbones
+    values = {
+        "backbone": backbones,
+        "compression": parameters.compressions,
+        "target": parameters.hidden_cost.axes.targets,
+    }
     if stage == "pictures":
         values["target"] = parameters.fetched
     if stage in ("source", "imp"):
@@ -77,15 +81,15 @@ def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
     if stage == "clip_source":
         values["backbone"] = parameters.clips
     if stage == "prompt":
-        q = parameters.qprompt
+        q = parameters.qprompt.axes
         values = {"backbone": q.backbones, "target": q.targets, "prompter": q.prompters}
     if stage == "protocol":
-        p = parameters.protocols
+        p = parameters.protocols.axes
         values = {"backbone": p.backbones, "target": p.targets, "protocol": p.names}
     if stage == "multimodal":
-        values = {"backbone": parameters.multimodal.backbones, "target": parameters.multimodal.targets}
+        values = {"backbone": parameters.multimodal.axes.backbones, "target": parameters.multimodal.axes.targets}
     if stage == "quantize_visual_prompt":
-        across = parameters.across
+        across = parameters.across.axes
         values = {"backbone": across.backbones, "compression": across.compressions, "target": across.targets}
     return {axis: values[axis] for axis in STAGES[stage].axes}
 

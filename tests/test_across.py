@@ -12,7 +12,6 @@ from studies.across import figures
 from studies.across.report import AcrossStudy
 from studies.across.settings import Codebook
 from studies.claims.verdict import Effect
-from studies.hidden_cost.settings import VisualPrompting
 from studies.parameters import validate
 from vpstudy import paths
 from vpstudy.data import glyphs
@@ -26,6 +25,7 @@ from vpstudy.runtime import Runtime
 from vpstudy.settings import ParameterError, read
 from vpstudy.training.data import TransferData
 from vpstudy.training.quantized_prompting import answers, learner_of, quantized_prompting
+from vpstudy.training.settings import VisualPrompting
 from vpstudy.training.visual_prompting import visual_prompting
 
 INNER, CANVAS = 20, 32

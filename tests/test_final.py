@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from studies.optional import STUDIES as OPTIONAL
 
 from studies import final as final_module
 from studies import grid
@@ -16,7 +17,6 @@ from studies.claims import report as claims
 from studies.figures import style, tables
 from studies.final import Final, with_columns
 from studies.hidden_cost import report as hidden_cost
-from studies.optional import STUDIES as OPTIONAL
 from studies.parameters import load, validate
 from studies.qprompt import report as qprompt
 from studies.vpns import report as vpns

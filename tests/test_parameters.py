@@ -3,11 +3,11 @@
 import copy
 
 import pytest
+from studies.optional import STUDIES
 
 from studies import grid
 from studies import parameters as study
 from studies.hidden_cost.settings import HiddenCost
-from studies.optional import STUDIES
 from vpstudy import paths
 from vpstudy import settings as base
 from vpstudy.settings import ParameterError, read
@@ -33,7 +33,7 @@ def problems(**changes) -> list[str]:
 
 def test_the_default_is_typed():
     parameters = study.validate(CONTENT, "params.yaml")
-    assert parameters.hidden_cost.budgets == [10, "all"]
+    assert parameters.hidden_cost.settings.budgets == [10, "all"]
     assert parameters.model_dump() == CONTENT
 
 

@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 
-from studies.hidden_cost.settings import LinearProbe, VisualPrompting
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.compression.settings import Source
 from vpstudy.data import glyphs
@@ -15,6 +14,7 @@ from vpstudy.runtime import Runtime
 from vpstudy.training.data import TransferData
 from vpstudy.training.linear_probe import linear_probe
 from vpstudy.training.pretraining import train_on_source
+from vpstudy.training.settings import LinearProbe, VisualPrompting
 from vpstudy.training.visual_prompting import visual_prompting
 
 SOURCE = Source(seed=0, size=32, steps=300, batch=64, learning_rate=0.01, weight_decay=0.0, held_out=100)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from studies.hidden_cost.settings import FineTuning, LinearProbe, VisualPrompting
 from vpstudy.compression import quantization
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.data import glyphs
@@ -18,6 +17,7 @@ from vpstudy.training.fine_tuning import fine_tuning
 from vpstudy.training.fit import _batches, _moments
 from vpstudy.training.linear_probe import linear_probe
 from vpstudy.training.outcome import Outcome
+from vpstudy.training.settings import FineTuning, LinearProbe, VisualPrompting
 from vpstudy.training.visual_prompting import mapping_of, visual_prompting
 
 PROMPT = {"steps": 4, "batch": 16, "learning_rates": [0.1], "evaluations": 2, "inner": 20, "canvas": 32}

@@ -107,13 +107,13 @@ def test_every_cell_has_its_result_and_its_notebook(clone, parameters):
     assert not found.missing
     assert not found.orphans
     methods = {"visual_prompting", "linear_probe", "fine_tuning"}
-    assert set(found.frame["method"]) == methods | set(parameters.hidden_cost.controls)
+    assert set(found.frame["method"]) == methods | set(parameters.hidden_cost.settings.controls)
     ledger = json.loads((clone / "data/results/smoke/claims.json").read_text())
     claimed = [f"H{k}" for k in range(1, 8)] + [claim.id for study in (vpns, qprompt) for claim in study.CLAIMS]
     assert [record["id"] for record in ledger] == claimed
     pruned = results.read(grid.cells(parameters, "prune_with_prompts"), clone / "data" / "results")
     assert not pruned.missing and not pruned.orphans
-    assert set(pruned.frame["arm"]) == {"main", "published", *parameters.vpns.controls}
+    assert set(pruned.frame["arm"]) == {"main", "published", *parameters.vpns.settings.controls}
     prompts = results.read(grid.cells(parameters, "prompt"), clone / "data" / "results")
     assert not prompts.missing and not prompts.orphans
     assert {"one", "probe", "full", "ptq-1", "qat-1", "fixed-matched"} <= set(prompts.frame["arm"])

@@ -84,8 +84,8 @@ def read(path: Path = paths.PARAMS) -> dict[str, Any]:
     return content
 
 
-def section(name: str, model: type[Model], scale: str) -> Model:
-    """One section of `params.yaml`, typed, for a notebook that runs at `scale`.
+def section(key: str, model: type[Model], scale: str) -> Model:
+    """One section of `params.yaml` by its dotted key, typed, for a notebook that runs at `scale`.
 
     Raises
     ------
@@ -98,22 +98,33 @@ def section(name: str, model: type[Model], scale: str) -> Model:
             f"scale: {scale!r} was asked for, but params.yaml holds {content.get('scale')!r}; "
             f"`python -m vpstudy scale {scale}` puts it in place"
         )
-    return check(content.get(name), model, f"params.yaml, section {name}")
+    for part in key.split("."):
+        content = content.get(part)
+    return check(content, model, f"params.yaml, section {key}")
 
 
-def check(content: Any, model: type[Model], source: str, also: Iterable[str] = ()) -> Model:
-    """`content` as a `model`, or one ParameterError with every problem in it and those in `also`."""
-    problems = list(also)
-    try:
-        checked = model.model_validate(content)
-        if not problems:
-            return checked
-    except ValidationError as error:
-        problems = _explanations(error, model) + problems
-    raise ParameterError(
+def check(content: Any, model: type[Model], source: str) -> Model:
+    """`content` as a `model`, or one ParameterError with every problem in it."""
+    if problems := problems_of(content, model):
+        raise refuse(source, problems)
+    return model.model_validate(content)
+
+
+def refuse(source: str, problems: list[str]) -> ParameterError:
+    """One error for all that is wrong with `source`."""
+    return ParameterError(
         f"{source}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n"
         + "\n".join(f"  - {problem}" for problem in problems)
     )
+
+
+def problems_of(content: Any, model: type[BaseModel]) -> list[str]:
+    """A line for each problem of `content` as a `model`."""
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        return _explanations(error, model)
+    return []
 
 
 def _explanations(error: ValidationError, model: type[BaseModel]) -> list[str]:

@@ -13,9 +13,9 @@ from scipy.special import softmax
 
 from studies import results
 from studies.across import figures as across
-from studies.across.settings import Across
+from studies.across.settings import Settings
 from studies.cells import Cell
-from studies.hidden_cost.settings import HiddenCost
+from studies.hidden_cost.settings import Settings as HiddenCost
 from studies.rows import head, row
 from studies.statistics import mean_interval
 from vpstudy import atomic, paths
@@ -24,7 +24,7 @@ from vpstudy.models.fused import fused
 from vpstudy.progress import track
 from vpstudy.prompts.border import Border, FixedBorder, quantized
 from vpstudy.prompts.codebook import Packed, stored_bytes
-from vpstudy.prompts.quantized import Settings
+from vpstudy.prompts.quantized import Settings as Quantizer
 from vpstudy.runtime import configure
 from vpstudy.settings import Execution, section
 from vpstudy.training.data import TransferData
@@ -74,8 +74,8 @@ class QuantizeCell:
         self.scale, self.backbone, self.compression, self.target = scale, backbone, compression, target
         axes = {"backbone": backbone, "compression": compression, "target": target}
         self.cell = Cell.of("quantize_visual_prompt", "across", scale, **axes)
-        self.settings = section("across", Across, scale)
-        hidden_cost = section("hidden_cost", HiddenCost, scale)
+        self.settings = section("across.settings", Settings, scale)
+        hidden_cost = section("hidden_cost.settings", HiddenCost, scale)
         self.prompting = hidden_cost.visual_prompting
         self.runtime = configure(section("execution", Execution, scale))
         self.compressed = obtain(scale, backbone, compression)
@@ -114,7 +114,7 @@ class QuantizeCell:
         s, how = self.settings, self.prompting.at(rate)
         if bits is None:
             return visual_prompting(self.frozen, self.data, s.budget, seed, how), None
-        quantizer = Settings(bits, normalise=False, interval=s.interval, threshold=s.threshold)
+        quantizer = Quantizer(bits, normalise=False, interval=s.interval, threshold=s.threshold)
         return quantized_prompting(self.frozen, self.data, s.budget, seed, how, quantizer)
 
     def afterwards(self, seed: int, rate: float, control: str = "") -> list[Run]:
@@ -172,7 +172,7 @@ class QuantizeCell:
 
     def record(self, runs: list[Run]) -> dict:
         """Everything that figures and tables read of this cell."""
-        record = head(self.cell, self.runtime, across=_without_axes(self.settings), visual_prompting=self.prompting)
+        record = head(self.cell, self.runtime, across=self.settings, visual_prompting=self.prompting)
         split = self.data.split(self.settings.budget, self.settings.seeds[0])
         record["facts"] = {
             "classes": self.data.class_names,
@@ -243,8 +243,3 @@ class QuantizeCell:
         folder = paths.MODELS / self.scale / self.backbone / "quantized"
         atomic.write_bytes(folder / f"{self.compression}-{self.target}.safetensors", serialize(stored))
         results.write(results.path(self.cell), record)
-
-
-def _without_axes(settings: Across) -> Across:
-    """Settings as a record keeps them: the axes are the cell's own, and another value on one changes no result."""
-    return settings.model_copy(update={"backbones": [], "compressions": [], "targets": []})

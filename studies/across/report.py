@@ -119,7 +119,9 @@ class AcrossStudy(Final):
             for rate, same in runs.groupby("learning_rate"):
                 arms = same["arm"].str.removesuffix("_other")
                 same = same.assign(arm=arms)[arms.isin(["full", "ptq"])]
-                same = same[same["codebook"].isna() | (same["codebook"] == self.parameters.across.codebooks[0])]
+                same = same[
+                    same["codebook"].isna() | (same["codebook"] == self.parameters.across.settings.codebooks[0])
+                ]
                 for metric, words in METRICS.items():
                     table = effects(interactions(changes(same, metric)))
                     found.append(_readable(table.assign(panel=words, backbone=backbone)).assign(rate=f"{rate:g}"))
@@ -139,7 +141,7 @@ class AcrossStudy(Final):
                 row=[across.label(*key) for key in table[ARM].itertuples(index=False)],
                 group=table["compression"].map(compressions.label),
             )
-            table = table[(table["arm"] == "qat") | (table["codebook"] == self.parameters.across.codebooks[0])]
+            table = table[(table["arm"] == "qat") | (table["codebook"] == self.parameters.across.settings.codebooks[0])]
             if "dense" not in set(table["compression"]):  # so that colours are those of the other figures
                 zero = table.iloc[:1].assign(group=NEVER_DRAWN, n=0, n_diverged=0)
                 table = pd.concat([zero, table])
@@ -231,7 +233,7 @@ class AcrossStudy(Final):
 
     def _spread(self, backbone: str, runs: pd.DataFrame) -> list[str]:
         """What rounding has to work with: the chosen learning rates, and the error of values at the fewest bits."""
-        after = runs[(runs["arm"] == "ptq") & (runs["codebook"] == self.parameters.across.codebooks[0])]
+        after = runs[(runs["arm"] == "ptq") & (runs["codebook"] == self.parameters.across.settings.codebooks[0])]
         after = after[after["bits"] == after["bits"].min()]
         lines = []
         for name, group in after.groupby("compression", sort=False):

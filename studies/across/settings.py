@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from studies.axes import BackboneName, CompressionName
+from studies.axes import Backbones, CompressionName
 from vpstudy.data.targets import NAMES as TARGETS
 from vpstudy.settings import AXIS, Budget, Positive, Seed, Strict, one_of, unique
 
@@ -14,12 +14,15 @@ Codebook = Literal["clustered", "uniform", "random"]  # of vpstudy/prompts/codeb
 Bits = Annotated[int, Field(ge=1, le=8)]
 
 
-class Across(Strict):
-    """The prompts themselves are those of `hidden_cost.visual_prompting`."""
-
-    backbones: Annotated[list[BackboneName], *AXIS]
+class Axes(Strict):
+    backbones: Backbones
     compressions: Annotated[list[CompressionName], *AXIS]
     targets: Annotated[list[TargetName], *AXIS]
+
+
+class Settings(Strict):
+    """The prompts themselves are those of `hidden_cost.settings.visual_prompting`."""
+
     seeds: Annotated[list[Seed], *AXIS]
     budget: Budget  # training pictures per class
     bits: Annotated[list[Bits], *AXIS]  # of prompts that are quantized after training
@@ -28,24 +31,27 @@ class Across(Strict):
     interval: Positive  # steps after a fit before the codebook is compared again
     threshold: Annotated[float, Field(ge=0)]  # KL divergence, in nats, above which it is fitted anew
 
+
+class Across(Strict):
+    axes: Axes
+    settings: Settings
+
     @model_validator(mode="after")
     def _fit(self):
-        if "dense" not in self.compressions:
-            raise ValueError("compressions: 'dense' is missing, and every difference is measured against it")
+        if "dense" not in self.axes.compressions:
+            raise ValueError("axes.compressions: 'dense' is missing, and every difference is measured against it")
         return self
 
 
-def across_problems(content: dict[str, Any]) -> Iterator[str]:
-    """Problems between this section and the others, from raw content."""
-    across, hidden_cost = content.get("across"), content.get("hidden_cost")
-    if not isinstance(across, dict):
+def problems(p: Any) -> Iterator[str]:
+    """What does not fit between this section and the others of the parameters `p`."""
+    if not p.across.axes.backbones:
         return
     for key in ("backbones", "compressions"):
-        chosen, allowed = across.get(key), content.get(key)
-        for name in chosen if isinstance(chosen, list) and isinstance(allowed, list) else []:
+        allowed = getattr(p, key)
+        for name in getattr(p.across.axes, key):
             if name not in allowed:
-                yield f"across.{key}: {name!r} is not in {key}; allowed: {', '.join(map(str, allowed))}"
-    prompting = hidden_cost.get("visual_prompting") if isinstance(hidden_cost, dict) else None
-    kind = prompting.get("prompt") if isinstance(prompting, dict) else "pad"
+                yield f"across.axes.{key}: {name!r} is not in {key}; allowed: {', '.join(allowed)}"
+    kind = p.hidden_cost.settings.visual_prompting.prompt
     if kind != "pad":
-        yield f"hidden_cost.visual_prompting.prompt: {kind!r}: the study across quantizes borders; give pad"
+        yield f"hidden_cost.settings.visual_prompting.prompt: {kind!r}: the study across quantizes borders; give pad"

@@ -15,7 +15,7 @@ from safetensors.torch import save as serialize
 from studies import results
 from studies.cells import Cell
 from studies.figures import style
-from studies.hidden_cost.settings import FineTuning, HiddenCost, LinearProbe, VisualPrompting
+from studies.hidden_cost.settings import Settings
 from studies.rows import head, row
 from vpstudy import atomic, paths
 from vpstudy.calibration.legacy import legacy_ece
@@ -32,6 +32,7 @@ from vpstudy.training.data import TransferData
 from vpstudy.training.fine_tuning import fine_tuning
 from vpstudy.training.linear_probe import linear_probe
 from vpstudy.training.outcome import Outcome
+from vpstudy.training.settings import FineTuning, LinearProbe, VisualPrompting
 from vpstudy.training.visual_prompting import mapping_of, visual_prompting
 
 LEGACY_BATCH = 256  # test pictures in a batch, which the paper's quantity depends on; the largest of the paper
@@ -49,7 +50,7 @@ class TransferCell:
     def __post_init__(self):
         axes = {"backbone": self.backbone, "compression": self.compression, "target": self.target}
         self.cell = Cell.of("transfer", "hidden_cost", self.scale, **axes)
-        self.settings = section("hidden_cost", HiddenCost, self.scale)
+        self.settings = section("hidden_cost.settings", Settings, self.scale)
         self.runtime = configure(section("execution", Execution, self.scale))
         self.compressed: Compressed = obtain(self.scale, self.backbone, self.compression)
         self.compressed.backbone.to(self.runtime.device)
@@ -119,7 +120,7 @@ class TransferCell:
 
     def record(self, outcomes: list[Outcome]) -> dict:
         """Everything that figures, tables and claims read of this cell."""
-        record = head(self.cell, self.runtime, hidden_cost=_without_axes(self.settings))
+        record = head(self.cell, self.runtime, hidden_cost=self.settings)
         record["facts"] = {
             "classes": self.data.class_names,
             "source_classes": self.compressed.backbone.class_names,
@@ -255,8 +256,3 @@ class TransferCell:
         place = paths.MODELS / self.scale / self.backbone / "adapted" / f"{self.compression}-{self.target}.safetensors"
         atomic.write_bytes(place, serialize(artefacts))
         results.write(results.path(self.cell), record)
-
-
-def _without_axes(settings: HiddenCost):
-    """The settings that shape a cell; the other targets of the grid do not."""
-    return settings.model_copy(update={"targets": []})

@@ -55,7 +55,7 @@ class HiddenCostStudy(Final):
             "runs diverged": int((runs["status"] == "diverged").sum()),
             "seeds": runs["seed"].nunique(),
             "source checkpoints": len(runs[["backbone", "source_seed"]].drop_duplicates()),
-            "validation pictures per class": self.parameters.hidden_cost.validation_per_class,
+            "validation pictures per class": self.parameters.hidden_cost.settings.validation_per_class,
         }
         return pd.DataFrame(counts, index=["count"]).T
 
@@ -95,7 +95,7 @@ class HiddenCostStudy(Final):
 
     def mapping_panel(self, results: pd.DataFrame, target: str) -> Figure:
         """The label mapping of `target` under each compression, with pictures of both sides."""
-        size = self.parameters.hidden_cost.visual_prompting.canvas
+        size = self.parameters.hidden_cost.settings.visual_prompting.canvas
         loaded = load_target(target, size)
         first = [int((loaded.labels == k).nonzero()[0]) for k in range(len(loaded.class_names))]
         backbone = results["backbone"].iloc[0]

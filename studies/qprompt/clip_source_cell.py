@@ -20,7 +20,7 @@ from vpstudy.runtime import configure
 from vpstudy.settings import Execution, section
 from vpstudy.training.prompt_learning import names, pretraining
 from vpstudy.training.prompt_learning import published_clip as elsewhere
-from vpstudy.training.prompt_learning.settings import Qprompt
+from vpstudy.training.prompt_learning.settings import ClipSource
 
 BATCH = 256  # pictures of a forward pass
 
@@ -34,7 +34,7 @@ class ClipSourceCell:
 
     def __post_init__(self):
         self.cell = Cell.of("clip_source", "qprompt", self.scale, backbone=self.backbone)
-        self.settings = section("qprompt", Qprompt, self.scale)
+        self.settings = section("clip_source", ClipSource, self.scale)
         self.source = section("source", Source, self.scale)
         self.runtime = configure(section("execution", Execution, self.scale))
         self.folder = paths.MODELS / self.scale / self.backbone
@@ -45,15 +45,15 @@ class ClipSourceCell:
         s, start = self.source, backbones.load(self.backbone, self.folder / "source.safetensors")
         if self.elsewhere:
             return start.frozen().model.to(self.runtime.device), []
-        clip = pretraining.build(self.backbone, self.settings.clip, s.size, s.seed)
+        clip = pretraining.build(self.backbone, self.settings, s.size, s.seed)
         pretraining.start_from(clip, start)
-        losses = pretraining.pretrain(clip, self.backbone, self.settings.clip, s.size, s.seed, self.runtime)
+        losses = pretraining.pretrain(clip, self.backbone, self.settings, s.size, s.seed, self.runtime)
         return clip, losses
 
     def measure(self, clip: CLIP) -> list[dict]:
         """Zero-shot, in all templates: fresh glyphs, and each target of this scale without any training."""
         tower = TextTower(clip)
-        pictures, labels = glyphs.dataset(self.settings.clip.held_out, seed=self.source.seed, size=self.source.size)
+        pictures, labels = glyphs.dataset(self.settings.held_out, seed=self.source.seed, size=self.source.size)
         texts = described(tower, captions.NAMES, captions.TEMPLATES)
         rows = [row("glyphs", self._probabilities(clip, pictures, texts), labels.numpy())]
         for name in self.settings.targets:
@@ -78,7 +78,7 @@ class ClipSourceCell:
             elsewhere.save(clip, architectures.ARCHITECTURES[self.backbone], place)
         else:
             pretraining.save(clip, place)
-        record = head(self.cell, self.runtime, **({} if self.elsewhere else {"clip": self.settings.clip}))
+        record = head(self.cell, self.runtime, **({} if self.elsewhere else {"clip": self.settings}))
         facts = {
             "logit_scale": clip.logit_scale.exp().item(),
             "parameters": sum(p.numel() for p in clip.parameters()),

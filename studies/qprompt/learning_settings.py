@@ -1,4 +1,4 @@
-"""What prompts of the qprompt study would fail on while they are learned, from raw content."""
+"""What prompts of the qprompt study would fail on while they are learned."""
 
 import gzip
 import importlib.util
@@ -12,33 +12,28 @@ PIECE = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")  # as C
 MERGES = slice(1, 49152 - 256 - 2 + 1)  # lines of its vocabulary that it uses
 
 
-def learning_problems(content: dict[str, Any]) -> Iterator[str]:
+def problems(p: Any) -> Iterator[str]:
     """Words of another length than the context, heads that do not divide a width, and more evaluations than epochs."""
-    sections = {
-        key: content.get(key) if isinstance(content.get(key), dict) else {} for key in ("qprompt", "multimodal")
-    }
-    for key, section in sections.items():
-        if section.get("backbones"):
-            yield from _words(key, section.get("words"), section.get("n_context"))
-            yield from _evaluations(key, section, "epochs")
-    qprompt = sections["qprompt"]
-    if qprompt.get("backbones") and "cocoop" in str(qprompt.get("prompters")):
-        yield from _evaluations("qprompt", qprompt, "cocoop_epochs")
-    clip = qprompt.get("clip") if isinstance(qprompt.get("clip"), dict) else {}
-    width, heads = clip.get("width"), clip.get("heads")
-    if _counts(width, heads) and width % heads:
-        yield f"qprompt.clip.heads: {heads}: must divide qprompt.clip.width ({width})"
+    for key, section in (("qprompt", p.qprompt), ("multimodal", p.multimodal)):
+        if section.axes.backbones:
+            yield from _words(f"{key}.settings", section.settings.words, section.settings.n_context)
+            yield from _evaluations(f"{key}.settings", section.settings, "epochs")
+    if p.qprompt.axes.backbones and "cocoop" in p.qprompt.axes.prompters:
+        yield from _evaluations("qprompt.settings", p.qprompt.settings, "cocoop_epochs")
+    width, heads = p.clip_source.width, p.clip_source.heads
+    if width % heads:
+        yield f"clip_source.heads: {heads}: must divide clip_source.width ({width})"
 
 
-def _evaluations(key: str, section: dict[str, Any], epochs: str) -> Iterator[str]:
-    times, length = section.get("evaluations"), section.get(epochs)
-    if _counts(times, length) and times > length:
+def _evaluations(key: str, settings: Any, epochs: str) -> Iterator[str]:
+    times, length = settings.evaluations, getattr(settings, epochs)
+    if times > length:
         yield f"{key}.evaluations: {times}: epochs are evaluated at most once; at most {key}.{epochs} ({length})"
 
 
-def _words(key: str, words: Any, n_context: Any) -> Iterator[str]:
-    if not isinstance(words, str) or not words.isascii() or not _counts(n_context):
-        return  # told with its own key, or when the words are cut
+def _words(key: str, words: str | None, n_context: int) -> Iterator[str]:
+    if words is None or not words.isascii():
+        return  # told when the words are cut
     pieces = PIECE.findall(words.lower())
     whole = all(piece in _vocabulary() for piece in pieces)
     if (whole and len(pieces) != n_context) or (not whole and len(pieces) >= n_context):
@@ -47,10 +42,6 @@ def _words(key: str, words: Any, n_context: Any) -> Iterator[str]:
             f"{key}.words: {words!r}: {long} tokens for {n_context} vectors ({key}.n_context); give as many, "
             "or leave it empty: drawn at random"
         )
-
-
-def _counts(*values: Any) -> bool:
-    return all(isinstance(value, int) and value >= 1 for value in values)
 
 
 @cache

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from studies import results
 from studies.cells import Cell
-from studies.qprompt.multimodal_settings import Multimodal
+from studies.qprompt.multimodal_settings import Settings
 from studies.rows import head, row
 from vpstudy import paths
 from vpstudy.compression.settings import Source
@@ -34,7 +34,7 @@ from vpstudy.training.prompt_learning.multimodal_learning import (
     learn_multimodal,
     measure,
 )
-from vpstudy.training.prompt_learning.settings import Qprompt
+from vpstudy.training.prompt_learning.settings import ClipSource, PromptLearning
 from vpstudy.training.prompt_learning.variants import quantizer
 
 GROUPS, LEARNED = ("base", "new"), ("maple", "qmaple")
@@ -60,11 +60,13 @@ class MultimodalCell:
     def __init__(self, scale: str, backbone: str, target: str):
         self.backbone, self.target = backbone, target
         self.cell = Cell.of("multimodal", "qprompt", scale, backbone=backbone, target=target)
-        self.settings, self.how = section("multimodal", Multimodal, scale), section("qprompt", Qprompt, scale)
+        self.settings = section("multimodal.settings", Settings, scale)
+        self.how = section("qprompt.settings", PromptLearning, scale)
+        self.clip_settings = section("clip_source", ClipSource, scale)
         source = section("source", Source, scale)
         self.runtime = configure(section("execution", Execution, scale))
         place = paths.MODELS / scale / backbone / "clip.safetensors"
-        self.clip = pretraining.load(backbone, self.how.clip, source.size, source.seed, place)
+        self.clip = pretraining.load(backbone, self.clip_settings, source.size, source.seed, place)
         self.clip.to(self.runtime.device)
         self.data = load_target(target, source.size)
         self.pictures = self.data.pictures.to(self.runtime.device)
@@ -95,7 +97,7 @@ class MultimodalCell:
         s = self.settings
         arm = Arm("qmaple", f"qat-{bits}", seed, bits) if bits else Arm("maple", "full", seed)
         after = [] if bits else [Arm("maple", f"ptq-{b}", seed, b) for b in s.bits]
-        how = s.model_dump(exclude={"backbones", "targets", "seeds", "bits", "codebooks"})
+        how = s.model_dump(exclude={"seeds", "bits", "codebooks"})
         by = quantizer(self.how, bits) if bits else None
         try:
             arm.learned = learn_multimodal(
@@ -129,15 +131,15 @@ class MultimodalCell:
     def record(self, arms: list[Arm]) -> dict:
         """Everything that figures, tables and claims read of this cell."""
         # The settings that shape a cell; the other names on the axes do not.
-        axes: dict[str, list] = {"backbones": [], "targets": []}
-        own, how = (each.model_copy(update=axes) for each in (self.settings, self.how))
-        record = head(self.cell, self.runtime, qprompt=how.model_copy(update={"prompters": []}), multimodal=own)
+        record = head(self.cell, self.runtime, qprompt=self.how, multimodal=self.settings, clip=self.clip_settings)
         task = self.task(self.settings.seeds[0])
         record["facts"] = {
             "classes": {"base": task.base_names, "new": task.new_names},
             "pictures": {"train": len(task.train[1]), "validation": len(task.validation[1])}
             | {group: len(task.test[group][1]) for group in GROUPS},
-            "bytes_published": {str(bits or "full"): self._bytes(bits, **PUBLISHED) for bits in (None, *own.bits)},
+            "bytes_published": {
+                str(bits or "full"): self._bytes(bits, **PUBLISHED) for bits in (None, *self.settings.bits)
+            },
             "curves": _by_arm(arms, lambda learned: learned.curve),
             "losses": _by_arm(arms, lambda learned: learned.losses),
             "refits": _by_arm(

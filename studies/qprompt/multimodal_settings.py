@@ -5,20 +5,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from studies.axes import BackboneName
+from studies.axes import Backbones
 from vpstudy.data.targets import NAMES as TARGETS
 from vpstudy.models import architectures
-from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing, one_of, unique
+from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing, one_of
 
 TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
 Bits = Annotated[int, Field(ge=1, le=8)]
 
 
-class Multimodal(Strict):
+class Axes(Strict):
+    backbones: Backbones  # may be empty: then no such cell runs
+    targets: Annotated[list[TargetName], *AXIS]
+
+
+class Settings(Strict):
     """Pictures, validation and the quantizer are told by `qprompt`."""
 
-    backbones: Annotated[list[BackboneName], AfterValidator(unique)]  # may be empty: then no such cell runs
-    targets: Annotated[list[TargetName], *AXIS]
     seeds: Annotated[list[Seed], *AXIS]
     bits: Annotated[list[Bits], *AXIS, AfterValidator(increasing)]  # of QMaPLe, and of MaPLe quantized after training
     codebooks: Literal["tensor", "layer"]
@@ -32,25 +35,26 @@ class Multimodal(Strict):
     evaluations: Positive  # evenly spaced epochs at which base and new are measured
 
 
-def multimodal_problems(content: dict[str, Any]) -> Iterator[str]:
-    """What the towers do not allow, from raw content. Only of values that are sound by themselves."""
-    clip = (content.get("qprompt") or {}).get("clip") if isinstance(content.get("qprompt"), dict) else None
-    try:
-        multimodal = Multimodal.model_validate(content.get("multimodal"))
-        kinds = {name: architectures.ARCHITECTURES[architectures.read(name)[0]] for name in multimodal.backbones}
-    except ValueError:
-        return  # told with its own key
-    transformers = [name for name, kind in architectures.ARCHITECTURES.items() if kind.blocks]
+class Multimodal(Strict):
+    axes: Axes
+    settings: Settings
+
+
+def problems(p: Any) -> Iterator[str]:
+    """What the towers do not allow. Towers from elsewhere only their library knows: the command `check` asks it."""
+    names = [name for name in p.multimodal.axes.backbones if name not in p.weights.root]
+    kinds = {name: architectures.ARCHITECTURES[architectures.read(name)[0]] for name in names}
     towers = {name: kind.blocks for name, kind in kinds.items() if kind.blocks}
     for name in kinds:
         if name not in towers:
+            transformers = [name for name, kind in architectures.ARCHITECTURES.items() if kind.blocks]
             yield (
-                f"multimodal.backbones: {name!r} is no transformer, whose blocks such prompts enter; allowed: "
+                f"multimodal.axes.backbones: {name!r} is no transformer, whose blocks such prompts enter; allowed: "
                 f"{', '.join(transformers)} and those pretrained anew"
             )
-    of_text = clip.get("layers") if isinstance(clip, dict) else None
-    if towers and isinstance(of_text, int):
-        towers["the text tower (qprompt.clip.layers)"] = of_text
-    name = min(towers, key=towers.__getitem__, default=None)
-    if name is not None and multimodal.depth > towers[name]:
-        yield f"multimodal.depth: {multimodal.depth}: {name} has {towers[name]} blocks; allowed: 1 to {towers[name]}"
+    if towers:
+        towers["the text tower (clip_source.layers)"] = p.clip_source.layers
+        name, depth = min(towers, key=towers.__getitem__), p.multimodal.settings.depth
+        if depth > towers[name]:
+            most = towers[name]
+            yield f"multimodal.settings.depth: {depth}: {name} has {most} blocks; allowed: 1 to {most}"

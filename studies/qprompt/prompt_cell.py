@@ -29,7 +29,7 @@ from vpstudy.training.fit import Diverged
 from vpstudy.training.prompt_learning import adapters, pretraining, tasks, weights
 from vpstudy.training.prompt_learning.learning import Learned, Task, Variant, learn, measure, with_context
 from vpstudy.training.prompt_learning.methods import METHODS
-from vpstudy.training.prompt_learning.settings import Qprompt
+from vpstudy.training.prompt_learning.settings import ClipSource, PromptLearning
 from vpstudy.training.prompt_learning.variants import quantizer, variants
 
 GROUPS = ("base", "new")
@@ -83,11 +83,12 @@ class PromptCell:
         if prompter not in METHODS:
             raise ValueError(f"prompter {prompter!r} is unknown; allowed: {', '.join(METHODS)} ")
         self.cell = Cell.of("prompt", "qprompt", scale, backbone=backbone, target=target, prompter=prompter)
-        self.settings = section("qprompt", Qprompt, scale)
+        self.settings = section("qprompt.settings", PromptLearning, scale)
+        self.clip_settings = section("clip_source", ClipSource, scale)
         source = section("source", Source, scale)
         self.runtime = configure(section("execution", Execution, scale))
         place = paths.MODELS / scale / backbone / "clip.safetensors"
-        self.clip = pretraining.load(backbone, self.settings.clip, source.size, source.seed, place)
+        self.clip = pretraining.load(backbone, self.clip_settings, source.size, source.seed, place)
         self.clip.to(self.runtime.device)
         self.tower = TextTower(self.clip)
         self.data = load_target(target, source.size)
@@ -169,7 +170,7 @@ class PromptCell:
 
     def record(self, arms: list[Arm]) -> dict:
         """Everything that figures, tables and claims read of this cell."""
-        record = head(self.cell, self.runtime, qprompt=_without_axes(self.settings))
+        record = head(self.cell, self.runtime, qprompt=self.settings, clip=self.clip_settings)
         first = self.settings.seeds[0]
         task, trained = self.task(first), [arm for arm in arms if arm.learned]
         followed = [arm for arm in trained if self.name in ("coop", "qcoop")]
@@ -280,8 +281,3 @@ def _histograms(arm: Arm) -> dict:
         for epoch, context in zip(epochs, arm.learned.contexts, strict=True)
     }
     return {"edges": weights.EDGES.tolist(), "counts": counts}
-
-
-def _without_axes(settings: Qprompt) -> Qprompt:
-    """The settings that shape a cell; the other names on the axes do not."""
-    return settings.model_copy(update={"backbones": [], "targets": [], "prompters": []})

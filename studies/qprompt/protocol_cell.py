@@ -10,7 +10,7 @@ from torch import Tensor
 
 from studies import results
 from studies.cells import Cell
-from studies.qprompt.protocols_settings import Protocols
+from studies.qprompt.protocols_settings import Settings
 from studies.rows import head, row
 from vpstudy import paths
 from vpstudy.compression.settings import Source
@@ -28,7 +28,7 @@ from vpstudy.training.fit import Diverged
 from vpstudy.training.prompt_learning import names, pretraining, tasks
 from vpstudy.training.prompt_learning.learning import Task, Variant, learn
 from vpstudy.training.prompt_learning.protocols import PROTOCOLS
-from vpstudy.training.prompt_learning.settings import Qprompt
+from vpstudy.training.prompt_learning.settings import ClipSource, PromptLearning
 from vpstudy.training.prompt_learning.variants import quantizer
 
 ZERO_SHOT = "zero-shot"
@@ -57,11 +57,13 @@ class ProtocolCell:
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PROTOCOLS)} ")
         self.cell = Cell.of("protocol", "qprompt", scale, backbone=backbone, target=target, protocol=protocol)
-        self.settings, self.how = section("protocols", Protocols, scale), section("qprompt", Qprompt, scale)
+        self.settings = section("protocols.settings", Settings, scale)
+        self.how = section("qprompt.settings", PromptLearning, scale)
+        self.clip_settings = section("clip_source", ClipSource, scale)
         self.source = section("source", Source, scale)
         self.runtime = configure(section("execution", Execution, scale))
         place = paths.MODELS / scale / backbone / "clip.safetensors"
-        self.clip = pretraining.load(backbone, self.how.clip, self.source.size, self.source.seed, place)
+        self.clip = pretraining.load(backbone, self.clip_settings, self.source.size, self.source.seed, place)
         self.tower = TextTower(self.clip.to(self.runtime.device))
         self.data = load_target(target, self.source.size)
         self.features = self._features(self.data.pictures)
@@ -112,7 +114,7 @@ class ProtocolCell:
         rows = [line for seed in self.settings.seeds for line in self._zero_shot(seed)]
         return rows + [line for job in track(jobs, f"{self.name} on {self.target}") for line in self._trained(*job)]
 
-    def _learning(self) -> list[tuple[int, Qprompt]]:
+    def _learning(self) -> list[tuple[int, PromptLearning]]:
         """Pictures per class, and how prompts learn from so many."""
         s = self.settings
         if self.name == "elsewhere":
@@ -133,7 +135,7 @@ class ProtocolCell:
             texts = {g: described(self.tower, m.called, tasks.HAND_WRITTEN) for g, m in self.measured.items()}
         return [self._row(ZERO_SHOT, group, 0, seed, of, None, 0) for group, of in texts.items()]
 
-    def _trained(self, seed: int, shots: int, how: Qprompt, arm: str, variant: Variant) -> list[dict]:
+    def _trained(self, seed: int, shots: int, how: PromptLearning, arm: str, variant: Variant) -> list[dict]:
         bits = variant.quantize.bits if variant.quantize else None
         size = stored_bytes(how.n_context * self.tower.width, bits or 16)
         try:
@@ -163,11 +165,8 @@ class ProtocolCell:
     def record(self, rows: list[dict]) -> dict:
         """Everything that figures, tables and claims read of this cell."""
         # The settings that shape a cell; the other names on the axes do not.
-        axes: dict[str, list] = {"backbones": [], "targets": []}
-        how = self.how.model_copy(update=axes | {"prompters": []})
-        own = self.settings.model_copy(update=axes | {"names": []})
         facts = {group: {"pictures": len(m.labels), "classes": m.called} for group, m in self.measured.items()}
-        identity = head(self.cell, self.runtime, qprompt=how, protocols=own)
+        identity = head(self.cell, self.runtime, qprompt=self.how, protocols=self.settings, clip=self.clip_settings)
         return identity | {"facts": {"groups": facts}, "rows": rows}
 
     def examples(self, n: int = 8) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from studies.axes import BackboneName
+from studies.axes import Backbones
 from vpstudy.data.targets import NAMES as TARGETS
 from vpstudy.settings import AXIS, Positive, Seed, Strict, increasing, one_of, unique
 from vpstudy.training.prompt_learning.protocols import PROTOCOLS, SHIFTS
@@ -16,12 +16,15 @@ TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")
 Bits = Annotated[int, Field(ge=1, le=8)]
 
 
-class Protocols(Strict):
+class Axes(Strict):
+    names: Annotated[list[ProtocolName], AfterValidator(unique)]  # may be empty: then no such cell runs
+    backbones: Backbones
+    targets: Annotated[list[TargetName], *AXIS]  # that prompts learn from, all classes
+
+
+class Settings(Strict):
     """How prompts learn is told by `qprompt`, but for what stands here."""
 
-    names: Annotated[list[ProtocolName], AfterValidator(unique)]  # may be empty: then no such cell runs
-    backbones: Annotated[list[BackboneName], *AXIS]
-    targets: Annotated[list[TargetName], *AXIS]  # that prompts learn from, all classes
     others: Annotated[list[TargetName], *AXIS]  # that they are measured on without learning
     seeds: Annotated[list[Seed], *AXIS]
     bits: Annotated[list[Bits], *AXIS, AfterValidator(increasing)]  # of prompts trained through their codebook
@@ -34,20 +37,26 @@ class Protocols(Strict):
     def _fit(self):
         if len(self.epochs) != len(self.shots):
             raise ValueError(f"epochs: {len(self.epochs)} entries for {len(self.shots)} of shots; give one for each")
-        for name in self.targets:
-            if name in self.others:
+        return self
+
+
+class Protocols(Strict):
+    axes: Axes
+    settings: Settings
+
+    @model_validator(mode="after")
+    def _fit(self):
+        for name in self.axes.targets:
+            if name in self.settings.others:
                 raise ValueError(
-                    f"others: {name!r} is in targets, from which prompts learn; take it out of one of them"
+                    f"settings.others: {name!r} is in axes.targets, from which prompts learn; take it out of one"
                 )
         return self
 
 
-def protocol_problems(content: dict[str, Any]) -> Iterator[str]:
-    """Problems between this section and qprompt, from raw content."""
-    protocols, qprompt = content.get("protocols"), content.get("qprompt")
-    if not isinstance(protocols, dict) or not isinstance(qprompt, dict):
-        return
-    chosen, allowed = protocols.get("backbones"), qprompt.get("backbones")
-    for name in chosen if isinstance(chosen, list) and isinstance(allowed, list) else []:
+def problems(p: Any) -> Iterator[str]:
+    """Backbones that `qprompt` does not have."""
+    allowed = p.qprompt.axes.backbones
+    for name in p.protocols.axes.backbones:
         if name not in allowed:
-            yield f"protocols.backbones: {name!r} is not in qprompt.backbones; allowed: {', '.join(map(str, allowed))}"
+            yield f"protocols.axes.backbones: {name!r} is not in qprompt.axes.backbones; allowed: {', '.join(allowed)}"

@@ -112,7 +112,7 @@ class QpromptStudy(Final):
 
     def codebooks(self) -> None:
         """QCoOp with its codebook changed in one thing."""
-        bits = self.parameters.qprompt.control_bits
+        bits = self.parameters.qprompt.settings.control_bits
         arms = [a for b in bits for a in [qat(b), *(("quantizers", f"{name}-{b}") for name in QUANTIZED_CONTROLS)]]
         self.dots("codebooks", arms, "Other codebooks", "Changed in one thing against QCoOp with as many bits.")
 
@@ -169,7 +169,7 @@ class QpromptStudy(Final):
             return
         note = (
             "Means over runs. Diagnostics on test pictures: nothing is chosen on them. Without CoCoOp, which trains "
-            f"for {self.parameters.qprompt.cocoop_epochs} epochs alone."
+            f"for {self.parameters.qprompt.settings.cocoop_epochs} epochs alone."
         )
         self.show("curves", qprompt.curves(means, "Base and new over training", note))
 

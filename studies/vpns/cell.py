@@ -28,7 +28,7 @@ from vpstudy.training.data import TransferData
 from vpstudy.training.mask_search.finders import FINDERS, PUBLISHED, rewound
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 from vpstudy.training.mask_search.run import Found, Run
-from vpstudy.training.mask_search.settings import Vpns
+from vpstudy.training.mask_search.settings import MaskSearch
 from vpstudy.training.mask_search.subnetwork import Subnetwork
 from vpstudy.training.mask_search.training import Diverged
 
@@ -74,7 +74,7 @@ class PruneCell:
         self.scale, self.backbone, self.target, self.name = scale, backbone, target, pruner
         axes = {"backbone": backbone, "target": target, "pruner": pruner}
         self.cell = Cell.of("prune_with_prompts", "vpns", scale, **axes)
-        self.settings = section("vpns", Vpns, scale)
+        self.settings = section("vpns.settings", MaskSearch, scale)
         if pruner not in METHODS:
             raise ValueError(
                 f"pruner {pruner!r} is unknown; allowed: {', '.join(METHODS)} (vpstudy/training/mask_search/methods.py)"
@@ -209,7 +209,7 @@ class PruneCell:
         split = self.data.split(self.settings.budget, seed)
         finished = [p for p in done if p.network is not None]
         mains = [p for p in finished if p.arm == "main" and p.seed == seed]
-        record = head(self.cell, self.runtime, vpns=_without_axes(self.settings))
+        record = head(self.cell, self.runtime, vpns=self.settings)
         record["facts"] = {
             "classes": self.data.class_names,
             "source_classes": self.source.class_names,
@@ -356,8 +356,3 @@ def _png(picture: torch.Tensor) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "png", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _without_axes(settings: Vpns) -> Vpns:
-    """The settings that shape a cell; the other names on the axes do not."""
-    return settings.model_copy(update={"backbones": [], "targets": [], "pruners": []})

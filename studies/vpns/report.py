@@ -134,7 +134,7 @@ class VpnsStudy(Final):
             for name in self._methods("dense", "baseline")
             for control, label in (("main", "augmented"), ("two_pass", "two passes"), ("prompted", "and a prompt"))
         ]
-        at = self.parameters.vpns.control_sparsities
+        at = self.parameters.vpns.settings.control_sparsities
         arms = [a for a in arms if not self._arms([a]).empty] if "prompted" in set(self.runs["arm"]) else []
         title, note = "Prompts in the tuning of other methods", "Measured without the prompt."
         self.dots("prompts_in_tuning", arms, title, note, at=at)
@@ -153,14 +153,14 @@ class VpnsStudy(Final):
             )
         ]
         arms = [a for a in arms if not self._arms([a]).empty] if "prompt_only" in set(self.runs["arm"]) else []
-        at = self.parameters.vpns.control_sparsities
+        at = self.parameters.vpns.settings.control_sparsities
         note = "A prompt is learned alone and measured in place."
         self.dots("prompts_after", arms, "Prompts after pruning", note, at=at)
 
     def source_masks(self) -> None:
         """Masks found on the source, tuned on the target."""
         arms = [(METHODS[name].label, arm(name, "source_mask")) for name in CONTROLS["source_mask"].methods]
-        at = self.parameters.vpns.control_sparsities
+        at = self.parameters.vpns.settings.control_sparsities
         note = "Each tuned on the target, as its own are."
         self.dots("source_masks", arms, "Masks found on the source task", note, at=at)
 
@@ -170,7 +170,7 @@ class VpnsStudy(Final):
         arms += [(METHODS[name].label, arm(name)) for name in self._methods("ablation")]
         arms += [(METHODS["vpns_no_prompt"].label, arm("vpns_no_prompt"))]
         arms = arms if self._methods("ablation") else []
-        at = self.parameters.vpns.control_sparsities
+        at = self.parameters.vpns.settings.control_sparsities
         self.dots("ablations", arms, "VPNs, changed in one thing", "Measured without the prompt.", at=at)
 
     def gains(self) -> None:
@@ -275,7 +275,7 @@ class VpnsStudy(Final):
 
     def layers(self) -> None:
         """Which layers each method empties, at each sparsity: means over cells, first seeds."""
-        for sparsity in self.parameters.vpns.sparsities:
+        for sparsity in self.parameters.vpns.settings.sparsities:
             rows: dict[str, list[dict[str, float]]] = {}
             for record in self.records.values():
                 of = record["facts"]["layers"].get(f"{sparsity:g}")
@@ -382,7 +382,7 @@ class VpnsStudy(Final):
             frame = self.runs[(self.runs["arm"] == "main") & (self.runs["view"] == "bare")]
             frame = frame[frame["pruner"].isin(pruners) if len(pruners) > 2 else frame["pruner"].eq("")]
             if name == "ablation":
-                frame = frame[frame["sparsity"].isin(self.parameters.vpns.control_sparsities)]
+                frame = frame[frame["sparsity"].isin(self.parameters.vpns.settings.control_sparsities)]
             for row in summarise(frame, ["target", "sparsity", "pruner"], "accuracy").itertuples():
                 label, mean = METHODS[row.pruner].label, f"{100 * row.mean:.2f}"
                 at = {"source": f"here, {row.target}", "pruned": pruning.percent(row.sparsity), "arm": label}

@@ -1,7 +1,6 @@
 """Parameters of recovery by distillation: how a compressed backbone from elsewhere learns from the dense one."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -36,35 +35,3 @@ class Distillation(Strict):
         if self.micro_batch is not None and self.micro_batch > self.batch:
             raise ValueError(f"micro_batch ({self.micro_batch}) must not exceed batch ({self.batch})")
         return self
-
-
-def recovery_problems(content: dict[str, Any]) -> Iterator[str]:
-    """Problems between this section and the others, from raw content."""
-    recovery, targets = content.get("recovery"), []
-    outside, backbones, compressions = (
-        content[key] if isinstance(content.get(key), list) else [] for key in ("outside", "backbones", "compressions")
-    )
-    elsewhere = [name for name in backbones if name in outside]
-    own = [name for name in backbones if name not in outside]
-    for name in compressions:
-        family = str(name).partition("-")[0]
-        if family.endswith(SUFFIX) and own:
-            yield (
-                f"compressions: {name!r} is for backbones in outside, and {own[0]!r} is none, which recovers on its "
-                f"source: give {family.removesuffix(SUFFIX)}_tuned, or take {own[0]!r} out of backbones"
-            )
-        if elsewhere and (family in TRAINED or str(name).endswith("-lsq")):
-            yield (
-                f"compressions: {name!r} trains on the source, and {elsewhere[0]!r} of backbones is in outside: its "
-                f"source is not here; take out the one or the other (magnitude{SUFFIX} learns from dense)"
-            )
-    for study in ("hidden_cost", "across", "vpns", "qprompt", "protocols"):
-        section = content.get(study)
-        values = section.get("targets") if isinstance(section, dict) else None
-        targets += values if isinstance(values, list) else []
-    pictures = recovery.get("pictures") if isinstance(recovery, dict) else None
-    if elsewhere and pictures in targets:
-        yield (
-            f"recovery.pictures: {pictures!r} is a target of the study, and a backbone that has seen it is not "
-            "transferred to it; give another set"
-        )

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -104,33 +104,3 @@ def advice(alias: str, source: Pictures) -> str:
     known = SOURCES.get(alias)
     steps = f"{known.steps}; " if known and known.imagefolder == source.imagefolder else ""
     return f"{steps}expected in {source.imagefolder}: {LAYOUT}"
-
-
-def picture_problems(content: dict[str, Any]) -> Iterator[str]:
-    """Targets that no stage fetches, from raw content."""
-    fetched = content.get("fetched")
-    for key, names in _chosen(content):
-        for name in names if isinstance(fetched, list) else []:
-            if name not in MODULES and name in NAMES and name not in fetched:
-                yield f"{key}: {name!r} is not embedded; put it into fetched, which prepares its pictures"
-
-
-def absent_pictures(content: dict[str, Any]) -> Iterator[str]:
-    """Folders that fetched targets need and this machine lacks, from raw content, and how to get them."""
-    section, fetched = content.get("pictures"), content.get("fetched")
-    for alias in fetched if isinstance(fetched, list) else []:
-        try:
-            source = source_of(alias, section if isinstance(section, dict) else {})
-        except (ParameterError, TypeError):
-            continue  # told with its own key
-        if problem := source.problem():
-            yield f"fetched: {alias!r}: {problem}; {advice(alias, source)}"
-
-
-def _chosen(content: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:
-    places = [("hidden_cost", "targets"), ("vpns", "targets"), ("qprompt", "targets"), ("across", "targets")]
-    for study, key in (*places, ("protocols", "targets"), ("protocols", "others")):
-        values = content.get(study)
-        names = values.get(key) if isinstance(values, dict) else None
-        if isinstance(names, list):
-            yield f"{study}.{key}", names

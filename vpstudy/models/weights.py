@@ -1,7 +1,6 @@
 """Parameters of backbones from elsewhere: an alias for the grid, the model, and where its weights come from."""
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, RootModel, model_validator
@@ -105,38 +104,3 @@ class OutsideWeights(Strict):
 
 class Weights(RootModel[dict[Annotated[str, AfterValidator(_alias)], OutsideWeights]]):
     """By alias; those that `outside` names are fetched."""
-
-
-def backbone_problems(content: dict[str, Any]) -> Iterator[str]:
-    """Problems between the lists of backbones and this section, from raw content.
-
-    What is used is pretrained here, or stands in `outside`.
-    """
-    pretrained, outside = content.get("pretrained"), content.get("outside")
-    if not isinstance(pretrained, list) or not isinstance(outside, list):
-        return  # told with its own key
-    aliases, backbones = content.get("weights"), content.get("backbones")
-    aliases = list(aliases) if isinstance(aliases, dict) else []
-    for name in outside:
-        if name not in aliases:
-            yield f"outside: {name!r} is not in weights; allowed: {', '.join(aliases) or 'none, weights is empty'}"
-    for name in pretrained:
-        if name in aliases and name not in ARCHITECTURES:
-            yield f"pretrained: {name!r} is in weights, so it is fetched, not pretrained; put it into outside"
-    if not pretrained and not outside:
-        yield "pretrained: []: give at least 1, or backbones from elsewhere in outside"
-    vpns = content.get("vpns")
-    of_vpns = vpns.get("backbones") if isinstance(vpns, dict) else None
-    for key, names in {"backbones": backbones, "vpns.backbones": of_vpns}.items():
-        for name in names if isinstance(names, list) else []:
-            if name not in pretrained + outside:
-                allowed = ", ".join(map(str, pretrained + outside))
-                yield f"{key}: {name!r} is not in pretrained or outside; allowed: {allowed}"
-    compressions = content.get("compressions")
-    rounds = [c for c in compressions if str(c).startswith("imp-")] if isinstance(compressions, list) else []
-    for name in backbones if rounds and isinstance(backbones, list) else []:
-        if name in outside:
-            yield (
-                f"compressions: {rounds[0]!r}: {name!r} of backbones is in outside, so there are no rounds "
-                "(no early step to rewind to); take out the one or the other"
-            )

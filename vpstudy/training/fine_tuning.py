@@ -7,13 +7,13 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from studies.hidden_cost.settings import FineTuning
 from vpstudy.models.architectures import ARCHITECTURES, read
 from vpstudy.models.backbones import Backbone
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Learner, fit
 from vpstudy.training.linear_probe import Head
 from vpstudy.training.outcome import Outcome
+from vpstudy.training.settings import FineTuning
 
 
 class Tuned(Learner):

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from studies.hidden_cost.settings import Schedule
 from vpstudy.calibration.metrics import debiased_ece
 from vpstudy.runtime import Runtime, generator
 from vpstudy.training.data import Examples, TransferData, as_float
 from vpstudy.training.outcome import Outcome
+from vpstudy.training.settings import Schedule
 
 
 class Learner(nn.Module):

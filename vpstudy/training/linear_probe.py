@@ -3,12 +3,12 @@
 import torch
 from torch import nn
 
-from studies.hidden_cost.settings import LinearProbe
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import seed_for
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Learner, adam_in_three_stages, fit
 from vpstudy.training.outcome import Outcome
+from vpstudy.training.settings import LinearProbe
 
 
 class Head(Learner):

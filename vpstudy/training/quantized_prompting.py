@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 
-from studies.hidden_cost.settings import VisualPrompting
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.border import Border, FixedBorder, QuantizedBorder
 from vpstudy.prompts.quantized import Settings
 from vpstudy.training.data import TransferData, as_float
 from vpstudy.training.fit import adam_in_three_stages, fit
 from vpstudy.training.outcome import Outcome
+from vpstudy.training.settings import VisualPrompting
 from vpstudy.training.visual_prompting import PromptedBackbone
 
 

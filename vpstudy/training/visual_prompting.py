@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from studies.hidden_cost.settings import VisualPrompting
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.label_mapping import (
     bayesian_mapping,
@@ -20,6 +19,7 @@ from vpstudy.runtime import seed_for
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Learner, adam_in_three_stages, fit
 from vpstudy.training.outcome import Outcome
+from vpstudy.training.settings import VisualPrompting
 
 AGAIN_EACH_EPOCH = ("iterative", "bayesian", "bayesian_plus")
 

@@ -18,7 +18,7 @@ from vpstudy.runtime import generator, seed_for
 from vpstudy.training.data import Examples, TransferData
 from vpstudy.training.mask_search.channels import LearnedChannels
 from vpstudy.training.mask_search.methods import Method
-from vpstudy.training.mask_search.settings import Vpns
+from vpstudy.training.mask_search.settings import MaskSearch
 from vpstudy.training.mask_search.subnetwork import Subnetwork, map_labels
 from vpstudy.training.mask_search.training import Learning, Passes, Phase, train
 
@@ -65,7 +65,7 @@ class Run:
 
     source: Backbone
     data: TransferData
-    settings: Vpns
+    settings: MaskSearch
     method: Method
     seed: int
     factor: float = 1.0

@@ -14,7 +14,7 @@ from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import MetaNetwork, TextPrompt
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.fit import Diverged
-from vpstudy.training.prompt_learning.settings import Qprompt
+from vpstudy.training.prompt_learning.settings import PromptLearning
 
 MOMENTUM = 0.9
 WARM_UP_RATE = 1e-5 / 2e-3  # of the rate, in the first epoch
@@ -101,7 +101,7 @@ class Noise(nn.Module):
         return values + self._drawn(values) if self.training else values
 
 
-def learn(tower: nn.Module, task: Task, variant: Variant, settings: Qprompt, seed: int) -> Learned:
+def learn(tower: nn.Module, task: Task, variant: Variant, settings: PromptLearning, seed: int) -> Learned:
     """Learn a prompt for the base classes of a task.
 
     SGD with momentum, one epoch of warm-up, then a cosine. The last epoch is kept, but where `stop_early`.
@@ -156,7 +156,7 @@ def learn(tower: nn.Module, task: Task, variant: Variant, settings: Qprompt, see
     return learned
 
 
-def _step(optimizer, trained, prompt, meta, features, labels, task: Task, variant: Variant, s: Qprompt) -> None:
+def _step(optimizer, trained, prompt, meta, features, labels, task: Task, variant: Variant, s: PromptLearning) -> None:
     texts = prompt(meta(features)) if meta else prompt()
     logits = _logits(features, texts, task.scale)
     loss = F.cross_entropy(logits, labels)

@@ -1,16 +1,11 @@
-"""Parameters of the qprompt study (arXiv 2407.10704): quantized text prompts for CLIP, against their full forms."""
+"""Settings of a small CLIP's pretraining, and of text prompts that are learned for it (arXiv 2407.10704)."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from studies.axes import BackboneName
-from vpstudy.data.targets import NAMES as TARGETS
-from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing, one_of
-from vpstudy.training.prompt_learning.methods import METHODS
+from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing
 
-PrompterName = Annotated[str, one_of(METHODS, "prompter", "vpstudy/training/prompt_learning/methods.py")]
-TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
 Bits = Annotated[int, Field(ge=1, le=8)]
 
 
@@ -29,10 +24,7 @@ class ClipSource(Strict):
     held_out: Annotated[int, Field(ge=100)]
 
 
-class Qprompt(Strict):
-    backbones: Annotated[list[BackboneName], *AXIS]
-    targets: Annotated[list[TargetName], *AXIS]
-    prompters: Annotated[list[PrompterName], *AXIS]
+class PromptLearning(Strict):
     seeds: Annotated[list[Seed], *AXIS]
     shots: Positive  # training pictures per base class
     validation_per_class: Annotated[int, Field(ge=2)]
@@ -53,4 +45,3 @@ class Qprompt(Strict):
     interval: Positive  # steps before adaptive clustering compares again
     threshold: Annotated[float, Field(ge=0)]  # KL divergence above which it fits anew
     noise: Annotated[list[Annotated[float, Field(gt=0)]], *AXIS]  # in units of the prompt's initial deviation
-    clip: ClipSource

@@ -6,10 +6,10 @@ from torch import Tensor
 from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.training.prompt_learning.learning import Variant
 from vpstudy.training.prompt_learning.methods import DECAY, EARLY, MATCHED, QUANTIZED_CONTROLS
-from vpstudy.training.prompt_learning.settings import Qprompt
+from vpstudy.training.prompt_learning.settings import PromptLearning
 
 
-def variants(prompter: str, settings: Qprompt, start: Tensor, seed: int) -> dict[str, Variant]:
+def variants(prompter: str, settings: PromptLearning, start: Tensor, seed: int) -> dict[str, Variant]:
     """The trainings of a prompter by the name of their arm; none of one that trains no text prompt.
 
     Parameters
@@ -49,7 +49,7 @@ def variants(prompter: str, settings: Qprompt, start: Tensor, seed: int) -> dict
     return {}
 
 
-def quantizer(settings: Qprompt, bits: int, **changes) -> Settings:
+def quantizer(settings: PromptLearning, bits: int, **changes) -> Settings:
     """The published quantizer at some bits, or changed in one thing."""
     return Settings(bits, interval=settings.interval, threshold=settings.threshold, **changes)
 

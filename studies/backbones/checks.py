@@ -1,0 +1,90 @@
+"""What must fit between the lists of backbones, their weights, their compressions and their pictures."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from vpstudy.compression.recovery import SUFFIX, TRAINED
+from vpstudy.models.architectures import ARCHITECTURES
+
+IMP_ROUND = re.compile(r"imp-0\.\d\d[1-9]?")
+
+
+def backbone_problems(p: Any) -> Iterator[str]:
+    """What is used is pretrained here, or stands in `outside`."""
+    aliases = list(p.weights.root)
+    for name in p.outside:
+        if name not in aliases:
+            yield f"outside: {name!r} is not in weights; allowed: {', '.join(aliases) or 'none, weights is empty'}"
+    for name in p.pretrained:
+        if name in aliases and name not in ARCHITECTURES:
+            yield f"pretrained: {name!r} is in weights, so it is fetched, not pretrained; put it into outside"
+    known = [*p.pretrained, *p.outside]
+    if not known:
+        yield "pretrained: []: give at least 1, or backbones from elsewhere in outside"
+    for key, names in {"backbones": p.backbones, "vpns.axes.backbones": p.vpns.axes.backbones}.items():
+        for name in names:
+            if name not in known:
+                yield f"{key}: {name!r} is not in pretrained or outside; allowed: {', '.join(known)}"
+
+
+def compression_problems(p: Any) -> Iterator[str]:
+    """Compressions that nothing makes, or that a backbone cannot have."""
+    if "dense" not in p.compressions:
+        yield "compressions: 'dense' is missing, and every change is measured against it"
+    rounds = [f"imp-{sparsity:.3f}".removesuffix("0") for sparsity in p.imp.rounds]
+    files = [f"file-{key}" for key in p.checkpoints.root]
+    outside = [name for name in p.backbones if name in p.outside]
+    own = [name for name in p.backbones if name not in p.outside]
+    for name in p.compressions:
+        family = name.partition("-")[0]
+        if IMP_ROUND.fullmatch(name) and name not in rounds:
+            yield (
+                f"compressions: {name!r} is no round of imp.rounds; allowed: {', '.join(rounds)}, "
+                "or another once its sparsity stands in imp.rounds"
+            )
+        if name.startswith("file-") and name not in files:
+            allowed = ", ".join(files) or "none, checkpoints is empty"
+            yield f"compressions: {name!r} is no entry of checkpoints; allowed: {allowed}"
+        if family == "imp" and outside:
+            yield (
+                f"compressions: {name!r}: {outside[0]!r} of backbones is in outside, so there are no rounds "
+                "(no early step to rewind to); take out the one or the other"
+            )
+        if family.endswith(SUFFIX) and own:
+            yield (
+                f"compressions: {name!r} is for backbones in outside, and {own[0]!r} is none, which recovers on its "
+                f"source: give {family.removesuffix(SUFFIX)}_tuned, or take {own[0]!r} out of backbones"
+            )
+        if outside and (family in TRAINED or name.endswith("-lsq")):
+            yield (
+                f"compressions: {name!r} trains on the source, and {outside[0]!r} of backbones is in outside: its "
+                f"source is not here; take out the one or the other (magnitude{SUFFIX} learns from dense)"
+            )
+    for key in ("control_compressions", "fine_tuning_compressions"):
+        chosen = getattr(p.hidden_cost.settings, key)
+        for name in chosen if chosen != "all" else ():
+            if name not in p.compressions:
+                allowed = ", ".join(p.compressions)
+                yield f"hidden_cost.settings.{key}: {name!r} is not in compressions; allowed: {allowed}"
+
+
+def schedule_problems(p: Any) -> Iterator[str]:
+    """Steps of pretraining that lie behind its end."""
+    for key, step in (
+        ("compressing.recovery_from", p.compressing.recovery_from),
+        ("imp.rewind_step", p.imp.rewind_step),
+    ):
+        if step >= p.source.steps:
+            yield f"{key}: {step}: must be below source.steps ({p.source.steps})"
+
+
+def recovery_problems(p: Any) -> Iterator[str]:
+    """A backbone that has seen the pictures of a target is not transferred to it."""
+    sections = (p.hidden_cost, p.across, p.vpns, p.qprompt, p.protocols)
+    used = [s for s in sections if getattr(s.axes, "backbones", p.backbones)]
+    if set(p.backbones) & set(p.outside) and any(p.recovery.pictures in s.axes.targets for s in used):
+        yield (
+            f"recovery.pictures: {p.recovery.pictures!r} is a target of the study, and a backbone that has seen it is "
+            "not transferred to it; give another set"
+        )

@@ -1,0 +1,59 @@
+"""Settings of the three ways to adapt a backbone: how long and how fast to train, and what each needs beside that."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import model_validator
+
+from vpstudy.settings import AXIS, Positive, Rate, Share, Strict
+
+
+class Schedule(Strict):
+    """How long and how fast to train; validation picks among `evaluations` evenly spaced moments."""
+
+    steps: Positive
+    batch: Positive
+    learning_rates: Annotated[list[Rate], *AXIS]  # validation chooses, for all seeds by the first one
+    evaluations: Positive
+
+    @property
+    def learning_rate(self) -> float:
+        """The one that is used: the first, until validation has chosen."""
+        return self.learning_rates[0]
+
+    def at(self, rate: float) -> Self:
+        """This schedule with one learning rate."""
+        return self.model_copy(update={"learning_rates": [rate]})
+
+    @model_validator(mode="after")
+    def _evaluations_fit(self):
+        if self.evaluations > self.steps:
+            raise ValueError(f"evaluations ({self.evaluations}) must not exceed steps ({self.steps})")
+        return self
+
+
+class VisualPrompting(Schedule):
+    prompt: Literal["pad", "full", "low_rank", "patch", "random_patch"]
+    inner: Positive  # side of the picture inside a padded prompt, px
+    canvas: Positive  # side of what the backbone sees, px
+    rank: Positive  # of a low-rank prompt
+    patch: Positive  # side of a patch, px
+    mapping: Literal["iterative", "frequency", "random", "bayesian", "bayesian_plus", "linear"]
+    epochs: Positive  # of the control fixed_epochs, which trains longer where there is more data
+
+    @model_validator(mode="after")
+    def _border_is_left(self):
+        if self.inner >= self.canvas:
+            raise ValueError(f"inner ({self.inner}) must be below canvas ({self.canvas}), or no border is left")
+        if max(self.patch, self.rank) > self.canvas:
+            raise ValueError(f"patch ({self.patch}) and rank ({self.rank}) must not exceed canvas ({self.canvas})")
+        return self
+
+
+class LinearProbe(Schedule):
+    size: Positive  # side of what the backbone sees, px
+    inner: Positive | None  # side of the picture inside it, in black; null: the picture fills it
+
+
+class FineTuning(Schedule):
+    size: Positive
+    weight_decay: Share
