@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pipeline import code, estimates, lock, notebook, pipeline, session
+from pipeline import code, estimates, lock, normalise, notebook, parameters_cell, pipeline, session
 from studies import grid
 from studies import parameters as study
 from studies.cells import Cell
@@ -29,10 +29,12 @@ def run(stage: str, scale: str, *values: str) -> None:
         lock.snapshot(paths.ROOT)
         line = pipeline.progress_line(cell.name, estimates.seconds(cell.scale), paths.ROOT, paths.TIMINGS)
         print(line, file=sys.stderr, flush=True)
-    name = grid.STAGES[cell.stage].notebook
+    page = paths.NOTEBOOKS / f"{grid.STAGES[cell.stage].notebook}.ipynb"
+    values = {"scale": cell.scale, **dict(cell.axes), "save": True}
+    declared = parameters_cell.types(normalise.read(page))
     notebook.run(
-        paths.NOTEBOOKS / f"{name}.ipynb",
-        {"scale": cell.scale, **dict(cell.axes), "save": True},
+        page,
+        {name: value for name, value in values.items() if name in declared},
         output(cell),
         cwd=paths.NOTEBOOKS,
         threads=grid.threads(cell.stage, parameters),
