@@ -43,6 +43,11 @@ def path(cell: Cell, folder: Path = paths.RESULTS) -> Path:
     return folder / cell.scale / cell.study / f"{cell.file}.json"
 
 
+def prompt_path(cell: Cell, folder: Path = paths.RESULTS) -> Path:
+    """Where the picture of the cell's learned prompt lies, beside its result: `<stage>-<slug>-prompt.png`."""
+    return folder / cell.scale / cell.study / f"{cell.file}-prompt.png"
+
+
 def environment(device: str, precision: str, threads: int) -> dict[str, str | int]:
     """What numbers may depend on: versions, device, precision, threads. Nothing names a machine or a time."""
     project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]

@@ -9,7 +9,7 @@ import torch
 
 from studies.across import claims as across
 from studies.across import figures
-from studies.across.report import AcrossStudy
+from studies.across.report import AcrossReport
 from studies.across.settings import Codebook
 from studies.claims.verdict import Effect
 from studies.parameters import validate
@@ -216,7 +216,7 @@ def test_a_dependence_that_is_the_learning_rate_s_is_gone_at_one_rate():
     ]
     every = pd.concat(frames)
     other = every["learning_rate"] != every["compression"].map(chosen)
-    study = object.__new__(AcrossStudy)
+    study = object.__new__(AcrossReport)
     study.save, study.parameters = False, validate(read(paths.SCALES / "default.yaml"), "default.yaml")
     study.every = every.assign(arm=every["arm"] + other.map({True: "_other", False: ""}))
     asked = across.effects(across.interactions(across.changes(every[~other], "accuracy")))

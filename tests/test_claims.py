@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from studies.claims import ledger, twins
-from studies.claims.evidence import Evidence, replicates
+from studies.claims import ledger
+from studies.claims.claim import Evidence, replicates
 from studies.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
 from studies.hidden_cost import claims as hidden_cost
+from studies.hidden_cost import twins
 from studies.hidden_cost.claims import CLAIMS
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target

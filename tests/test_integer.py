@@ -172,9 +172,9 @@ FACTS = {
 }
 
 
-def study(*cells: tuple[str, str, dict]) -> hidden_cost.HiddenCostStudy:
+def study(*cells: tuple[str, str, dict]) -> hidden_cost.HiddenCostReport:
     """A study of these backbones, compressions and further facts, of which only compress cells are there."""
-    made = object.__new__(hidden_cost.HiddenCostStudy)
+    made = object.__new__(hidden_cost.HiddenCostReport)
     row = {"metrics": {"accuracy": 0.9}}
     made._compressed = {
         (backbone, compression): {

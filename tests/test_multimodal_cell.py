@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from studies import grid, results
 from studies import parameters as study
 from studies.claims import ledger
-from studies.claims.report import ClaimsLedger
+from studies.claims.report import ClaimsReport
 from studies.claims.verdict import NOT_RUN
 from studies.qprompt import multimodal_cell as experiment
 from studies.qprompt import multimodal_report as qprompt_multimodal
@@ -201,7 +201,7 @@ def test_the_claim_is_judged_on_the_architecture_that_has_its_cells(gain, verdic
     arms += [("maple", "full", "vit"), ("qmaple", "qat-4", "vit", gain), ("maple", "ptq-4", "vit", 0.01)]
     evidence = gathered(pd.concat(frame(*arm) for arm in arms), {})
     assert list(evidence) == ["cnn", "vit"]
-    found = {r["id"]: r for r in ClaimsLedger._judged(None, "qprompt", CLAIMS, evidence)}
+    found = {r["id"]: r for r in ClaimsReport._judged(None, "qprompt", CLAIMS, evidence)}
     q9 = found["Q9"]
     assert (q9["backbone"], q9["verdict"], q9["source_checkpoints"]) == ("vit", verdict, 1)
     assert [f["label"] for f in q9["findings"]] == [f"QMaPLe, 4 bits − MaPLe, {g}" for g in ("base", "new", "H")]
@@ -226,7 +226,7 @@ def test_a_clip_that_has_both_kinds_of_cells_has_its_hand_written_prompt_once():
 def test_claims_on_several_architectures_have_those_of_the_others_beside():
     arms = [(p, a, b) for b in ("cnn", "vit") for p, a in (("maple", "full"), ("qmaple", "qat-4"))]
     evidence = gathered(pd.concat(frame(*arm) for arm in arms), {})
-    (q9,) = (r for r in ClaimsLedger._judged(None, "qprompt", CLAIMS, evidence) if r["id"] == "Q9")
+    (q9,) = (r for r in ClaimsReport._judged(None, "qprompt", CLAIMS, evidence) if r["id"] == "Q9")
     assert q9["backbone"] == "cnn"
     assert [other["backbone"] for other in q9["elsewhere"]] == ["vit"]
     (alone,) = (r for r in ledger.judge("qprompt", CLAIMS, evidence["vit"]) if r["id"] == "Q9")
@@ -235,7 +235,7 @@ def test_claims_on_several_architectures_have_those_of_the_others_beside():
 
 def test_a_scale_without_the_cells_says_so(capsys, monkeypatch):
     monkeypatch.setattr(qprompt_multimodal, "read", lambda parameters: pd.DataFrame())
-    shown = qprompt_multimodal.MultimodalResults(study.load().scale, save=False)
+    shown = qprompt_multimodal.MultimodalResults(study.load(), save=False)
     assert shown.accuracies() == NOT_RUN
     shown.dots()
     assert capsys.readouterr().out.strip() == NOT_RUN
@@ -245,7 +245,7 @@ def test_a_scale_without_the_cells_says_so(capsys, monkeypatch):
 def test_the_table_has_the_paper_s_numbers_beside_those_here(monkeypatch):
     runs = pd.concat(frame(*arm, "vit") for arm in ARMS)
     monkeypatch.setattr(qprompt_multimodal, "read", lambda parameters: runs)
-    shown = qprompt_multimodal.MultimodalResults(study.load().scale, save=False)
+    shown = qprompt_multimodal.MultimodalResults(study.load(), save=False)
     table = shown.accuracies().set_index("arm")
     assert list(table.index) == [words(arm) for arm in ARMS]
     mean = runs[(runs["arm"] == "qat-4") & (runs["group"] == "new")]["accuracy"].mean()

@@ -3,11 +3,11 @@
 import copy
 
 import pytest
-from studies.optional import STUDIES
 
 from studies import grid
 from studies import parameters as study
 from studies.hidden_cost.settings import HiddenCost
+from studies.parameters import STUDIES
 from vpstudy import paths
 from vpstudy import settings as base
 from vpstudy.settings import ParameterError, read

@@ -16,7 +16,7 @@ from itertools import takewhile
 import numpy as np
 import pandas as pd
 
-from studies.claims.evidence import ON, replicates
+from studies.claims.claim import ON, replicates
 from studies.claims.verdict import LEVEL, Effect, Test
 from studies.statistics import paired
 

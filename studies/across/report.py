@@ -7,7 +7,8 @@ from studies import grid, results
 from studies.across import figures as across
 from studies.across.claims import ARM, UNRESOLVED, changes, effects, fewest_bits, interactions
 from studies.figures import compressions, dots, panels, tables
-from studies.final import Final, with_columns
+from studies.parameters import Parameters
+from studies.report import Report, with_columns
 from studies.statistics import summarise
 
 METRICS = {"accuracy": "accuracy", "ece_debiased": "debiased ECE"}
@@ -15,7 +16,7 @@ NEVER_DRAWN = "dense (zero)"  # takes the colour that dense has in the other fig
 MORE = {"ece": "ECE", "nll": "NLL (nats)", "brier": "Brier"}
 
 
-class AcrossStudy(Final):
+class AcrossReport(Report):
     """The results of one scale, as one tidy frame.
 
     Attributes
@@ -26,10 +27,10 @@ class AcrossStudy(Final):
         With the controls at learning rates that were not chosen.
     """
 
-    stage = "quantize_visual_prompt"
+    study, stage = "across", "quantize_visual_prompt"
 
-    def __init__(self, scale: str, save: bool):
-        super().__init__(scale, save, "across")
+    def __init__(self, parameters: Parameters, save: bool):
+        super().__init__(parameters, save)
         cells = grid.cells(self.parameters, "quantize_visual_prompt")
         self._read = results.read(cells)
         self.records = results.read_records(cells)

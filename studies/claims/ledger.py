@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from studies.claims.evidence import Claim, Finding
+from studies.claims.claim import Claim, Finding
 from studies.claims.verdict import LEVEL, NOT_RUN, NOT_TESTED, Effect, Test, holm
 from vpstudy import atomic, paths
 

@@ -8,15 +8,16 @@ import pandas as pd
 
 from studies import grid, results
 from studies.claims import ledger
-from studies.claims.evidence import Claim, Evidence
+from studies.claims.claim import Claim, Evidence
 from studies.claims.verdict import LEVEL, equivalence_power
 from studies.figures import forest
-from studies.final import Final
 from studies.hidden_cost import claims as hidden_cost
 from studies.hidden_cost.claims import ECE
+from studies.parameters import Parameters
 from studies.qprompt import claims as qprompt
 from studies.qprompt import multimodal_report as qprompt_multimodal
 from studies.qprompt import protocols_report as qprompt_protocols
+from studies.report import Report
 from studies.vpns import claims as vpns
 from vpstudy.models import architectures
 
@@ -25,20 +26,22 @@ MOST = 4  # findings in one cell of a table
 OTHER_SCALE = "default"  # whose verdicts other scales show beside their own
 
 
-class ClaimsLedger(Final):
+class ClaimsReport(Report):
     """Every claim, judged on the results of one scale."""
 
-    def __init__(self, scale: str, save: bool):
-        super().__init__(scale, save, "claims")
+    study = "claims"
+
+    def __init__(self, parameters: Parameters, save: bool):
+        super().__init__(parameters, save)
         self.records: list[ledger.Record] = []
 
     def expected_power(self) -> pd.DataFrame:
         """How likely equivalence of one finding would be shown if nothing changed; known before any run."""
         of = self.parameters
         designs = (
-            (hidden_cost, ["H4"], "debiased ECE", ECE, of.backbones, of.hidden_cost.seeds),
-            (vpns, _equivalent(vpns.CLAIMS), "accuracy", vpns.SAME, of.vpns.backbones, of.vpns.seeds),
-            (qprompt, ["Q7"], "H", qprompt.SAME, of.qprompt.backbones, of.qprompt.seeds),
+            (hidden_cost, ["H4"], "debiased ECE", ECE, of.backbones, of.hidden_cost.settings.seeds),
+            (vpns, _equivalent(vpns.CLAIMS), "accuracy", vpns.SAME, of.vpns.axes.backbones, of.vpns.settings.seeds),
+            (qprompt, ["Q7"], "H", qprompt.SAME, of.qprompt.axes.backbones, of.qprompt.settings.seeds),
         )
         return pd.DataFrame([_power(*design) for design in designs if design[4]])  # of those that have backbones
 
@@ -50,7 +53,7 @@ class ClaimsLedger(Final):
             *self._judged("qprompt", qprompt.CLAIMS, self._qprompt()),
         ]
         others = {}
-        if self.scale != OTHER_SCALE:
+        if self.parameters.scale != OTHER_SCALE:
             others = {record["id"]: record["verdict"] for record in ledger.read(OTHER_SCALE)}
         table = pd.DataFrame(
             {
@@ -70,7 +73,7 @@ class ClaimsLedger(Final):
             for record in self.records
         )
         if self.save:
-            ledger.write(self.scale, self.records)
+            ledger.write(self.parameters.scale, self.records)
         return self.table("claims", table)
 
     def _judged(self, study: str, claims: Sequence[Claim], evidence: dict[str, Any]) -> list[ledger.Record]:

@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from studies.claims import twins
-from studies.claims.evidence import Claim, Evidence, Finding, finding
+from studies.claims.claim import Claim, Evidence, Finding, finding
 from studies.claims.verdict import Test
+from studies.hidden_cost import twins
 from vpstudy.compression.names import parse
 
 SMALL_TEST = 300  # test pictures below which a target stays out of pooled calibration

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from studies import grid, results
 from studies.figures import style, tables
 from studies.figures.compressions import label
-from studies.final import Final
 from studies.hidden_cost.figures import controls, integers, mapping
+from studies.parameters import Parameters
+from studies.report import Report
 from studies.statistics import against_dense, summarise
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target
@@ -18,7 +19,7 @@ from vpstudy.models import architectures
 from vpstudy.training.controls import CONTROLS
 
 
-class HiddenCostStudy(Final):
+class HiddenCostReport(Report):
     """The results of one scale, as tidy frames.
 
     Attributes
@@ -31,10 +32,10 @@ class HiddenCostStudy(Final):
         One row for each compression of each backbone: size, sparsity, upstream accuracy and calibration.
     """
 
-    stage = "transfer"
+    study, stage = "hidden_cost", "transfer"
 
-    def __init__(self, scale: str, save: bool):
-        super().__init__(scale, save, "hidden_cost")
+    def __init__(self, parameters: Parameters, save: bool):
+        super().__init__(parameters, save)
         self._read = results.read(grid.cells(self.parameters, "transfer"))
         is_control = self._read.frame["method"].isin(CONTROLS)
         self.transfers: pd.DataFrame = self._read.frame[~is_control]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from studies.claims.evidence import ON, Claim, Finding, compared, finding
+from studies.claims.claim import ON, Claim, Finding, compared, finding
 from studies.claims.verdict import Test
 from studies.statistics import paired
 from vpstudy.models.architectures import read

@@ -5,9 +5,9 @@ import pandas as pd
 from studies import grid, results
 from studies.claims.verdict import NOT_RUN
 from studies.figures import dots, panels, tables
-from studies.final import METRICS, Final
 from studies.parameters import Parameters
 from studies.qprompt.claims import GROUPS, MAPLE, QMAPLE, with_harmonic_mean, words
+from studies.report import METRICS, Report
 from studies.statistics import summarise
 from vpstudy import paths
 
@@ -20,11 +20,13 @@ def read(parameters: Parameters) -> pd.DataFrame:
     return results.read(cells).frame if cells else pd.DataFrame()
 
 
-class MultimodalResults(Final):
+class MultimodalResults(Report):
     """Prompts for both towers at one scale: base, new and H, on all architectures that have them."""
 
-    def __init__(self, scale: str, save: bool):
-        super().__init__(scale, save, "qprompt")
+    study = "qprompt"
+
+    def __init__(self, parameters: Parameters, save: bool):
+        super().__init__(parameters, save)
         frame = read(self.parameters)
         self.runs = with_harmonic_mean(frame) if len(frame) else frame
 

@@ -4,7 +4,7 @@ import pandas as pd
 from IPython.display import display
 
 from studies import grid, results
-from studies.claims.evidence import ON
+from studies.claims.claim import ON
 from studies.claims.verdict import NOT_RUN
 from studies.figures import style, tables
 from studies.parameters import Parameters

@@ -6,10 +6,10 @@ import pandas as pd
 from IPython.display import Markdown
 
 from studies import grid, results
-from studies.claims.evidence import Finding
+from studies.claims.claim import Finding
 from studies.claims.verdict import NOT_RUN
 from studies.figures import dots, panels, tables
-from studies.final import METRICS, Final, with_columns
+from studies.parameters import Parameters
 from studies.qprompt import figures as qprompt
 from studies.qprompt.claims import (
     CONTROLS,
@@ -28,6 +28,7 @@ from studies.qprompt.claims import (
     words,
 )
 from studies.qprompt.multimodal_report import PUBLISHED as MULTIMODAL
+from studies.report import METRICS, Report, with_columns
 from studies.statistics import summarise
 from vpstudy import paths
 from vpstudy.prompts.codebook import stored_bytes
@@ -37,7 +38,7 @@ LEARNED = ("coop", "cocoop", "kgcoop", "prograd", "qcoop")
 PUBLISHED_WEIGHTS = 4 * 512  # four context vectors at the width of CLIP's text tower
 
 
-class QpromptStudy(Final):
+class QpromptStudy(Report):
     """The results of one scale, as one tidy frame.
 
     Attributes
@@ -46,10 +47,10 @@ class QpromptStudy(Final):
         One row for each (backbone, source checkpoint, target, prompter, arm, seed, group), "H" included.
     """
 
-    stage = "prompt"
+    study, stage = "qprompt", "prompt"
 
-    def __init__(self, scale: str, save: bool):
-        super().__init__(scale, save, "qprompt")
+    def __init__(self, parameters: Parameters, save: bool):
+        super().__init__(parameters, save)
         cells = grid.cells(self.parameters, "prompt")
         self._read, self.records = results.read(cells), results.read_records(cells)
         frame = with_columns(self._read, *METRICS)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from studies.claims.evidence import ON, Claim, Finding, compared, finding
+from studies.claims.claim import ON, Claim, Finding, compared, finding
 from studies.claims.verdict import Test
 from studies.statistics import paired
 from vpstudy.training.mask_search.methods import METHODS

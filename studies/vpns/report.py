@@ -7,10 +7,11 @@ import pandas as pd
 from IPython.display import Markdown
 
 from studies import grid, results
-from studies.claims.evidence import ON, replicates
+from studies.claims.claim import ON, replicates
 from studies.claims.verdict import LEVEL, NOT_RUN, Effect
 from studies.figures import dots, panels, tables
-from studies.final import METRICS, Final, with_columns
+from studies.parameters import Parameters
+from studies.report import METRICS, Report, with_columns
 from studies.statistics import summarise
 from studies.vpns import figures as pruning
 from studies.vpns.claims import SAME, SINGLE_PASS, Arm, VpnsEvidence, arm, comparable, difference, words
@@ -26,7 +27,7 @@ STEPS = (  # from HYDRA to VPNs, one change at a time
 )
 
 
-class VpnsStudy(Final):
+class VpnsStudy(Report):
     """The results of one scale, as one tidy frame.
 
     Attributes
@@ -35,10 +36,10 @@ class VpnsStudy(Final):
         One row for each (backbone, source checkpoint, target, pruner, arm, sparsity, seed, view).
     """
 
-    stage = "prune_with_prompts"
+    study, stage = "vpns", "prune_with_prompts"
 
-    def __init__(self, scale: str, save: bool):
-        super().__init__(scale, save, "vpns")
+    def __init__(self, parameters: Parameters, save: bool):
+        super().__init__(parameters, save)
         cells = grid.cells(self.parameters, "prune_with_prompts")
         self._read = results.read(cells)
         self.records = results.read_records(cells)

@@ -1,4 +1,4 @@
-"""What final notebooks share: one scale, tables and figures that are kept where the pipeline asks, effects as text."""
+"""What reports share: tables and figures kept where asked, studies left out, effects as text."""
 
 import copy
 import json
@@ -7,45 +7,30 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from studies.optional import STUDIES as OPTIONAL
 
-from studies import final as final_module
 from studies import grid
-from studies.across import report as across
+from studies import parameters as study_parameters
 from studies.claims import ledger
 from studies.claims import report as claims
 from studies.figures import style, tables
-from studies.final import Final, with_columns
-from studies.hidden_cost import report as hidden_cost
-from studies.parameters import load, validate
-from studies.qprompt import report as qprompt
-from studies.vpns import report as vpns
+from studies.parameters import STUDIES, load, validate
+from studies.report import Report, with_columns
 from vpstudy import paths
-from vpstudy.settings import ParameterError, read
-
-STUDIES = (
-    hidden_cost.HiddenCostStudy,
-    vpns.VpnsStudy,
-    qprompt.QpromptStudy,
-    across.AcrossStudy,
-    claims.ClaimsLedger,
-)
+from vpstudy.settings import read
 
 
-@pytest.mark.parametrize("study", STUDIES)
-def test_a_scale_that_is_not_in_place_is_refused(study):
-    with pytest.raises(ParameterError, match=r"'elsewhere' was asked for, but params\.yaml holds"):
-        study("elsewhere", save=False)
+class Some(Report):
+    study = "some"
 
 
 @pytest.mark.parametrize("save", [True, False])
-def test_tables_and_figures_are_kept_where_asked(save, tmp_path):
-    final = Final(load().scale, save, "study")
-    final.folder = tmp_path
+def test_tables_and_figures_are_kept_where_asked(save, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    report = Some(load(), save)
     table = pd.DataFrame({"a": [1]})
-    assert final.table("numbers", table) is table
-    final.show("picture", style.new_figure(1, 1, 1.0)[0])
-    found = {path.name for path in tmp_path.iterdir()}
+    assert report.table("numbers", table) is table
+    report.show("picture", style.new_figure(1, 1, 1.0)[0])
+    found = {path.name for path in tmp_path.rglob("*.*")}
     assert found == ({"numbers.csv", "numbers.md", "picture.png", "picture.svg"} if save else set())
 
 
@@ -69,21 +54,21 @@ def only(tmp_path, monkeypatch):
 
     def put(study):
         content = copy.deepcopy(read(paths.SCALES / "default.yaml")) | {"clips": [], "backbones": []}
-        for name in {*OPTIONAL} - {study}:
-            content[name]["backbones"] = []
+        for name in {*STUDIES} - {study}:
+            content[name]["axes"]["backbones"] = []
         content["backbones"] = ["cnn"] if study == "hidden_cost" else []
         parameters = validate(content, "params.yaml")
-        monkeypatch.setattr(final_module, "load", lambda: parameters)
+        monkeypatch.setattr(study_parameters, "load", lambda: parameters)
         return parameters
 
     return put
 
 
-def run_page(stage, save=True):
-    """Run the code of a final notebook; only that of the parameters is left out."""
-    page = json.loads((paths.NOTEBOOKS / f"{grid.STAGES[stage].notebook}.ipynb").read_text())
-    names = {"scale": "default", "save": save}
-    for cell in page["cells"]:
+def run_notebook(stage, save=True):
+    """Run the code of a final notebook, without the cell of its parameters."""
+    notebook = json.loads((paths.NOTEBOOKS / f"{grid.STAGES[stage].notebook}.ipynb").read_text())
+    names = {"save": save}
+    for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
             exec("".join(cell["source"]), names)
     return names
@@ -92,24 +77,23 @@ def run_page(stage, save=True):
 @pytest.mark.parametrize(
     ("stage", "other"), [("hidden_cost", "vpns"), ("vpns", "hidden_cost"), ("qprompt", "vpns"), ("across", "vpns")]
 )
-def test_the_page_of_a_study_that_is_left_out_says_so(stage, other, only, capsys):
+def test_a_study_that_is_left_out_says_so(stage, other, only, capsys):
     only(other)
-    run_page(stage)
+    run_notebook(stage)
     lines = capsys.readouterr().out.splitlines()
     assert lines and set(lines) == {"not run at this scale"}
-    assert len(lines) == 1 or stage == "qprompt"  # whose protocols say it for themselves
     assert [path.name for path in (paths.FIGURES / "default" / stage).iterdir()] == ["not_run.md"]
 
 
-def test_a_page_that_is_tried_changes_nothing_on_disk(only, tmp_path):
+def test_a_notebook_that_is_tried_changes_nothing_on_disk(only, tmp_path):
     only("vpns")
-    run_page("across", save=False)
+    run_notebook("across", save=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_claims_of_what_is_left_out_are_not_run(only):
     only("vpns")
-    power = run_page("claims")["claims"].expected_power()
+    power = run_notebook("claims")["claims"].expected_power()
     assert len(power) == 1 and "V" in power["claim"][0]
     records = ledger.read("default")
     every = [claim.id for module in (claims.hidden_cost, claims.vpns, claims.qprompt) for claim in module.CLAIMS]

@@ -1,0 +1,64 @@
+"""The base of every final notebook's report: figures and tables of one study at one scale, shown and kept."""
+
+from typing import Any, ClassVar
+
+import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from studies import grid
+from studies.claims.verdict import NOT_RUN
+from studies.figures import style, tables
+from studies.parameters import Parameters
+from studies.results import Results
+from vpstudy import atomic, paths
+
+METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "NLL (nats)", "brier": "Brier"}
+
+
+class Report:
+    """Shows the figures and tables of `study`; with `save`, also writes them to `figures/<scale>/<study>`.
+
+    Where the parameters ask for no cell of `stage`, the study's own, a `LeftOut` takes its place.
+    """
+
+    study: ClassVar[str]
+    stage: ClassVar[str | None] = None
+
+    def __new__(cls, parameters: Parameters, save: bool) -> Any:
+        if cls.stage and not grid.cells(parameters, cls.stage):
+            return LeftOut(parameters, save, cls.study)
+        return super().__new__(cls)
+
+    def __init__(self, parameters: Parameters, save: bool):
+        self.parameters, self.save = parameters, save
+        self.folder = paths.FIGURES / parameters.scale / self.study
+
+    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Return `table` for the notebook to show; with `save`, write it as CSV and Markdown, too."""
+        if self.save:
+            tables.save(table, name, self.folder)
+        return table
+
+    def show(self, name: str, figure: Figure) -> None:
+        """Show `figure`; with `save`, write it, too."""
+        if self.save:
+            style.save(figure, name, self.folder)
+        display(figure)
+
+
+class LeftOut:
+    """Stands for the report of a study that the scale leaves out: says so once; every step shows nothing."""
+
+    def __init__(self, parameters: Parameters, save: bool, study: str):
+        print(NOT_RUN)
+        if save:  # DVC expects the folder, and git keeps no empty one
+            atomic.write_text(paths.FIGURES / parameters.scale / study / "not_run.md", f"{NOT_RUN}\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
+
+
+def with_columns(read: Results, *columns: str) -> pd.DataFrame:
+    """The frame of results with these columns, too: if every run diverged, no row has metrics."""
+    return read.frame.reindex(columns=list(dict.fromkeys([*read.frame.columns, *columns])))
