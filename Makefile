@@ -17,20 +17,20 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX UV_SYSTEM_PYTHON UV_TARGET UV_PREFIX UV_
 help:
 	@echo "make repro   set up, then run the study at the scale in params.yaml: every result, figure and notebook"
 	@echo "make plan    set up, then list the cells, their cost and what is out of date; runs none of them"
-	@echo "             both take SCALE=NAME, which puts a file of scales/ into params.yaml first: make repro SCALE=paper"
+	@echo "             both take SCALE=NAME, which puts a scale of scales/ into params.yaml first: make repro SCALE=paper"
 	@echo "make lab     set up, then open the notebooks in JupyterLab"
 	@echo "make test    set up, then check the style and run every test, with the whole pipeline at the smoke scale"
 	@echo "make lock    resolve pyproject.toml into requirements.lock again; pins that still fit stay"
 
 repro: scale
-	@echo "==> the study: python -m vpstudy repro"
-	@.venv/bin/python -m vpstudy repro
+	@echo "==> the study: vpstudy repro"
+	@.venv/bin/vpstudy repro
 
 plan: scale
-	@.venv/bin/python -m vpstudy plan
+	@.venv/bin/vpstudy plan
 
 scale: setup
-	@[ -z "$(SCALE)" ] || .venv/bin/python -m vpstudy scale "$(SCALE)"
+	@[ -z "$(SCALE)" ] || .venv/bin/vpstudy scale "$(SCALE)"
 
 lab: setup
 	@echo "==> JupyterLab in notebooks/ (Ctrl-C twice ends it)"
@@ -116,7 +116,7 @@ else
 fi
 
 rm -f .venv/installed
-# The build backend first, so that what is built from source is built with the pinned one.
+# setuptools first: what comes as source is built with the pinned one.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check $$(grep -Eo '^(setuptools|uv)==[^ ]+' requirements.lock)
 # --refresh-package makes uv look at the environment again. It remembers environments by their path: one remembered from
 # a half deleted .venv would be taken for the Python that .venv was made from, and that one would be changed.

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-PROGRAM = "python -m vpstudy"
+PROGRAM = "vpstudy"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -43,14 +43,14 @@ def parser() -> argparse.ArgumentParser:
         "Runs nothing.",
         "plan --scale paper",
     )
-    plan.add_argument("--scale", metavar="NAME", help="one of the files in scales/, in place of params.yaml")
+    plan.add_argument("--scale", metavar="NAME", help="one of the folders in scales/, in place of params.yaml")
 
     repro = add(
         "repro",
         "run all that is out of date",
         "Checks params.yaml, restores a dvc.lock that was cut off, runs stages side by side as `dvc repro` does one "
         "by one, and compares the results with the committed ones. Stopped at any moment, it continues where it was.",
-        "repro transfer@default-cnn-int4-digits",
+        "repro transfer@cnn-int4-digits",
     )
     repro.add_argument("targets", nargs="*", help="stages to run, with all they depend on; without any, all")
 
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         "Results of all scales live side by side. Values edited by hand are never overwritten unasked.",
         "scale smoke",
     )
-    scale.add_argument("name", nargs="?", help="one of the files in scales/; without it, they are listed")
+    scale.add_argument("name", nargs="?", help="one of the folders in scales/; without it, they are listed")
     scale.add_argument("--force", action="store_true", help="keep an edited file as params.edited.yaml")
 
     check = add(
@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         "check --scale paper",
     )
     check.add_argument(
-        "--scale", metavar="NAME", help="one of the files in scales/, in place of params.yaml; pictures may be absent"
+        "--scale", metavar="NAME", help="one of the folders in scales/, in place of params.yaml; pictures may be absent"
     )
 
     targets = add(
@@ -101,10 +101,9 @@ def parser() -> argparse.ArgumentParser:
         "run",
         "run one cell (called by DVC)",
         "Writes the cell's results, but not dvc.lock: `repro` would run it once more.",
-        "run transfer default cnn imp-0.80 digits",
+        "run transfer cnn imp-0.80 digits",
     )
     run.add_argument("stage", help="a stage of dvc.yaml")
-    run.add_argument("scale", help="the scale in params.yaml")
     run.add_argument("values", nargs="*", help="the cell's place on the axes of the stage")
 
     add(
@@ -113,3 +112,7 @@ def parser() -> argparse.ArgumentParser:
         "Cells depend on these lists: a comment, a docstring or a value tried in JupyterLab runs nothing again.",
     )
     return root
+
+
+if __name__ == "__main__":
+    sys.exit(main())

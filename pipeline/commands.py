@@ -24,7 +24,7 @@ def check(scale: str | None = None) -> int:
         outsiders.check(parameters)
     stages = Counter(cell.stage for cell in grid.cells(parameters))
     counts = ", ".join(f"{number} {name}" for name, number in stages.items())
-    file = f"scales/{scale}.yaml" if scale else "params.yaml"
+    file = f"scales/{scale}/params.yaml" if scale else "params.yaml"
     print(f"{file} is valid: scale {parameters.scale}, {stages.total()} cells ({counts})")
     return 0
 
@@ -52,16 +52,18 @@ def repro(targets: list[str]) -> int:
         estimates.seconds(parameters.scale),
         weight=lambda kind: grid.threads(kind, parameters),
         cores=parallel.cores(),
+        timings=paths.TIMINGS / parameters.scale,
         kernels=lambda: warm.kernels(parameters.execution.cell_threads),
     )
     code = runner.run()
     print()
     if code:
         print(
-            f"a stage ended with exit code {code}. `python -m vpstudy repro` continues where it stopped; "
-            "`python -m vpstudy compare` tells what has changed so far."
+            f"a stage ended with exit code {code}. `vpstudy repro` continues where it stopped; "
+            "`vpstudy compare` tells what has changed so far."
         )
         return code
+    scales.save_lock(parameters.scale)
     try:
         print("\n".join(comparison.report().lines))
     except ValueError as error:
@@ -95,14 +97,14 @@ def scale(name: str | None, force: bool) -> int:
     width = max(map(len, scales.presets()))
     for preset, purpose in scales.presets().items():
         print(f"{'*' if preset == current else ' '} {preset:<{width}}  {purpose}")
-    print("\n* stands in params.yaml now; `python -m vpstudy scale NAME` puts another there")
+    print("\n* stands in params.yaml now; `vpstudy scale NAME` puts another there")
     return 0
 
 
 def _make_folders(parameters: study.Parameters) -> None:
     """What final stages depend on for studies that have no cells at a scale, kept in git by an empty file."""
     full = {cell.study for cell in grid.cells(parameters) if cell.axes}
-    for name in {stage.study for stage in grid.STAGES.values() if stage.axes} - full:
+    for name in {stage.study for kind, stage in grid.STAGES.items() if not grid.is_final(kind)} - full:
         folder = paths.RESULTS / parameters.scale / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".gitkeep").touch()
@@ -137,11 +139,11 @@ def repair() -> int:
     return 0
 
 
-def run(stage: str, scale: str, values: list[str]) -> int:
+def run(stage: str, values: list[str]) -> int:
     try:
-        stages.run(stage, scale, *values)
+        stages.run(stage, *values)
     except NotebookError as error:
-        print(f"{' '.join([stage, scale, *values])}: {error}", file=sys.stderr)
+        print(f"{' '.join([stage, *values])}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -29,7 +29,7 @@ class Output:
 class Stage:
     """One stage with all its references resolved."""
 
-    name: str  # "transfer@default-cnn-int4-digits"
+    name: str  # "transfer@cnn-int4-digits"
     cmd: str
     deps: tuple[str, ...]
     params: tuple[tuple[str, str], ...]  # (file, key)

@@ -161,9 +161,7 @@ def _locked(root: Path) -> dict[str, dict[str, Any]]:
     try:
         return yaml12.load(path.read_text(encoding="utf-8"))["stages"]
     except (ValueError, TypeError, KeyError):
-        raise ValueError(
-            "dvc.lock is damaged; `python -m vpstudy repro` repairs it, or take `git checkout dvc.lock`"
-        ) from None
+        raise ValueError("dvc.lock is damaged; `vpstudy repro` repairs it, or take `git checkout dvc.lock`") from None
 
 
 def _cache(root: Path) -> Path:

@@ -110,7 +110,7 @@ def alone(root: Path, seconds: float = 30.0) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    message = "another `python -m vpstudy repro` is at work here: wait for it, or stop it"
+                    message = "another `vpstudy repro` is at work here: wait for it, or stop it"
                     raise ValueError(message) from None
                 time.sleep(0.2)
         _held.append(file)

@@ -41,7 +41,7 @@ def summary(parameters: Parameters, steps: list[Step] | None = None) -> str:
 
 
 def _steps(parameters: Parameters) -> list[Step]:
-    return pipeline.plan(estimates.seconds(parameters.scale), paths.ROOT, paths.TIMINGS)
+    return pipeline.plan(estimates.seconds(parameters.scale), paths.ROOT, paths.TIMINGS / parameters.scale)
 
 
 def _seconds(steps: list[Step], parameters: Parameters) -> float:

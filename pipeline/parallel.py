@@ -64,7 +64,12 @@ class Runner:
     cores: int
     root: Path = paths.ROOT
     timings: Path = paths.TIMINGS
-    command: Callable[[Stage], list[str]] = lambda stage: [sys.executable, *shlex.split(stage.cmd)[1:]]
+    command: Callable[[Stage], list[str]] = lambda stage: [
+        sys.executable,
+        "-m",
+        "pipeline.cli",
+        *shlex.split(stage.cmd)[1:],
+    ]
     ledger: type[Ledger] = Ledger
     kernels: Callable[[], AbstractContextManager[Mapping[str, str]]] = lambda: nullcontext({})
 
@@ -143,9 +148,7 @@ class Runner:
         wanted = {s.name for s in known if s.name in self.targets or s.kind in self.targets}
         if unknown := [t for t in self.targets if t not in {s.name for s in known} | {s.kind for s in known}]:
             kinds = ", ".join(dict.fromkeys(stage.kind for stage in known))
-            raise ValueError(
-                f"{', '.join(unknown)}: no such stage; `python -m vpstudy plan` lists them (kinds: {kinds})"
-            )
+            raise ValueError(f"{', '.join(unknown)}: no such stage; `vpstudy plan` lists them (kinds: {kinds})")
         for stage in reversed(known):
             wanted |= {p.name for p in parents(stage, known)} if stage.name in wanted else set()
         return [step for step in steps if step.stage.name in wanted]

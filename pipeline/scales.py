@@ -1,8 +1,9 @@
-"""The sizes that the study comes in: presets that state only how they differ from `scales/default.yaml`."""
+"""The sizes that the study comes in: presets that state only how they differ from `scales/default/params.yaml`."""
 
 import io
 import itertools
 import re
+from filecmp import cmp
 from typing import Any
 
 from ruamel.yaml import YAML, CommentedMap, CommentedSeq
@@ -16,8 +17,8 @@ BASE = "default"
 
 def presets() -> dict[str, str]:
     """Every preset and what it is for (the first line of its file), the default first."""
-    files = sorted(paths.SCALES.glob("*.yaml"), key=lambda path: (path.stem != BASE, path.stem))
-    return {path.stem: path.read_text().partition("\n")[0].lstrip("# ") for path in files}
+    files = sorted(paths.SCALES.glob("*/params.yaml"), key=lambda path: (path.parent.name != BASE, path.parent.name))
+    return {path.parent.name: path.read_text().partition("\n")[0].lstrip("# ") for path in files}
 
 
 def compose(name: str) -> str:
@@ -30,17 +31,17 @@ def compose(name: str) -> str:
     """
     if name not in presets():
         allowed = ", ".join(presets())
-        raise ParameterError(f"scale {name!r}: no such preset; allowed: {allowed} (the files in scales/)")
+        raise ParameterError(f"scale {name!r}: no such preset; allowed: {allowed} (the folders in scales/)")
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096  # never wrap a line
-    content = yaml.load((paths.SCALES / f"{BASE}.yaml").read_text())
+    content = yaml.load((paths.SCALES / BASE / "params.yaml").read_text())
     if name != BASE:
-        _merge(content, read(paths.SCALES / f"{name}.yaml"))
+        _merge(content, read(paths.SCALES / name / "params.yaml"))
     content["scale"] = name
     text = io.StringIO()
     yaml.dump(content, text)
-    validate(_plain(text.getvalue()), f"scales/{name}.yaml")
+    validate(_plain(text.getvalue()), f"scales/{name}/params.yaml")
     lines = text.getvalue().splitlines(keepends=True)
     lines[0] = f"# {presets()[name]}\n"
     # A comment keeps its old column when the value before it changes: set it two spaces from the value again.
@@ -49,11 +50,13 @@ def compose(name: str) -> str:
 
 def parameters(name: str) -> Parameters:
     """Scale `name`, typed, whether or not this machine has what it needs. Raises ParameterError as `compose`."""
-    return validate(_plain(compose(name)), f"scales/{name}.yaml")
+    return validate(_plain(compose(name)), f"scales/{name}/params.yaml")
 
 
 def put_in_place(name: str, force: bool = False) -> list[str]:
-    """Write scale `name` to `params.yaml` and say what was done, in one line each.
+    """Write scale `name` to `params.yaml`, put its lock in the place of dvc.lock, and say what was done.
+
+    The lock of the scale that was there is kept in its folder.
 
     Raises
     ------
@@ -62,23 +65,51 @@ def put_in_place(name: str, force: bool = False) -> list[str]:
         `params.edited.yaml`.
     """
     text, edits = compose(name), hand_edits()
+    current = _scale_in_place()
     done = []
     if edits and not force:
         raise ParameterError(
             "params.yaml was edited by hand, nothing was changed; it differs from its scale in\n"
             + "\n".join(f"  - {edit}" for edit in edits)
-            + "\nTo keep these as a scale of your own, put them into scales/NAME.yaml and `scale: NAME` into "
-            + f"params.yaml; to set them aside, `python -m vpstudy scale {name} --force`, which moves "
+            + "\nTo keep these as a scale of your own, put them into scales/NAME/params.yaml and `scale: NAME` into "
+            + f"params.yaml; to set them aside, `vpstudy scale {name} --force`, which moves "
             + "params.yaml to params.edited.yaml"
         )
     if edits:
         kept = _unused_name()
         atomic.write_bytes(paths.PARAMS.with_name(kept), paths.PARAMS.read_bytes())
         done.append(f"params.yaml was edited by hand: kept as {kept}")
-    elif paths.PARAMS.exists() and read(paths.PARAMS)["scale"] == name:
+    elif current == name:
         return [f"params.yaml holds scale {name} already"]
+    if current != name:
+        save_lock(current)
+        _exchange_lock(name)
     atomic.write_text(paths.PARAMS, text)
     return [*done, f"params.yaml now holds scale {name}"]
+
+
+def save_lock(scale: str | None) -> None:
+    """Keep dvc.lock, which holds the results of `scale`, in the folder of that scale."""
+    lock, folder = paths.ROOT / "dvc.lock", paths.SCALES / str(scale)
+    if scale and lock.exists() and (not (folder / lock.name).exists() or not cmp(lock, folder / lock.name, False)):
+        atomic.write_bytes(folder / lock.name, lock.read_bytes())
+
+
+def _exchange_lock(scale: str) -> None:
+    lock, kept = paths.ROOT / "dvc.lock", paths.SCALES / scale / "dvc.lock"
+    if kept.exists():
+        atomic.write_bytes(lock, kept.read_bytes())
+    else:
+        lock.unlink(missing_ok=True)
+
+
+def _scale_in_place() -> str | None:
+    """The scale that `params.yaml` names; None where it names none."""
+    try:
+        scale = read(paths.PARAMS).get("scale")
+    except ParameterError:
+        return None
+    return scale if isinstance(scale, str) and re.fullmatch("[a-z][a-z0-9_]*", scale) else None
 
 
 def hand_edits() -> list[str]:

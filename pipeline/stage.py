@@ -1,4 +1,4 @@
-"""What DVC runs: one cell of the grid (`python -m vpstudy run …`), and the lists of code that cells depend on."""
+"""What DVC runs: one cell of the grid (`vpstudy run …`), and the lists of code that cells depend on."""
 
 import sys
 from pathlib import Path
@@ -11,8 +11,8 @@ from vpstudy import paths
 from vpstudy.settings import ParameterError
 
 
-def run(stage: str, scale: str, *values: str) -> None:
-    """Run the cell that a command names, e.g. `transfer`, `default`, `cnn`, `imp-0.80`, `digits`.
+def run(stage: str, *values: str) -> None:
+    """Run the cell that a command names, e.g. `transfer`, `cnn`, `imp-0.80`, `digits`.
 
     Everything is checked before a kernel starts.
 
@@ -24,10 +24,10 @@ def run(stage: str, scale: str, *values: str) -> None:
         If a cell of the notebook fails, or its kernel dies.
     """
     parameters = study.load(paths.PARAMS)
-    cell = _asked_for(grid.cell(stage, scale, *values), parameters)
+    cell = _asked_for(grid.cell(stage, parameters.scale, *values), parameters)
     if session.dvc_process():  # what else starts cells keeps dvc.lock, and tells how far it is, itself
         lock.snapshot(paths.ROOT)
-        line = pipeline.progress_line(cell.name, estimates.seconds(cell.scale), paths.ROOT, paths.TIMINGS)
+        line = pipeline.progress_line(cell.name, estimates.seconds(cell.scale), paths.ROOT, paths.TIMINGS / cell.scale)
         print(line, file=sys.stderr, flush=True)
     page = paths.NOTEBOOKS / f"{grid.STAGES[cell.stage].notebook}.ipynb"
     values = {"scale": cell.scale, **dict(cell.axes), "save": True}
@@ -39,7 +39,7 @@ def run(stage: str, scale: str, *values: str) -> None:
         cwd=paths.NOTEBOOKS,
         threads=grid.threads(cell.stage, parameters),
         logs=paths.LOGS / cell.scale,
-        timing=paths.TIMINGS / f"{cell.name}.json",
+        timing=paths.TIMINGS / cell.scale / f"{cell.name}.json",
     )
 
 
@@ -53,11 +53,6 @@ def output(cell: Cell) -> Path:
 def _asked_for(cell: Cell, parameters: study.Parameters) -> Cell:
     if cell in grid.cells(parameters):
         return cell
-    if cell.scale != parameters.scale:
-        raise ParameterError(
-            f"scale: {cell.scale!r} was asked for, but params.yaml holds {parameters.scale!r}; "
-            f"`python -m vpstudy scale {cell.scale}` puts it in place"
-        )
     allowed = grid.axes(parameters, cell.stage)
     wrong = [
         f"\n  - {axis}: {value!r} is not in params.yaml; allowed: {', '.join(allowed[axis])}"

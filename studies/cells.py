@@ -26,8 +26,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The stage's name as DVC spells it: `transfer@default-cnn-imp-0.80-digits`."""
-        return f"{self.stage}@" + "-".join(filter(None, (self.scale, self.slug)))
+        """The stage's name as DVC spells it: `transfer@cnn-imp-0.80-digits`."""
+        return "@".join(filter(None, (self.stage, self.slug)))
 
     @property
     def file(self) -> str:

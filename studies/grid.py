@@ -1,34 +1,37 @@
-"""Axes to cells: the stages that a set of parameters asks for, in an order in which they can run."""
+"""Axes to cells: the stages of dvc.yaml that a set of parameters asks for, in an order in which they can run."""
 
 from dataclasses import dataclass
+from functools import cache, reduce
 from itertools import product
+
+import yaml
 
 from studies.cells import Cell
 from studies.parameters import Parameters
+from vpstudy import paths
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of dvc.yaml: its notebook, where its results belong, its matrix axes after the scale."""
+    """A stage of dvc.yaml: its notebook, and the study that its results belong to."""
 
     notebook: str
     study: str
-    axes: tuple[str, ...] = ()
 
 
 STAGES = {
-    "pictures": Stage("12_pictures", "pictures", ("target",)),
-    "source": Stage("10_source", "backbones", ("backbone",)),
-    "weights": Stage("11_weights", "backbones", ("backbone",)),
-    "imp": Stage("15_imp", "backbones", ("backbone",)),
-    "compress": Stage("20_compress", "backbones", ("backbone", "compression")),
-    "transfer": Stage("30_transfer", "hidden_cost", ("backbone", "compression", "target")),
-    "prune_with_prompts": Stage("40_prune_with_prompts", "vpns", ("backbone", "target", "pruner")),
-    "clip_source": Stage("50_clip_source", "qprompt", ("backbone",)),
-    "prompt": Stage("51_prompt", "qprompt", ("backbone", "target", "prompter")),
-    "protocol": Stage("52_protocol", "qprompt", ("backbone", "target", "protocol")),
-    "multimodal": Stage("53_multimodal", "qprompt", ("backbone", "target")),
-    "quantize_visual_prompt": Stage("60_quantized_visual_prompt", "across", ("backbone", "compression", "target")),
+    "pictures": Stage("12_pictures", "pictures"),
+    "source": Stage("10_source", "backbones"),
+    "weights": Stage("11_weights", "backbones"),
+    "imp": Stage("15_imp", "backbones"),
+    "compress": Stage("20_compress", "backbones"),
+    "transfer": Stage("30_transfer", "hidden_cost"),
+    "prune_with_prompts": Stage("40_prune_with_prompts", "vpns"),
+    "clip_source": Stage("50_clip_source", "qprompt"),
+    "prompt": Stage("51_prompt", "qprompt"),
+    "protocol": Stage("52_protocol", "qprompt"),
+    "multimodal": Stage("53_multimodal", "qprompt"),
+    "quantize_visual_prompt": Stage("60_quantized_visual_prompt", "across"),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
     "vpns": Stage("91_vpns", "vpns"),
     "qprompt": Stage("92_qprompt", "qprompt"),
@@ -46,6 +49,26 @@ def threads(stage: str, parameters: Parameters) -> int:
     return execution.threads if stage in CHAIN else execution.cell_threads
 
 
+@cache
+def _matrices() -> dict[str, dict[str, str]]:
+    """The matrix of each stage in dvc.yaml: its axes, and the parameter that each takes its values from."""
+    stages = yaml.safe_load((paths.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return {
+        name: {axis: source.removeprefix("${").removesuffix("}") for axis, source in stage.get("matrix", {}).items()}
+        for name, stage in stages.items()
+    }
+
+
+def is_final(stage: str) -> bool:
+    """Whether a stage has no axes: it reads the results of others, and its notebook is committed."""
+    return not _matrices()[stage]
+
+
+def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
+    """The values of each axis of a stage."""
+    return {axis: reduce(getattr, key.split("."), parameters) for axis, key in _matrices()[stage].items()}
+
+
 def cell(stage: str, scale: str, *values: str) -> Cell:
     """The cell that a stage's command names, e.g. `transfer default cnn imp-0.80 digits`.
 
@@ -56,42 +79,10 @@ def cell(stage: str, scale: str, *values: str) -> Cell:
     """
     if stage not in STAGES:
         raise ValueError(f"{stage!r} is no stage; allowed: {', '.join(STAGES)}")
-    axes = STAGES[stage].axes
-    if len(values) != len(axes):
-        raise ValueError(f"{stage} takes: {' '.join(('scale', *axes))}; given: {' '.join((scale, *values))}")
-    return Cell(stage, STAGES[stage].study, scale, tuple(zip(axes, values, strict=True)))
-
-
-def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
-    """The values of each axis of a stage."""
-    vpns, backbones = parameters.vpns.axes, parameters.backbones
-    values = {
-        "backbone": backbones,
-        "compression": parameters.compressions,
-        "target": parameters.hidden_cost.axes.targets,
-    }
-    if stage == "pictures":
-        values["target"] = parameters.fetched
-    if stage in ("source", "imp"):
-        values["backbone"] = parameters.pretrained
-    if stage == "weights":
-        values["backbone"] = parameters.outside
-    if stage == "prune_with_prompts":
-        values = {"backbone": vpns.backbones, "target": vpns.targets, "pruner": vpns.pruners}
-    if stage == "clip_source":
-        values["backbone"] = parameters.clips
-    if stage == "prompt":
-        q = parameters.qprompt.axes
-        values = {"backbone": q.backbones, "target": q.targets, "prompter": q.prompters}
-    if stage == "protocol":
-        p = parameters.protocols.axes
-        values = {"backbone": p.backbones, "target": p.targets, "protocol": p.names}
-    if stage == "multimodal":
-        values = {"backbone": parameters.multimodal.axes.backbones, "target": parameters.multimodal.axes.targets}
-    if stage == "quantize_visual_prompt":
-        across = parameters.across.axes
-        values = {"backbone": across.backbones, "compression": across.compressions, "target": across.targets}
-    return {axis: values[axis] for axis in STAGES[stage].axes}
+    names = _matrices()[stage]
+    if len(values) != len(names):
+        raise ValueError(f"{stage} takes: {' '.join(names) or 'nothing'}; given: {' '.join(values) or 'nothing'}")
+    return Cell(stage, STAGES[stage].study, scale, tuple(zip(names, values, strict=True)))
 
 
 def cells(parameters: Parameters, stage: str | None = None) -> list[Cell]:

@@ -217,7 +217,7 @@ def test_a_dependence_that_is_the_learning_rate_s_is_gone_at_one_rate():
     every = pd.concat(frames)
     other = every["learning_rate"] != every["compression"].map(chosen)
     study = object.__new__(AcrossReport)
-    study.save, study.parameters = False, validate(read(paths.SCALES / "default.yaml"), "default.yaml")
+    study.save, study.parameters = False, validate(read(paths.SCALES / "default/params.yaml"), "default.yaml")
     study.every = every.assign(arm=every["arm"] + other.map({True: "_other", False: ""}))
     asked = across.effects(across.interactions(across.changes(every[~other], "accuracy")))
     assert said(asked, "int4", 1)["words"] == "higher"
@@ -256,7 +256,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_bad_values_are_refused_before_any_work(name):
     change, told = CASES[name]
-    content = read(paths.SCALES / "default.yaml")
+    content = read(paths.SCALES / "default/params.yaml")
     content["across"] |= change
     with pytest.raises(ParameterError) as error:
         validate(content, "params.yaml")
@@ -265,13 +265,13 @@ def test_bad_values_are_refused_before_any_work(name):
 
 def test_parameters_allow_what_codebooks_can():
     assert get_args(Codebook) == codebook.SCHEMES
-    content = read(paths.SCALES / "default.yaml")
+    content = read(paths.SCALES / "default/params.yaml")
     content["across"]["bits"] = list(range(1, codebook.MOST_BITS + 1))
     validate(content, "params.yaml")
 
 
 def test_prompts_that_are_no_borders_are_refused():
-    content = read(paths.SCALES / "default.yaml")
+    content = read(paths.SCALES / "default/params.yaml")
     content["hidden_cost"]["visual_prompting"]["prompt"] = "full"
     with pytest.raises(
         ParameterError, match=r"hidden_cost\.visual_prompting\.prompt: 'full': the study across quantizes"

@@ -60,7 +60,7 @@ def test_every_command_has_a_function_and_an_example_that_parses():
     choices = next(action.choices for action in parser()._actions if action.choices)
     for name, command in choices.items():
         assert callable(getattr(commands, name))
-        example = command.epilog.removeprefix("example: python -m vpstudy ").split()
+        example = command.epilog.removeprefix("example: vpstudy ").split()
         assert parser().parse_args(example).command == name
 
 
@@ -77,7 +77,7 @@ def test_every_scale_is_checked_to_its_backbones_without_being_put_in_place(name
     before = paths.PARAMS.read_bytes()
     assert main(["check", "--scale", name]) == 0  # though no folder of pictures that it needs is here
     cells = len(grid.cells(scales.parameters(name)))
-    assert f"scales/{name}.yaml is valid: scale {name}, {cells} cells (" in capsys.readouterr().out
+    assert f"scales/{name}/params.yaml is valid: scale {name}, {cells} cells (" in capsys.readouterr().out
     assert paths.PARAMS.read_bytes() == before
 
 
@@ -100,7 +100,7 @@ def test_check_tells_what_backbones_from_elsewhere_cannot_do(project, capsys):
     assert "weights.gone: timm/no_such: timm has no such model" in printed
 
 
-@pytest.mark.parametrize("words", [["check"], ["plan"], ["repro"], ["run", "source", "default", "cnn"]])
+@pytest.mark.parametrize("words", [["check"], ["plan"], ["repro"], ["run", "source", "cnn"]])
 def test_wrong_parameters_stop_every_command_before_it_starts(project, capsys, monkeypatch, words):
     edit("imp-0.95, magnitude", "imp-0.95, imp-1.5, magnitude")
     edit("  budgets: [10, all]", "  budgets: [0]")
@@ -117,9 +117,9 @@ def test_wrong_parameters_stop_every_command_before_it_starts(project, capsys, m
 def test_plan_sums_up_stages_states_and_time(project, capsys, monkeypatch):
     steps = [
         step("code"),
-        step("source@default-cnn", "will run", "source.steps changed", 120),
-        *(step(f"transfer@default-cnn-int4-{n}", "will run", "new", 30) for n in range(4)),
-        step("hidden_cost@default", "may run", "after source@default-cnn", 60),
+        step("source@cnn", "will run", "source.steps changed", 120),
+        *(step(f"transfer@cnn-int4-{n}", "will run", "new", 30) for n in range(4)),
+        step("hidden_cost", "may run", "after source@cnn", 60),
     ]
     monkeypatch.setattr(pipeline, "plan", lambda *_: steps)
     monkeypatch.setattr(parallel, "cores", lambda: 2)  # which pretraining takes both of
@@ -134,13 +134,13 @@ def test_plan_sums_up_stages_states_and_time(project, capsys, monkeypatch):
     assert words["transfer"] == ["4", "4", "1", "min"]
     assert words["hidden_cost"] == ["1", "1", "30", "s"]
     assert words["all"] == ["7", "5", "1", "4", "min"]
-    assert "  source@default-cnn: source.steps changed" in lines
+    assert "  source@cnn: source.steps changed" in lines
     assert "  4 transfer stages: new" in lines
     assert lines[-1] == "Scale default: 6 of 7 stages to run, about 4 min"
 
 
 def test_plan_says_when_there_is_nothing_to_do(project, capsys, monkeypatch):
-    monkeypatch.setattr(pipeline, "plan", lambda *_: [step("code"), step("source@default-cnn")])
+    monkeypatch.setattr(pipeline, "plan", lambda *_: [step("code"), step("source@cnn")])
     assert main(["plan"]) == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1] == "Scale default: all 2 stages are up to date"
@@ -179,8 +179,8 @@ def test_repro_repairs_sums_up_runs_and_compares_in_this_order(project, dvc, cap
 
 
 def test_repro_hands_targets_on(project, dvc, capsys):
-    main(["repro", "source@default-cnn", "imp"])
-    assert dvc.words == [("source@default-cnn", "imp")]
+    main(["repro", "source@cnn", "imp"])
+    assert dvc.words == [("source@cnn", "imp")]
     assert "3 stages to run" not in capsys.readouterr().out  # that is the number of all
 
 
@@ -188,7 +188,7 @@ def test_repro_returns_the_exit_code_of_dvc_and_says_how_to_go_on(project, dvc, 
     dvc.code = 255
     assert main(["repro"]) == 255
     printed = capsys.readouterr().out
-    assert "exit code 255. `python -m vpstudy repro` continues" in printed
+    assert "exit code 255. `vpstudy repro` continues" in printed
     assert "2 of 3" not in printed
 
 
@@ -211,25 +211,25 @@ def ran(monkeypatch):
 
 
 def test_run_executes_the_notebook_of_a_cell(project, ran, capsys):
-    assert main(["run", "transfer", "default", "cnn", "imp-0.80", "digits"]) == 0
+    assert main(["run", "transfer", "cnn", "imp-0.80", "digits"]) == 0
     ((notebook, parameters, output), options), = ran  # fmt: skip
     assert notebook == paths.NOTEBOOKS / "30_transfer.ipynb"
     axes = {"backbone": "cnn", "compression": "imp-0.80", "target": "digits"}
     assert parameters == {"scale": "default", **axes, "save": True}
     assert output == paths.CELLS / "default" / "transfer-cnn-imp-0.80-digits.ipynb"
     assert options["threads"] == 1  # cells run side by side
-    assert options["timing"] == paths.TIMINGS / "transfer@default-cnn-imp-0.80-digits.json"
+    assert options["timing"] == paths.TIMINGS / "default" / "transfer@cnn-imp-0.80-digits.json"
     assert capsys.readouterr().err == ""  # no DVC above it: what started it tells how far it is
 
 
 def test_run_under_dvc_tells_how_far_it_is(project, ran, capsys, monkeypatch):
     monkeypatch.setattr(stage.session, "dvc_process", lambda: True)
-    assert main(["run", "imp", "default", "cnn"]) == 0
-    assert capsys.readouterr().err == "[1 of 3] imp@default-cnn\n"
+    assert main(["run", "imp", "cnn"]) == 0
+    assert capsys.readouterr().err == "[1 of 3] imp@cnn\n"
 
 
 def test_run_renders_a_final_notebook_where_it_is_committed(project, ran):
-    assert main(["run", "hidden_cost", "default"]) == 0
+    assert main(["run", "hidden_cost"]) == 0
     ((_, parameters, output), _), = ran  # fmt: skip
     assert parameters == {"scale": "default", "save": True}
     assert output == paths.RENDERED / "default" / "90_hidden_cost.ipynb"
@@ -248,15 +248,11 @@ def test_pages_go_where_dvc_looks_for_them():
     ("words", "said"),
     [
         (
-            ["transfer", "smoke", "cnn", "int4", "digits"],
-            "params.yaml holds 'default'; `python -m",
-        ),
-        (
-            ["transfer", "default", "cnn", "int3", "digits"],
+            ["transfer", "cnn", "int3", "digits"],
             "compression: 'int3' is not in params.yaml;",
         ),
-        (["transfer", "default", "cnn"], "transfer takes: scale backbone compression target"),
-        (["transfr", "default"], "'transfr' is no stage; allowed: pictures, source"),
+        (["transfer", "cnn"], "transfer takes: backbone compression target"),
+        (["transfr"], "'transfr' is no stage; allowed: pictures, source"),
     ],
 )
 def test_run_refuses_what_is_no_cell(project, ran, capsys, words, said):
@@ -270,9 +266,9 @@ def test_run_tells_a_failure_shortly(project, capsys, monkeypatch):
         raise NotebookError("code cell 3: KeyError: 'x'", project / "failed.ipynb")
 
     monkeypatch.setattr(stage.notebook, "run", fails)
-    assert main(["run", "source", "default", "cnn"]) == 1
+    assert main(["run", "source", "cnn"]) == 1
     printed = capsys.readouterr().err
-    assert "source default cnn: code cell 3: KeyError: 'x'" in printed
+    assert "source cnn: code cell 3: KeyError: 'x'" in printed
     assert "failed.ipynb" in printed
     assert "Traceback" not in printed
 

@@ -20,7 +20,7 @@ def test_nothing_is_out_of_date_in_a_fresh_clone(scale, tmp_path):
     subprocess.run(["git", "clone", "-q", str(paths.ROOT), str(clone)], check=True)
     environment = os.environ | {"PYTHONPATH": str(clone)}
     held = yaml.safe_load((clone / "params.yaml").read_text())["scale"]
-    words = [["vpstudy", "scale", scale]] if scale != held else []
+    words = [["pipeline.cli", "scale", scale]] if scale != held else []
     for command in [*words, ["dvc", "repro", "--allow-missing", "--dry"]]:
         done = subprocess.run(
             [sys.executable, "-m", *command], cwd=clone, env=environment, capture_output=True, text=True

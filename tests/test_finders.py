@@ -34,7 +34,7 @@ def source():
 @pytest.fixture
 def run(data, source):
     def make(pruner: str, **values) -> Run:
-        content = read(paths.SCALES / "default.yaml")["vpns"]
+        content = read(paths.SCALES / "default/params.yaml")["vpns"]
         content |= {"budget": 4, "validation_per_class": 5, "steps": STEPS, "batch": 16, "scoring": 32}
         content |= {"sparsities": [0.5, 0.9], "control_sparsities": [], "imp_rounds": [0.5, 0.9], "canvas": 16}
         content |= {"inner": 16, "pad": 2, "patch": 8} | values.pop("settings", {})

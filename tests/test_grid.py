@@ -9,7 +9,7 @@ from studies.cells import Cell
 from vpstudy import paths
 from vpstudy.data.targets import MODULES
 
-DEFAULT = study.load(paths.SCALES / "default.yaml")
+DEFAULT = study.load(paths.SCALES / "default/params.yaml")
 
 
 def test_the_cells_are_the_product_of_the_axes():
@@ -22,11 +22,11 @@ def test_the_cells_are_the_product_of_the_axes():
 
 def test_names_are_those_that_dvc_makes_of_the_matrix():
     cell = grid.cell("transfer", "default", "cnn", "imp-0.80", "digits")
-    assert cell.name == "transfer@default-cnn-imp-0.80-digits"
+    assert cell.name == "transfer@cnn-imp-0.80-digits"
     assert cell.file == "transfer-cnn-imp-0.80-digits"
     assert cell.study == "hidden_cost"
     assert dict(cell.axes) == {"backbone": "cnn", "compression": "imp-0.80", "target": "digits"}
-    assert grid.cell("hidden_cost", "smoke").name == "hidden_cost@smoke"
+    assert grid.cell("hidden_cost", "smoke").name == "hidden_cost"
 
 
 def test_names_and_files_are_unique():
@@ -36,18 +36,18 @@ def test_names_and_files_are_unique():
 
 def test_axes_are_those_of_the_stage():
     content = DEFAULT.model_copy(update={"pretrained": ["cnn", "cnn-r1"]})
-    assert [cell.name for cell in grid.cells(content, "source")] == ["source@default-cnn", "source@default-cnn-r1"]
-    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@default-cnn", "imp@default-cnn-r1"]
+    assert [cell.name for cell in grid.cells(content, "source")] == ["source@cnn", "source@cnn-r1"]
+    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@cnn", "imp@cnn-r1"]
     content = DEFAULT.model_copy(update={"outside": ["mobile"], "backbones": ["cnn", "mobile"]})
-    assert [cell.name for cell in grid.cells(content, "weights")] == ["weights@default-mobile"]
-    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@default-cnn"]  # others have no rounds
+    assert [cell.name for cell in grid.cells(content, "weights")] == ["weights@mobile"]
+    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@cnn"]  # others have no rounds
     assert {dict(cell.axes)["backbone"] for cell in grid.cells(content, "compress")} == {"cnn", "mobile"}
-    assert grid.cells(DEFAULT, "prune_with_prompts")[0].name == "prune_with_prompts@default-cnn-textures-dense"
+    assert grid.cells(DEFAULT, "prune_with_prompts")[0].name == "prune_with_prompts@cnn-textures-dense"
 
 
 def test_fetched_targets_have_a_stage_each_which_comes_first():
     content = DEFAULT.model_copy(update={"fetched": ["gtsrb", "dtd"]})
-    assert [cell.name for cell in grid.cells(content)[:2]] == ["pictures@default-gtsrb", "pictures@default-dtd"]
+    assert [cell.name for cell in grid.cells(content)[:2]] == ["pictures@gtsrb", "pictures@dtd"]
     assert grid.cells(DEFAULT, "pictures") == []
 
 
@@ -56,44 +56,28 @@ def test_every_kind_of_target_is_one_kind_of_dependency():
     assert "data/targets/${item.target}.json" in stages["pictures"]["outs"]
     embedded = {f"data/targets/{name}.json" for name in MODULES}
     assert embedded <= set(stages["code"]["outs"])
-    for name, stage in grid.STAGES.items():
-        if "target" in stage.axes and name not in ("pictures", "protocol"):
+    for name in grid.STAGES:
+        if "target" in stages[name].get("matrix", ()) and name not in ("pictures", "protocol"):
             assert "data/targets/${item.target}.json" in stages[name]["deps"]
     # These measure on several targets, so that no axis tells which: the embedded ones, and what was fetched.
     for name in ("clip_source", "protocol"):
-        assert embedded | {"data/results/${item.scale}/pictures"} <= set(stages[name]["deps"])
-    assert "data/results/${item.scale}/pictures/pictures-${item.target}.json" in str(stages["pictures"]["outs"])
+        assert embedded | {"data/results/${scale}/pictures"} <= set(stages[name]["deps"])
+    assert "data/results/${scale}/pictures/pictures-${item.target}.json" in str(stages["pictures"]["outs"])
 
 
 def test_unknown_stages_and_wrong_numbers_of_values_say_what_is_allowed():
     with pytest.raises(ValueError, match="'transfr' is no stage; allowed: pictures, source, weights, imp"):
         grid.cell("transfr", "default")
-    with pytest.raises(ValueError, match="transfer takes: scale backbone compression target; given: default cnn"):
+    with pytest.raises(ValueError, match="transfer takes: backbone compression target; given: cnn"):
         grid.cell("transfer", "default", "cnn")
 
 
-def test_dvc_has_the_same_stages_axes_and_commands():
+def test_dvc_has_the_same_stages_and_commands():
     stages = YAML(typ="safe").load((paths.ROOT / "dvc.yaml").read_text())["stages"]
     assert set(stages) - {"code"} == set(grid.STAGES)
     for name, stage in grid.STAGES.items():
-        matrix = stages[name]["matrix"]
-        assert tuple(matrix) == ("scale", *stage.axes)
-        items = " ".join(f"${{item.{axis}}}" for axis in matrix)
-        assert stages[name]["cmd"] == f"python -m vpstudy run {name} {items}"
+        items = [f"${{item.{axis}}}" for axis in stages[name].get("matrix", {})]
+        assert stages[name]["cmd"] == " ".join(["vpstudy run", name, *items])
         assert f"data/code/{name}.json" in stages[name]["deps"]
         assert f"notebooks/{stage.notebook}.ipynb" in stages["code"]["deps"]
         assert f"data/code/{name}.json" in stages["code"]["outs"]
-
-
-def test_dvc_takes_the_axes_from_the_same_keys():
-    stages = YAML(typ="safe").load((paths.ROOT / "dvc.yaml").read_text())["stages"]
-    content = YAML(typ="safe").load((paths.SCALES / "default.yaml").read_text())
-    for name in grid.STAGES:
-        for axis, source in stages[name]["matrix"].items():
-            if axis == "scale":
-                assert source == ["${scale}"]
-                continue
-            values = content
-            for key in source.removeprefix("${").removesuffix("}").split("."):
-                values = values[key]
-            assert values == grid.axes(DEFAULT, name)[axis]

@@ -10,7 +10,7 @@ from vpstudy import paths
 from vpstudy.models.clip import tokenize
 from vpstudy.settings import ParameterError, read
 
-CONTENT = read(paths.SCALES / "default.yaml")
+CONTENT = read(paths.SCALES / "default/params.yaml")
 
 
 def changed(**changes):

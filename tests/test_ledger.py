@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from pipeline import definition, judge, ledger, parallel, pipeline
 
 made, root = tiny_pipeline.made, tiny_pipeline.root
-DIGITS = "transfer@default-cnn-digits"
+DIGITS = "transfer@cnn-digits"
 
 
 def run(root: Path, *targets: str) -> int:
@@ -55,10 +55,10 @@ def test_entries_of_other_stages_stay(root):
     edit(root, "[digits, faces]", "[digits, faces, textures]")
     assert run(root) == 0
     after = locked(root)["stages"]
-    assert {name: after[name] for name in before if name != "final@default"} == {
-        name: entry for name, entry in before.items() if name != "final@default"
+    assert {name: after[name] for name in before if name != "final"} == {
+        name: entry for name, entry in before.items() if name != "final"
     }
-    assert after.keys() - before.keys() == {"transfer@default-cnn-textures"}
+    assert after.keys() - before.keys() == {"transfer@cnn-textures"}
 
 
 def test_a_value_that_is_new_runs(root):
@@ -117,7 +117,7 @@ def test_a_list_of_code_that_is_not_of_this_code_is_out_of_date(root):
 
 
 def test_two_runners_do_not_work_at_once(root):
-    alone, said = ledger.lock.alone, "another `python -m vpstudy repro` is at work"
+    alone, said = ledger.lock.alone, "another `vpstudy repro` is at work"
     with alone(root), pytest.raises(ValueError, match=said), alone(root, seconds=0.3):
         pytest.fail("two at once")
     with alone(root, seconds=0.3):

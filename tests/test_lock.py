@@ -50,7 +50,7 @@ def test_cut_while_a_stage_was_noted_all_others_are_whole_again(root, monkeypatc
     """The copy is older by one stage, whose entry DVC renews in its place, or adds at the end."""
     monkeypatch.setattr(lock, "_committed", lambda root: None)  # asks git, each time
     text = (root / "dvc.lock").read_text()
-    changed = "source@default-cnn"
+    changed = "source@cnn"
     entry = lock._entries(text)[f"  {changed}:"]
     if first_time:
         before = text.replace(entry, "")
@@ -73,11 +73,11 @@ def test_cut_while_a_stage_was_noted_all_others_are_whole_again(root, monkeypatc
 def test_dvc_goes_on_with_a_restored_lock_and_runs_only_what_it_lacks(root):
     text = (root / "dvc.lock").read_text()
     entries = lock._entries(text)
-    (root / "dvc.lock").write_text(text.replace(entries["  final@default:"], ""))
+    (root / "dvc.lock").write_text(text.replace(entries["  final:"], ""))
     lock.snapshot(root)  # as the stage `final` starts
     (root / "dvc.lock").write_text("")  # and DVC is killed as it writes
     assert lock.repair(root) == "dvc.lock was cut off while DVC wrote it: restored with its 4 stages"
-    assert tiny_pipeline.repro(root) == ["final@default"]
+    assert tiny_pipeline.repro(root) == ["final"]
     assert stages((root / "dvc.lock").read_text()) == stages(text)
 
 
@@ -107,7 +107,7 @@ def test_without_a_copy_the_commit_serves_and_without_both_it_is_removed(root):
 
 def test_an_older_commit_checked_out_is_left_alone(root):
     whole = (root / "dvc.lock").read_text()
-    older = whole.replace(lock._entries(whole)["  final@default:"], "")
+    older = whole.replace(lock._entries(whole)["  final:"], "")
     git(root, "init")
     for text in (older, whole):
         (root / "dvc.lock").write_text(text)

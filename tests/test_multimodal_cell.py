@@ -25,8 +25,8 @@ from vpstudy.settings import read as read_yaml
 from vpstudy.training.prompt_learning import pretraining
 from vpstudy.training.prompt_learning.settings import Qprompt
 
-CONTENT = read_yaml(paths.SCALES / "default.yaml")
-DEFAULT = study.load(paths.SCALES / "default.yaml")
+CONTENT = read_yaml(paths.SCALES / "default/params.yaml")
+DEFAULT = study.load(paths.SCALES / "default/params.yaml")
 TWO = {"pretrained": ["cnn", "vit"], "clips": ["cnn", "vit"]}
 WIDTHS = 32, 96  # of the text tower below, of the image tower
 LEARNED = [("maple", "full"), ("maple", "ptq-1"), ("maple", "ptq-4"), ("qmaple", "qat-1"), ("qmaple", "qat-4")]
@@ -177,8 +177,8 @@ def test_the_number_of_blocks_that_is_registered_is_the_tower_s():
 
 def test_a_transformer_s_clip_is_made_without_other_prompters():
     chosen = study.validate(CONTENT | TWO | multimodal(), "params.yaml")
-    assert [c.name for c in grid.cells(chosen, "clip_source")] == [f"clip_source@default-{b}" for b in ("cnn", "vit")]
-    assert [c.name for c in grid.cells(chosen, "multimodal")] == ["multimodal@default-vit-digits"]
+    assert [c.name for c in grid.cells(chosen, "clip_source")] == [f"clip_source@{b}" for b in ("cnn", "vit")]
+    assert [c.name for c in grid.cells(chosen, "multimodal")] == ["multimodal@vit-digits"]
     assert {dict(c.axes)["backbone"] for c in grid.cells(chosen, "prompt")} == {"cnn"}
     assert grid.cells(DEFAULT, "multimodal") == []
 

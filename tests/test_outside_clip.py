@@ -28,7 +28,7 @@ from vpstudy.prompts.text import described
 from vpstudy.settings import ParameterError
 from vpstudy.training.prompt_learning import pretraining
 
-CONTENT = base.read(paths.SCALES / "default.yaml")
+CONTENT = base.read(paths.SCALES / "default/params.yaml")
 FILE = {"location": "$CLIP_FILE", "sha256": "0" * 64}
 TEXT = {"width": 40, "heads": 2, "layers": 3}
 VIT = {"image_size": 32, "layers": 2, "width": 48, "head_width": 16, "patch_size": 8}

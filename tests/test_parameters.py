@@ -12,7 +12,7 @@ from vpstudy import paths
 from vpstudy import settings as base
 from vpstudy.settings import ParameterError, read
 
-CONTENT = read(paths.SCALES / "default.yaml")
+CONTENT = read(paths.SCALES / "default/params.yaml")
 
 
 def problems(**changes) -> list[str]:
@@ -186,7 +186,9 @@ def test_a_missing_file_says_how_to_get_it_back(tmp_path):
 
 def test_exponents_are_numbers(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text((paths.SCALES / "default.yaml").read_text().replace("learning_rate: 0.003", "learning_rate: 3e-3"))
+    path.write_text(
+        (paths.SCALES / "default/params.yaml").read_text().replace("learning_rate: 0.003", "learning_rate: 3e-3")
+    )
     assert study.load(path).hidden_cost.fine_tuning.learning_rates == [0.003, 0.01]
 
 

@@ -20,7 +20,7 @@ def cell(tmp_path, monkeypatch):
     for name in ("PICTURES", "SPLITS", "TARGETS"):
         monkeypatch.setattr(paths, name, tmp_path / name)
     root = folder(tmp_path / "pens", {"blue_pen": 10, "red_pen": 15})
-    content = YAML(typ="safe").load((paths.SCALES / "default.yaml").read_text())
+    content = YAML(typ="safe").load((paths.SCALES / "default/params.yaml").read_text())
     content["pictures"] = {"pens": {"imagefolder": str(root)}}
     monkeypatch.setattr(base, "read", lambda *_: content)
     monkeypatch.setattr(pictures, "read", lambda *_: content)

@@ -10,7 +10,7 @@ from vpstudy.data import sources
 from vpstudy.data.settings import source_of
 from vpstudy.settings import ParameterError, read
 
-CONTENT = read(paths.SCALES / "default.yaml")
+CONTENT = read(paths.SCALES / "default/params.yaml")
 
 
 def content(pictures=None, fetched=(), **targets) -> dict:

@@ -9,8 +9,8 @@ import tiny_pipeline
 from pipeline import definition, judge, pipeline, session
 from vpstudy import yaml12
 
-DIGITS, FACES = "transfer@default-cnn-digits", "transfer@default-cnn-faces"
-ALL = ["code", "source@default-cnn", DIGITS, FACES, "final@default"]
+DIGITS, FACES = "transfer@cnn-digits", "transfer@cnn-faces"
+ALL = ["code", "source@cnn", DIGITS, FACES, "final"]
 made, root = tiny_pipeline.made, tiny_pipeline.root
 
 
@@ -101,12 +101,12 @@ def test_it_takes_no_time(root):
 @pytest.mark.parametrize(
     ("change", "will", "may"),
     [
-        ("a module", [DIGITS, FACES], ["final@default"]),
+        ("a module", [DIGITS, FACES], ["final"]),
         ("a saved run", ["code"], []),
         ("a comment in a module", ["code"], []),
-        ("a parameter of two kinds", ["source@default-cnn", DIGITS, FACES], ["final@default"]),
-        ("an axis value less", ["final@default"], []),
-        ("a model deleted", ["source@default-cnn"], [DIGITS, FACES, "final@default"]),
+        ("a parameter of two kinds", ["source@cnn", DIGITS, FACES], ["final"]),
+        ("an axis value less", ["final"], []),
+        ("a model deleted", ["source@cnn"], [DIGITS, FACES, "final"]),
     ],
 )
 def test_what_will_run_runs_and_what_is_up_to_date_does_not(root, change, will, may):
@@ -157,8 +157,8 @@ def test_reasons_name_what_changed(root):
         CHANGES[change]()
     reasons = {v.stage.name: v.reason for v in judge.judge(root)}
     assert reasons[DIGITS] == "study.seeds changed"
-    assert reasons["final@default"] == "study changed"
-    assert reasons["source@default-cnn"] == ""
+    assert reasons["final"] == "study changed"
+    assert reasons["source@cnn"] == ""
 
 
 def test_stages_come_after_those_they_need_and_are_named_as_dvc_does(root):

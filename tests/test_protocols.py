@@ -20,8 +20,8 @@ from vpstudy.settings import read as read_yaml
 from vpstudy.training.prompt_learning import pretraining
 from vpstudy.training.prompt_learning.settings import Qprompt
 
-CONTENT = read_yaml(paths.SCALES / "default.yaml")
-DEFAULT = study.load(paths.SCALES / "default.yaml")
+CONTENT = read_yaml(paths.SCALES / "default/params.yaml")
+DEFAULT = study.load(paths.SCALES / "default/params.yaml")
 SMALL = {"names": ["few_shot", "elsewhere"], "seeds": [0], "shots": [1, 2], "epochs": [1, 2], "n_context": 3}
 
 
@@ -117,7 +117,7 @@ def test_a_scale_may_leave_protocols_out():
     shown = ProtocolResults(DEFAULT, save=False)
     assert shown.table("few_shot") == NOT_RUN
     named = DEFAULT.model_copy(update={"protocols": DEFAULT.protocols.model_copy(update={"names": ["few_shot"]})})
-    assert [c.name for c in grid.cells(named, "protocol")] == ["protocol@default-cnn-digits-few_shot"]
+    assert [c.name for c in grid.cells(named, "protocol")] == ["protocol@cnn-digits-few_shot"]
 
 
 def frame(gain: dict[int, float]) -> pd.DataFrame:

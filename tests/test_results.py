@@ -129,7 +129,7 @@ def test_the_frame_is_tidy_and_names_missing_cells_and_orphans(tmp_path):
     assert found.missing == [cell("faces")]
     assert [path.name for path in found.orphans] == ["transfer-cnn-int4-birds.json"]
     missing, orphan = found.notes()
-    assert "transfer@smoke-cnn-int4-faces" in missing
+    assert "transfer@cnn-int4-faces" in missing
     assert "transfer-cnn-int4-birds.json" in orphan
 
 
@@ -151,7 +151,7 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path, text):
     atomic.write_text(results.path(cell(), tmp_path), text)
     with pytest.raises(ValueError, match="transfer-cnn-int4-digits") as error:
         results.read([cell()], tmp_path)
-    assert "delete it and run `dvc repro transfer@smoke-cnn-int4-digits`" in str(error.value)
+    assert "delete it and run `dvc repro transfer@cnn-int4-digits`" in str(error.value)
 
 
 def test_a_file_of_another_cell_is_refused(tmp_path):

@@ -17,9 +17,11 @@ def params(tmp_path, monkeypatch) -> Path:
     """A folder with the presets of the project and the default `params.yaml`, to be written to."""
     folder = tmp_path / "scales"
     folder.mkdir()
-    for preset in paths.SCALES.glob("*.yaml"):
-        (folder / preset.name).write_text(preset.read_text())
+    for preset in paths.SCALES.glob("*/params.yaml"):
+        (folder / preset.parent.name).mkdir()
+        (folder / preset.parent.name / preset.name).write_text(preset.read_text())
     monkeypatch.setattr(paths, "SCALES", folder)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params.yaml")
     paths.PARAMS.write_text(compose("default"))
     return paths.PARAMS
@@ -32,9 +34,8 @@ def edit(params: Path, old: str, new: str) -> str:
     return params.read_text()
 
 
-def test_committed_parameters_are_the_default_preset_byte_for_byte():
-    assert (paths.ROOT / "params.yaml").read_bytes() == (paths.SCALES / "default.yaml").read_bytes()
-    assert compose("default") == (paths.SCALES / "default.yaml").read_text()
+def test_the_default_scale_composes_to_itself():
+    assert compose("default") == (paths.SCALES / "default/params.yaml").read_text()
 
 
 @pytest.mark.parametrize("name", presets())
@@ -44,7 +45,7 @@ def test_every_preset_is_valid_and_keeps_the_comments(name, tmp_path):
     assert scales.parameters(name).scale == name
     default = compose("default")
     given = read(composed)  # sections that default has none of, weights and pictures are a line each
-    more = len(given) - len(read(paths.SCALES / "default.yaml")) + len(given["weights"]) + len(given["pictures"])
+    more = len(given) - len(read(paths.SCALES / "default/params.yaml")) + len(given["weights"]) + len(given["pictures"])
     assert len(composed.read_text().splitlines()) == len(default.splitlines()) + more
     comments = [re.findall("#.*", text)[1:] for text in (default, composed.read_text())]  # [0]: what the scale is for
     assert comments[0] == comments[1]
@@ -52,9 +53,9 @@ def test_every_preset_is_valid_and_keeps_the_comments(name, tmp_path):
 
 
 def test_a_preset_states_only_differences_and_says_why():
-    default = scales.flat(read(paths.SCALES / "default.yaml"))
+    default = scales.flat(read(paths.SCALES / "default/params.yaml"))
     for name in set(presets()) - {"default"}:
-        changes = scales.flat(read(paths.SCALES / f"{name}.yaml"))
+        changes = scales.flat(read(paths.SCALES / name / "params.yaml"))
         assert changes.items().isdisjoint(default.items())
         composed = scales.flat(scales._plain(compose(name)))
         assert composed == default | changes | {"scale": name}
@@ -89,7 +90,7 @@ def test_hand_edits_are_named_and_not_overwritten(params):
         with pytest.raises(ParameterError) as error:
             put_in_place(name)
         assert "source.steps: 1300 (in scale default: 900)" in str(error.value)
-        assert "hidden_cost.targets: [digits] (in scale default: [digits, textures, faces])" in str(error.value)
+        assert "hidden_cost.axes.targets: [digits] (in scale default: [digits, textures, faces])" in str(error.value)
         assert "--force" in str(error.value)
         assert params.read_text() == edited
 
@@ -131,10 +132,11 @@ def test_what_cannot_be_compared_counts_as_an_edit(params, content):
 
 
 def test_wrong_keys_and_values_of_a_preset_are_strict_errors(params):
-    (paths.SCALES / "mine.yaml").write_text("# mine\nsource: {stepz: 3}\nimp: {rewind_step: 0}\n")
+    (paths.SCALES / "mine").mkdir()
+    (paths.SCALES / "mine" / "params.yaml").write_text("# mine\nsource: {stepz: 3}\nimp: {rewind_step: 0}\n")
     with pytest.raises(ParameterError) as error:
         put_in_place("mine")
-    assert "scales/mine.yaml: 2 problems" in str(error.value)
+    assert "scales/mine/params.yaml: 2 problems" in str(error.value)
     assert "source.stepz" in str(error.value)
     assert "did you mean steps?" in str(error.value)
     assert read(params)["scale"] == "default"

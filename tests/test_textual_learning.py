@@ -17,7 +17,7 @@ from vpstudy.training.prompt_learning.methods import METHODS
 from vpstudy.training.prompt_learning.settings import Qprompt
 from vpstudy.training.prompt_learning.variants import one_bit_error, variants
 
-CONTENT = read(paths.SCALES / "default.yaml")["qprompt"]
+CONTENT = read(paths.SCALES / "default/params.yaml")["qprompt"]
 BASE, NEW = ["digit one", "digit two", "digit three"], ["small letter a", "greek pi"]
 
 

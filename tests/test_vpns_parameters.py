@@ -41,7 +41,7 @@ CASES = {
 
 
 def test_a_transformer_has_no_channels_and_one_size():
-    content = read(paths.SCALES / "default.yaml")
+    content = read(paths.SCALES / "default/params.yaml")
     content["pretrained"] = ["cnn", "vit"]
     content["vpns"] |= {"backbones": ["vit"], "pruners": ["dense", "slimming"], "channel_ratios": [0.3]}
     content["vpns"] |= {"canvas": 40, "inner": 40}
@@ -54,7 +54,7 @@ def test_a_transformer_has_no_channels_and_one_size():
 @pytest.mark.parametrize("name", CASES)
 def test_bad_values_are_refused_before_any_work(name):
     change, told = CASES[name]
-    content = read(paths.SCALES / "default.yaml")
+    content = read(paths.SCALES / "default/params.yaml")
     content["vpns"] |= change
     with pytest.raises(ParameterError) as error:
         validate(content, "params.yaml")
@@ -63,4 +63,4 @@ def test_bad_values_are_refused_before_any_work(name):
 
 
 def test_without_a_change_nothing_is_refused():
-    assert validate(read(paths.SCALES / "default.yaml"), "params.yaml").vpns.pruners[0] == "dense"
+    assert validate(read(paths.SCALES / "default/params.yaml"), "params.yaml").vpns.pruners[0] == "dense"

@@ -25,7 +25,7 @@ from vpstudy.models import architectures, backbones
 from vpstudy.models.weights import OutsideWeights
 from vpstudy.settings import ParameterError
 
-CONTENT = base.read(paths.SCALES / "default.yaml")
+CONTENT = base.read(paths.SCALES / "default/params.yaml")
 ENTRY = {"model": "torchvision/squeezenet1_1", "location": "$SQUEEZENET", "sha256": "0" * 64}
 SWIN = {"model": "timm/swin_tiny_patch4_window7_224", "revision": "a" * 40}
 ASSETS = Path(os.environ.get("VPSTUDY_ASSETS", paths.ROOT.parent / "shared" / "assets")) / "weights"
@@ -215,7 +215,8 @@ def test_what_a_network_cannot_do_is_told_first():
 def test_parameters_are_checked_without_the_libraries():
     code = (
         "import sys; from studies import parameters as study; from vpstudy import paths, settings as base\n"
-        f"content = base.read(paths.SCALES / 'default.yaml') | {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin']}}\n"
+        f"content = base.read(paths.SCALES / 'default/params.yaml')\n"
+        f"content |= {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin']}}\n"
         "content['vpns']['backbones'] = ['swin']; study.validate(content, 'params.yaml')\n"
         "print({'torch', 'timm', 'torchvision'} & set(sys.modules))"
     )

@@ -67,9 +67,9 @@ def copy_of_project(folder: Path) -> Path:
 def clone(tmp_path_factory):
     """A clone in which a run was killed in the middle of a cell, and continued."""
     folder = copy_of_project(tmp_path_factory.mktemp("whole way"))
-    run(folder, "vpstudy", "scale", "smoke")
+    run(folder, "pipeline.cli", "scale", "smoke")
     first = subprocess.Popen(
-        [sys.executable, "-m", "vpstudy", "repro"],
+        [sys.executable, "-m", "pipeline.cli", "repro"],
         cwd=folder,
         env=environment(folder),
         stdout=subprocess.DEVNULL,
@@ -85,9 +85,9 @@ def clone(tmp_path_factory):
     first.wait()
     lock = folder / "dvc.lock"
     lock.write_text("")  # the worst moment: DVC empties its lock before it writes it
-    continued = run(folder, "vpstudy", "repro")
-    assert "imp@smoke-cnn" not in continued.stderr  # what had ended was not run again
-    assert "transfer@smoke-cnn-dense-digits" in continued.stderr
+    continued = run(folder, "pipeline.cli", "repro")
+    assert "imp@cnn" not in continued.stderr  # what had ended was not run again
+    assert "transfer@cnn-dense-digits" in continued.stderr
     return folder
 
 
@@ -146,13 +146,13 @@ def test_nothing_to_do_takes_seconds(clone):
     start = time.monotonic()
     assert ran(run(clone, "dvc", "repro")) == []
     assert time.monotonic() - start < 10
-    assert "up to date" in run(clone, "vpstudy", "plan").stdout
+    assert "up to date" in run(clone, "pipeline.cli", "plan").stdout
 
 
 def test_cells_declare_the_modules_that_their_kernels_import(clone, parameters):
     locked = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
     for cell in grid.cells(parameters):
-        imported = set(json.loads((clone / "data/timings" / f"{cell.name}.json").read_text())["modules"])
+        imported = set(json.loads((clone / "data/timings/smoke" / f"{cell.name}.json").read_text())["modules"])
         deps = {dep["path"] for dep in locked[cell.name]["deps"]}
         declared = {dep for dep in deps if dep.endswith(".py")}
         for target in (dep for dep in deps if dep.startswith("data/targets/")):  # a list of the modules that make it
@@ -160,7 +160,7 @@ def test_cells_declare_the_modules_that_their_kernels_import(clone, parameters):
         listed = set(json.loads((clone / "data/code" / f"{cell.stage}.json").read_text()))
         assert imported - {*code.FREE, *OF_REGISTRIES} <= declared | listed, cell.name
         assert {name for name in listed if name.endswith(".py") and "__init__" not in name} <= imported, cell.name
-    assert "vpstudy/models/architectures.py" in {dep["path"] for dep in locked["source@smoke-cnn"]["deps"]}
+    assert "vpstudy/models/architectures.py" in {dep["path"] for dep in locked["source@cnn"]["deps"]}
 
 
 def test_a_repeated_cell_is_the_same_bytes(clone):
@@ -171,8 +171,8 @@ def test_a_repeated_cell_is_the_same_bytes(clone):
         clone / f"data/probabilities/smoke/transfer-{name}.safetensors",
     ]
     before = [path.read_bytes() for path in written]
-    done = run(clone, "dvc", "repro", "--force", "--single-item", f"transfer@smoke-{name}")
-    assert ran(done) == [f"transfer@smoke-{name}"]
+    done = run(clone, "dvc", "repro", "--force", "--single-item", f"transfer@{name}")
+    assert ran(done) == [f"transfer@{name}"]
     assert [path.read_bytes() for path in written] == before
 
 
@@ -197,14 +197,14 @@ def test_a_changed_compression_re_runs_its_cells_and_what_follows(clone):
     before = path.read_text()
     path.write_text(before.replace("int4", "int5"))
     try:
-        plan = run(clone, "vpstudy", "plan").stdout
+        plan = run(clone, "pipeline.cli", "plan").stdout
         done = run(clone, "dvc", "repro")
     finally:
         path.write_text(before)
-    cells = ["compress@smoke-cnn-int5", "transfer@smoke-cnn-int5-digits"]
-    assert ran(done)[:2] == cells and set(ran(done)[2:]) == {"hidden_cost@smoke", "claims@smoke"}
-    assert "compress@smoke-cnn-int5" in plan
-    assert "compress@smoke-cnn-dense" not in plan
+    cells = ["compress@cnn-int5", "transfer@cnn-int5-digits"]
+    assert ran(done)[:2] == cells and set(ran(done)[2:]) == {"hidden_cost", "claims"}
+    assert "compress@cnn-int5" in plan
+    assert "compress@cnn-dense" not in plan
     orphan = "transfer-cnn-int4-digits.json belongs to no cell"
     assert orphan in (clone / "notebooks/rendered/smoke/90_hidden_cost.ipynb").read_text()
 
@@ -216,7 +216,7 @@ def test_wrong_parameters_stop_every_command_before_a_kernel(clone):
         before.replace("[dense, imp-0.50, int4, w4a4]", "[dense, imp-1.5]").replace("seeds: [0]", "sedes: [0]")
     )
     try:
-        for words in (["vpstudy", "repro"], ["vpstudy", "check"], ["vpstudy", "run", "source", "smoke", "cnn"]):
+        for words in (["pipeline.cli", "repro"], ["pipeline.cli", "check"], ["pipeline.cli", "run", "source", "cnn"]):
             done = run(clone, *words, check=False)
             assert done.returncode != 0
             for told in ("imp-1.5", "hidden_cost.sedes", "did you mean seeds"):

@@ -19,33 +19,32 @@ stages:
     deps: [notebooks/30_transfer.ipynb, vpstudy]
     outs: [data/code/transfer.json, data/targets/digits.json, data/targets/faces.json]
   source:
-    matrix: {scale: ["${scale}"], backbone: "${backbones}"}
-    cmd: python make.py source data/models/${item.scale}/${item.backbone}.txt
+    matrix: {backbone: "${backbones}"}
+    cmd: python make.py source data/models/${scale}/${item.backbone}.txt
     params: [execution, source.steps]
     deps: [make.py]
     outs:
-      - data/models/${item.scale}/${item.backbone}.txt
-      - data/models/${item.scale}/${item.backbone}/rounds: {persist: true}
+      - data/models/${scale}/${item.backbone}.txt
+      - data/models/${scale}/${item.backbone}/rounds: {persist: true}
   transfer:
-    matrix: {scale: ["${scale}"], backbone: "${backbones}", target: "${study.targets}"}
-    cmd: python make.py transfer data/results/${item.scale}/${item.backbone}-${item.target}.json
+    matrix: {backbone: "${backbones}", target: "${study.targets}"}
+    cmd: python make.py transfer data/results/${scale}/${item.backbone}-${item.target}.json
     params: [execution, study.seeds]
     deps:
       - data/code/transfer.json
       - data/targets/${item.target}.json
-      - data/models/${item.scale}/${item.backbone}.txt
-      - data/models/${item.scale}/${item.backbone}/rounds
+      - data/models/${scale}/${item.backbone}.txt
+      - data/models/${scale}/${item.backbone}/rounds
       - module.py
     outs:
-      - data/results/${item.scale}/${item.backbone}-${item.target}.json: {cache: false}
-      - data/pages/${item.scale}-${item.backbone}-${item.target}.txt
+      - data/results/${scale}/${item.backbone}-${item.target}.json: {cache: false}
+      - data/pages/${scale}-${item.backbone}-${item.target}.txt
   final:
-    matrix: {scale: ["${scale}"]}
-    cmd: python make.py final figures/${item.scale}
+    cmd: python make.py final figures/${scale}
     params: [study]
-    deps: ["data/results/${item.scale}"]
+    deps: ["data/results/${scale}"]
     outs:
-      - figures/${item.scale}: {cache: false}
+      - figures/${scale}: {cache: false}
 """
 PARAMS = """
 scale: default

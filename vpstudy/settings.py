@@ -74,7 +74,7 @@ def read(path: Path = paths.PARAMS) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text())
     except FileNotFoundError:
-        raise ParameterError(f"{path.name} is missing; `python -m vpstudy scale default` puts it back") from None
+        raise ParameterError(f"{path.name} is missing; `vpstudy scale default` puts it back") from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path.name}, line {mark.line + 1}" if mark else path.name
@@ -96,7 +96,7 @@ def section(key: str, model: type[Model], scale: str) -> Model:
     if content.get("scale") != scale:
         raise ParameterError(
             f"scale: {scale!r} was asked for, but params.yaml holds {content.get('scale')!r}; "
-            f"`python -m vpstudy scale {scale}` puts it in place"
+            f"`vpstudy scale {scale}` puts it in place"
         )
     for part in key.split("."):
         content = content.get(part)

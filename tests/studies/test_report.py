@@ -53,7 +53,7 @@ def only(tmp_path, monkeypatch):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
 
     def put(study):
-        content = copy.deepcopy(read(paths.SCALES / "default.yaml")) | {"clips": [], "backbones": []}
+        content = copy.deepcopy(read(paths.SCALES / "default/params.yaml")) | {"clips": [], "backbones": []}
         for name in {*STUDIES} - {study}:
             content[name]["axes"]["backbones"] = []
         content["backbones"] = ["cnn"] if study == "hidden_cost" else []

@@ -84,7 +84,7 @@ def load(alias: str, size: int) -> Target:
     if not path.exists():
         raise ValueError(
             f"target {alias}: there is no data/splits/{path.name} yet; put {alias} into fetched in params.yaml and run"
-            " `python -m vpstudy repro pictures`"
+            " `vpstudy repro pictures`"
         )
     stored = splits.stored(path, source)
     if tensors := decoded.load(_place(alias, size), _key(stored.fingerprint, stored.split)):

@@ -58,7 +58,7 @@ def _made(name: str, root: Path, how: dict[str, Any], download: bool, pause: flo
         except (OSError, RuntimeError) as error:  # no network, a file cut off, a checksum that is wrong
             if not download:
                 raise ValueError(
-                    f"{name} is not in {root} ({error}); `python -m vpstudy run pictures SCALE TARGET` fetches it"
+                    f"{name} is not in {root} ({error}); `vpstudy run pictures TARGET` fetches it"
                 ) from None
             if attempt == TRIES:
                 raise ValueError(
