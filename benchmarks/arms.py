@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from vpstudy.models.architectures import ARCHITECTURES, Architecture
 from vpstudy.models.backbones import Backbone
-from vpstudy.prompts.visual import PaddedPrompt
+from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.runtime import Runtime, generator
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import adam_in_three_stages, fit
@@ -50,7 +50,7 @@ def work(backbone: Backbone, runtime: Runtime, *, batch: int, inner: int, canvas
 
 def prompted(work: Work) -> PromptedBackbone:
     """A border in front of the backbone, as the study trains it; the mapping stays that of its seed."""
-    prompt = PaddedPrompt(work.pictures.shape[-1], work.canvas)
+    prompt = BorderPrompt(work.pictures.shape[-1], work.canvas)
     return PromptedBackbone(work.backbone, prompt, "frequency", work.classes, seed=0).to(work.pictures.device)
 
 

@@ -5,7 +5,6 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from studies.across import claims as across
 from studies.across import figures
@@ -14,114 +13,8 @@ from studies.across.settings import Codebook
 from studies.claims.verdict import Effect
 from studies.parameters import validate
 from vpstudy import paths
-from vpstudy.data import glyphs
-from vpstudy.models.backbones import Backbone
 from vpstudy.prompts import codebook
-from vpstudy.prompts.border import Border, FixedBorder, QuantizedBorder, quantized
-from vpstudy.prompts.codebook import stored_bytes
-from vpstudy.prompts.quantized import Settings
-from vpstudy.prompts.visual import PaddedPrompt
-from vpstudy.runtime import Runtime
 from vpstudy.settings import ParameterError, read
-from vpstudy.training.data import TransferData
-from vpstudy.training.quantized_prompting import answers, learner_of, quantized_prompting
-from vpstudy.training.settings import VisualPrompting
-from vpstudy.training.visual_prompting import visual_prompting
-
-INNER, CANVAS = 20, 32
-N = 3 * (CANVAS**2 - INNER**2)
-THETA = torch.randn(3, CANVAS, CANVAS, generator=torch.Generator().manual_seed(0))
-PICTURES = torch.rand(4, 3, INNER, INNER, generator=torch.Generator().manual_seed(1))
-HOW = {"steps": 6, "batch": 16, "learning_rates": [0.1], "evaluations": 2, "inner": INNER, "canvas": CANVAS}
-HOW = VisualPrompting(**HOW, prompt="pad", rank=4, patch=8, epochs=1, mapping="iterative")
-
-
-@pytest.fixture(scope="module")
-def data():
-    return TransferData("digits", 5, Runtime(torch.device("cpu"), "fp32", torch.get_num_threads()))
-
-
-@pytest.fixture(scope="module")
-def backbone():
-    return Backbone("cnn", glyphs.class_names, seed=1)
-
-
-def border_of(kind=Border, *more):
-    border = kind(INNER, CANVAS, *more)
-    with torch.no_grad():
-        border.theta.copy_(THETA)
-    return border
-
-
-def test_a_border_is_the_padded_prompt_that_it_says_it_is():
-    border, usual = border_of(), border_of(PaddedPrompt)
-    assert torch.equal(border(PICTURES), usual(PICTURES))
-    assert torch.equal(border.picture(), usual.picture())
-    assert border.values().shape == (N,)
-    fixed = FixedBorder(INNER, CANVAS, border.values())
-    assert torch.equal(fixed(PICTURES), usual(PICTURES))
-    with pytest.raises(ValueError, match=rf"values have shape \(3,\); this border has \({N},\)"):
-        FixedBorder(INNER, CANVAS, torch.zeros(3))
-
-
-@pytest.mark.parametrize("bits", [1, 3])
-def test_only_the_border_is_quantized_and_gradients_are_those_of_the_full_one(bits):
-    border = border_of(QuantizedBorder, Settings(bits, normalise=False))
-    usual = border_of(PaddedPrompt)
-    shown = border(PICTURES)
-    assert torch.equal(shown[..., 6:26, 6:26], PICTURES)
-    assert len(border.shown().unique()) <= 2**bits
-    weight = torch.randn(shown.shape, generator=torch.Generator().manual_seed(2))
-    (shown * weight).sum().backward()
-    (usual(PICTURES) * weight).sum().backward()
-    torch.testing.assert_close(border.theta.grad, usual.theta.grad)
-    with pytest.raises(ValueError, match="give normalise=False"):
-        QuantizedBorder(INNER, CANVAS, Settings(bits))
-
-
-@pytest.mark.parametrize("bits", range(1, 9))
-def test_what_is_stored_is_counted_to_the_byte_and_shown_again(bits):
-    values = border_of().values().detach()
-    packed = quantized(values, bits, "clustered")
-    counted = packed.codes.numpy().nbytes + packed.book.numpy().nbytes
-    assert counted == packed.bytes == stored_bytes(N, bits) == -(-N * bits // 8) + 2 * 2**bits
-    shown = packed.unpacked()
-    nearest = packed.book.float()[(values[:, None] - packed.book.float()).abs().argmin(1)]
-    assert (shown - values).abs().max() <= (nearest - values).abs().max() + 1e-3
-    even = quantized(values, bits, "uniform").unpacked()
-    assert (shown - values).square().mean() <= (even - values).square().mean() + 1e-7
-
-
-def test_a_border_that_is_stored_answers_as_the_one_that_was_trained(data, backbone):
-    outcome = visual_prompting(backbone, data, 2, 0, HOW)
-    border = Border(INNER, CANVAS)
-    border.load_state_dict({"theta": outcome.artefact["prompt.theta"]})
-    test = data.split(2, 0).test
-    logits = answers(backbone, data, HOW, border.values().detach(), outcome.artefact, test)
-    np.testing.assert_allclose(logits, outcome.logits["test"], rtol=1e-5, atol=1e-5)
-
-
-def test_training_through_the_quantizer_gives_the_border_that_it_was_measured_with(data, backbone):
-    outcome, border = quantized_prompting(backbone, data, 2, 0, HOW, Settings(1, normalise=False, interval=1))
-    stored = border.packed().unpacked()
-    assert len(stored.unique()) == 2
-    torch.testing.assert_close(stored, border.shown(), rtol=0, atol=1e-3)  # half precision
-    logits = answers(backbone, data, HOW, border.shown().detach(), outcome.artefact, data.split(2, 0).test)
-    np.testing.assert_allclose(logits, outcome.logits["test"], rtol=1e-5, atol=1e-5)
-    assert border.quantizer.log.divergences, "the codebook was never compared: step is not called"
-    again, same = quantized_prompting(backbone, data, 2, 0, HOW, Settings(1, normalise=False, interval=1))
-    assert np.array_equal(outcome.logits["test"], again.logits["test"]) and torch.equal(
-        stored, same.packed().unpacked()
-    )
-
-
-def test_a_grey_border_has_the_mapping_that_training_starts_from(data, backbone):
-    learner = learner_of(backbone, data, HOW, Border(INNER, CANVAS), 2, 0)
-    frozen = visual_prompting(
-        backbone, data, 2, 0, HOW.model_copy(update={"mapping": "frequency", "steps": 1, "evaluations": 1})
-    )
-    assert torch.equal(learner.mapping, frozen.artefact["mapping"])
-    assert torch.equal(learner.prompt.values(), torch.full((N,), 0.5))
 
 
 def frame(losses: dict[str, float], noise: float = 0.001, seeds: int = 5) -> pd.DataFrame:
@@ -238,18 +131,18 @@ def test_no_arm_is_left_out_of_the_figure_by_bits():
 
 
 CASES = {
-    "too many bits": ({"bits": [9]}, "across.bits.0: 9"),
-    "no bits": ({"trained_bits": [0]}, "across.trained_bits.0: 0"),
+    "too many bits": ({"bits": [9]}, "across.settings.bits.0: 9"),
+    "no bits": ({"trained_bits": [0]}, "across.settings.trained_bits.0: 0"),
     "an unknown codebook": (
         {"codebooks": ["clusterd"]},
-        "across.codebooks.0: 'clusterd': should be 'clustered', 'uniform' or 'random'",
+        "across.settings.codebooks.0: 'clusterd': should be 'clustered', 'uniform' or 'random'",
     ),
     "no dense backbone": ({"compressions": ["int4"]}, "compressions: 'dense' is missing"),
     "a compression that is not made": (
         {"compressions": ["dense", "int7"]},
-        "across.compressions: 'int7' is not in compressions; allowed: dense, imp-0.80",
+        "across.axes.compressions: 'int7' is not in compressions; allowed: dense, imp-0.80",
     ),
-    "a backbone that is not compressed": ({"backbones": ["vit"]}, "across.backbones: 'vit' is not in backbones"),
+    "a backbone that is not compressed": ({"backbones": ["vit"]}, "across.axes.backbones: 'vit' is not in backbones"),
 }
 
 
@@ -257,7 +150,8 @@ CASES = {
 def test_bad_values_are_refused_before_any_work(name):
     change, told = CASES[name]
     content = read(paths.SCALES / "default/params.yaml")
-    content["across"] |= change
+    for key, value in change.items():
+        content["across"]["axes" if key in content["across"]["axes"] else "settings"][key] = value
     with pytest.raises(ParameterError) as error:
         validate(content, "params.yaml")
     assert told in str(error.value) and "nothing was run" in str(error.value)
@@ -266,14 +160,14 @@ def test_bad_values_are_refused_before_any_work(name):
 def test_parameters_allow_what_codebooks_can():
     assert get_args(Codebook) == codebook.SCHEMES
     content = read(paths.SCALES / "default/params.yaml")
-    content["across"]["bits"] = list(range(1, codebook.MOST_BITS + 1))
+    content["across"]["settings"]["bits"] = list(range(1, codebook.MOST_BITS + 1))
     validate(content, "params.yaml")
 
 
 def test_prompts_that_are_no_borders_are_refused():
     content = read(paths.SCALES / "default/params.yaml")
-    content["hidden_cost"]["visual_prompting"]["prompt"] = "full"
+    content["hidden_cost"]["settings"]["visual_prompting"]["prompt"] = "full"
     with pytest.raises(
-        ParameterError, match=r"hidden_cost\.visual_prompting\.prompt: 'full': the study across quantizes"
+        ParameterError, match=r"hidden_cost\.settings\.visual_prompting\.prompt: 'full': the study across quantizes"
     ):
         validate(content, "params.yaml")

@@ -16,7 +16,7 @@ from vpstudy.training.data import TransferData
 from vpstudy.training.mask_search.finders import FINDERS, PUBLISHED, rounds
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 from vpstudy.training.mask_search.run import Run
-from vpstudy.training.mask_search.settings import Vpns
+from vpstudy.training.mask_search.settings import MaskSearch
 
 STEPS, SPARSITY = 8, 0.9
 
@@ -34,12 +34,14 @@ def source():
 @pytest.fixture
 def run(data, source):
     def make(pruner: str, **values) -> Run:
-        content = read(paths.SCALES / "default/params.yaml")["vpns"]
+        content = read(paths.SCALES / "default/params.yaml")["vpns"]["settings"]
         content |= {"budget": 4, "validation_per_class": 5, "steps": STEPS, "batch": 16, "scoring": 32}
         content |= {"sparsities": [0.5, 0.9], "control_sparsities": [], "imp_rounds": [0.5, 0.9], "canvas": 16}
-        content |= {"inner": 16, "pad": 2, "patch": 8} | values.pop("settings", {})
+        content |= {"inner": 16, "prompts": {"frame": {"width": 2}, "patch": {"side": 6}}} | values.pop("settings", {})
         on_source = values.pop("on_source", False)
-        return Run(source, data, Vpns.model_validate(content), METHODS[pruner], seed=0, on_source=on_source, **values)
+        return Run(
+            source, data, MaskSearch.model_validate(content), METHODS[pruner], seed=0, on_source=on_source, **values
+        )
 
     return make
 
@@ -130,8 +132,8 @@ def test_channels_are_gone_in_fact(run, source, pruner):
 
 
 def test_ablations_change_what_their_name_says(run):
-    assert run("vpns_pad_4", settings={"canvas": 32, "inner": 32}).prompt().frame.sum() == 4 * 4 * (32 - 4)
+    assert run("vpns_frame_4", settings={"canvas": 32, "inner": 32}).prompt().mask.sum() == 4 * 4 * (32 - 4)
     small = run("vpns_input_18", settings={"canvas": 32, "inner": 32})
     assert small.pictures.shape[-1] == 32
     assert not small.pictures[..., :7, :].any()
-    assert run("vpns_patch", settings={"patch": 6}).prompt().theta.shape[-1] == 6
+    assert run("vpns_patch").prompt().theta.shape[-1] == 6

@@ -23,11 +23,9 @@ PROBE = LinearProbe(**STEPS, learning_rates=[0.01], size=32, inner=None)
 PROMPT = VisualPrompting(
     **STEPS,
     learning_rates=[0.1],
-    prompt="pad",
-    inner=20,
     canvas=32,
-    rank=4,
-    patch=12,
+    prompt="border",
+    prompts={"border": {"inner": 20}},
     mapping="iterative",
     epochs=5,
 )

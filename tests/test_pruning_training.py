@@ -9,7 +9,7 @@ from vpstudy.compression.learned import LearnedMask
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.compression.masks import release
 from vpstudy.models.backbones import Backbone
-from vpstudy.prompts.frame import FramePrompt
+from vpstudy.prompts.visual.frame import Frame
 from vpstudy.runtime import configure
 from vpstudy.settings import Execution
 from vpstudy.training.data import Examples
@@ -30,7 +30,7 @@ def runtime():
 
 def network(prompt: bool = False) -> Subnetwork:
     backbone = Backbone("cnn", [str(k) for k in range(9)], seed=1)
-    return Subnetwork(backbone, torch.tensor([3, 1, 8, 0]), FramePrompt(16, 2) if prompt else None)
+    return Subnetwork(backbone, torch.tensor([3, 1, 8, 0]), Frame(width=2).make(16, seed=0) if prompt else None)
 
 
 def order() -> torch.Generator:

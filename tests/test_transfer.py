@@ -11,6 +11,7 @@ from vpstudy.compression import quantization
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.data import glyphs
 from vpstudy.models.backbones import Backbone
+from vpstudy.prompts.visual.registry import PROMPTS
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import Examples, TransferData
 from vpstudy.training.fine_tuning import fine_tuning
@@ -20,8 +21,16 @@ from vpstudy.training.outcome import Outcome
 from vpstudy.training.settings import FineTuning, LinearProbe, VisualPrompting
 from vpstudy.training.visual_prompting import mapping_of, visual_prompting
 
-PROMPT = {"steps": 4, "batch": 16, "learning_rates": [0.1], "evaluations": 2, "inner": 20, "canvas": 32}
-PROMPT |= {"prompt": "pad", "rank": 4, "patch": 8, "epochs": 1}
+PROMPT = {"steps": 4, "batch": 16, "learning_rates": [0.1], "evaluations": 2, "canvas": 32, "epochs": 1}
+PROMPT |= {"prompt": "border", "prompts": {"border": {"inner": 20}}}
+SIZES = {
+    "border": {"inner": 20},
+    "full": {},
+    "low_rank": {"rank": 4},
+    "patch": {"side": 8},
+    "random_patch": {"side": 8},
+}
+SIZES |= {"frame": {"width": 3}, "circle": {"width": 3}}
 PROBE = LinearProbe(steps=20, batch=64, learning_rates=[0.01], evaluations=2, size=32, inner=None)
 TUNE = FineTuning(steps=3, batch=16, learning_rates=[0.01], evaluations=1, size=32, weight_decay=0.1)
 
@@ -68,9 +77,9 @@ def test_mappings_of_many_to_many_give_logits_of_the_target_classes(data, backbo
         np.testing.assert_allclose(outcome.artefact["omega"].sum(0), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["full", "low_rank", "patch", "random_patch"])
-def test_every_kind_of_prompt_is_trained_and_repeats_bit_for_bit(data, backbone, kind):
-    settings = VisualPrompting(**(PROMPT | {"prompt": kind}), mapping="random")
+@pytest.mark.parametrize("name", PROMPTS)
+def test_every_prompt_is_trained_and_repeats_bit_for_bit(data, backbone, name):
+    settings = VisualPrompting(**(PROMPT | {"prompt": name, "prompts": {name: SIZES[name]}}), mapping="random")
     first, again = (visual_prompting(backbone, data, 2, 0, settings) for _ in range(2))
     assert same(first.artefact, again.artefact)
     assert any(tensor.abs().max() > 0 for name, tensor in first.artefact.items() if name.startswith("prompt."))

@@ -12,19 +12,22 @@ CASES = {
     "an unknown method": ({"pruners": ["dense", "vpn"]}, "vpns.pruners.1: 'vpn': no such pruner; did you mean vpns?"),
     "no dense network": ({"pruners": ["vpns"]}, "pruners: 'dense' is missing"),
     "an unknown control": ({"controls": ["two_pas"]}, "'two_pas': no such control; did you mean two_pass?"),
-    "a frame wider than half": ({"pad": 17}, "pad (17) must not exceed half of canvas (32)"),
-    "a patch larger than the canvas": ({"patch": 33}, "nor patch (33) canvas"),
+    "a frame wider than half": (
+        {"prompts": {"frame": {"width": 17}}},
+        "width (17) must not exceed half of canvas (32)",
+    ),
+    "a border": ({"prompt": "border", "prompts": {"border": {"inner": 20}}}, "'border' is not added to a picture"),
     "a picture larger than the canvas": ({"inner": 40}, "inner (40) must not exceed canvas (32)"),
     "a control at a sparsity that is not run": ({"control_sparsities": [0.9]}, "control_sparsities: 0.9 is not in"),
     "a round that is missing": ({"imp_rounds": [0.5, 0.8]}, "imp_rounds: 0.95, which is in sparsities, is missing"),
     "steps that cannot be cut": ({"steps": 30}, "vpns.steps: 30"),
     "an ablation of no sparsity": (
-        {"pruners": ["dense", "vpns_pad_4"], "control_sparsities": []},
+        {"pruners": ["dense", "vpns_frame_4"], "control_sparsities": []},
         "pruners that are ablations need at least one",
     ),
     "an ablation that does not fit": (
         {"pruners": ["dense", "vpns_input_24"], "canvas": 20, "inner": 20},
-        "pruners: vpns_input_24 needs a larger canvas than 20",
+        "pruners: vpns_input_24 does not fit: inner (24) must not exceed canvas (20)",
     ),
     "channels without a ratio": ({"pruners": ["dense", "depgraph"]}, "channel_ratios: pruners that prune channels"),
     "too few steps for IMP's rounds": (

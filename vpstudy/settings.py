@@ -1,7 +1,7 @@
 """Strict typed parameters: the building blocks, and errors that list every problem at once."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -20,15 +20,13 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def one_of(names: Iterable[str], what: str, where: str) -> AfterValidator:
-    """A validator for a name that must be registered in the file `where`."""
-    names = list(names)
+def one_of(names: Collection[str], what: str, where: str) -> AfterValidator:
+    """A validator for a name that must be among `names`, which the file `where` registers; they may grow."""
 
     def check(value: str) -> str:
         if value not in names:
-            raise ValueError(
-                f"no such {what}; {_hint(value, names)}allowed: {', '.join(names)} (registered in {where})"
-            )
+            hint = _hint(value, list(names))
+            raise ValueError(f"no such {what}; {hint}allowed: {', '.join(names)} (registered in {where})")
         return value
 
     return AfterValidator(check)
@@ -143,7 +141,7 @@ def _explanations(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 
 def _explain(error: Any, model: type[BaseModel]) -> str:
-    keys, given = [k for k in error["loc"] if not _tags_union(k)], error["input"]
+    keys, given = [k for k in error["loc"] if not _tags_union(k) and k != "[key]"], error["input"]
     where = ".".join(map(str, keys))
     if error["type"] == "extra_forbidden":
         allowed = _keys_at(keys[:-1], model)

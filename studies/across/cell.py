@@ -22,9 +22,10 @@ from vpstudy import atomic, paths
 from vpstudy.compression.compressed import obtain
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
-from vpstudy.prompts.border import Border, FixedBorder, quantized
 from vpstudy.prompts.codebook import Packed, stored_bytes
 from vpstudy.prompts.quantized import Settings as Quantizer
+from vpstudy.prompts.quantized_border import FixedBorder, QuantizedBorder, quantized
+from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.runtime import configure
 from vpstudy.settings import Execution, section
 from vpstudy.training.data import TransferData
@@ -87,7 +88,7 @@ class QuantizeCell:
     @property
     def size(self) -> int:
         """Values of a border."""
-        return 3 * (self.prompting.canvas**2 - self.prompting.inner**2)
+        return 3 * (self.prompting.canvas**2 - self.prompting.chosen.inner**2)
 
     def run(self) -> list[Run]:
         """Every arm with every seed; the first seed tries every learning rate, and validation chooses for all seeds."""
@@ -110,7 +111,7 @@ class QuantizeCell:
         self.tuning.append({"bits": bits or 32, "tried": values})
         return max(tried, key=lambda outcome: outcome.rank).learning_rate
 
-    def _train(self, bits: int | None, seed: int, rate: float) -> tuple[Outcome, Border | None]:
+    def _train(self, bits: int | None, seed: int, rate: float) -> tuple[Outcome, QuantizedBorder | None]:
         s, how = self.settings, self.prompting.at(rate)
         if bits is None:
             return visual_prompting(self.frozen, self.data, s.budget, seed, how), None
@@ -131,7 +132,7 @@ class QuantizeCell:
         if outcome.status != "ok":
             arms += [("ptq" + control, *each) for each in quantizers]
             return [Run(*arm, reason=outcome.reason, **common) for arm in arms]
-        border = Border(self.prompting.inner, self.prompting.canvas)
+        border = BorderPrompt(self.prompting.chosen.inner, self.prompting.canvas)
         border.load_state_dict({"theta": outcome.artefact["prompt.theta"]})
         values = border.values().detach()
         common["artefact"] = outcome.artefact
@@ -146,7 +147,7 @@ class QuantizeCell:
 
     def grey(self, seed: int) -> Run:
         """What the backbone does with the border that training starts from, and a mapping: nothing is learned."""
-        border = Border(self.prompting.inner, self.prompting.canvas)
+        border = BorderPrompt(self.prompting.chosen.inner, self.prompting.canvas)
         learner = learner_of(self.frozen, self.data, self.prompting, border, self.settings.budget, seed)
         artefact = {name: tensor.cpu() for name, tensor in learner.state_dict().items()}
         return self._measured(Run("grey", None, 0, seed, border.values().detach().cpu(), artefact))
@@ -205,7 +206,7 @@ class QuantizeCell:
 
     def picture(self, run: Run) -> np.ndarray:
         """The border, uint8 (3, canvas, canvas), black where the picture goes."""
-        border = FixedBorder(self.prompting.inner, self.prompting.canvas, run.values)
+        border = FixedBorder(self.prompting.chosen.inner, self.prompting.canvas, run.values)
         return (border.picture() * 255).round().to(torch.uint8).numpy()
 
     def _png(self, run: Run) -> str | None:

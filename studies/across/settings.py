@@ -52,6 +52,7 @@ def problems(p: Any) -> Iterator[str]:
         for name in getattr(p.across.axes, key):
             if name not in allowed:
                 yield f"across.axes.{key}: {name!r} is not in {key}; allowed: {', '.join(allowed)}"
-    kind = p.hidden_cost.settings.visual_prompting.prompt
-    if kind != "pad":
-        yield f"hidden_cost.settings.visual_prompting.prompt: {kind!r}: the study across quantizes borders; give pad"
+    prompt = p.hidden_cost.settings.visual_prompting.prompt
+    if prompt != "border":
+        key = "hidden_cost.settings.visual_prompting.prompt"
+        yield f"{key}: {prompt!r}: the study across quantizes borders; give border"

@@ -9,6 +9,7 @@ import math
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from vpstudy import atomic
+from vpstudy.prompts.visual.registry import PROMPTS
 
 WIDTH = 18 / 2.54  # inches: printed at this width, no text is smaller than 8 points
 GREY = "#666666"
@@ -56,6 +58,8 @@ class Method:
     colour: str
 
 
+EARTHEN = ("#F0B27A", "#A6761D", "#7F5F00", "#66A61E", "#4D7C0F", "#BF812D", "#35978F")  # of prompts, in turn
+
 METHODS = {
     "visual_prompting": Method("visual prompt", "#D55E00"),
     "linear_probe": Method("linear probe", "#0072B2"),
@@ -67,10 +71,10 @@ METHODS = {
     "bayesian_mapping": Method("prompt, Bayesian mapping", "#8C6BB1"),
     "bayesian_plus_mapping": Method("prompt, Bayesian mapping +", "#6A51A3"),
     "linear_output": Method("prompt, linear output", "#3F007D"),
-    "full_prompt": Method("full-picture prompt", "#A6761D"),
-    "low_rank_prompt": Method("low-rank prompt", "#7F5F00"),
-    "patch_prompt": Method("patch prompt", "#66A61E"),
-    "random_patch_prompt": Method("random-patch prompt", "#4D7C0F"),
+    **{
+        f"{name}_prompt": Method(kind.label, colour)
+        for (name, kind), colour in zip(PROMPTS.items(), cycle(EARTHEN), strict=False)
+    },
     "upstream": Method("source task", "#555555"),
 }
 

@@ -24,7 +24,6 @@ from vpstudy.compression.compressed import Compressed, obtain
 from vpstudy.data import examples
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
-from vpstudy.prompts.visual import make_prompt
 from vpstudy.runtime import configure
 from vpstudy.settings import Execution, section
 from vpstudy.training.controls import CONTROLS
@@ -97,7 +96,7 @@ class TransferCell:
         control, change = CONTROLS[method], dict(CONTROLS[method].change)
         settings = getattr(self.settings, control.method)
         if change.get("inner") == "visual_prompting.inner":
-            change["inner"] = self.settings.visual_prompting.inner
+            change["inner"] = self.settings.visual_prompting.prompts["border"].inner
         if change.get("steps") == "epochs":
             pictures = len(self.data.split(budget, self.settings.seeds[0]).train)
             change["steps"] = settings.epochs * math.ceil(pictures / settings.batch)
@@ -202,8 +201,7 @@ class TransferCell:
 
     def prompt(self, outcome: Outcome) -> torch.nn.Module:
         """The learned prompt of one run."""
-        s = self.settings.visual_prompting
-        prompt = make_prompt(s.prompt, s.inner, s.canvas, rank=s.rank, patch=s.patch, seed=0)
+        prompt = self.settings.visual_prompting.make_prompt(seed=0)
         learned = {k.removeprefix("prompt."): v for k, v in outcome.artefact.items() if k.startswith("prompt.")}
         prompt.load_state_dict(learned)
         return prompt.eval()

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from vpstudy.data.targets import NAMES as TARGETS
 from vpstudy.settings import AXIS, Budget, Seed, Strict, one_of, unique
@@ -29,6 +29,20 @@ class Settings(Strict):
     visual_prompting: VisualPrompting
     linear_probe: LinearProbe
     fine_tuning: FineTuning
+
+    @model_validator(mode="after")
+    def _prompts_of_controls(self):
+        wanted = {
+            name: "border" if name == "padded_probe" else CONTROLS[name].change.get("prompt") for name in self.controls
+        }
+        problems = [
+            f"controls: {name} needs visual_prompting.prompts.{prompt}, which is missing"
+            for name, prompt in wanted.items()
+            if prompt and prompt not in self.visual_prompting.prompts
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class HiddenCost(Strict):

@@ -291,7 +291,7 @@ CLAIMS: tuple[Claim, ...] = (
         "80.87, 80.66, 80.43, 80.45 at 16, 32, 48, 64 px of 224",
         "accuracy of VPNs with a wider frame less that with the usual one; all must hold",
         EQUAL,
-        _all([(arm(name), arm("vpns")) for name in ("vpns_pad_4", "vpns_pad_7")]),
+        _all([(arm(name), arm("vpns")) for name in ("vpns_frame_4", "vpns_frame_7")]),
     ),
     _claim(
         "V8c",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from studies.axes import Backbones
 from vpstudy.data.targets import NAMES as TARGETS
@@ -39,9 +39,11 @@ class Vpns(Strict):
             if "imp" in self.axes.pruners and sparsity not in self.settings.imp_rounds
         ]
         for name in self.axes.pruners:
-            for key, value in METHODS[name].change.items():
-                if key in ("pad", "inner") and value * (2 if key == "pad" else 1) > self.settings.canvas:
-                    problems.append(f"pruners: {name} needs a larger canvas than {self.settings.canvas}")
+            try:
+                self.settings.changed(METHODS[name].change)
+            except ValidationError as error:
+                said = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+                problems.append(f"pruners: {name} does not fit: {said}")
         if any(METHODS[name].role == "ablation" for name in self.axes.pruners) and not self.settings.control_sparsities:
             problems.append("control_sparsities: pruners that are ablations need at least one")
         if any(METHODS[name].role == "channels" for name in self.axes.pruners) and not self.settings.channel_ratios:

@@ -6,6 +6,8 @@ Free of torch, for the command line.
 from dataclasses import dataclass, field
 from typing import Any
 
+from vpstudy.prompts.visual.registry import PROMPTS
+
 
 @dataclass(frozen=True)
 class Control:
@@ -28,8 +30,5 @@ CONTROLS = {
     "bayesian_plus_mapping": Control("visual_prompting", {"mapping": "bayesian_plus"}),
     "linear_output": Control("visual_prompting", {"mapping": "linear"}),
     # And the place and shape of the prompt?
-    "full_prompt": Control("visual_prompting", {"prompt": "full"}),
-    "low_rank_prompt": Control("visual_prompting", {"prompt": "low_rank"}),
-    "patch_prompt": Control("visual_prompting", {"prompt": "patch"}),
-    "random_patch_prompt": Control("visual_prompting", {"prompt": "random_patch"}),
+    **{f"{name}_prompt": Control("visual_prompting", {"prompt": name}) for name in PROMPTS},
 }

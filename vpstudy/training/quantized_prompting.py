@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from vpstudy.models.backbones import Backbone
-from vpstudy.prompts.border import Border, FixedBorder, QuantizedBorder
 from vpstudy.prompts.quantized import Settings
+from vpstudy.prompts.quantized_border import FixedBorder, QuantizedBorder
+from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.training.data import TransferData, as_float
 from vpstudy.training.fit import adam_in_three_stages, fit
 from vpstudy.training.outcome import Outcome
@@ -14,7 +15,12 @@ from vpstudy.training.visual_prompting import PromptedBackbone
 
 
 def learner_of(
-    backbone: Backbone, data: TransferData, settings: VisualPrompting, border: Border, budget: int | str, seed: int
+    backbone: Backbone,
+    data: TransferData,
+    settings: VisualPrompting,
+    border: BorderPrompt,
+    budget: int | str,
+    seed: int,
 ) -> PromptedBackbone:
     """A border in front of a backbone, its mapping found as visual prompting finds it at its start."""
     learner = PromptedBackbone(backbone, border, settings.mapping, len(data.class_names), seed)
@@ -41,7 +47,7 @@ def quantized_prompting(
         The second is the border at the moment that validation chose; if training diverged, at its end.
     """
     backbone.to(data.runtime.device)
-    border = QuantizedBorder(settings.inner, settings.canvas, how, data.runtime.device)
+    border = QuantizedBorder(settings.chosen.inner, settings.canvas, how, data.runtime.device)
     learner = learner_of(backbone, data, settings, border, budget, seed)
     optimizer, scheduler = adam_in_three_stages(learner.parameters(), settings)
     optimizer.register_step_post_hook(lambda *_: border.step())
@@ -75,7 +81,7 @@ def answers(
     artefact
         Of an outcome: how source classes answer for target classes.
     """
-    border = FixedBorder(settings.inner, settings.canvas, values)
+    border = FixedBorder(settings.chosen.inner, settings.canvas, values)
     learner = PromptedBackbone(backbone, border, settings.mapping, len(data.class_names), 0)
     output = {name: tensor for name, tensor in artefact.items() if not name.startswith("prompt.")}
     learner.load_state_dict(output, strict=False)  # what lacks is theta, which is not shown

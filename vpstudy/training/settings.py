@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
+from vpstudy.prompts.visual.registry import Prompting
 from vpstudy.settings import AXIS, Positive, Rate, Share, Strict
 
 
@@ -31,22 +32,9 @@ class Schedule(Strict):
         return self
 
 
-class VisualPrompting(Schedule):
-    prompt: Literal["pad", "full", "low_rank", "patch", "random_patch"]
-    inner: Positive  # side of the picture inside a padded prompt, px
-    canvas: Positive  # side of what the backbone sees, px
-    rank: Positive  # of a low-rank prompt
-    patch: Positive  # side of a patch, px
+class VisualPrompting(Schedule, Prompting):
     mapping: Literal["iterative", "frequency", "random", "bayesian", "bayesian_plus", "linear"]
     epochs: Positive  # of the control fixed_epochs, which trains longer where there is more data
-
-    @model_validator(mode="after")
-    def _border_is_left(self):
-        if self.inner >= self.canvas:
-            raise ValueError(f"inner ({self.inner}) must be below canvas ({self.canvas}), or no border is left")
-        if max(self.patch, self.rank) > self.canvas:
-            raise ValueError(f"patch ({self.patch}) and rank ({self.rank}) must not exceed canvas ({self.canvas})")
-        return self
 
 
 class LinearProbe(Schedule):

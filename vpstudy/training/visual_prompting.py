@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.label_mapping import (
@@ -14,7 +13,7 @@ from vpstudy.prompts.label_mapping import (
     random_mapping,
 )
 from vpstudy.prompts.output import LinearOutput
-from vpstudy.prompts.visual import make_prompt
+from vpstudy.prompts.visual.modules import AddedPrompt, BorderPrompt
 from vpstudy.runtime import seed_for
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Learner, adam_in_three_stages, fit
@@ -32,7 +31,7 @@ class PromptedBackbone(Learner):
     end; counting along the way spares one forward pass in four.
     """
 
-    def __init__(self, backbone: Backbone, prompt: nn.Module, kind: str, n_target: int, seed: int):
+    def __init__(self, backbone: Backbone, prompt: BorderPrompt | AddedPrompt, kind: str, n_target: int, seed: int):
         super().__init__()
         self.prompt, self.kind = prompt, kind
         self._n_source, self._n_target = len(backbone.class_names), n_target
@@ -103,18 +102,11 @@ def visual_prompting(
     Returns
     -------
     Outcome
-        Its artefact holds the prompt's tensors (`prompt.theta` (3, canvas, canvas) of a padded one) and `mapping`
+        Its artefact holds the prompt's tensors (`prompt.theta` (3, canvas, canvas) of a border) and `mapping`
         (K,), `omega` (S, K) or the `output` layer.
     """
     backbone.to(data.runtime.device)
-    prompt = make_prompt(
-        settings.prompt,
-        settings.inner,
-        settings.canvas,
-        rank=settings.rank,
-        patch=settings.patch,
-        seed=seed_for("prompt", seed),
-    )
+    prompt = settings.make_prompt(seed_for("prompt", seed))
     inputs = data.pictures(prompt.inner)
     learner = PromptedBackbone(backbone, prompt, settings.mapping, len(data.class_names), seed)
     learner.to(data.runtime.device)

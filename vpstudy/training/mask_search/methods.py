@@ -41,8 +41,8 @@ class Method:
         return self.finding_prompt or self.tuning_prompt
 
 
-def _vpns(label: str, role: Role = "ablation", finder: str = "vpns", prompts: str = "both", **change: Any) -> Method:
-    return Method(label, finder, role, change, True, prompts in ("both", "finding"), prompts in ("both", "tuning"))
+def _vpns(label: str, role: Role = "ablation", finder: str = "vpns", learned: str = "both", **change: Any) -> Method:
+    return Method(label, finder, role, change, True, learned in ("both", "finding"), learned in ("both", "tuning"))
 
 
 METHODS = {
@@ -57,12 +57,12 @@ METHODS = {
     "bip": Method("BiP", "bip", "baseline"),
     "vpns": _vpns("VPNs", "vpns"),
     # The controls that the paper lacks: the same schedule without a prompt, and HYDRA with VPNs' optimizer.
-    "vpns_no_prompt": _vpns("VPNs, no prompt", "control", prompts="none"),
+    "vpns_no_prompt": _vpns("VPNs, no prompt", "control", learned="none"),
     "hydra_adam": Method("HYDRA, Adam", "hydra_adam", "control"),
-    "vpns_mask_only": _vpns("prompt in finding only", prompts="finding"),
-    "vpns_tuning_only": _vpns("prompt in tuning only", prompts="tuning"),
-    "vpns_pad_4": _vpns("frame of 4 px", pad=4),
-    "vpns_pad_7": _vpns("frame of 7 px", pad=7),
+    "vpns_mask_only": _vpns("prompt in finding only", learned="finding"),
+    "vpns_tuning_only": _vpns("prompt in tuning only", learned="tuning"),
+    "vpns_frame_4": _vpns("frame of 4 px", prompts={"frame": {"width": 4}}),
+    "vpns_frame_7": _vpns("frame of 7 px", prompts={"frame": {"width": 7}}),
     "vpns_patch": _vpns("patch in a corner", prompt="patch"),
     "vpns_random_patch": _vpns("patch at random places", prompt="random_patch"),
     "vpns_input_18": _vpns("pictures of 18 px", inner=18),
@@ -70,7 +70,7 @@ METHODS = {
     "depgraph": Method("DepGraph", "depgraph", "channels"),
     "slimming": Method("Network Slimming", "slimming", "channels"),
     "vpns_channels": _vpns("VPNs, channels", "channels", "vpns_channels"),
-    "vpns_channels_no_prompt": _vpns("VPNs, channels, no prompt", "channels", "vpns_channels", prompts="none"),
+    "vpns_channels_no_prompt": _vpns("VPNs, channels, no prompt", "channels", "vpns_channels", learned="none"),
 }
 
 

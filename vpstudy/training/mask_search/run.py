@@ -5,15 +5,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from vpstudy.compression.learned import LearnedMask
 from vpstudy.compression.masks import Mask, release
 from vpstudy.data import glyphs
 from vpstudy.models.backbones import Backbone
-from vpstudy.prompts.frame import FramePrompt
-from vpstudy.prompts.visual import make_prompt
+from vpstudy.prompts.visual.modules import AddedPrompt
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.data import Examples, TransferData
 from vpstudy.training.mask_search.channels import LearnedChannels
@@ -74,7 +72,7 @@ class Run:
     saved: float = 0.0
 
     def __post_init__(self):
-        self.settings = self.settings.model_copy(update=dict(self.method.change))
+        self.settings = self.settings.changed(self.method.change)
         self.runtime = self.data.runtime
         self.source.to(self.runtime.device)
 
@@ -109,13 +107,9 @@ class Run:
         """The source backbone in a network of its own."""
         return Subnetwork(self._copy(), self.mapping, self.prompt() if prompted else None).to(self.runtime.device)
 
-    def prompt(self) -> nn.Module:
+    def prompt(self) -> AddedPrompt:
         """A prompt that has learned nothing."""
-        s = self.settings
-        if s.prompt == "pad":
-            return FramePrompt(s.canvas, s.pad)
-        seed = seed_for("prompt", self.seed)
-        return make_prompt(s.prompt, s.inner, s.canvas, rank=1, patch=s.patch, seed=seed)
+        return self.settings.make_prompt(seed_for("prompt", self.seed))
 
     def train(
         self,

@@ -1,18 +1,21 @@
 """Settings of the search for masks with prompts (VPNs, arXiv 2312.01397) and of the other ways to find masks."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from vpstudy.compression.settings import Sparsity
-from vpstudy.settings import AXIS, Budget, Positive, Rate, Seed, Share, Strict, increasing, one_of, unique
+from vpstudy.prompts.visual.kinds import Added
+from vpstudy.prompts.visual.registry import PROMPTS, Prompting
+from vpstudy.settings import AXIS, Budget, Positive, Rate, Seed, Share, increasing, one_of, unique
 from vpstudy.training.mask_search.methods import CONTROLS
 
 ControlName = Annotated[str, one_of(CONTROLS, "control", "vpstudy/training/mask_search/methods.py")]
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 
 
-class MaskSearch(Strict):
+class MaskSearch(Prompting):
     sparsities: Annotated[list[Sparsity], Field(min_length=1), AfterValidator(increasing)]
     controls: Annotated[list[ControlName], AfterValidator(unique)]
     control_sparsities: Annotated[list[Sparsity], AfterValidator(increasing)]  # controls and ablations run at these
@@ -20,11 +23,7 @@ class MaskSearch(Strict):
     seeds: Annotated[list[Seed], *AXIS]
     budget: Budget  # training pictures per class
     validation_per_class: Annotated[int, Field(ge=2)]
-    canvas: Positive  # side of what the backbone sees, px
     inner: Positive  # side of the picture in the middle of it, around it black
-    prompt: Literal["pad", "patch", "random_patch"]
-    pad: Positive  # width of the frame, px
-    patch: Positive  # side of a patch, px
     shift: Annotated[int, Field(ge=0)]  # px by which augmentation moves pictures
     batch: Positive
     steps: Annotated[int, Field(ge=4, multiple_of=4)]  # gradient steps of every method that makes one pass
@@ -40,12 +39,22 @@ class MaskSearch(Strict):
     weight_decay: Share
     factors: Annotated[list[Annotated[float, Field(gt=0)]], *AXIS]  # of the rates; validation chooses for each sparsity
 
+    def changed(self, change: Mapping[str, Any]) -> Self:
+        """These settings with those of `change` in their place; of `prompts`, only the ones that it names.
+
+        Raises pydantic's ValidationError if they do not fit.
+        """
+        content = self.model_dump()
+        prompts = content["prompts"] | change.get("prompts", {})
+        return self.model_validate(content | dict(change) | {"prompts": prompts})
+
     @model_validator(mode="after")
     def _fit(self):
         problems = []
-        if self.pad * 2 > self.canvas or self.patch > self.canvas:
+        if not isinstance(self.chosen, Added):
+            added = ", ".join(name for name, kind in PROMPTS.items() if issubclass(kind, Added))
             problems.append(
-                f"pad ({self.pad}) must not exceed half of canvas ({self.canvas}), nor patch ({self.patch}) canvas"
+                f"prompt: {self.prompt!r} is not added to a picture that fills the canvas; allowed: {added}"
             )
         if self.inner > self.canvas:
             problems.append(f"inner ({self.inner}) must not exceed canvas ({self.canvas})")

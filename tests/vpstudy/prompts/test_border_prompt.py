@@ -1,11 +1,11 @@
-"""The padded prompt: the picture passes untouched, and only the border learns."""
+"""The border prompt: the picture passes untouched, and only the border learns."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vpstudy.prompts.visual import PaddedPrompt
+from vpstudy.prompts.visual.modules import BorderPrompt
 
 SIZES = [(32, 48), (32, 33), (5, 12), (1, 2), (31, 48)]
 
@@ -14,8 +14,8 @@ def random_pictures(*shape: int, seed: int = 0, **options) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), **options)
 
 
-def random_prompt(inner: int, canvas: int) -> PaddedPrompt:
-    prompt = PaddedPrompt(inner, canvas)
+def random_prompt(inner: int, canvas: int) -> BorderPrompt:
+    prompt = BorderPrompt(inner, canvas)
     nn.init.normal_(prompt.theta, generator=torch.Generator().manual_seed(1))
     return prompt
 
@@ -42,7 +42,7 @@ def test_picture_is_untouched_and_border_is_the_sigmoid(inner, canvas):
 
 
 def test_an_odd_difference_leaves_the_wider_margin_right_and_below():
-    shown = PaddedPrompt(2, 5)(torch.ones(1, 3, 2, 2))[0, 0]
+    shown = BorderPrompt(2, 5)(torch.ones(1, 3, 2, 2))[0, 0]
     expected = torch.full((5, 5), 0.5)
     expected[1:3, 1:3] = 1.0
     assert torch.equal(shown, expected)
@@ -103,7 +103,7 @@ def test_gradient_with_respect_to_the_picture_is_that_of_its_window():
 
 
 def test_other_sizes_are_resized_once():
-    pictures, prompt = random_pictures(2, 3, 20, 14), PaddedPrompt(8, 12)
+    pictures, prompt = random_pictures(2, 3, 20, 14), BorderPrompt(8, 12)
     small = prompt.prepare(pictures)
     oracle = F.interpolate(pictures, (8, 8), mode="bilinear", antialias=True)
     assert torch.equal(small, oracle)
@@ -113,13 +113,13 @@ def test_other_sizes_are_resized_once():
 
 def test_resizing_is_antialiased():
     stripes = torch.tensor([0.0, 1.0]).repeat(32).expand(1, 3, 64, 64)
-    small = PaddedPrompt(16, 20).prepare(stripes)
+    small = BorderPrompt(16, 20).prepare(stripes)
     assert (small - 0.5).abs().max() < 0.1  # without antialiasing the stripes turn all grey or all black and white
-    assert PaddedPrompt(16, 20).prepare(torch.ones(1, 3, 50, 50)).sub(1).abs().max() < 1e-6
+    assert BorderPrompt(16, 20).prepare(torch.ones(1, 3, 50, 50)).sub(1).abs().max() < 1e-6
 
 
 def test_learned_prompt_as_an_image():
-    assert torch.equal(PaddedPrompt(2, 4).picture()[0, 0], torch.full((4,), 0.5))
+    assert torch.equal(BorderPrompt(2, 4).picture()[0, 0], torch.full((4,), 0.5))
     prompt = random_prompt(5, 12)
     image = prompt.picture()
     assert not image.requires_grad
@@ -130,7 +130,7 @@ def test_learned_prompt_as_an_image():
 def test_state_is_theta_alone():
     prompt = random_prompt(5, 12)
     assert list(prompt.state_dict()) == ["theta"]
-    other = PaddedPrompt(5, 12)
+    other = BorderPrompt(5, 12)
     other.load_state_dict(prompt.state_dict())
     assert torch.equal(other.picture(), prompt.picture())
 
@@ -138,7 +138,7 @@ def test_state_is_theta_alone():
 @pytest.mark.parametrize(("inner", "canvas"), [(48, 48), (64, 48), (0, 8), (-1, 8)])
 def test_no_border_or_no_picture_is_an_error(inner, canvas):
     with pytest.raises(ValueError, match=rf"inner is {inner} and canvas is {canvas}"):
-        PaddedPrompt(inner, canvas)
+        BorderPrompt(inner, canvas)
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_no_border_or_no_picture_is_an_error(inner, canvas):
 )
 def test_other_than_rgb_floats_is_an_error(pictures):
     with pytest.raises(ValueError, match=r"shape \(N, 3, h, w\)"):
-        PaddedPrompt(8, 12)(pictures)
+        BorderPrompt(8, 12)(pictures)

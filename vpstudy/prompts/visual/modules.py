@@ -1,11 +1,13 @@
-"""Visual prompts: a small picture in the middle of a learned border, or a pattern added to the whole picture."""
+"""The two kinds of prompts as modules: a border around a small picture, and a pattern added to the whole picture."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vpstudy.prompts.visual.kinds import Added
 
-class PaddedPrompt(nn.Module):
+
+class BorderPrompt(nn.Module):
     """Learned border around a picture of `inner` pixels on a canvas of `canvas` pixels (both square).
 
     The border shows sigmoid(theta); `theta` (3, canvas, canvas) starts at 0, that is at mid-grey. Its part
@@ -20,16 +22,16 @@ class PaddedPrompt(nn.Module):
     def __init__(self, inner: int, canvas: int) -> None:
         super().__init__()
         if not 1 <= inner < canvas:
-            raise ValueError(
-                f"inner is {inner} and canvas is {canvas} pixels; a border needs 1 <= inner < canvas."
-                " Shrink inner or enlarge canvas"
-            )
-        self.inner = inner
-        self.canvas = canvas
+            raise ValueError(f"inner is {inner} and canvas is {canvas} pixels; a border needs 1 <= inner < canvas")
+        self.inner, self.canvas = inner, canvas
         self.theta = nn.Parameter(torch.zeros(3, canvas, canvas))
         margin = (canvas - inner) // 2
         centre = slice(margin, margin + inner)
         self._window = (..., centre, centre)
+        outside = torch.ones(3, canvas, canvas, dtype=torch.bool)
+        outside[self._window] = False
+        self.register_buffer("outside", outside, persistent=False)
+        self.n_values = 3 * (canvas**2 - inner**2)
 
     def prepare(self, pictures: Tensor) -> Tensor:
         """(N, 3, h, w) -> (N, 3, inner, inner): antialiased bilinear, or the same tensor if that is its size.
@@ -46,10 +48,22 @@ class PaddedPrompt(nn.Module):
         size = (self.inner, self.inner)
         return F.interpolate(pictures, size=size, mode="bilinear", antialias=True, align_corners=False)
 
+    def values(self) -> Tensor:
+        """What was learned, (n,) in [0, 1], n = 3 · (canvas² − inner²): colours in turn, row by row."""
+        return torch.sigmoid(self.theta)[self.outside]
+
+    def canvas_of(self, values: Tensor) -> Tensor:
+        """Values (n,) at their places, (3, canvas, canvas), 0 behind the picture."""
+        return values.new_zeros(self.outside.shape).masked_scatter(self.outside, values)
+
+    def shown(self) -> Tensor:
+        """What the border shows, (3, canvas, canvas) in [0, 1]; its part behind the picture is never seen."""
+        return torch.sigmoid(self.theta)
+
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, h, w) in [0, 1] -> (N, 3, canvas, canvas) in [0, 1], in the wider of the two precisions."""
         pictures = self.prepare(pictures)
-        prompt = torch.sigmoid(self.theta).to(torch.promote_types(self.theta.dtype, pictures.dtype))
+        prompt = self.shown().to(torch.promote_types(self.theta.dtype, pictures.dtype))
         # writing into copies of the prompt takes less than half the time of padding and torch.where
         canvas = prompt.expand(len(pictures), -1, -1, -1).clone()
         canvas[self._window] = pictures
@@ -58,7 +72,7 @@ class PaddedPrompt(nn.Module):
     @torch.no_grad()
     def picture(self) -> Tensor:
         """The learned prompt as an image (3, canvas, canvas) in [0, 1], black where the picture goes."""
-        prompt = torch.sigmoid(self.theta)
+        prompt = self.shown().clone()
         prompt[self._window] = 0.0
         return prompt
 
@@ -70,17 +84,29 @@ class AddedPrompt(nn.Module):
 
     Parameters
     ----------
+    kind
+        What is learned, and how it becomes a pattern.
     canvas
         Side of the picture, px.
+    seed
+        Of values and places that are drawn.
     """
 
-    def __init__(self, canvas: int) -> None:
+    def __init__(self, kind: Added, canvas: int, seed: int) -> None:
         super().__init__()
-        self.inner = self.canvas = canvas
+        if problems := list(kind.problems(canvas)):
+            raise ValueError("; ".join(problems))
+        self.kind, self.inner, self.canvas = kind, canvas, canvas
+        self.draw = torch.Generator().manual_seed(seed)
+        for name, start in kind.start(canvas, self.draw).items():
+            self.register_parameter(name, nn.Parameter(start))
+        mask = kind.mask(canvas)
+        self.register_buffer("mask", None if mask is None else torch.from_numpy(mask), persistent=False)
 
     def delta(self) -> Tensor:
         """What is added, (3, canvas, canvas)."""
-        raise NotImplementedError
+        delta = self.kind.delta(self)
+        return delta if self.mask is None else torch.where(self.mask, delta, 0.0)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, canvas, canvas) in [0, 1] -> the same shape in [0, 1]."""
@@ -95,75 +121,3 @@ class AddedPrompt(nn.Module):
     def picture(self) -> Tensor:
         """The pattern on mid-grey, (3, canvas, canvas) in [0, 1]."""
         return (0.5 + self.delta()).clamp(0, 1)
-
-
-class FullPrompt(AddedPrompt):
-    """A value for each pixel (Bahng et al. 2022), starting at zero."""
-
-    def __init__(self, canvas: int) -> None:
-        super().__init__(canvas)
-        self.theta = nn.Parameter(torch.zeros(3, canvas, canvas))
-
-    def delta(self) -> Tensor:
-        return self.theta
-
-
-class LowRankPrompt(AddedPrompt):
-    """B · A in each colour, of rank `rank` (LoR-VP, ICLR 2025): B starts at zero, A at random.
-
-    Raises ValueError for a rank outside 1 … canvas.
-    """
-
-    def __init__(self, canvas: int, rank: int, seed: int) -> None:
-        super().__init__(canvas)
-        if not 1 <= rank <= canvas:
-            raise ValueError(f"rank is {rank}; allowed are 1 to the side of the canvas, {canvas}")
-        draw = torch.Generator().manual_seed(seed)
-        self.B = nn.Parameter(torch.zeros(3, canvas, rank))
-        self.A = nn.Parameter(torch.randn(3, rank, canvas, generator=draw) / rank**0.5)
-
-    def delta(self) -> Tensor:
-        return self.B @ self.A
-
-
-class PatchPrompt(AddedPrompt):
-    """A square of `patch` pixels that is added in one corner, or, in training, at a place of each batch's own.
-
-    Bahng et al. (2022) try both. A random patch is measured in the middle.
-
-    Raises ValueError for a patch outside 1 … canvas.
-    """
-
-    def __init__(self, canvas: int, patch: int, seed: int | None = None) -> None:
-        super().__init__(canvas)
-        if not 1 <= patch <= canvas:
-            raise ValueError(f"patch is {patch} pixels; allowed are 1 to the side of the canvas, {canvas}")
-        self.theta = nn.Parameter(torch.zeros(3, patch, patch))
-        self._draw = None if seed is None else torch.Generator().manual_seed(seed)
-
-    def delta(self) -> Tensor:
-        room = self.canvas - self.theta.shape[-1]
-        if self._draw is None:
-            top = left = 0
-        elif self.training:
-            top, left = torch.randint(room + 1, (2,), generator=self._draw).tolist()
-        else:
-            top = left = room // 2
-        return F.pad(self.theta, (left, room - left, top, room - top))
-
-
-def make_prompt(kind: str, inner: int, canvas: int, *, rank: int, patch: int, seed: int) -> nn.Module:
-    """The prompt called `kind`; its `inner` is the side to which pictures are resized before.
-
-    Raises ValueError for an unknown kind, naming those there are, and for sizes that do not fit.
-    """
-    prompts = {
-        "pad": lambda: PaddedPrompt(inner, canvas),
-        "full": lambda: FullPrompt(canvas),
-        "low_rank": lambda: LowRankPrompt(canvas, rank, seed),
-        "patch": lambda: PatchPrompt(canvas, patch),
-        "random_patch": lambda: PatchPrompt(canvas, patch, seed),
-    }
-    if kind not in prompts:
-        raise ValueError(f"prompt {kind!r} is unknown; allowed: {', '.join(prompts)}")
-    return prompts[kind]()

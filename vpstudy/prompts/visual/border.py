@@ -1,0 +1,26 @@
+"""A learned border around a picture that is made smaller."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from vpstudy.prompts.visual.kinds import VisualPrompt
+from vpstudy.settings import Positive
+
+if TYPE_CHECKING:
+    from vpstudy.prompts.visual.modules import BorderPrompt
+
+
+class Border(VisualPrompt):
+    """Source: the hidden-cost paper (arXiv 2308.14969), after ILM-VP (Chen et al., CVPR 2023)."""
+
+    label: ClassVar = "border prompt"
+    inner: Positive  # side of the picture inside the border, px
+
+    def problems(self, canvas: int) -> Iterator[str]:
+        if self.inner >= canvas:
+            yield f"inner ({self.inner}) must be below canvas ({canvas}), or no border is left"
+
+    def make(self, canvas: int, seed: int) -> "BorderPrompt":
+        from vpstudy.prompts.visual.modules import BorderPrompt
+
+        return BorderPrompt(self.inner, canvas)

@@ -1,0 +1,53 @@
+"""A square added in a corner of the picture, or, in training, at a place drawn for each batch."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from vpstudy.prompts.visual.kinds import Added
+from vpstudy.settings import Positive
+
+if TYPE_CHECKING:
+    import torch
+
+    from vpstudy.prompts.visual.modules import AddedPrompt
+
+
+class Patch(Added):
+    """In the upper left corner. Source: Bahng et al. (2022), who try both."""
+
+    label: ClassVar = "patch prompt"
+    side: Positive  # of the square, px
+
+    def problems(self, canvas: int) -> Iterator[str]:
+        if self.side > canvas:
+            yield f"side ({self.side}) must not exceed canvas ({canvas})"
+
+    def start(self, canvas: int, draw: "torch.Generator") -> "dict[str, torch.Tensor]":
+        import torch
+
+        return {"theta": torch.zeros(3, self.side, self.side)}
+
+    def delta(self, prompt: "AddedPrompt") -> "torch.Tensor":
+        from torch.nn.functional import pad
+
+        room = prompt.canvas - self.side
+        top, left = self.place(prompt, room)
+        return pad(prompt.theta, (left, room - left, top, room - top))
+
+    def place(self, prompt: "AddedPrompt", room: int) -> tuple[int, int]:
+        """The upper left pixel of the square, (row, column) within 0 … room."""
+        return 0, 0
+
+
+class RandomPatch(Patch):
+    """At a random place in training, in the middle when it is measured."""
+
+    label: ClassVar = "random-patch prompt"
+
+    def place(self, prompt: "AddedPrompt", room: int) -> tuple[int, int]:
+        import torch
+
+        if not prompt.training:
+            return room // 2, room // 2
+        top, left = torch.randint(room + 1, (2,), generator=prompt.draw).tolist()
+        return top, left

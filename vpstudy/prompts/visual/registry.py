@@ -1,0 +1,67 @@
+"""The visual prompts by name, and the settings with which a study chooses among them. Free of torch."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, PlainSerializer, model_validator
+
+from vpstudy.prompts.visual import border, circle, frame, full, low_rank, patch
+from vpstudy.prompts.visual.kinds import VisualPrompt
+from vpstudy.settings import Positive, Strict, one_of, problems_of
+
+if TYPE_CHECKING:
+    import torch
+
+PROMPTS: dict[str, type[VisualPrompt]] = {
+    "border": border.Border,
+    "full": full.Full,
+    "low_rank": low_rank.LowRank,
+    "patch": patch.Patch,
+    "random_patch": patch.RandomPatch,
+    "frame": frame.Frame,
+    "circle": circle.Circle,
+}
+
+PromptName = Annotated[str, one_of(PROMPTS, "visual prompt", "vpstudy/prompts/visual/registry.py")]
+
+
+def _typed(content: dict[str, dict[str, Any]]) -> dict[str, VisualPrompt]:
+    problems = [f"{name}.{line}" for name, values in content.items() for line in problems_of(values, PROMPTS[name])]
+    if problems:
+        raise ValueError("; ".join(problems))
+    return {name: PROMPTS[name].model_validate(values) for name, values in content.items()}
+
+
+def _plain(prompts: dict[str, VisualPrompt]) -> dict[str, dict[str, Any]]:
+    return {name: settings.model_dump() for name, settings in prompts.items()}
+
+
+class Prompting(Strict):
+    """One prompt that is used, and the settings of that and of others that take its place in controls."""
+
+    canvas: Positive  # side of what the backbone sees, px
+    prompt: PromptName
+    prompts: Annotated[
+        dict[PromptName, dict[str, Any]], AfterValidator(_typed), PlainSerializer(_plain)
+    ]  # own settings of each
+
+    @property
+    def chosen(self) -> VisualPrompt:
+        """The settings of the prompt that is used."""
+        return self.prompts[self.prompt]
+
+    def make_prompt(self, seed: int) -> "torch.nn.Module":
+        """The prompt that is used, as it is before it learns."""
+        return self.chosen.make(self.canvas, seed)
+
+    @model_validator(mode="after")
+    def _prompts_fit(self):
+        problems = [
+            f"prompts.{name}: {line}" for name, each in self.prompts.items() for line in each.problems(self.canvas)
+        ]
+        if self.prompt not in self.prompts:
+            problems.append(
+                f"prompts: the settings of {self.prompt!r}, which is used, are missing; give `{self.prompt}: {{…}}`"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
