@@ -35,8 +35,8 @@ class Report:
         self.folder = paths.FIGURES / parameters.scale / self.study
 
     def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Return `table` for the notebook to show; with `save`, write it as CSV and Markdown, too."""
-        if self.save:
+        """Return `table` for the notebook to show; with `save`, write it as CSV and Markdown unless it is empty."""
+        if self.save and len(table):
             tables.save(table, name, self.folder)
         return table
 

@@ -1,34 +1,77 @@
 """The one writer and the one reader of results: a small JSON file a cell, kept in git."""
 
 import json
-import math
 import platform
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue, field_validator, model_validator
 
 from studies.cells import Cell
 from vpstudy import atomic, paths
 from vpstudy.models.architectures import read as read_backbone
+from vpstudy.settings import problems_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARTS = ("cell", "environment", "facts", "rows")
-STATUSES = ("ok", "diverged")
 KEYS = ("method", "budget", "seed", "status", "reason")
 PACKAGES = ("numpy", "pillow", "scikit-image", "scikit-learn", "timm", "torch", "torchvision")
 
 
+class Row(BaseModel):
+    """One run of a cell: metrics if it finished, a reason if it diverged; cells add keys of their own."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, JsonValue]
+
+    method: str
+    budget: str | None  # training pictures per class
+    seed: int
+    status: Literal["ok", "diverged"]
+    reason: str | None
+    metrics: dict[str, float] | None
+    reliability: dict[str, JsonValue] | None
+
+    @model_validator(mode="after")
+    def _finished_or_diverged(self) -> "Row":
+        if self.status == "ok" and not self.metrics:
+            raise ValueError("a row that is ok has metrics")
+        if self.status == "diverged" and (self.metrics is not None or not self.reason):
+            raise ValueError("a row that diverged has a reason, and null for metrics")
+        return self
+
+
+class Result(BaseModel):
+    """What the file of a cell holds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    cell: dict[str, JsonValue]
+    environment: dict[str, JsonValue]
+    facts: dict[str, JsonValue]
+    rows: list[Row]
+
+    @field_validator("rows")
+    @classmethod
+    def _distinct(cls, rows: list[Row]) -> list[Row]:
+        runs = [(row.method, row.budget, row.seed) for row in rows]
+        if twice := [run for run in dict.fromkeys(runs) if runs.count(run) > 1]:
+            raise ValueError(f"these runs (method, budget, seed) stand twice: {twice}")
+        return rows
+
+
 @dataclass(frozen=True)
 class Results:
-    """What the reader found."""
+    """The results of several cells."""
 
     frame: "pd.DataFrame"  # a row for each row of each cell
+    contents: dict[Cell, dict[str, Any]]  # what the file of each cell holds
     missing: list[Cell]  # asked for, but without a file
     orphans: list[Path]  # files of the same stages that belong to none of the cells
 
@@ -61,23 +104,20 @@ def environment(device: str, precision: str, threads: int) -> dict[str, str | in
     }
 
 
-def write(destination: Path, record: dict[str, Any]) -> None:
-    """Check `record` and write it, whole or not at all; the same record always gives the same bytes.
+def write(destination: Path, result: dict[str, Any]) -> None:
+    """Check `result` against `Result` and write it, whole or not at all; equal results give equal bytes.
 
-    Raises ValueError, naming every place, for what JSON cannot hold (NaN, infinities, arrays, keys that are
-    not strings), for missing parts, and for rows that are neither `ok` with metrics nor `diverged` with a
-    reason, or that stand twice.
+    Raises ValueError with every problem and its place: what JSON cannot hold, missing parts, rows without metrics.
     """
-    problems = [*_not_json(record, "record")] or [*_not_a_record(record)]
-    if problems:
+    if problems := problems_of(result, Result):
         raise ValueError(f"{destination.name} was not written:\n  " + "\n  ".join(problems))
-    atomic.write_text(destination, _plain_lists_on_one_line(atomic.json_text(record)))
+    atomic.write_text(destination, _plain_lists_on_one_line(atomic.json_text(result)))
 
 
 def read_records(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> dict[Cell, dict[str, Any]]:
-    """The raw records of those `cells` that have a file, in the order given.
+    """The content of those `cells` that have a file, in the order given.
 
-    Raises ValueError for a file that is no record or is another cell's, naming it and what to do.
+    Raises ValueError for a file that is damaged or another cell's, naming it and what to do.
     """
     return {cell: _load(cell, path(cell, folder)) for cell in cells if path(cell, folder).exists()}
 
@@ -112,6 +152,7 @@ def read(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> Results:
     present = [found for place, stage in places for found in place.glob(f"{stage}-*.json")]
     return Results(
         frame=pd.DataFrame(rows, columns=[*first, *metrics, "reliability", *others]),
+        contents=records,
         missing=[cell for cell in cells if cell not in records],
         orphans=sorted(set(present) - expected),
     )
@@ -137,54 +178,14 @@ def _plain_lists_on_one_line(text: str) -> str:
 def _load(cell: Cell, source: Path) -> dict[str, Any]:
     remedy = f"delete it and run `dvc repro {cell.name}`"
     try:
-        record = json.loads(source.read_text(encoding="utf-8"))
+        result = json.loads(source.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{source} is damaged ({error}); {remedy}") from None
-    problems = list(_not_a_record(record))
+    problems = problems_of(result, Result)
     if not problems:
         wanted = {"stage": cell.stage, "study": cell.study, "scale": cell.scale} | dict(cell.axes)
-        given = record["cell"]
+        given = result["cell"]
         problems = [f"its {key} is {given.get(key)!r}" for key in wanted if given.get(key) != wanted[key]]
     if problems:
         raise ValueError(f"{source} is not the result of {cell.name} ({'; '.join(problems)}); {remedy}")
-    return record
-
-
-def _not_json(value: Any, at: str) -> Iterator[str]:
-    """Every place below `value` that JSON cannot hold."""
-    if isinstance(value, dict):
-        for key, below in value.items():
-            if not isinstance(key, str):
-                yield f"{at} has the key {key!r}; keys are strings"
-            yield from _not_json(below, f"{at}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for index, below in enumerate(value):
-            yield from _not_json(below, f"{at}[{index}]")
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{at} is {value}; use null, or record the run as diverged"
-    elif not isinstance(value, str | int | float | None):
-        yield f"{at} is a {type(value).__name__}; convert it to a plain number, string, list or dict"
-
-
-def _not_a_record(record: Any) -> Iterator[str]:
-    """What keeps `record` from being a result."""
-    if not isinstance(record, dict) or sorted(record) != sorted(PARTS):
-        yield f"a record has exactly the parts {', '.join(PARTS)}"
-        return
-    seen = set()
-    for index, row in enumerate(record["rows"]):
-        at = f"record['rows'][{index}]"
-        lacking = [key for key in (*KEYS, "metrics", "reliability") if key not in row]
-        if lacking:
-            yield f"{at} lacks {', '.join(lacking)}"
-            continue
-        run = (row["method"], row["budget"], row["seed"])
-        if run in seen:
-            yield f"{at} is the second row of method {run[0]!r}, budget {run[1]!r}, seed {run[2]!r}"
-        seen.add(run)
-        if row["status"] not in STATUSES:
-            yield f"{at} has the status {row['status']!r}; allowed: {', '.join(STATUSES)}"
-        elif row["status"] == "ok" and (not row["metrics"] or None in row["metrics"].values()):
-            yield f"{at} is ok, but lacks metrics"
-        elif row["status"] == "diverged" and (row["metrics"] is not None or not row["reason"]):
-            yield f"{at} has diverged: its metrics are null and it gives a reason"
+    return result

@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 
 from studies.claims import ledger
-from studies.claims.claim import Evidence, replicates
+from studies.claims.claim import replicates
 from studies.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
 from studies.hidden_cost import claims as hidden_cost
 from studies.hidden_cost import twins
-from studies.hidden_cost.claims import CLAIMS
+from studies.hidden_cost.claims import CLAIMS, Evidence
 from vpstudy.data import glyphs
 from vpstudy.data.targets import load as load_target
 
@@ -141,7 +141,7 @@ def evidence(
 
 
 def judged(found: Evidence) -> dict[str, dict]:
-    return {record["id"]: record for record in ledger.judge("hidden_cost", CLAIMS, found)}
+    return {record["id"]: record for record in ledger.assess("hidden_cost", CLAIMS, found)}
 
 
 def test_known_effects_are_found_claim_by_claim():

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studies.figures import dots, forest
+from studies.claims import forest
+from studies.figures import dots
 from studies.vpns import cell_figures as pruning_cell
 from studies.vpns import figures as pruning
 from studies.vpns.report import sizes

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from studies import grid, results
 from studies import parameters as study
 from studies.claims import ledger
-from studies.claims.report import ClaimsReport
 from studies.claims.verdict import NOT_RUN
 from studies.qprompt import multimodal_cell as experiment
 from studies.qprompt import multimodal_report as qprompt_multimodal
@@ -201,7 +200,7 @@ def test_the_claim_is_judged_on_the_architecture_that_has_its_cells(gain, verdic
     arms += [("maple", "full", "vit"), ("qmaple", "qat-4", "vit", gain), ("maple", "ptq-4", "vit", 0.01)]
     evidence = gathered(pd.concat(frame(*arm) for arm in arms), {})
     assert list(evidence) == ["cnn", "vit"]
-    found = {r["id"]: r for r in ClaimsReport._judged(None, "qprompt", CLAIMS, evidence)}
+    found = {r["id"]: r for r in ledger.assess("qprompt", CLAIMS, *evidence.values())}
     q9 = found["Q9"]
     assert (q9["backbone"], q9["verdict"], q9["source_checkpoints"]) == ("vit", verdict, 1)
     assert [f["label"] for f in q9["findings"]] == [f"QMaPLe, 4 bits − MaPLe, {g}" for g in ("base", "new", "H")]
@@ -209,7 +208,7 @@ def test_the_claim_is_judged_on_the_architecture_that_has_its_cells(gain, verdic
     assert q9["reason"].endswith("from one source checkpoint")
     assert (found["Q8a"]["backbone"], found["Q8a"]["source_checkpoints"]) == ("cnn", 3)
     assert found["Q10"]["verdict"] == NOT_RUN
-    assert all(record["elsewhere"] == [] for record in found.values())
+    assert all(record["other_architectures"] == [] for record in found.values())
     # One correction within the study: the claims on both architectures count.
     judged = [r for r in found.values() if r["p"] is not None]
     smallest = min(judged, key=lambda r: r["p"])
@@ -226,11 +225,11 @@ def test_a_clip_that_has_both_kinds_of_cells_has_its_hand_written_prompt_once():
 def test_claims_on_several_architectures_have_those_of_the_others_beside():
     arms = [(p, a, b) for b in ("cnn", "vit") for p, a in (("maple", "full"), ("qmaple", "qat-4"))]
     evidence = gathered(pd.concat(frame(*arm) for arm in arms), {})
-    (q9,) = (r for r in ClaimsReport._judged(None, "qprompt", CLAIMS, evidence) if r["id"] == "Q9")
+    (q9,) = (r for r in ledger.assess("qprompt", CLAIMS, *evidence.values()) if r["id"] == "Q9")
     assert q9["backbone"] == "cnn"
-    assert [other["backbone"] for other in q9["elsewhere"]] == ["vit"]
-    (alone,) = (r for r in ledger.judge("qprompt", CLAIMS, evidence["vit"]) if r["id"] == "Q9")
-    assert q9["elsewhere"][0]["findings"] == alone["findings"]
+    assert [other["backbone"] for other in q9["other_architectures"]] == ["vit"]
+    (alone,) = (r for r in ledger.assess("qprompt", CLAIMS, evidence["vit"]) if r["id"] == "Q9")
+    assert q9["other_architectures"][0]["findings"] == alone["findings"]
 
 
 def test_a_scale_without_the_cells_says_so(capsys, monkeypatch):

@@ -139,7 +139,7 @@ def test_the_claim_of_few_pictures_must_hold_at_each_number():
     for gain in ({1: 0.05, 4: 0.05}, {1: 0.05, 4: -0.05}, {1: -0.05, 4: -0.05}):
         evidence = QpromptEvidence(few_shot(frame(gain)), pd.DataFrame(), pd.DataFrame())
         (claim,) = (c for c in CLAIMS if c.id == "Q11")
-        (record,) = ledger.judge("qprompt", (claim,), evidence)
+        (record,) = ledger.assess("qprompt", (claim,), evidence)
         assert len(record["findings"]) == 2
         verdicts.append(record["verdict"])
     assert verdicts == ["reproduced", "contradicted", "contradicted"]

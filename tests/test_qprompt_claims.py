@@ -78,7 +78,7 @@ def records(base=(0.7, 0.83), new=(0.74, 0.63), sigma=(0.02, 0.05), ks=0.02, bey
 
 def judged(accuracies: dict | None = None, facts: dict | None = None) -> dict[str, dict]:
     (evidence,) = gathered(frame(accuracies or KEPT), records() if facts is None else facts).values()
-    return {record["id"]: record for record in ledger.judge("qprompt", CLAIMS, evidence)}
+    return {record["id"]: record for record in ledger.assess("qprompt", CLAIMS, evidence)}
 
 
 def test_what_the_paper_says_is_reproduced_where_it_is_true():

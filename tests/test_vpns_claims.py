@@ -43,7 +43,7 @@ def runs(effects: dict[tuple[str, str, str], float], sparsities=(0.8, 0.95), sou
 
 
 def judged(evidence: VpnsEvidence) -> dict[str, dict]:
-    return {record["id"]: record for record in ledger.judge("vpns", CLAIMS, evidence)}
+    return {record["id"]: record for record in ledger.assess("vpns", CLAIMS, evidence)}
 
 
 BASELINES = {arm(name): 0.0 for name, method in METHODS.items() if method.role == "baseline"}

@@ -1,9 +1,7 @@
-"""What claims are made of: the results of a scale, paired changes, findings, and the claim itself.
+"""A published claim: what it measures (findings), its p value and its verdict.
 
-A run's *change* is its value less that of the dense run with the same backbone, source checkpoint, target, method,
-budget and seed. Where a compression has recovered by distillation, that run is of a dense network that had the same
-treatment. Changes are averaged with equal weights, over budgets and then over targets, which are fixed effects;
-what is left is one value for each seed of each source checkpoint.
+Findings are effects of paired differences: between runs of the same source checkpoint, target and seed. Differences are
+averaged with equal weights over targets, which are fixed effects; one value is left for each seed or source checkpoint.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,61 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from studies.claims.verdict import Effect, Test
-from studies.statistics import against_dense
-from vpstudy.compression.names import parse
+from studies.claims.verdict import LEVEL, Effect, Test, holm
 
-ON = ["source_seed", "seed", "target"]  # what two ways to do a thing share where they are compared in pairs
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The results of one study at one scale, of one backbone.
-
-    Attributes
-    ----------
-    runs
-        Tidy, a row for each run, controls included.
-    backbones
-        A row for each compression and source checkpoint: upstream accuracy.
-    test_pictures, classes
-        By target: how many there are, and their names.
-    source_classes
-        Their names.
-    """
-
-    runs: pd.DataFrame
-    backbones: pd.DataFrame
-    test_pictures: dict[str, int]
-    classes: dict[str, list[str]]
-    source_classes: list[str]
-
-    @property
-    def sparsest(self) -> str | None:
-        """Of iterative pruning; a backbone from elsewhere has no rounds: of one-shot pruning with recovery."""
-        pruned = [parse(name) for name in self.runs["compression"].unique()]
-        for family in ("imp", "magnitude_distilled"):
-            if rounds := [each for each in pruned if each.family == family]:
-                return max(rounds, key=lambda each: each.sparsity).name
-        return None
-
-    def has(self, *names: str) -> list[str]:
-        return [name for name in names if name in set(self.runs["compression"])]
-
-    def changes(self, metric: str, compression: str, method: str = "visual_prompting") -> pd.DataFrame:
-        """The paired changes of the runs that finished: source_seed, seed, target, budget, value."""
-        runs = self.runs[self.runs["method"] == method]
-        recovered = parse(compression).family == "magnitude_distilled" and self.has("dense_distilled")
-        dense = "dense_distilled" if recovered else "dense"
-        runs = runs[runs["compression"].isin([dense, compression])].replace({"compression": {dense: "dense"}})
-        changes = against_dense(runs, metric)
-        changes = changes[changes["status"] == "ok"]
-        return changes.rename(columns={"difference": "value"})[["source_seed", "seed", "target", "budget", "value"]]
+ON = ["source_seed", "seed", "target"]  # what two runs share that are compared in a pair
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An effect, in all and target by target, with what it was measured on."""
+    """An effect, pooled and target by target, with a label for what was compared."""
 
     label: str
     effect: Effect
@@ -81,8 +32,7 @@ class Claim:
     Attributes
     ----------
     measure
-        From the evidence of its study to the primary findings, all of which must hold; none where the scale lacks what
-        it takes.
+        From the evidence of its study to the primary findings, all of which must hold; none if cells are lacking.
     beside
         Findings that are shown with it and decide nothing.
     any_target
@@ -106,28 +56,53 @@ class Claim:
     by_design: bool = False
     untested: Callable[[Any], str | None] = lambda _: None
 
+    def p(self, findings: list[Finding]) -> float:
+        """The largest p value, as all must hold; of a claim on some target, the smallest after Holm over targets."""
+        if self.any_target:
+            return max(min(self._p_of_targets(each)) for each in findings)
+        return max(self.test.p(each.effect) for each in findings)
+
+    def _p_of_targets(self, found: Finding) -> list[float]:
+        return holm([self.test.p(effect) for effect in found.targets.values()])
+
+    def verdict_on_each(self, findings: list[Finding], p_holm: float) -> list[str]:
+        """The verdict on each finding; of a claim on some target, on each target."""
+        if not self.any_target:
+            return [self.test.verdict(each.effect, p_holm, LEVEL / len(findings)) for each in findings]
+        return [
+            self.test.verdict(effect, max(p_holm, p))
+            for each in findings
+            for effect, p in zip(each.targets.values(), self._p_of_targets(each), strict=True)
+        ]
+
+    def verdict(self, findings: list[Finding], p_holm: float) -> str:
+        """One target is enough to reproduce a claim on some target, one finding to contradict any other."""
+        verdicts = ("reproduced", "inconclusive", "contradicted")
+        order = verdicts if self.any_target else verdicts[::-1]
+        return min(self.verdict_on_each(findings, p_holm), key=order.index)
+
 
 def replicates(values: pd.DataFrame) -> np.ndarray:
-    """One value a replicate: a seed (means over targets), or a source checkpoint where there are several."""
-    of_targets = values.groupby(["source_seed", "seed", "target"])["value"].mean()
+    """One value a replicate: a seed (means over targets), or a source checkpoint if there are several."""
+    of_targets = values.groupby(ON)["value"].mean()
     of_seeds = of_targets.groupby(["source_seed", "seed"]).mean()
     of_sources = of_seeds.groupby("source_seed").mean()
     return (of_sources if len(of_sources) > 1 else of_seeds).to_numpy()
 
 
-def compared(label: str, pairs: pd.DataFrame, asked: int, lost: str) -> Finding:
-    """The finding of the pairs that are left (columns `ON` and difference) of so many that were `asked` for.
-
-    The label counts those that were `lost`, in words; where none is left, the effect is none.
-    """
-    missing = f" ({asked - len(pairs)} of {asked} pairs {lost})" if len(pairs) < asked else ""
-    values = pairs.rename(columns={"difference": "value"})
-    return finding(label + missing, values) if len(pairs) else Finding(label + missing, Effect.none())
-
-
 def finding(label: str, values: pd.DataFrame, pooled: Iterable[str] | None = None) -> Finding:
-    """The effect over `pooled` targets (all, if not given), and that of each target."""
+    """The effect over the targets `pooled` (None: all), and that of each target; columns `ON` and value."""
     targets = list(dict.fromkeys(values["target"]))
     inside = values[values["target"].isin(targets if pooled is None else list(pooled))]
     of_target = {target: Effect.of(replicates(values[values["target"] == target])) for target in targets}
     return Finding(label, Effect.of(replicates(inside)), of_target)
+
+
+def compared(label: str, pairs: pd.DataFrame, asked: int, lost: str) -> Finding:
+    """The finding of the pairs (columns `ON` and difference) that are left of those `asked` for.
+
+    The label counts those that were `lost`, in words; if none is left, the effect is `Effect.none()`.
+    """
+    missing = f" ({asked - len(pairs)} of {asked} pairs {lost})" if len(pairs) < asked else ""
+    values = pairs.rename(columns={"difference": "value"})
+    return finding(label + missing, values) if len(pairs) else Finding(label + missing, Effect.none())

@@ -1,4 +1,4 @@
-"""The ledger: every claim of a study judged, as records that tables, the forest plot and other projects read."""
+"""The ledger: an entry with findings and verdict for each claim, in `data/results/<scale>/claims.json`."""
 
 import json
 import math
@@ -10,7 +10,26 @@ from studies.claims.claim import Claim, Finding
 from studies.claims.verdict import LEVEL, NOT_RUN, NOT_TESTED, Effect, Test, holm
 from vpstudy import atomic, paths
 
-Record = dict[str, Any]
+Entry = dict[str, Any]
+
+REASONS = {  # by kind of test and verdict; d: the smallest effect of interest or margin, p: that after Holm
+    "equivalence": {
+        "reproduced": "every change lies within ±{d} ({p})",
+        "contradicted": "a change of at most {d} is rejected",
+        "inconclusive": "the intervals do not stay within ±{d} ({p}), nor beyond it",
+    },
+    "non-inferiority": {
+        "reproduced": "a loss of {d} or more is rejected ({p})",
+        "contradicted": "a loss of at most {d} is rejected",
+        "inconclusive": "neither a loss of {d} or more ({p}) nor a smaller one can be rejected",
+    },
+    "directional": {
+        "reproduced": "in the published direction by {d} or more ({p})",
+        "contradicted": "an effect of {d} in the published direction is rejected",
+        "inconclusive": "neither no effect ({p}) nor one of {d} can be rejected",
+        "too small": "in the published direction ({p}), but below {d}",
+    },
+}
 
 
 def path(scale: str) -> Path:
@@ -18,105 +37,80 @@ def path(scale: str) -> Path:
     return paths.RESULTS / scale / "claims.json"
 
 
-def judge(study: str, claims: Sequence[Claim], *evidence: Any) -> list[Record]:
-    """A record for each claim, with Holm's correction within the study, over the claims that could be judged.
-
-    Parameters
-    ----------
-    evidence
-        What the study's claims measure, of one architecture or of several: a claim is judged on the first that has the
-        cells that it takes. Its `runs` have the columns `backbone` and `source_seed`.
-    """
-    on = {claim.id: next((each for each in evidence if claim.measure(each)), evidence[0]) for claim in claims}
-    measured = {claim.id: claim.measure(on[claim.id]) for claim in claims}
-    untested = {c.id: why for c in claims if measured[c.id] and (why := c.untested(on[c.id]))}
-    p = {c.id: _p(c, measured[c.id]) for c in claims if measured[c.id] and c.id not in untested}
-    family = [claim.id for claim in claims if claim.id in p and not claim.by_design]
-    adjusted = p | dict(zip(family, holm([p[name] for name in family]), strict=True))
-    return [
-        _record(study, claim, measured[claim.id], on[claim.id], p, adjusted, untested.get(claim.id)) for claim in claims
-    ]
+def write(scale: str, entries: list[Entry]) -> None:
+    """Write the ledger, whole or not at all; equal entries give equal bytes."""
+    atomic.write_text(path(scale), atomic.json_text(entries))
 
 
-def not_run(study: str, claims: Sequence[Claim]) -> list[Record]:
-    """A record for each claim of a study of which no cell has run: a scale may leave it out."""
-    nothing = {"backbone": "—", "findings": [], "beside": [], "p": None, "p_holm": None, "source_checkpoints": 0}
-    verdict = {"verdict": NOT_RUN, "reason": "no cell of the study has run"}
-    return [_told(study, claim) | nothing | verdict for claim in claims]
-
-
-def write(scale: str, records: list[Record]) -> None:
-    """Write the ledger, whole or not at all; equal records give equal bytes."""
-    atomic.write_text(path(scale), atomic.json_text(records))
-
-
-def read(scale: str) -> list[Record]:
+def read(scale: str) -> list[Entry]:
     """The ledger of a scale, empty where it has none."""
     return json.loads(path(scale).read_text(encoding="utf-8")) if path(scale).exists() else []
 
 
-def _p(claim: Claim, findings: list[Finding]) -> float:
-    """All findings must hold: the largest. Of a claim on some target, the smallest after Holm over its targets."""
-    if claim.any_target:
-        return max(min(_p_of_targets(claim, f)) for f in findings)
-    return max(claim.test.p(f.effect) for f in findings)
+def assess(study: str, claims: Sequence[Claim], *evidence: Any) -> list[Entry]:
+    """An entry for each claim of a study, with Holm's correction over those that can be tested.
 
-
-def _p_of_targets(claim: Claim, finding: Finding) -> list[float]:
-    return holm([claim.test.p(effect) for effect in finding.targets.values()])
-
-
-def _verdict(claim: Claim, findings: list[Finding], p_holm: float) -> str:
-    if claim.any_target:
-        # One target is enough to reproduce it; to contradict it, each of them must be without the effect.
-        each = [
-            claim.test.verdict(effect, max(p_holm, p))
-            for f in findings
-            for effect, p in zip(f.targets.values(), _p_of_targets(claim, f), strict=True)
+    Parameters
+    ----------
+    evidence
+        What the claims measure, of each architecture: none if no cell of the study has run. A claim is tested on the
+        first that has the cells it takes. The same test on each other one, with a correction of its own, stands in
+        `other_architectures`. The frame `runs` of each has the columns `backbone` and `source_seed`.
+    """
+    if not evidence:
+        nothing = {"backbone": "—", "findings": [], "beside": [], "p": None, "p_holm": None, "source_checkpoints": 0}
+        nothing |= {"verdict": NOT_RUN, "reason": "no cell of the study has run", "other_architectures": []}
+        return [_stated(study, claim) | nothing for claim in claims]
+    first = [next((each for each in evidence if claim.measure(each)), evidence[0]) for claim in claims]
+    entries = _entries(study, claims, first)
+    others = [_entries(study, claims, [each] * len(claims)) for each in evidence] if len(evidence) > 1 else []
+    shown = ("backbone", "findings", "p_holm", "verdict", "reason")
+    for k, entry in enumerate(entries):
+        entry["other_architectures"] = [
+            {key: of_one[k][key] for key in shown}
+            for of_one in others
+            if of_one[k]["findings"] and of_one[k]["backbone"] != entry["backbone"]
         ]
-        return next((v for v in ("reproduced", "inconclusive") if v in each), "contradicted")
-    each = _each(claim, findings, p_holm)
-    return next((v for v in ("contradicted", "inconclusive") if v in each), "reproduced")
+    return entries
 
 
-def _each(claim: Claim, findings: list[Finding], p_holm: float) -> list[str]:
-    """The verdict on each finding of a claim all of whose findings must hold."""
-    return [claim.test.verdict(f.effect, p_holm, LEVEL / len(findings)) for f in findings]
+def _entries(study: str, claims: Sequence[Claim], evidence: Sequence[Any]) -> list[Entry]:
+    """An entry for each claim, on its own evidence."""
+    findings = {claim.id: claim.measure(on) for claim, on in zip(claims, evidence, strict=True)}
+    why = {c.id: c.untested(on) for c, on in zip(claims, evidence, strict=True) if findings[c.id]}
+    tested = [claim for claim in claims if findings[claim.id] and not why[claim.id]]
+    p = {claim.id: claim.p(findings[claim.id]) for claim in tested}
+    family = [claim.id for claim in tested if not claim.by_design]
+    p_holm = p | dict(zip(family, holm([p[name] for name in family]), strict=True))
+    entries = []
+    for claim, on in zip(claims, evidence, strict=True):
+        found, beside, untested = findings[claim.id], claim.beside(on), why.get(claim.id)
+        if untested:
+            found, beside = [], [*found, *beside]
+        entry = _stated(study, claim) | {
+            "backbone": on.runs["backbone"].iloc[0],
+            "findings": [_finding(each, claim.test) for each in found],
+            "beside": [_finding(each, claim.test) for each in beside],
+            "p": p.get(claim.id),
+            "p_holm": p_holm.get(claim.id),
+            "source_checkpoints": on.runs["source_seed"].nunique(),
+        }
+        if untested:
+            verdict, reason = NOT_TESTED, untested
+        elif not found:
+            verdict, reason = NOT_RUN, "this scale lacks the cells that it takes"
+        elif max(each.effect.n for each in found) < 2:
+            verdict, reason = "inconclusive", "one replicate has no interval"
+        else:
+            verdict = claim.verdict(found, p_holm[claim.id])
+            reason = _reason(claim, found, p_holm[claim.id], verdict)
+            reason += "; from one source checkpoint" if entry["source_checkpoints"] == 1 else ""
+        entries.append(entry | {"verdict": verdict, "reason": reason})
+    return entries
 
 
-def _record(
-    study: str,
-    claim: Claim,
-    findings: list[Finding],
-    evidence: Any,
-    p: dict[str, float],
-    adjusted: dict[str, float],
-    untested: str | None,
-) -> Record:
-    sources = evidence.runs["source_seed"].nunique()
-    beside = claim.beside(evidence)
-    if untested:
-        findings, beside = [], [*findings, *beside]
-    record = _told(study, claim) | {
-        "backbone": evidence.runs["backbone"].iloc[0],
-        "findings": [_finding(f, claim.test) for f in findings],
-        "beside": [_finding(f, claim.test) for f in beside],
-        "p": p.get(claim.id),
-        "p_holm": adjusted.get(claim.id),
-        "source_checkpoints": sources,
-    }
-    if untested:
-        return record | {"verdict": NOT_TESTED, "reason": untested}
-    if not findings:
-        return record | {"verdict": NOT_RUN, "reason": "this scale lacks the cells that it takes"}
-    if max(f.effect.n for f in findings) < 2:
-        return record | {"verdict": "inconclusive", "reason": "one replicate has no interval"}
-    verdict = _verdict(claim, findings, adjusted[claim.id])
-    return record | {"verdict": verdict, "reason": _reason(claim, findings, adjusted[claim.id], verdict, sources)}
-
-
-def _told(study: str, claim: Claim) -> Record:
-    """What a record holds of the claim itself."""
+def _stated(study: str, claim: Claim) -> Entry:
+    """What an entry holds of the claim itself."""
     return {
         "id": claim.id,
         "study": study,
@@ -130,47 +124,28 @@ def _told(study: str, claim: Claim) -> Record:
     }
 
 
-def _reason(claim: Claim, findings: list[Finding], p_holm: float, verdict: str, sources: int) -> str:
-    d = f"{claim.test.smallest:g}"
-    rejected = f"p = {p_holm:.3g} after Holm"
-    if claim.test.kind == "equivalence":
-        words = {
-            "reproduced": f"every change lies within ±{d} ({rejected})",
-            "contradicted": f"a change of at most {d} is rejected",
-            "inconclusive": f"the intervals do not stay within ±{d} ({rejected}), nor beyond it",
-        }
-    elif claim.test.kind == "non-inferiority":
-        words = {
-            "reproduced": f"a loss of {d} or more is rejected ({rejected})",
-            "contradicted": f"a loss of at most {d} is rejected",
-            "inconclusive": f"neither a loss of {d} or more ({rejected}) nor a smaller one can be rejected",
-        }
-    else:
-        along = [claim.test.sign * f.effect.mean for f in findings]
-        small = p_holm < LEVEL and min(along) < claim.test.smallest and not claim.any_target
-        words = {
-            "reproduced": f"in the published direction by {d} or more ({rejected})",
-            "contradicted": f"an effect of {d} in the published direction is rejected",
-            "inconclusive": f"in the published direction ({rejected}), but below {d}"
-            if small
-            else f"neither no effect ({rejected}) nor one of {d} can be rejected",
-        }
-    against = ""
+def _reason(claim: Claim, findings: list[Finding], p_holm: float, verdict: str) -> str:
+    """Why the verdict is what it is, in words."""
+    test, reasons = claim.test, REASONS.get(claim.test.kind, REASONS["directional"])
+    small = p_holm < LEVEL and min(test.sign * f.effect.mean for f in findings) < test.smallest
+    too_small = verdict == "inconclusive" and "too small" in reasons and small and not claim.any_target
+    words = reasons["too small" if too_small else verdict].format(
+        d=f"{test.smallest:g}", p=f"p = {p_holm:.3g} after Holm"
+    )
     if verdict == "contradicted" and len(findings) > 1 and not claim.any_target:
-        named = [f.label for f, each in zip(findings, _each(claim, findings, p_holm), strict=True) if each == verdict]
-        against = f", in {len(named)} of {len(findings)} findings ({named[0]}{', …' if len(named) > 1 else ''})"
-    missing = [f.label for f in findings if not f.effect.n]
-    lacks = f"; could not be compared: {', '.join(missing)}" if missing else ""
-    design = "; by the design of this study" if claim.by_design else ""
-    from_one = "; from one source checkpoint" if sources == 1 else ""
-    return words[verdict] + against + lacks + design + from_one
+        each = claim.verdict_on_each(findings, p_holm)
+        named = [found.label for found, of_one in zip(findings, each, strict=True) if of_one == verdict]
+        words += f", in {len(named)} of {len(findings)} findings ({named[0]}{', …' if len(named) > 1 else ''})"
+    if missing := [found.label for found in findings if not found.effect.n]:
+        words += f"; could not be compared: {', '.join(missing)}"
+    return words + ("; by the design of this study" if claim.by_design else "")
 
 
-def _finding(finding: Finding, test: Test) -> Record:
-    targets = {target: _effect(effect) for target, effect in finding.targets.items()}
-    return {"label": finding.label, **_effect(finding.effect), "p": test.p(finding.effect), "targets": targets}
+def _finding(found: Finding, test: Test) -> Entry:
+    targets = {target: _effect(effect) for target, effect in found.targets.items()}
+    return {"label": found.label, **_effect(found.effect), "p": test.p(found.effect), "targets": targets}
 
 
-def _effect(effect: Effect) -> Record:
+def _effect(effect: Effect) -> Entry:
     values = {"effect": effect.mean, "low": effect.low, "high": effect.high}
     return {key: None if math.isnan(value) else value for key, value in values.items()} | {"n": effect.n}

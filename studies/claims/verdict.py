@@ -1,7 +1,7 @@
-"""From replicates to a verdict: effects with intervals, Holm's correction, and the rules that were set beforehand.
+"""From replicates to a verdict: effects with intervals, Holm's correction, and rules that were set beforehand.
 
-A replicate is one independent value of an effect: of a seed where there is one source checkpoint, of a source
-checkpoint (the mean over its seeds) where there are several. With so few of them intervals and tests are Student's.
+A replicate is one independent value of an effect: of a seed with one source checkpoint, else of a source checkpoint
+(the mean over its seeds). With so few of them, intervals and tests are Student's.
 
 Rules, at the level of 5 %:
 
@@ -13,8 +13,8 @@ Rules, at the level of 5 %:
 - *Non-inferiority* ("matches or beats"), with the margin d. Reproduced: a loss of d or more is rejected, after Holm.
   Contradicted: a loss of at most d is rejected. Inconclusive: neither.
 
-Where a claim makes several findings, all of which must hold, each contradicts it at 5 % divided by their number. So a
-claim without any effect is reproduced in at most 5 % of studies, and one with effects of d contradicted in at most 5 %.
+If a claim has several findings, all of which must hold, each contradicts it at 5 % divided by their number. So a claim
+without any effect is reproduced in at most 5 % of studies, and one with effects of d contradicted in at most 5 %.
 """
 
 import math
@@ -55,8 +55,11 @@ class Effect:
 
     @classmethod
     def none(cls) -> "Effect":
-        """That of a comparison which could not be made: neither reproduces nor contradicts anything."""
+        """No comparable runs: neither reproduces nor contradicts anything."""
         return cls(math.nan, math.nan, math.nan, math.nan, 0)
+
+    def __neg__(self) -> "Effect":
+        return Effect(-self.mean, self.error, -self.high, -self.low, self.n)
 
     def p_above(self, value: float) -> float:
         """One-sided: how likely is a mean so high if the truth is `value` or below? 1 below two replicates."""
@@ -68,7 +71,7 @@ class Effect:
 
     def p_below(self, value: float) -> float:
         """One-sided: how likely is a mean so low if the truth is `value` or above? 1 below two replicates."""
-        return Effect(-self.mean, self.error, -self.high, -self.low, self.n).p_above(-value)
+        return (-self).p_above(-value)
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,7 @@ class Test:
     kind
         "one-sided", "two-sided", "equivalence" or "non-inferiority".
     sign
-        +1 or −1, the published direction, or that which is better; for "equivalence" the direction that is worse, or 0
-        where either is.
+        +1 or −1: the published direction, or the better one; for "equivalence" the worse one, or 0 if either is.
     smallest
         The smallest effect of interest, or the margin; above 0.
     """
@@ -92,28 +94,24 @@ class Test:
 
     def p(self, effect: Effect) -> float:
         """The p value of what the claim needs rejected."""
+        d, along = self.smallest, -effect if self.sign < 0 else effect
         if self.kind == "equivalence":
-            return max(effect.p_below(self.smallest), effect.p_above(-self.smallest))
+            return max(along.p_below(d), along.p_above(-d))
         if self.kind == "non-inferiority":
-            return effect.p_above(-self.smallest) if self.sign > 0 else effect.p_below(self.smallest)
-        one = effect.p_above(0) if self.sign > 0 else effect.p_below(0)
+            return along.p_above(-d)
+        one = along.p_above(0)
         return one if self.kind == "one-sided" else min(1.0, 2 * min(one, 1 - one))
 
     def verdict(self, effect: Effect, p_holm: float, level: float = LEVEL) -> str:
         """The verdict on `effect`, whose p value is `p_holm` after Holm's correction; contradicted at `level`."""
-        d, along = self.smallest, self.sign * effect.mean
+        d, along, shown = self.smallest, -effect if self.sign < 0 else effect, p_holm < LEVEL
         if self.kind == "equivalence":
-            worse = effect.p_above(d) if self.sign > 0 else effect.p_below(-d)
-            if self.sign == 0:
-                worse = 2 * min(effect.p_above(d), effect.p_below(-d))
-            return "reproduced" if p_holm < LEVEL else "contradicted" if worse < level else "inconclusive"
-        if self.kind == "non-inferiority":
-            worse = effect.p_below(-d) if self.sign > 0 else effect.p_above(d)
-            return "reproduced" if p_holm < LEVEL else "contradicted" if worse < level else "inconclusive"
-        if p_holm < LEVEL and along >= d:
-            return "reproduced"
-        less = effect.p_below(d) if self.sign > 0 else effect.p_above(-d)
-        return "contradicted" if less < level else "inconclusive"
+            against = along.p_above(d) if self.sign else 2 * min(along.p_above(d), along.p_below(-d))
+        elif self.kind == "non-inferiority":
+            against = along.p_below(-d)
+        else:
+            against, shown = along.p_below(d), shown and along.mean >= d
+        return "reproduced" if shown else "contradicted" if against < level else "inconclusive"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

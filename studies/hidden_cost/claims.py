@@ -1,30 +1,169 @@
 """The claims of arXiv 2308.14969, H1 to H7: estimand, test and smallest effect of interest, set before any run.
 
-Targets with fewer than 300 test pictures are shown but stay out of pooled calibration. The primary sparsity is the
-largest of iterative pruning; of backbones from elsewhere, which have no early step to rewind to, the largest of
-one-shot pruning with recovery by distillation, and for their accuracy upstream stands agreement with dense. The primary
-quantization is that of the paper, weights and activations at 4 and 3 bits, trained with quantization; where that was
-not run, quantized after training. Every claim is judged on the first architecture; what the others say stands beside
-it.
+A run's *change* is its value less that of the dense run with the same backbone, source checkpoint, target, method,
+budget and seed; after recovery by distillation, of a dense network that was distilled, too. Changes are averaged with
+equal weights over budgets, then over targets. Targets with fewer than 300 test pictures are shown but stay out of
+pooled calibration. The primary sparsity is the largest of iterative pruning; for a backbone without it, the largest of
+one-shot pruning with recovery, whose upstream accuracy is agreement with dense. The primary quantization is that of the
+paper, weights and activations at 4 and 3 bits, quantized in training if that was run, else after training.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from studies.claims.claim import Claim, Evidence, Finding, finding
+from studies import grid, results
+from studies.claims.claim import Claim, Finding, finding
 from studies.claims.verdict import Test
 from studies.hidden_cost import twins
+from studies.parameters import Parameters
+from studies.results import Results
+from studies.statistics import against_dense
 from vpstudy.compression.names import parse
 
+PAPER, STAGE = "arXiv 2308.14969", "transfer"
 SMALL_TEST = 300  # test pictures below which a target stays out of pooled calibration
 EQUAL_UPSTREAM = 0.01  # upstream accuracies this close count as equal
 ASSUMED_DEVIATION = 0.015  # of a replicate's pooled change of the debiased ECE, for the expected power; a guess
 ACCURACY, ECE, LOG_ODDS, TWINS = 0.02, 0.02, 0.2, 0.10  # smallest effects of interest
-CLOSE_UPSTREAM = 0.10  # losses upstream up to which they are taken for a line's covariate
+CLOSE_UPSTREAM = 0.10  # largest loss upstream of the networks that a line through upstream accuracy is fitted to
 RUN = ["source_seed", "seed", "target", "budget"]  # what identifies a run of one method and compression
+
+Names = Callable[["Evidence"], list[str]]  # of compressions
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The results of one architecture at one scale.
+
+    Attributes
+    ----------
+    runs
+        Tidy, a row for each run, controls included.
+    backbones
+        A row for each compression and source checkpoint: upstream accuracy.
+    test_pictures, classes
+        By target: how many there are, and their names.
+    source_classes
+        Their names.
+    """
+
+    runs: pd.DataFrame
+    backbones: pd.DataFrame
+    test_pictures: dict[str, int]
+    classes: dict[str, list[str]]
+    source_classes: list[str]
+
+    @property
+    def sparsest(self) -> str | None:
+        """Of iterative pruning, else of one-shot pruning with recovery."""
+        pruned = [parse(name) for name in self.runs["compression"].unique()]
+        for family in ("imp", "magnitude_distilled"):
+            if rounds := [each for each in pruned if each.family == family]:
+                return max(rounds, key=lambda each: each.sparsity).name
+        return None
+
+    def has(self, *names: str) -> list[str]:
+        return [name for name in names if name in set(self.runs["compression"])]
+
+    def changes(self, metric: str, compression: str, method: str = "visual_prompting") -> pd.DataFrame:
+        """The paired changes of the runs that finished: `RUN`, value."""
+        runs = self.runs[self.runs["method"] == method]
+        recovered = parse(compression).family == "magnitude_distilled" and self.has("dense_distilled")
+        dense = "dense_distilled" if recovered else "dense"
+        runs = runs[runs["compression"].isin([dense, compression])].replace({"compression": {dense: "dense"}})
+        changes = against_dense(runs, metric)
+        changes = changes[changes["status"] == "ok"]
+        return changes.rename(columns={"difference": "value"})[[*RUN, "value"]]
+
+
+def evidence(parameters: Parameters, read: Results) -> dict[str, Evidence]:
+    """By architecture, from the results of the transfer cells."""
+    facts = {dict(cell.axes)["target"]: content["facts"] for cell, content in read.contents.items()}
+    backbones = results.read(grid.cells(parameters, "compress")).frame.rename(columns={"accuracy": "upstream_accuracy"})
+    return {
+        name: Evidence(
+            runs,
+            backbones[backbones["backbone"] == name],
+            {target: fact["pictures"]["test"] for target, fact in facts.items()},
+            {target: fact["classes"] for target, fact in facts.items()},
+            next(iter(facts.values()))["source_classes"],
+        )
+        for name, runs in read.frame.groupby("backbone", sort=False)
+    }
+
+
+def _on(of: Callable[[Evidence, str], Finding], *names: Names) -> Callable[[Evidence], list[Finding]]:
+    """A finding for each compression with a visual prompting run that finished."""
+
+    def measure(found: Evidence) -> list[Finding]:
+        runs = found.runs[(found.runs["status"] == "ok") & (found.runs["method"] == "visual_prompting")]
+        some = set(runs["compression"])
+        return [of(found, name) for each in names for name in each(found) if name in some]
+
+    return measure
+
+
+def _all(*measures: Callable[[Evidence], Iterable[Finding]]) -> Callable[[Evidence], list[Finding]]:
+    return lambda found: [each for measure in measures for each in measure(found)]
+
+
+def _sparsest(found: Evidence) -> list[str]:
+    return [found.sparsest] if found.sparsest else []
+
+
+def _others(found: Evidence) -> list[str]:
+    return [n for n in dict.fromkeys(found.runs["compression"]) if n not in ("dense", found.sparsest)]
+
+
+def _other_sparsities(found: Evidence) -> list[str]:
+    return [name for name in _others(found) if parse(name).sparsity]
+
+
+def _quantized(found: Evidence) -> list[str]:
+    return found.has("w4a4-lsq", "w3a3-lsq") or found.has("w4a4", "w3a3")
+
+
+def _other_bits(found: Evidence) -> list[str]:
+    return [name for name in _others(found) if parse(name).bits and name not in _quantized(found)]
+
+
+def _equal_upstream(found: Evidence) -> list[str]:
+    """The sparsest round whose upstream accuracy is about that of dense, from the same source checkpoints."""
+    accuracy = found.backbones.groupby("compression")["upstream_accuracy"].mean()
+    rounds = [c for c in map(parse, accuracy.index) if c.family == "imp"]
+    equal = [c for c in rounds if abs(accuracy[c.name] - accuracy["dense"]) <= EQUAL_UPSTREAM]
+    return [max(equal, key=lambda c: c.sparsity).name] if equal else []
+
+
+def _change(metric: str, method: str = "visual_prompting", suffix: str = "") -> Callable[[Evidence, str], Finding]:
+    def of(found: Evidence, compression: str) -> Finding:
+        values = found.changes(metric, compression, method)
+        calibration = metric != "accuracy"
+        large = [t for t in values["target"].unique() if found.test_pictures[t] >= SMALL_TEST or not calibration]
+        return finding(compression + suffix, values, large or None)
+
+    return of
+
+
+def _by_budget(method: str) -> Callable[[Evidence], list[Finding]]:
+    """The change at the smallest budget less that at the largest, at the primary sparsity."""
+
+    def measure(found: Evidence) -> list[Finding]:
+        runs = found.runs[(found.runs["method"] == method) & (found.runs["status"] == "ok")]
+        runs = runs[runs["compression"] == found.sparsest]
+        if runs["budget"].nunique() < 2:
+            return []
+        values = found.changes("accuracy", found.sparsest, method)
+        order = sorted(values["budget"].unique(), key=lambda b: float("inf") if b == "all" else int(b))
+        keys = ["source_seed", "seed", "target"]
+        small, large = (values[values["budget"] == b].set_index(keys)["value"] for b in (order[0], order[-1]))
+        label = f"{found.sparsest}, {order[0]} against {order[-1]} a class"
+        return [finding(label, (small - large).dropna().reset_index())]
+
+    return measure
 
 
 def log_odds(accuracy: pd.Series, classes: pd.Series, pictures: pd.Series) -> pd.Series:
@@ -35,72 +174,17 @@ def log_odds(accuracy: pd.Series, classes: pd.Series, pictures: pd.Series) -> pd
     return np.log(share / (1 - share))
 
 
-def _change(metric: str, method: str = "visual_prompting"):
-    def of(evidence: Evidence, compression: str) -> Finding:
-        values = evidence.changes(metric, compression, method)
-        calibration = metric != "accuracy"
-        large = [t for t in values["target"].unique() if evidence.test_pictures[t] >= SMALL_TEST or not calibration]
-        return finding(compression, values, large or None)
+def _against_probe(metric: str) -> Callable[[Evidence, str], Finding]:
+    """The change of visual prompting less that of the linear probe."""
 
-    return of
-
-
-def _on(of: Callable[[Evidence, str], Finding], names: Callable[[Evidence], list[str]]):
-    def measure(evidence: Evidence) -> list[Finding]:
-        finished = evidence.runs[evidence.runs["status"] == "ok"]
-        some = set(finished.loc[finished["method"] == "visual_prompting", "compression"])
-        return [of(evidence, name) for name in names(evidence) if name in some]  # else every run of it diverged
-
-    return measure
-
-
-def _sparsest(evidence: Evidence) -> list[str]:
-    return [evidence.sparsest] if evidence.sparsest else []
-
-
-def _others(evidence: Evidence) -> list[str]:
-    return [n for n in dict.fromkeys(evidence.runs["compression"]) if n not in ("dense", evidence.sparsest)]
-
-
-def _quantized(evidence: Evidence) -> list[str]:
-    """The paper's are trained with quantization; where that was not run, those quantized after training."""
-    return evidence.has("w4a4-lsq", "w3a3-lsq") or evidence.has("w4a4", "w3a3")
-
-
-def _quantized_beside(evidence: Evidence) -> list[str]:
-    return [n for n in _others(evidence) if parse(n).bits and n not in _quantized(evidence)]
-
-
-def _interaction(method: str):
-    def of(evidence: Evidence, compression: str) -> Finding:
-        values = evidence.changes("accuracy", compression, method)
-        order = sorted(values["budget"].unique(), key=lambda b: float("inf") if b == "all" else int(b))
-        keys = ["source_seed", "seed", "target"]
-        small, large = (values[values["budget"] == b].set_index(keys)["value"] for b in (order[0], order[-1]))
-        label = f"{compression}, {order[0]} against {order[-1]} a class"
-        return finding(label, (small - large).dropna().reset_index())
-
-    return of
-
-
-def _interactions(method: str):
-    def measure(evidence: Evidence) -> list[Finding]:
-        runs = evidence.runs[(evidence.runs["method"] == method) & (evidence.runs["status"] == "ok")]
-        runs = runs[runs["compression"] == evidence.sparsest]
-        return [_interaction(method)(evidence, evidence.sparsest)] if runs["budget"].nunique() > 1 else []
-
-    return measure
-
-
-def _against_probe(metric: str):
-    def of(evidence: Evidence, compression: str) -> Finding:
+    def of(found: Evidence, compression: str) -> Finding:
         if metric == "log_odds":
-            counts = {target: len(names) for target, names in evidence.classes.items()}
-            runs = evidence.runs
-            odds = log_odds(runs["accuracy"], runs["target"].map(counts), runs["target"].map(evidence.test_pictures))
-            evidence = replace(evidence, runs=runs.assign(log_odds=odds))
+            counts = {target: len(names) for target, names in found.classes.items()}
+            runs = found.runs
+            odds = log_odds(runs["accuracy"], runs["target"].map(counts), runs["target"].map(found.test_pictures))
+            found = replace(found, runs=runs.assign(log_odds=odds))
         prompt, probe = (
-            evidence.changes(metric, compression, method).set_index(RUN)["value"]
+            found.changes(metric, compression, method).set_index(RUN)["value"]
             for method in ("visual_prompting", "linear_probe")
         )
         return finding(f"{compression}, {metric.replace('_', '-')}", (prompt - probe).dropna().reset_index())
@@ -108,24 +192,15 @@ def _against_probe(metric: str):
     return of
 
 
-def _equal_upstream(evidence: Evidence) -> list[str]:
-    """The sparsest round whose upstream accuracy is about that of dense, from the same source checkpoints."""
-    accuracy = evidence.backbones.groupby("compression")["upstream_accuracy"].mean()
-    rounds = [c for c in map(parse, accuracy.index) if c.family == "imp"]
-    equal = [c for c in rounds if abs(accuracy[c.name] - accuracy["dense"]) <= EQUAL_UPSTREAM]
-    return [max(equal, key=lambda c: c.sparsity).name] if equal else []
+def _at_equal_upstream(found: Evidence) -> list[Finding]:
+    """The change of accuracy at an unchanged upstream accuracy: the intercept of a line, for each run.
 
-
-def _at_equal_upstream(evidence: Evidence) -> list[Finding]:
-    """The change of VP accuracy that a line through all pruned networks gives at an unchanged upstream accuracy.
-
-    The line is fitted, for each run, to the pruned networks that lose at most `CLOSE_UPSTREAM` upstream: upstream
-    accuracy is the covariate, and the intercept is the loss that it does not explain.
+    The line goes through the pruned networks that lose at most `CLOSE_UPSTREAM` upstream.
     """
-    upstream = evidence.backbones.set_index(["source_seed", "compression"])["upstream_accuracy"]
+    upstream = found.backbones.set_index(["source_seed", "compression"])["upstream_accuracy"]
     points = []
-    for name in (n for n in dict.fromkeys(evidence.runs["compression"]) if parse(n).sparsity):
-        changes = evidence.changes("accuracy", name)
+    for name in (n for n in dict.fromkeys(found.runs["compression"]) if parse(n).sparsity):
+        changes = found.changes("accuracy", name)
         sources = changes["source_seed"]
         loss = {s: upstream.get((s, name), np.nan) - upstream.get((s, "dense"), np.nan) for s in sources.unique()}
         points.append(changes.assign(upstream=sources.map(loss)))
@@ -141,25 +216,22 @@ def _at_equal_upstream(evidence: Evidence) -> list[Finding]:
     return [finding(f"pruned, within {CLOSE_UPSTREAM:g} upstream: intercept", pd.DataFrame(rows))] if rows else []
 
 
-def _twins(evidence: Evidence, compression: str) -> Finding:
-    runs = evidence.runs[
-        (evidence.runs["method"] == "visual_prompting") & evidence.runs["target"].isin(list(twins.TWINS))
-    ]
+def _twins(found: Evidence, compression: str) -> Finding:
+    runs = found.runs[(found.runs["method"] == "visual_prompting") & found.runs["target"].isin(list(twins.TWINS))]
     shares = [
-        twins.share(target, evidence.classes[target], [evidence.source_classes[s] for s in mapping])
+        twins.share(target, found.classes[target], [found.source_classes[s] for s in mapping])
         if status == "ok"
         else np.nan
         for target, mapping, status in zip(runs["target"], runs["mapping"], runs["status"], strict=True)
     ]
-    with_shares = replace(evidence, runs=runs.assign(twins=shares))
-    return finding(compression, with_shares.changes("twins", compression))
+    return finding(compression, replace(found, runs=runs.assign(twins=shares)).changes("twins", compression))
 
 
-def _with_twins(names: Callable[[Evidence], list[str]]):
-    return lambda e: _on(_twins, names)(e) if set(e.runs["target"]) & set(twins.TWINS) else []
+def _with_twins(names: Names) -> Names:
+    return lambda found: names(found) if set(found.runs["target"]) & set(twins.TWINS) else []
 
 
-CLAIMS = [
+CLAIMS = (
     Claim(
         "H1",
         "A visual prompt is less accurate on a compressed backbone than on the dense one",
@@ -177,8 +249,8 @@ CLAIMS = [
         "change of VP accuracy at the smallest budget less that at the largest, at a fixed number of steps",
         Test("two-sided", -1, ACCURACY),
         "accuracy",
-        _interactions("visual_prompting"),
-        _interactions("fixed_epochs"),
+        _by_budget("visual_prompting"),
+        _by_budget("fixed_epochs"),
     ),
     Claim(
         "H3",
@@ -188,7 +260,7 @@ CLAIMS = [
         Test("one-sided", +1, ECE),
         "debiased ECE",
         _on(_change("ece_debiased"), _sparsest),
-        lambda e: _on(_change("ece_debiased"), lambda e: [n for n in _others(e) if parse(n).sparsity])(e),
+        _on(_change("ece_debiased"), _other_sparsities),
     ),
     Claim(
         "H4",
@@ -198,13 +270,10 @@ CLAIMS = [
         Test("equivalence", +1, ECE),
         "debiased ECE",
         _on(_change("ece_debiased"), _quantized),
-        lambda e: [
-            *_on(_change("ece_debiased"), _quantized_beside)(e),
-            *(
-                Finding(f"{f.label}, NLL (nats)", f.effect, f.targets)
-                for f in _on(_change("nll"), lambda e: [*_quantized(e), *_quantized_beside(e)])(e)
-            ),
-        ],
+        _all(
+            _on(_change("ece_debiased"), _other_bits),
+            _on(_change("nll", suffix=", NLL (nats)"), _quantized, _other_bits),
+        ),
     ),
     Claim(
         "H5",
@@ -214,10 +283,7 @@ CLAIMS = [
         Test("one-sided", -1, LOG_ODDS),
         "log-odds",
         _on(_against_probe("log_odds"), _sparsest),
-        lambda e: [
-            *_on(_against_probe("accuracy"), lambda e: [*_sparsest(e), *_others(e)])(e),
-            *_on(_against_probe("log_odds"), _others)(e),
-        ],
+        _all(_on(_against_probe("accuracy"), _sparsest, _others), _on(_against_probe("log_odds"), _others)),
     ),
     Claim(
         "H6",
@@ -227,7 +293,7 @@ CLAIMS = [
         Test("one-sided", -1, ACCURACY),
         "accuracy",
         _on(_change("accuracy"), _equal_upstream),
-        lambda e: [*_at_equal_upstream(e), *_on(_change("accuracy", "linear_probe"), _equal_upstream)(e)],
+        _all(_at_equal_upstream, _on(_change("accuracy", "linear_probe"), _equal_upstream)),
         any_target=True,
     ),
     Claim(
@@ -237,7 +303,7 @@ CLAIMS = [
         "change of the share of digits mapped to a semantic twin, sparsest primary network",
         Test("one-sided", -1, TWINS),
         "share of classes",
-        _with_twins(_sparsest),
-        _with_twins(_others),
+        _on(_twins, _with_twins(_sparsest)),
+        _on(_twins, _with_twins(_others)),
     ),
-]
+)

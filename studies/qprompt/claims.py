@@ -15,12 +15,16 @@ from typing import Any
 
 import pandas as pd
 
+from studies import grid, results
 from studies.claims.claim import ON, Claim, Finding, compared, finding
 from studies.claims.verdict import Test
+from studies.parameters import Parameters
+from studies.results import Results
 from studies.statistics import paired
 from vpstudy.models.architectures import read
 from vpstudy.training.prompt_learning.methods import METHODS
 
+PAPER, STAGE = "arXiv 2407.10704", "prompt"
 GAIN, SAME = 0.01, 0.01  # of accuracy or H
 KS, OUTLIERS, GROWTH = 0.10, 0.01, 0.10  # of a distance of distributions, of a share, of a ratio less one
 ASSUMED_DEVIATION = 0.02  # of a replicate's difference in H, for the expected power; a guess
@@ -108,6 +112,13 @@ class QpromptEvidence:
         """Of QCoOp's arms."""
         mine = self.runs[self.runs["prompter"] == "qcoop"]
         return sorted({int(bits) for bits in mine["bits"].dropna()})
+
+
+def evidence(parameters: Parameters, read: Results) -> dict[str, QpromptEvidence]:
+    """By architecture, with few-shot learning and the prompts for both towers."""
+    protocols, multimodal = (results.read(grid.cells(parameters, stage)).frame for stage in ("protocol", "multimodal"))
+    found = [frame for frame in (read.frame, few_shot(protocols), multimodal) if len(frame)]
+    return gathered(pd.concat(found) if found else read.frame, read.contents)
 
 
 def gathered(runs: pd.DataFrame, records: dict[Any, dict[str, Any]]) -> dict[str, QpromptEvidence]:

@@ -20,9 +20,12 @@ import pandas as pd
 
 from studies.claims.claim import ON, Claim, Finding, compared, finding
 from studies.claims.verdict import Test
+from studies.parameters import Parameters
+from studies.results import Results
 from studies.statistics import paired
 from vpstudy.training.mask_search.methods import METHODS
 
+PAPER, STAGE = "arXiv 2312.01397", "prune_with_prompts"
 GAIN, SAME, LARGE, COST = 0.005, 0.01, 0.05, 0.10  # smallest effects of interest
 SINGLE_PASS = ("random", "snip", "grasp", "synflow", "omp", "hydra", "bip")  # every baseline that does not iterate
 ADDED = ("prompt_only", "prompt_after")  # arms in which a prompt is added to a network that stays as it is
@@ -59,6 +62,11 @@ class VpnsEvidence:
     def sparsities(self, pruner: str, arm: str = "main") -> list[float]:
         runs = self.runs
         return sorted(set(runs.loc[(runs["pruner"] == pruner) & (runs["arm"] == arm), "sparsity"]))
+
+
+def evidence(_: Parameters, read: Results) -> dict[str, VpnsEvidence]:
+    """By architecture."""
+    return {name: VpnsEvidence(runs) for name, runs in read.frame.groupby("backbone", sort=False)}
 
 
 def arm(pruner: str, name: str = "main", view: str | None = None) -> Arm:

@@ -17,11 +17,12 @@ LOOKS = {  # verdict: colour, marker
 }
 MOST = 6  # findings of one claim
 NEAR, FAR = 5, 25  # effects beyond FAR make the axis logarithmic beyond NEAR
+TICKS = (2, 5, 10, 20, 50, 100, 200)
 WIDTH = 52  # of a label, in characters
 TARGETS = "v^<>dhp"  # a marker for each target
 
 
-def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
+def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
     """A row for each finding that decides a claim, in units of the claim's smallest effect of interest.
 
     Of many findings, those with the largest p values. Right of zero is the published direction; of an equivalence claim
@@ -29,23 +30,19 @@ def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
 
     Parameters
     ----------
-    records
-        Of one study in a ledger. Claims without a finding, and why, are named below the axis.
+    entries
+        Of one study in a ledger. Claims without a finding, and why, are named in the note.
     paper
         That makes the claims.
     """
-    rows = [(record, found) for record in records for found in _least_favourable(record)]
-    missing: dict[str, list[str]] = {}
-    for record in records:
-        if not record["findings"]:
-            missing.setdefault(record["verdict"], []).append(record["id"])
+    rows = [(entry, found) for entry in entries for found in _least_favourable(entry)]
     targets = list(dict.fromkeys(target for _, found in rows for target in found["targets"]))
     figure, ((axis,),) = style.new_figure(1, 1, 1.7 + 0.42 * max(len(rows), 1))
     axis.axvline(0, color="black", lw=0.8)
     axis.axvspan(-1, 1, color="0.93", lw=0, zorder=0)
-    for y, (record, found) in enumerate(rows):
-        unit = (record["direction"] or 1) * record["smallest_effect"]
-        colour, marker = LOOKS[record["verdict"]]
+    for y, (entry, found) in enumerate(rows):
+        unit = (entry["direction"] or 1) * entry["smallest_effect"]
+        colour, marker = LOOKS[entry["verdict"]]
         for k, target in enumerate(targets):
             if target in found["targets"]:
                 value = found["targets"][target]["effect"] / unit
@@ -53,22 +50,11 @@ def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
         if found["effect"] is None:
             axis.text(0.03, y, "no comparable runs", color=style.GREY, va="center", size=7)
             continue
-        mean = found["effect"] / unit
         if found["low"] is not None:
-            ends = sorted((found["low"] / unit, found["high"] / unit))
-            axis.plot(ends, [y, y], color=colour, lw=2)
-        axis.plot([mean], [y], marker, color=colour, ms=7)
-    far = max((abs(end) for end in axis.get_xlim()), default=0)
-    beyond = ""
-    if far > FAR:  # a few huge effects must not squeeze all others into a line
-        axis.set_xscale("symlog", linthresh=NEAR)
-        beyond = f"; log scale from {NEAR} on"
-        (low, high), steps = axis.get_xlim(), (2, 5, 10, 20, 50, 100, 200)
-        ticks = [tick for tick in (*(-step for step in reversed(steps)), 0, *steps) if low < tick < high]
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axis.minorticks_off()
-    labels = [_label(record, found) for record, found in rows]
-    axis.set_yticks(range(len(rows)), labels)
+            axis.plot([found["low"] / unit, found["high"] / unit], [y, y], color=colour, lw=2)
+        axis.plot([found["effect"] / unit], [y], marker, color=colour, ms=7)
+    beyond = _squeeze_far_effects(axis)
+    axis.set_yticks(range(len(rows)), [_label(entry, found) for entry, found in rows])
     axis.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axis.grid(False, axis="y")
     axis.set_xlabel(
@@ -82,27 +68,43 @@ def draw(records: Sequence[dict[str, Any]], paper: str) -> Figure:
     ]
     handles.append(Patch(color="0.93", label="too small to matter"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    style.caption(figure, f"The claims of {paper}", _note(entries))
+    return figure
+
+
+def _squeeze_far_effects(axis) -> str:
+    """A few huge effects must not squeeze all others into a line; what the label of the axis says of it."""
+    if max(map(abs, axis.get_xlim())) <= FAR:
+        return ""
+    axis.set_xscale("symlog", linthresh=NEAR)
+    low, high = axis.get_xlim()
+    ticks = [tick for tick in (*(-tick for tick in reversed(TICKS)), 0, *TICKS) if low < tick < high]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    return f"; log scale from {NEAR} on"
+
+
+def _note(entries: Sequence[dict[str, Any]]) -> str:
     note = (
         "Large markers: over targets, with 95 % t intervals, in the colour of the claim's verdict, which rests on "
         "all of its findings; small ones: single targets."
     )
-    for verdict, names in missing.items():
-        note += f" {verdict.capitalize()}: {', '.join(names)}."
-    if any(len(record["findings"]) > MOST for record in records):
+    without = [entry for entry in entries if not entry["findings"]]
+    for verdict in dict.fromkeys(entry["verdict"] for entry in without):
+        named = ", ".join(entry["id"] for entry in without if entry["verdict"] == verdict)
+        note += f" {verdict.capitalize()}: {named}."
+    if any(len(entry["findings"]) > MOST for entry in entries):
         note += f" Of claims with more findings, the {MOST} least favourable."
-    style.caption(figure, f"The claims of {paper}", note)
-    return figure
+    return note
 
 
-def _least_favourable(record: dict[str, Any]) -> list[dict[str, Any]]:
-    found = record["findings"]
-    if len(found) <= MOST:
-        return found
-    return sorted(found, key=lambda each: -each["p"])[:MOST]
+def _least_favourable(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    found = entry["findings"]
+    return found if len(found) <= MOST else sorted(found, key=lambda each: -each["p"])[:MOST]
 
 
-def _label(record: dict[str, Any], found: dict[str, Any]) -> str:
-    """The claim and what was compared, on as many lines as that takes; the unit where the label does not say it."""
-    measured, unit = found["label"].removesuffix(f", {record['unit']}"), record["unit"]
-    told = record["study"] != "hidden_cost" and unit == "accuracy"  # as nearly all claims of the others are
-    return textwrap.fill(f"{record['id']}: " + ("" if told else f"{unit}, ") + measured, WIDTH)
+def _label(entry: dict[str, Any], found: dict[str, Any]) -> str:
+    """The claim and what was compared; the unit where the label does not say it, and it is not the usual accuracy."""
+    measured, unit = found["label"].removesuffix(f", {entry['unit']}"), entry["unit"]
+    usual = entry["study"] != "hidden_cost" and unit == "accuracy"
+    return textwrap.fill(f"{entry['id']}: " + ("" if usual else f"{unit}, ") + measured, WIDTH)
