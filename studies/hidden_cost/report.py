@@ -94,6 +94,11 @@ class HiddenCostReport(Report):
         several = self.backbones["backbone"].nunique() > 1
         self.show(f"{name}-{backbone}" if several else name, figure)
 
+    def label_mapping(self) -> None:
+        """The label mapping of the first target."""
+        target = self.parameters.hidden_cost.axes.targets[0]
+        self.draw("label_mapping", lambda runs, _: self.mapping_panel(runs, target))
+
     def mapping_panel(self, results: pd.DataFrame, target: str) -> Figure:
         """The label mapping of `target` under each compression, with pictures of both sides."""
         size = self.parameters.hidden_cost.settings.visual_prompting.canvas
