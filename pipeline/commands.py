@@ -19,9 +19,9 @@ from vpstudy.settings import read
 def check(scale: str | None = None) -> int:
     parameters = scales.parameters(scale) if scale else study.load(paths.PARAMS)
     if parameters.outside:
-        from pipeline import outsiders  # loads torch
+        from studies.backbones import weights_checks  # loads torch
 
-        outsiders.check(parameters)
+        weights_checks.check(parameters)
     stages = Counter(cell.stage for cell in grid.cells(parameters))
     counts = ", ".join(f"{number} {name}" for name, number in stages.items())
     file = f"scales/{scale}/params.yaml" if scale else "params.yaml"

@@ -16,11 +16,11 @@ def _compression(value: str) -> str:
         raise ValueError(str(error).removeprefix(f"{value}: ")) from None
 
 
-def _backbone(value: str) -> str:
-    architectures.read(value)
+def _own(value: str) -> str:
+    architectures.own(value)
     return value
 
 
-BackboneName = Annotated[str, AfterValidator(_backbone)]
+OwnBackbone = Annotated[str, AfterValidator(_own)]  # pretrained here
 CompressionName = Annotated[str, AfterValidator(_compression)]
-Backbones = Annotated[list[BackboneName], AfterValidator(unique)]  # of a study; none: it is left out
+Backbones = Annotated[list[str], AfterValidator(unique)]  # of a study; none: it is left out

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from studies.across import settings as across
-from studies.axes import BackboneName, Backbones, CompressionName
+from studies.axes import Backbones, CompressionName, OwnBackbone
 from studies.backbones import checks, picture_checks
 from studies.hidden_cost.settings import HiddenCost
 from studies.qprompt import clips_settings, learning_settings, multimodal_settings, protocols_settings
@@ -19,7 +19,6 @@ from vpstudy.compression.recovery import Distillation
 from vpstudy.compression.settings import Checkpoints, Compressing, Imp, Source
 from vpstudy.data import sources
 from vpstudy.data.settings import AllPictures, Fetched
-from vpstudy.models import architectures
 from vpstudy.models.weights import Weights
 from vpstudy.settings import AXIS, Execution, Strict, problems_of, read, refuse, unique
 from vpstudy.training.prompt_learning.settings import ClipSource
@@ -32,8 +31,8 @@ class Parameters(Strict):
 
     scale: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     execution: Execution
-    pretrained: Annotated[list[BackboneName], AfterValidator(unique)]
-    clips: Annotated[list[BackboneName], AfterValidator(unique)]
+    pretrained: Annotated[list[OwnBackbone], AfterValidator(unique)]
+    clips: Backbones
     outside: Annotated[list[str], AfterValidator(unique)]
     weights: Weights
     backbones: Backbones
@@ -97,7 +96,7 @@ def validate(content: dict[str, Any], source: str, here: bool = False) -> Parame
     """
     pictures = content.get("pictures")
     declared = map(str, pictures) if isinstance(pictures, dict) else ()
-    with architectures.checking(content.get("weights")), sources.declaring(declared):
+    with sources.declaring(declared):
         problems = problems_of(content, Parameters)
         wrong = {re.split(r"[.:]", line)[0] for line in problems}
         sound = Parameters.model_construct(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, field_validator, model_va
 
 from studies.cells import Cell
 from vpstudy import atomic, paths
-from vpstudy.models.architectures import read as read_backbone
+from vpstudy.models.architectures import parse as parse_backbone
 from vpstudy.settings import problems_of
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _axes(cell: Cell) -> dict[str, Any]:
     """The axes of a cell, the backbone as architecture and replicate."""
     axes: dict[str, Any] = dict(cell.axes)
     if "backbone" in axes:
-        axes["backbone"], axes["source_seed"] = read_backbone(axes["backbone"])
+        axes["backbone"], axes["source_seed"] = parse_backbone(axes["backbone"])
     return axes
 
 

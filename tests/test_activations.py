@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from vpstudy.compression import activations, learned_steps, quantization
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 
 
@@ -69,7 +70,7 @@ def test_hooks_are_copied_with_the_model_and_end_with_detach(model, batches):
 
 
 def test_every_prunable_layer_of_a_backbone_is_reached():
-    backbone = Backbone("cnn", list("abc")).frozen()
+    backbone = Backbone(ARCHITECTURES["cnn"], list("abc")).frozen()
     layers = [name.removesuffix(".weight") for name in backbone.prunable]
     ranges = activations.calibrate(backbone.model, layers, [torch.randn(2, 3, 32, 32)], 8)
     assert list(ranges) == layers

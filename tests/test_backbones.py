@@ -13,7 +13,7 @@ CLASSES = [f"class {i}" for i in range(7)]
 
 @pytest.fixture
 def backbone():
-    return Backbone("cnn", CLASSES, seed=3).eval()
+    return Backbone(ARCHITECTURES["cnn"], CLASSES, seed=3).eval()
 
 
 def test_logits_are_the_classifier_of_the_features(backbone):
@@ -41,9 +41,9 @@ def test_prunable_weights_are_those_of_all_layers_but_the_classifier(backbone):
 
 def test_the_seed_alone_decides_the_initial_weights():
     torch.manual_seed(1)
-    first = Backbone("cnn", CLASSES, seed=3)
+    first = Backbone(ARCHITECTURES["cnn"], CLASSES, seed=3)
     torch.manual_seed(2)
-    again, other = Backbone("cnn", CLASSES, seed=3), Backbone("cnn", CLASSES, seed=4)
+    again, other = Backbone(ARCHITECTURES["cnn"], CLASSES, seed=3), Backbone(ARCHITECTURES["cnn"], CLASSES, seed=4)
     assert torch.equal(first.model.conv1[0].weight, again.model.conv1[0].weight)
     assert not torch.equal(first.model.conv1[0].weight, other.model.conv1[0].weight)
 
@@ -51,7 +51,7 @@ def test_the_seed_alone_decides_the_initial_weights():
 def test_a_checkpoint_brings_back_weights_and_class_names(backbone, tmp_path):
     path = tmp_path / "deep" / "model.safetensors"
     backbones.save(backbone, path, {"mask.x": torch.tensor([True, False])})
-    loaded = backbones.load("cnn", path).eval()
+    loaded = backbones.load(path).eval()
     pictures = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(loaded(pictures), backbone(pictures))
@@ -63,4 +63,4 @@ def test_a_checkpoint_brings_back_weights_and_class_names(backbone, tmp_path):
 
 def test_a_missing_checkpoint_says_what_makes_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="dvc repro"):
-        backbones.load("cnn", tmp_path / "none.safetensors")
+        backbones.load(tmp_path / "none.safetensors")

@@ -17,6 +17,7 @@ from vpstudy.compression.settings import Checkpoint, Compressing, Source
 from vpstudy.compression.source_free import DISTILLED
 from vpstudy.data import glyphs
 from vpstudy.models import backbones
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
 
@@ -27,9 +28,9 @@ CLASSES = glyphs.class_names
 def folder(tmp_path_factory):
     """The checkpoints that the stages source and imp leave, from untrained weights."""
     place = tmp_path_factory.mktemp("models") / "tiny" / "cnn"
-    backbone = Backbone("cnn", CLASSES, seed=0)
+    backbone = Backbone(ARCHITECTURES["cnn"], CLASSES, seed=0)
     backbones.save(backbone, place / "source.safetensors")
-    early = Backbone("cnn", CLASSES, seed=1).model.state_dict()
+    early = Backbone(ARCHITECTURES["cnn"], CLASSES, seed=1).model.state_dict()
     iterative_magnitude_pruning(
         backbone.model, backbone.prunable, early, [0.5, 0.8], lambda *_: None, place / "imp", "test"
     )
@@ -55,7 +56,7 @@ def test_pruning_families_are_exact_stored_and_kept(folder, tmp_path, family):
     assert (made.weights()[pruned] == 0).all() and (made.weights()[~pruned] != 0).any()
     assert not [name for name, _ in made.backbone.named_parameters() if "parametrizations" in name]
     made.save(path)
-    assert torch.equal(compressed.load("cnn", f"{family}-0.80", path).weights(), made.weights())
+    assert torch.equal(compressed.load(path, f"{family}-0.80").weights(), made.weights())
 
 
 def test_pruning_at_the_start_trains_on_what_dense_saw(folder):
@@ -87,7 +88,7 @@ def test_removed_channels_count_as_sparsity(folder, tmp_path):
     assert facts["sparsity"] == pytest.approx(1 - facts["prunable"] / dense["prunable"])
     assert facts["parameters"] < 0.4 * dense["parameters"] and facts["zero_weights"] < 0.01
     made.save(tmp_path / "x.safetensors")
-    loaded = compressed.load("cnn", "channels-0.50", tmp_path / "x.safetensors")
+    loaded = compressed.load(tmp_path / "x.safetensors", "channels-0.50")
     pictures = torch.rand(2, 3, 32, 32)
     assert torch.equal(loaded.backbone.frozen()(pictures), made.backbone.frozen()(pictures))
 
@@ -96,7 +97,7 @@ def test_removed_channels_count_as_sparsity(folder, tmp_path):
 def test_activations_are_rounded_after_loading_and_in_copies(folder, tmp_path, name):
     made, path = make(name, making(folder)), tmp_path / "x.safetensors"
     made.save(path)
-    loaded, pictures = compressed.load("cnn", name, path), torch.rand(2, 3, 32, 32)
+    loaded, pictures = compressed.load(path, name), torch.rand(2, 3, 32, 32)
     logits = made.backbone.frozen()(pictures)
     assert torch.equal(loaded.backbone.frozen()(pictures), logits)
     assert torch.equal(copy.deepcopy(loaded.backbone)(pictures), logits)
@@ -106,7 +107,7 @@ def test_activations_are_rounded_after_loading_and_in_copies(folder, tmp_path, n
 
 
 def test_a_checkpoint_from_outside_is_a_compression_like_any_other(folder, tmp_path):
-    outside = Backbone("cnn", CLASSES, seed=5)
+    outside = Backbone(ARCHITECTURES["cnn"], CLASSES, seed=5)
     magnitude(outside.prunable, 0.7).apply_(outside.prunable)
     backbones.save(outside, tmp_path / "net.safetensors")
     entry = Checkpoint(location=str(tmp_path / "net.safetensors"))
@@ -132,7 +133,7 @@ def test_facts_are_measured_on_the_weights(folder, name, sparsity, bits):
 
 
 def test_a_dense_compression_is_the_source_bit_for_bit(folder):
-    source = backbones.load("cnn", folder / "source.safetensors")
+    source = backbones.load(folder / "source.safetensors")
     dense = make("dense", making(folder)).backbone
     state = dense.model.state_dict()
     assert all(torch.equal(state[key], value) for key, value in source.model.state_dict().items())
@@ -161,7 +162,7 @@ def test_sizes_follow_from_what_is_stored(folder):
 def test_what_is_stored_comes_back(folder, tmp_path, name):
     made, path = make(name, making(folder)), tmp_path / "x.safetensors"
     made.save(path)
-    loaded = compressed.load("cnn", name, path)
+    loaded = compressed.load(path, name)
     assert loaded.mask == made.mask
     assert loaded.bits == made.bits
     assert torch.equal(loaded.weights(), made.weights())

@@ -18,6 +18,7 @@ from vpstudy.compression.settings import Compressing, Source
 from vpstudy.compression.source_free import OutsideMaking
 from vpstudy.data import glyphs, targets
 from vpstudy.models import backbones
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
 from vpstudy.settings import ParameterError, read
@@ -48,7 +49,7 @@ def settings(**changes):
 @pytest.fixture(scope="module")
 def teacher():
     """Trained for a few seconds, so that its answers differ from picture to picture."""
-    backbone = Backbone("cnn", CLASSES)
+    backbone = Backbone(ARCHITECTURES["cnn"], CLASSES)
     train_on_source(backbone, SOURCE, RUNTIME, stream="test", label="test")
     return backbone.frozen()
 
@@ -188,7 +189,7 @@ def test_what_cannot_be_distilled_is_refused(teacher, pictures):
     with pytest.raises(ValueError, match="expected uint8"):
         distill(teacher, teacher, pictures.float(), SETTINGS, RUNTIME)
     with pytest.raises(ValueError, match="both need the same"):
-        distill(Backbone("cnn", ["a", "b"]), teacher, pictures, SETTINGS, RUNTIME)
+        distill(Backbone(ARCHITECTURES["cnn"], ["a", "b"]), teacher, pictures, SETTINGS, RUNTIME)
 
 
 @pytest.fixture

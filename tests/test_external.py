@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save
 
 from vpstudy.compression.external import fetch, load_into
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 
 CONTENT = save({"weight": torch.arange(5000.0)})
@@ -70,7 +71,7 @@ def test_what_is_refused(tmp_path):
 
 @pytest.fixture
 def backbone():
-    return Backbone("cnn", ["a", "b"])
+    return Backbone(ARCHITECTURES["cnn"], ["a", "b"])
 
 
 @pytest.mark.parametrize("prefix", ["", "model."])
@@ -82,7 +83,7 @@ def test_sparsity_is_measured(backbone, tmp_path, prefix):
     state[pruned].flatten()[:17] = 0
     path = tmp_path / "net.safetensors"
     path.write_bytes(save({prefix + key: value.contiguous() for key, value in state.items()}))
-    other = Backbone("cnn", ["a", "b"], seed=1)
+    other = Backbone(ARCHITECTURES["cnn"], ["a", "b"], seed=1)
     mask = load_into(other, path)
     assert mask.size - mask.kept == 17
     assert all(torch.equal(state[key], value) for key, value in other.model.state_dict().items())

@@ -9,6 +9,7 @@ import torch
 from vpstudy import paths
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.data import glyphs
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import configure
 from vpstudy.settings import Execution, read
@@ -28,7 +29,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def source():
-    return Backbone("cnn", glyphs.class_names, seed=4).frozen()
+    return Backbone(ARCHITECTURES["cnn"], glyphs.class_names, seed=4).frozen()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from vpstudy.compression import activations
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.fused import fused
 from vpstudy.prompts.output import LinearOutput
@@ -13,7 +14,7 @@ from vpstudy.prompts.output import LinearOutput
 @pytest.fixture
 def backbone():
     torch.manual_seed(0)
-    made = Backbone("cnn", list("abcde"))
+    made = Backbone(ARCHITECTURES["cnn"], list("abcde"))
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):  # statistics and weights that change something
             module.running_mean.normal_()

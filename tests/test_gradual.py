@@ -9,6 +9,7 @@ from torch import nn
 from vpstudy.compression.channels import macs, prune_channels
 from vpstudy.compression.gradual import GradualPruning, cubic_sparsity
 from vpstudy.models import backbones
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.shapes import fit_shapes
 
@@ -43,7 +44,7 @@ def test_weights_go_bit_by_bit_and_stay_away():
 
 @pytest.fixture
 def backbone():
-    return Backbone("cnn", [str(k) for k in range(7)]).frozen()
+    return Backbone(ARCHITECTURES["cnn"], [str(k) for k in range(7)]).frozen()
 
 
 def test_macs_are_those_of_a_count_by_hand():
@@ -66,7 +67,7 @@ def test_channels_are_gone_for_good(backbone, tmp_path):
     assert backbone.features(pictures).shape == (2, backbone.classifier.in_features)
     assert torch.equal(copy.deepcopy(backbone)(pictures), logits)
     backbones.save(backbone, tmp_path / "small.safetensors")
-    assert torch.equal(backbones.load("cnn", tmp_path / "small.safetensors").frozen()(pictures), logits)
+    assert torch.equal(backbones.load(tmp_path / "small.safetensors").frozen()(pictures), logits)
 
 
 def test_shapes_that_fit_are_left_alone(backbone):

@@ -15,8 +15,8 @@ from vpstudy.compression import activations, integer, quantization
 from vpstudy.compression.make import Making
 from vpstudy.compression.settings import Compressing, Source
 from vpstudy.data import glyphs
-from vpstudy.models import architectures, backbones
-from vpstudy.models.architectures import Architecture
+from vpstudy.models import backbones
+from vpstudy.models.architectures import ARCHITECTURES, Architecture
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
 
@@ -24,8 +24,8 @@ from vpstudy.runtime import Runtime
 @pytest.fixture
 def vit(monkeypatch):
     small = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2}
-    monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", Architecture("vit_tiny_patch16_224", small))
-    return Backbone("tiny", [str(k) for k in range(6)]).frozen()
+    monkeypatch.setitem(ARCHITECTURES, "tiny", Architecture("tiny", "vit_tiny_patch16_224", small))
+    return Backbone(ARCHITECTURES["tiny"], [str(k) for k in range(6)]).frozen()
 
 
 def needs_exact_products():
@@ -91,7 +91,7 @@ def test_bytes_are_counted_as_held(vit):
 def test_a_convolutional_network_has_nothing_to_convert():
     for convert in (integer.to_int8, integer.emulate):
         with pytest.raises(ValueError, match="no linear layer but its classifier"):
-            convert(Backbone("cnn", ["a", "b"]))
+            convert(Backbone(ARCHITECTURES["cnn"], ["a", "b"]))
 
 
 def test_the_classifier_stays(vit):
@@ -109,7 +109,7 @@ def cell(tmp_path, monkeypatch, vit):
 
     def making(scale: str, backbone: str) -> Making:
         folder = tmp_path / backbone
-        backbones.save(Backbone(backbone, glyphs.class_names), folder / "source.safetensors")
+        backbones.save(Backbone(ARCHITECTURES[backbone], glyphs.class_names), folder / "source.safetensors")
         return Making(backbone, folder, source, Compressing(pictures=32, recovery_from=2), runtime, {})
 
     monkeypatch.setattr(compress, "making", making)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
 
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.clip import small_clip, tokenize
 from vpstudy.models.image_tower import ImageTower
 from vpstudy.prompts import codebook
@@ -29,7 +30,7 @@ def tiny(kind: str):
     """A CLIP of random weights with a transformer for pictures, three blocks deep, or two for "timm"."""
     torch.manual_seed(0)
     if kind == "timm":
-        return small_clip("vit", 32, seed=0, width=64, heads=2, layers=3, embed=32).eval()
+        return small_clip(ARCHITECTURES["vit"], 32, seed=0, width=64, heads=2, layers=3, embed=32).eval()
     if kind == "timm class token":
         vision = {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token", "timm_proj": "linear"}
         clip = CLIP(32, vision, TEXT)
@@ -279,7 +280,10 @@ def test_depth_one_has_no_deep_prompts(own):
         (lambda c: MultimodalPrompt(c, NAMES, 2, 2, words="a photo of"), "are 3 tokens, but the prompt has 2 vectors"),
         (lambda c: MultimodalPrompt(c, [], 2, 2), "0 classes, 2 context vectors"),
         (lambda c: MultimodalPrompt(c, NAMES, 80, 2), "exceed 77 tokens"),
-        (lambda c: MultimodalPrompt(small_clip("cnn", 32, 0), NAMES, 2, 1), "transformer image tower; .* ResNet; use"),
+        (
+            lambda c: MultimodalPrompt(small_clip(ARCHITECTURES["cnn"], 32, 0), NAMES, 2, 1),
+            "transformer image tower; .* ResNet; use",
+        ),
         (lambda c: quantize(MultimodalPrompt(c, NAMES, 2, 2), Settings(1), "model"), "per is 'model'; allowed"),
         (lambda c: [quantize(p, Settings(1)) for p in [MultimodalPrompt(c, NAMES, 2, 2)] * 2], "quantized already"),
         (lambda c: MultimodalSettings(batch=0), "batch=0, .* give counts of at least 1"),

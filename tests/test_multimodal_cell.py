@@ -16,7 +16,8 @@ from studies.qprompt.claims import CLAIMS, gathered, words
 from studies.qprompt.multimodal_report import read
 from studies.qprompt.multimodal_settings import Multimodal
 from vpstudy import paths
-from vpstudy.models.clip import TextTower
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.clip import TextTower, small_clip
 from vpstudy.prompts.multimodal import parameter_count
 from vpstudy.prompts.text import described
 from vpstudy.settings import ParameterError
@@ -39,10 +40,10 @@ def cell(**changes) -> experiment.MultimodalCell:
     few = {"seeds": [3], "bits": [1, 4], "epochs": 2, "batch": 5, "evaluations": 1}
     multimodal = Multimodal.model_validate(CONTENT["multimodal"] | few | changes)
     of = {"qprompt": qprompt, "multimodal": multimodal, "source": DEFAULT.source, "execution": DEFAULT.execution}
-    clip = pretraining.build("vit", qprompt.clip, 32, 0).eval().requires_grad_(False)
+    clip = small_clip(ARCHITECTURES["vit"], seed=0, **pretraining.towers(qprompt.clip, 32)).eval().requires_grad_(False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "section", lambda key, kind, scale: of[key])
-        patch.setattr(pretraining, "load", lambda *_: clip)
+        patch.setattr(pretraining, "load", lambda _: (clip, ARCHITECTURES["vit"]))
         return experiment.MultimodalCell("default", "vit", "digits")
 
 

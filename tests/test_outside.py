@@ -1,6 +1,8 @@
 """Models of timm and torchvision as backbones: features, names of weights, and what compression may touch."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import timm
@@ -8,8 +10,10 @@ import torch
 import torchvision
 from torch import nn
 
+from vpstudy import paths
+from vpstudy.models import backbones
 from vpstudy.models import libraries as outside
-from vpstudy.models.architectures import ARCHITECTURES, checking, read
+from vpstudy.models.architectures import ARCHITECTURES, own, parse
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.weights import OutsideWeights
 
@@ -31,10 +35,8 @@ FEATURES = {"residual": 512, "mobile": 1280, "tiny_vit": 192, "deit": 192, "swin
 FEATURES |= {"squeeze": 512, "vgg": 4096, "tv_residual": 512, "tv_mobile": 1280}
 
 
-@pytest.fixture(autouse=True)
-def named():
-    with checking(WEIGHTS):
-        yield
+def architecture(alias):
+    return outside.architecture(alias, OutsideWeights.model_validate(WEIGHTS[alias]))
 
 
 def plain(alias):
@@ -48,10 +50,10 @@ def plain(alias):
 
 @pytest.mark.parametrize("alias", WEIGHTS)
 def test_outputs_and_names_of_weights_are_those_of_the_library(alias):
-    backbone, model, architecture = Backbone(alias, CLASSES).eval(), plain(alias).eval(), ARCHITECTURES[alias]
+    backbone, model = Backbone(architecture(alias), CLASSES).eval(), plain(alias).eval()
     model.load_state_dict(backbone.model.state_dict(), strict=True)
     pictures = torch.rand(2, 3, 64, 64)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (architecture.mean, architecture.std))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (architecture(alias).mean, architecture(alias).std))
     with torch.no_grad():
         logits, features = backbone(pictures), backbone.features(pictures)
         torch.testing.assert_close(logits, model((pictures - mean) / std), atol=1e-5, rtol=1e-4)
@@ -65,7 +67,7 @@ def test_outputs_and_names_of_weights_are_those_of_the_library(alias):
 
 
 def test_features_of_squeezenet_are_the_mean_of_what_enters_its_classifier():
-    backbone, pictures = Backbone("squeeze", CLASSES).eval(), torch.rand(2, 3, 64, 64)
+    backbone, pictures = Backbone(architecture("squeeze"), CLASSES).eval(), torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         maps = backbone.model.features(backbone.normalised(pictures))
         torch.testing.assert_close(backbone.features(pictures), maps.mean((2, 3)))
@@ -74,7 +76,7 @@ def test_features_of_squeezenet_are_the_mean_of_what_enters_its_classifier():
 
 @pytest.mark.parametrize("alias", ["squeeze", "tv_residual"])
 def test_a_copy_is_trained_apart(alias):
-    backbone = Backbone(alias, CLASSES).eval()
+    backbone = Backbone(architecture(alias), CLASSES).eval()
     copied, pictures = copy.deepcopy(backbone), torch.rand(2, 3, 64, 64)
     copied.features(pictures).sum().backward()
     weights = copied.prunable.values()
@@ -88,20 +90,32 @@ def test_a_copy_is_trained_apart(alias):
 
 
 def test_what_a_model_takes_is_what_its_library_says():
-    def sizes(alias):
-        return outside.input_size(OutsideWeights.model_validate(WEIGHTS[alias]))
+    of = {alias: architecture(alias) for alias in WEIGHTS}
+    assert of["squeeze"].mean == (0.485, 0.456, 0.406)
+    assert of["tiny_vit"].mean == (0.5, 0.5, 0.5) and of["deit"].std == (0.229, 0.224, 0.225)
+    assert of["mobile"].std == (0.5, 0.5, 0.5)  # as given
+    assert {alias for alias in WEIGHTS if not of[alias].any_size} == {"tiny_vit", "swin"}
+    assert {alias for alias in WEIGHTS if of[alias].batchnorm} == {"residual", "mobile", "tv_residual", "tv_mobile"}
+    sizes = {a: outside.input_size(OutsideWeights.model_validate(WEIGHTS[a])) for a in ("tiny_vit", "deit", "squeeze")}
+    assert sizes == {"tiny_vit": 64, "deit": 224, "squeeze": 224}
 
-    assert ARCHITECTURES["squeeze"].mean == (0.485, 0.456, 0.406)
-    assert ARCHITECTURES["tiny_vit"].mean == (0.5, 0.5, 0.5) and ARCHITECTURES["deit"].std == (0.229, 0.224, 0.225)
-    assert ARCHITECTURES["mobile"].std == (0.5, 0.5, 0.5)  # as given
-    assert {alias for alias in WEIGHTS if not ARCHITECTURES[alias].any_size} == {"tiny_vit", "swin"}
-    assert {alias for alias in WEIGHTS if ARCHITECTURES[alias].batchnorm} == {
-        "residual",
-        "mobile",
-        "tv_residual",
-        "tv_mobile",
-    }
-    assert (sizes("tiny_vit"), sizes("deit"), sizes("squeeze")) == (64, 224, 224)
+
+@pytest.mark.parametrize("alias", ["mobile", "swin", "squeeze"])
+def test_a_checkpoint_tells_all_that_loading_needs(tmp_path, alias):
+    path, backbone = tmp_path / "net.safetensors", Backbone(architecture(alias), CLASSES).eval()
+    backbones.save(backbone, path)
+    code = f"""
+import torch
+from pathlib import Path
+from vpstudy.models import backbones
+loaded = backbones.load(Path({str(path)!r})).eval()
+torch.manual_seed(0)
+torch.save(loaded(torch.rand(2, 3, 64, 64)), {str(tmp_path / "logits")!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=paths.ROOT)  # where no library is loaded yet
+    torch.manual_seed(0)
+    torch.testing.assert_close(torch.load(tmp_path / "logits"), backbone(torch.rand(2, 3, 64, 64)))
+    assert backbones.load(path).architecture == architecture(alias)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +124,11 @@ def test_what_a_model_takes_is_what_its_library_says():
 )
 def test_arguments_let_transformers_take_other_sizes_with_the_same_weights(model, argument):
     entry = {"model": model, "arguments": {argument: argument == "dynamic_img_size"}} | FILE
-    fixed = OutsideWeights.model_validate({"model": model} | FILE)
-    with checking({"net": entry, "fixed": fixed.model_dump()}):
-        assert ARCHITECTURES["net"].any_size and not ARCHITECTURES["fixed"].any_size
-        backbone, same = Backbone("net", CLASSES).eval(), Backbone("fixed", CLASSES).eval()
+    other, fixed = (
+        outside.architecture("net", OutsideWeights.model_validate(each)) for each in (entry, {"model": model} | FILE)
+    )
+    assert other.any_size and not fixed.any_size
+    backbone, same = Backbone(other, CLASSES).eval(), Backbone(fixed, CLASSES).eval()
     backbone.model.load_state_dict(same.model.state_dict(), strict=True)
     with torch.no_grad():
         assert backbone(torch.rand(1, 3, 64, 64)).shape == (1, 7)
@@ -123,19 +138,15 @@ def test_arguments_let_transformers_take_other_sizes_with_the_same_weights(model
             same(torch.rand(1, 3, 64, 64))
 
 
-def test_names_are_read_as_backbones_of_elsewhere():
-    assert read("squeeze") == ("squeeze", 0) and read("cnn-r2") == ("cnn", 2)
-    with pytest.raises(ValueError, match="or of weights: residual, mobile"):
-        read("squeeze-r1")
-    assert "squeeze" not in ARCHITECTURES  # loops see the study's own alone
-    with checking({}), pytest.raises(ValueError, match="allowed: cnn, vit"):
-        read("squeeze")
+def test_names_are_read_as_architecture_and_replicate():
+    assert parse("squeeze") == ("squeeze", 0) and parse("cnn-r2") == ("cnn", 2)
+    assert own("vit-r12") is ARCHITECTURES["vit"]
+    for name in ("squeeze", "cnn-r0", "cnn-r01", "cnn-2", "cnn-r"):
+        with pytest.raises(ValueError, match="allowed: cnn, vit"):
+            own(name)
 
 
-def test_models_that_cannot_be_used_say_why(monkeypatch):
+def test_models_that_cannot_be_used_say_why():
     for model in ("timm/resnet_18", "torchvision/resnet_18", "torchvision/fcn_resnet50"):
         with pytest.raises(ValueError, match="has no such model"):
-            outside.architecture(OutsideWeights.model_validate(FILE | {"model": model}))
-    monkeypatch.setattr(torchvision.models, "get_model", lambda *_, **__: nn.Conv2d(3, 7, 3))
-    with pytest.raises(ValueError, match=r"squeezenet1_1: no classifier .* 1 × 1 convolution with 7 outputs"):
-        Backbone("squeeze", CLASSES)
+            outside.architecture("x", OutsideWeights.model_validate(FILE | {"model": model}))

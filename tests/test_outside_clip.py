@@ -78,9 +78,13 @@ def place(tmp_path, monkeypatch):
     return put
 
 
+def architecture_of(alias):
+    return pretraining.load(paths.MODELS / "default" / alias / "clip.safetensors")[1]
+
+
 def made(alias):
     """The stages that make it, run; the CLIP as the cells of prompts load it."""
-    cell = WeightsCell("default", alias)
+    cell = WeightsCell(study.load(paths.PARAMS), alias)
     path = cell.fetch()
     backbone, mask = cell.load(path)
     facts = cell.facts(path, backbone, mask)
@@ -91,7 +95,7 @@ def made(alias):
     rows = source.measure(clip)
     source.save(clip, rows)
     kept = paths.MODELS / "default" / alias / "clip.safetensors"
-    return pretraining.load(alias, source.settings.clip, source.source.size, 0, kept), rows, facts
+    return pretraining.load(kept)[0], rows, facts
 
 
 @pytest.mark.parametrize("alias", MODELS)
@@ -110,7 +114,9 @@ def test_logits_are_those_of_open_clip(place, tmp_path, alias):
     tokens, tower = open_clip.get_tokenizer(name)(TEXTS), TextTower(clip)
     with torch.no_grad():
         images, texts = own.encode_image((pictures / 255 - mean) / std, True), own.encode_text(tokens, True)
-        mine = torch.nn.functional.normalize(clip.visual(pretraining.normalised(pictures, alias)), dim=1)
+        mine = torch.nn.functional.normalize(
+            clip.visual(pretraining.normalised(pictures, architecture_of(alias))), dim=1
+        )
         written = tower(tower.embed(tokenize(TEXTS)), tokenize(TEXTS))
     assert tower.width == arguments["text_cfg"]["width"]
     torch.testing.assert_close(mine, images, atol=1e-5, rtol=1e-5)
@@ -141,7 +147,7 @@ def test_zero_shot_accuracy_is_that_of_a_loop(place):
     texts = described(TextTower(clip), names.of_classes("digits", target.class_names), captions.TEMPLATES)
     with torch.no_grad():
         answers = [
-            int((clip.visual(pretraining.normalised(target.pictures[[k]], source.backbone)) @ texts.T).argmax())
+            int((clip.visual(pretraining.normalised(target.pictures[[k]], source.architecture)) @ texts.T).argmax())
             for k in tests.tolist()[:50]
         ]
     right = [answer == int(target.labels[k]) for answer, k in zip(answers, tests.tolist()[:50], strict=True)]
@@ -180,7 +186,7 @@ def test_what_it_takes_is_kept_beside_its_weights(place):
     made("clip_vit")
     assert kept.read_bytes() != first  # so that prompts run again
     with safe_open(kept, "pt") as file:
-        assert json.loads(file.metadata()["architecture"])["std"] == [0.5, 0.5, 0.5]
+        assert json.loads(file.metadata()["clip"])["architecture"]["std"] == [0.5, 0.5, 0.5]
 
 
 def test_a_text_that_is_too_long_is_told():
@@ -205,7 +211,7 @@ def test_a_text_that_is_too_long_is_told():
 )
 def test_models_that_prompts_cannot_enter_are_refused(name, said):
     with pytest.raises(ValueError, match=said):
-        outside.architecture(OutsideWeights(model=f"open_clip/{name}", **FILE))
+        outside.architecture("c", OutsideWeights(model=f"open_clip/{name}", **FILE))
 
 
 def test_files_that_do_not_fit_are_told(place, tmp_path, monkeypatch):
@@ -214,11 +220,11 @@ def test_files_that_do_not_fit_are_told(place, tmp_path, monkeypatch):
     other = entry | {"arguments": entry["arguments"] | {"text_cfg": TEXT | {"width": 20}}}
     YAML(typ="safe").dump(content | {"weights": {"clip_vit": other}}, paths.PARAMS)
     with pytest.raises(ValueError, match=r"does not fit the backbone clip_vit: \d+ of another shape"):
-        WeightsCell("default", "clip_vit").load(tmp_path / "clip.safetensors")
+        WeightsCell(study.load(paths.PARAMS), "clip_vit").load(tmp_path / "clip.safetensors")
     deeper = entry | {"arguments": entry["arguments"] | {"text_cfg": TEXT | {"layers": 4}}}
     YAML(typ="safe").dump(content | {"weights": {"clip_vit": deeper}}, paths.PARAMS)
     with pytest.raises(ValueError, match=r"12 missing \(transformer.resblocks.3"):
-        WeightsCell("default", "clip_vit").load(tmp_path / "clip.safetensors")
+        WeightsCell(study.load(paths.PARAMS), "clip_vit").load(tmp_path / "clip.safetensors")
     with pytest.raises(ValueError, match="expected 0000"):
         weights.fetch(OutsideWeights(model="open_clip/ViT-B-32", **FILE))
     with pytest.raises(FileNotFoundError, match="there is no such file"):
@@ -242,7 +248,7 @@ def test_what_towers_do_not_allow_is_told_first(place):
     content["source"]["size"] = 64
     YAML(typ="safe").dump(content, paths.PARAMS)
     with pytest.raises(ParameterError) as error:
-        WeightsCell("default", "clip_resnet")
+        WeightsCell(study.load(paths.PARAMS), "clip_resnet")
     first, second = str(error.value).splitlines()
     assert first.startswith("source.size: 64: 'clip_resnet' takes only 32 px")
     assert second.startswith("multimodal.backbones: 'clip_resnet' has no transformer for pictures")
@@ -251,7 +257,7 @@ def test_what_towers_do_not_allow_is_told_first(place):
     YAML(typ="safe").dump(content, paths.PARAMS)
     study.validate(content, "params.yaml")
     with pytest.raises(ParameterError, match=r"^multimodal.depth: 3: 'clip_vit' has 2 blocks .*; allowed: 1 to 2$"):
-        WeightsCell("default", "clip_vit")
+        WeightsCell(study.load(paths.PARAMS), "clip_vit")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.compression.settings import Source
 from vpstudy.data import glyphs
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import TransferData
@@ -35,7 +36,7 @@ SPARSITY = 0.95  # without recovery: a loss that no rounding hides
 @pytest.fixture(scope="module")
 def backbones():
     """A network trained for some seconds, and the same pruned without recovery."""
-    dense = Backbone("cnn", glyphs.class_names)
+    dense = Backbone(ARCHITECTURES["cnn"], glyphs.class_names)
     runtime = Runtime(torch.device("cpu"), "fp32", torch.get_num_threads())
     train_on_source(dense, SOURCE, runtime, stream="test", label="test")
     pruned = copy.deepcopy(dense)

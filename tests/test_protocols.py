@@ -13,6 +13,8 @@ from studies.qprompt.claims import CLAIMS, QpromptEvidence, few_shot, words
 from studies.qprompt.protocols_report import NOT_RUN, ProtocolResults, read
 from studies.qprompt.protocols_settings import Protocols
 from vpstudy import paths
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.clip import small_clip
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.text import described
 from vpstudy.settings import ParameterError
@@ -34,8 +36,8 @@ def cell(monkeypatch, name: str, **changes) -> experiment.ProtocolCell:
     protocols = Protocols.model_validate(CONTENT["protocols"] | SMALL | {"shifts": ["inverted"]} | changes)
     of = {"qprompt": qprompt, "protocols": protocols, "source": DEFAULT.source, "execution": DEFAULT.execution}
     monkeypatch.setattr(experiment, "section", lambda key, kind, scale: of[key])
-    clip = pretraining.build("cnn", qprompt.clip, 32, 0).eval().requires_grad_(False)
-    monkeypatch.setattr(pretraining, "load", lambda *_: clip)
+    clip = small_clip(ARCHITECTURES["cnn"], seed=0, **pretraining.towers(qprompt.clip, 32)).eval().requires_grad_(False)
+    monkeypatch.setattr(pretraining, "load", lambda _: (clip, ARCHITECTURES["cnn"]))
     return experiment.ProtocolCell("default", "cnn", "digits", name)
 
 

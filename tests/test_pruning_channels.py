@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.training.mask_search import channels
 from vpstudy.training.mask_search.channels import Group, LearnedChannels, lowest, remove
@@ -16,7 +17,7 @@ PICTURES = torch.rand(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(
 @pytest.fixture
 def backbone():
     torch.set_num_threads(1)
-    backbone = Backbone("cnn", [str(k) for k in range(12)], seed=3)
+    backbone = Backbone(ARCHITECTURES["cnn"], [str(k) for k in range(12)], seed=3)
     with torch.no_grad():  # BatchNorm as after training: no statistics, factors or shifts of a fresh network
         for module in backbone.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -123,4 +124,4 @@ def test_depgraphs_importance_sees_every_layer_of_a_group(backbone):
 
 def test_a_network_without_batchnorm_is_refused():
     with pytest.raises(ValueError, match=r"vit: not all channels of .* pass a BatchNorm"):
-        channels.groups(Backbone("vit", ["a", "b"], seed=0), SIDE)
+        channels.groups(Backbone(ARCHITECTURES["vit"], ["a", "b"], seed=0), SIDE)

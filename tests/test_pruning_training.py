@@ -8,6 +8,7 @@ import torch
 from vpstudy.compression.learned import LearnedMask
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.compression.masks import release
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.visual.frame import Frame
 from vpstudy.runtime import configure
@@ -29,7 +30,7 @@ def runtime():
 
 
 def network(prompt: bool = False) -> Subnetwork:
-    backbone = Backbone("cnn", [str(k) for k in range(9)], seed=1)
+    backbone = Backbone(ARCHITECTURES["cnn"], [str(k) for k in range(9)], seed=1)
     return Subnetwork(backbone, torch.tensor([3, 1, 8, 0]), Frame(width=2).make(16, seed=0) if prompt else None)
 
 
@@ -148,7 +149,7 @@ def test_a_target_logit_is_its_source_logit():
 
 
 def test_labels_are_mapped_one_to_one_by_frequency():
-    backbone = Backbone("cnn", [str(k) for k in range(9)], seed=1)
+    backbone = Backbone(ARCHITECTURES["cnn"], [str(k) for k in range(9)], seed=1)
     mapping = map_labels(backbone, EXAMPLES.inputs, EXAMPLES.labels, 4)
     with torch.no_grad():
         predicted = backbone.eval()(EXAMPLES.inputs.float() / 255).argmax(1)

@@ -9,6 +9,7 @@ from torch import nn
 
 from vpstudy.compression.magnitude import prune_lowest
 from vpstudy.compression.scores import grasp, random_scores, snip, synflow
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 
 
@@ -143,7 +144,7 @@ def test_synflow_refuses_nonsense():
 @pytest.mark.parametrize("score", ["snip", "grasp", "synflow"])
 def test_a_branch_that_is_shut_at_the_start_is_not_pruned_as_a_whole(score):
     """The last BatchNorm of a residual branch starts with factors of zero, which every score would multiply."""
-    backbone = Backbone("cnn", [str(k) for k in range(10)])
+    backbone = Backbone(ARCHITECTURES["cnn"], [str(k) for k in range(10)])
     shut = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d) and not m.weight.any()]
     assert shut
     pictures, labels = torch.rand(32, 3, 32, 32), torch.arange(32) % 10
@@ -156,7 +157,7 @@ def test_a_branch_that_is_shut_at_the_start_is_not_pruned_as_a_whole(score):
 
 
 def test_synflow_leaves_a_transformer_its_blocks():
-    backbone = Backbone("vit", [str(k) for k in range(10)])
+    backbone = Backbone(ARCHITECTURES["vit"], [str(k) for k in range(10)])
     before = {name: p.clone() for name, p in backbone.named_parameters()}
     mask = synflow(backbone.model, backbone.prunable, 0.866, (3, 32, 32), iterations=20)
     assert min(mask.layer_densities.values()) > 0.01

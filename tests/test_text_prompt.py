@@ -4,6 +4,7 @@ import pytest
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
 
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.clip import TextTower, small_clip, tokenize
 from vpstudy.prompts.text import MetaNetwork, TextPrompt, described
 
@@ -15,7 +16,9 @@ TEXT = {"width": 64, "heads": 2, "layers": 2}
 @pytest.fixture(scope="module")
 def clip():
     torch.set_num_threads(1)
-    return small_clip("cnn", 32, seed=0, width=64, heads=2, layers=2, embed=32).eval().requires_grad_(False)
+    return (
+        small_clip(ARCHITECTURES["cnn"], 32, seed=0, width=64, heads=2, layers=2, embed=32).eval().requires_grad_(False)
+    )
 
 
 @pytest.mark.parametrize("kind", [CLIP, CustomTextCLIP])
@@ -33,8 +36,11 @@ def test_features_are_those_of_open_clip(kind, width):
 def test_image_towers_are_this_studys_own(clip):
     with torch.no_grad():
         assert clip.encode_image(torch.rand(2, 3, 32, 32)).shape == (2, 32)
-        assert small_clip("vit", 32, seed=0).eval().encode_image(torch.rand(2, 3, 32, 32)).shape == (2, 64)
-    again = small_clip("cnn", 32, seed=0, width=64, heads=2, layers=2, embed=32)
+        assert small_clip(ARCHITECTURES["vit"], 32, seed=0).eval().encode_image(torch.rand(2, 3, 32, 32)).shape == (
+            2,
+            64,
+        )
+    again = small_clip(ARCHITECTURES["cnn"], 32, seed=0, width=64, heads=2, layers=2, embed=32)
     assert all(torch.equal(a, b) for a, b in zip(clip.parameters(), again.parameters(), strict=True))
 
 

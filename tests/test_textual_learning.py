@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch.nn.utils import parametrize
 
 from vpstudy import paths
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.clip import TextTower, small_clip
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Quantizer, Settings
@@ -23,7 +24,9 @@ BASE, NEW = ["digit one", "digit two", "digit three"], ["small letter a", "greek
 
 @pytest.fixture(scope="module")
 def tower() -> TextTower:
-    clip = small_clip("cnn", 32, seed=0, width=32, heads=2, layers=1, embed=16).eval().requires_grad_(False)
+    clip = (
+        small_clip(ARCHITECTURES["cnn"], 32, seed=0, width=32, heads=2, layers=1, embed=16).eval().requires_grad_(False)
+    )
     return TextTower(clip)
 
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from vpstudy.compression import quantization
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.data import glyphs
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.visual.registry import PROMPTS
 from vpstudy.runtime import Runtime
@@ -42,7 +43,7 @@ def data():
 
 @pytest.fixture
 def backbone():
-    return Backbone("cnn", glyphs.class_names, seed=1)
+    return Backbone(ARCHITECTURES["cnn"], glyphs.class_names, seed=1)
 
 
 def state_of(backbone):

@@ -19,9 +19,11 @@ from studies import parameters as study
 from studies import results
 from studies.backbones import weights
 from studies.backbones.weights import WeightsCell
+from studies.backbones.weights_checks import misfits
 from vpstudy import paths
 from vpstudy import settings as base
-from vpstudy.models import architectures, backbones
+from vpstudy.models import backbones, libraries
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.weights import OutsideWeights
 from vpstudy.settings import ParameterError
 
@@ -134,7 +136,7 @@ def test_the_stage_keeps_weights_names_and_facts(place, tmp_path, monkeypatch):
         model.features[0].weight.flatten()[:864] = 0  # half of the first layer
     path, entry = stored(tmp_path, monkeypatch, model)
     place(squeeze=entry)
-    cell = WeightsCell("default", "squeeze")
+    cell = WeightsCell(study.load(paths.PARAMS), "squeeze")
     assert cell.fetch() == path
     backbone, mask = cell.load(path)
     facts = cell.facts(path, backbone, mask)
@@ -148,14 +150,14 @@ def test_the_stage_keeps_weights_names_and_facts(place, tmp_path, monkeypatch):
     folder = paths.MODELS / "default" / "squeeze"
     assert [each.name for each in (folder / "imp").iterdir()] == ["README.txt"]
     assert str(tmp_path) not in results.path(cell.cell).read_text()
-    loaded = backbones.load("squeeze", folder / "source.safetensors")
+    loaded = backbones.load(folder / "source.safetensors")
     assert loaded.class_names == backbone.class_names
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.model.state_dict().items())
     first = (folder / "source.safetensors").read_bytes()
     cell.save(backbone, facts)
     assert (folder / "source.safetensors").read_bytes() == first
     place(squeeze=entry | {"std": [0.5, 0.5, 0.5]})
-    WeightsCell("default", "squeeze").save(backbone, facts)
+    WeightsCell(study.load(paths.PARAMS), "squeeze").save(backbone, facts)
     assert (folder / "source.safetensors").read_bytes() != first  # so that what depends on it runs again
 
 
@@ -164,9 +166,9 @@ def test_files_that_do_not_fit_are_told(place, tmp_path, monkeypatch):
     (tmp_path / "names.txt").write_text("a\nb\nc\n")
     place(squeeze=entry, three=entry | {"classes": str(tmp_path / "names.txt")})
     with pytest.raises(ValueError, match=r"its head \(classifier.1.weight\) has 7 outputs, and there are 1000 names"):
-        WeightsCell("default", "squeeze").load(path)
+        WeightsCell(study.load(paths.PARAMS), "squeeze").load(path)
     with pytest.raises(ValueError, match="has 7 outputs, and there are 3 names"):
-        WeightsCell("default", "three").load(path)
+        WeightsCell(study.load(paths.PARAMS), "three").load(path)
     with pytest.raises(ValueError, match="expected 0000"):
         weights.fetch(OutsideWeights.model_validate(ENTRY))
     monkeypatch.delenv("SQUEEZENET")
@@ -200,16 +202,17 @@ def test_the_hub_is_asked_for_the_pinned_commit(place, tmp_path, monkeypatch):
 
 def test_what_a_network_cannot_do_is_told_first():
     content = changed(outside=["swin"], weights={"swin": SWIN}, backbones=["cnn", "swin"])
-    with architectures.checking(content["weights"]):
-        swin = architectures.ARCHITECTURES["swin"]
-    lines = list(weights.unfit("swin", swin, 224, content))
-    assert [line.split(":")[0] for line in lines] == [key for chosen, key in weights.CANVASES if chosen == "backbones"]
-    assert lines[0].startswith("hidden_cost.visual_prompting.canvas: 32: 'swin' takes only 224 px; give that")
-    assert not list(weights.unfit("swin", swin, 32, content))
-    assert not list(weights.unfit("cnn", architectures.ARCHITECTURES["cnn"], 224, content))
-    content["vpns"] |= {"backbones": ["swin"], "pruners": ["dense", "slimming"]}
-    (line,) = weights.unfit("swin", swin, 32, content)
-    assert line.startswith("vpns.pruners: 'slimming' prunes channels by their BatchNorm factors, and 'swin' has none")
+    swin = libraries.architecture("swin", OutsideWeights.model_validate(SWIN))
+    lines = list(misfits(study.validate(content, "params.yaml"), swin, 224))
+    assert [line.split(":")[0] for line in lines] == [
+        f"hidden_cost.settings.{key}" for key in ("visual_prompting.canvas", "linear_probe.size", "fine_tuning.size")
+    ]
+    assert lines[0].startswith("hidden_cost.settings.visual_prompting.canvas: 32: 'swin' takes only 224 px; give that")
+    assert not list(misfits(study.validate(content, "params.yaml"), swin, 32))
+    assert not list(misfits(study.validate(content, "params.yaml"), ARCHITECTURES["cnn"], 224))
+    content["vpns"]["axes"] |= {"backbones": ["swin"], "pruners": ["dense", "slimming"]}
+    (line,) = misfits(study.validate(content, "params.yaml"), swin, 32)
+    assert line.startswith("vpns.axes.pruners: 'slimming' prunes channels by their BatchNorm factors, and 'swin' has")
 
 
 def test_parameters_are_checked_without_the_libraries():
@@ -254,7 +257,7 @@ def test_real_checkpoints(place, name):
         pytest.skip(f"{path.name} is not in $VPSTUDY_ASSETS/weights")
     entry, build, sparsity = REAL[name]
     place(net=entry | {"location": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
-    cell = WeightsCell("default", "net")
+    cell = WeightsCell(study.load(paths.PARAMS), "net")
     backbone, mask = cell.load(cell.fetch())
     model, tensors = build().eval(), load_file(path)
     model.load_state_dict(tensors, strict=True)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from vpstudy.compression.recovery import SUFFIX, TRAINED
-from vpstudy.models.architectures import ARCHITECTURES
 
 IMP_ROUND = re.compile(r"imp-0\.\d\d[1-9]?")
 
@@ -16,9 +15,6 @@ def backbone_problems(p: Any) -> Iterator[str]:
     for name in p.outside:
         if name not in aliases:
             yield f"outside: {name!r} is not in weights; allowed: {', '.join(aliases) or 'none, weights is empty'}"
-    for name in p.pretrained:
-        if name in aliases and name not in ARCHITECTURES:
-            yield f"pretrained: {name!r} is in weights, so it is fetched, not pretrained; put it into outside"
     known = [*p.pretrained, *p.outside]
     if not known:
         yield "pretrained: []: give at least 1, or backbones from elsewhere in outside"

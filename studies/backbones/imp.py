@@ -43,8 +43,8 @@ class ImpCell:
 
     def prune(self) -> list[Round]:
         """Run every round that is not on disk yet; without `save`, in a temporary folder."""
-        model = backbones.load(self.backbone, self.folder / "source.safetensors").to(self.runtime.device)
-        early = backbones.load(self.backbone, self.folder / "early.safetensors")
+        model = backbones.load(self.folder / "source.safetensors").to(self.runtime.device)
+        early = backbones.load(self.folder / "early.safetensors")
         if not self.save:
             self._scratch = tempfile.TemporaryDirectory()
         return iterative_magnitude_pruning(
@@ -59,7 +59,7 @@ class ImpCell:
 
     def measure(self, rounds: list[Round]) -> list[dict]:
         """Upstream accuracy and calibration after each round."""
-        model, rows = backbones.load(self.backbone, self.folder / "source.safetensors"), []
+        model, rows = backbones.load(self.folder / "source.safetensors"), []
         model.to(self.runtime.device)
         for finished in rounds:
             model.model.load_state_dict(load_round(finished.path)[0])

@@ -12,6 +12,7 @@ from vpstudy import paths
 from vpstudy.compression.settings import Imp, Source
 from vpstudy.data import glyphs
 from vpstudy.models import backbones
+from vpstudy.models.architectures import own, parse
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import configure
 from vpstudy.settings import Execution, section
@@ -39,7 +40,8 @@ class SourceCell:
 
     def pretrain(self) -> tuple[Backbone, list[float]]:
         """The trained backbone and its loss at each step; the weights at the rewind step are kept aside."""
-        model = Backbone(self.backbone, glyphs.class_names, self.settings.seed).to(self.runtime.device)
+        replicate = parse(self.backbone)[1]
+        model = Backbone(own(self.backbone), glyphs.class_names, self.settings.seed, replicate).to(self.runtime.device)
 
         def keep_early(step: int, inner: torch.nn.Module) -> None:
             if step == self.rewind_step:

@@ -1,12 +1,9 @@
 """The weights cell: a backbone from elsewhere, fetched, checked and measured."""
 
 import contextlib
-import dataclasses
 import hashlib
-import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +12,10 @@ from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError, safe_open
 from torchvision.models import ResNet18_Weights
 
-from pipeline.definition import lookup
 from studies import results
+from studies.backbones import weights_checks
 from studies.cells import Cell
+from studies.parameters import Parameters
 from studies.rows import head
 from vpstudy import atomic, paths
 from vpstudy.compression import external
@@ -28,20 +26,12 @@ from vpstudy.models import libraries as outside
 from vpstudy.models import open_clips as outside_clip
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.backbones import Backbone
-from vpstudy.models.weights import HUB, OutsideWeights, Weights
+from vpstudy.models.weights import HUB, OutsideWeights
 from vpstudy.runtime import configure
-from vpstudy.settings import Execution, ParameterError, read, section
-from vpstudy.training.mask_search.methods import METHODS
+from vpstudy.settings import ParameterError
 
 NO_ROUNDS = "Iterative pruning has no rounds here: weights from elsewhere have no early step to rewind to.\n"
 HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # of timm, and of open_clip
-CANVASES = (  # by study, keys of the sizes of the pictures that backbones see
-    ("backbones", "hidden_cost.visual_prompting.canvas"),
-    ("backbones", "hidden_cost.linear_probe.size"),
-    ("backbones", "hidden_cost.fine_tuning.size"),
-    ("vpns.backbones", "vpns.canvas"),
-    ("clips", "source.size"),
-)
 
 
 @dataclass
@@ -51,15 +41,17 @@ class WeightsCell:
     Raises ParameterError, before anything is fetched, where a study asks of it what it cannot do.
     """
 
-    scale: str
+    parameters: Parameters
     backbone: str
 
     def __post_init__(self):
-        self.cell = Cell.of("weights", "backbones", self.scale, backbone=self.backbone)
-        self.entry = section("weights", Weights, self.scale).root[self.backbone]
-        self.runtime = configure(section("execution", Execution, self.scale))
-        self.architecture, self.size = outside.architecture(self.entry), outside.input_size(self.entry)
-        if problems := list(unfit(self.backbone, self.architecture, self.size, read())):
+        p = self.parameters
+        self.cell = Cell.of("weights", "backbones", p.scale, backbone=self.backbone)
+        self.entry = p.weights.root[self.backbone]
+        self.runtime = configure(p.execution)
+        self.architecture = outside.architecture(self.backbone, self.entry)
+        self.size = outside.input_size(self.entry)
+        if problems := list(weights_checks.misfits(p, self.architecture, self.size)):
             raise ParameterError("\n".join(problems))
 
     def fetch(self) -> Path:
@@ -68,7 +60,7 @@ class WeightsCell:
 
     def load(self, path: Path) -> tuple[Backbone, Mask]:
         """The backbone with every weight from `path`, and which of them are not zero."""
-        return load(self.backbone, class_names(self.entry), path)
+        return load(self.architecture, class_names(self.entry), path)
 
     def facts(self, path: Path, backbone: Backbone, mask: Mask) -> dict:
         """Where the weights are from, how many there are and how many are zero, and what the network takes."""
@@ -101,13 +93,9 @@ class WeightsCell:
         return torch.cat([weight.detach().flatten() for weight in backbone.prunable.values()])
 
     def save(self, backbone: Backbone, facts: dict) -> None:
-        """Write the checkpoint, the folder that later stages look for rounds in, then the record.
-
-        The checkpoint holds what the network takes, too: where that changes, stages that depend on it run again.
-        """
-        folder = paths.MODELS / self.scale / self.backbone
-        takes = json.dumps(dataclasses.asdict(self.architecture), sort_keys=True).encode()
-        backbones.save(backbone, folder / "source.safetensors", {"architecture": torch.tensor(list(takes)).byte()})
+        """Write the checkpoint, the folder that later stages look for rounds in, then the record."""
+        folder = paths.MODELS / self.parameters.scale / self.backbone
+        backbones.save(backbone, folder / "source.safetensors")
         atomic.write_text(folder / "imp" / "README.txt", NO_ROUNDS)
         record = head(self.cell, self.runtime, weights=self.entry)
         results.write(results.path(self.cell), record | {"facts": facts, "rows": []})
@@ -161,12 +149,12 @@ def class_names(entry: OutsideWeights) -> list[str]:
     return names
 
 
-def load(alias: str, names: list[str], path: Path) -> tuple[Backbone, Mask]:
-    """The backbone `alias` with every weight from `path`, and which of them are not zero.
+def load(architecture: Architecture, names: list[str], path: Path) -> tuple[Backbone, Mask]:
+    """The backbone with every weight from `path`, and which of them are not zero.
 
     Raises ValueError if the file does not fit the model, or its head does not fit the names of the classes.
     """
-    backbone = Backbone(alias, names)
+    backbone = Backbone(architecture, names)
     if backbone.classifier is None:
         return backbone, external.load_into(backbone, path)
     weight = next(key for key, module in backbone.model.named_modules() if module is backbone.classifier) + ".weight"
@@ -177,25 +165,3 @@ def load(alias: str, names: list[str], path: Path) -> tuple[Backbone, Mask]:
                 "give `classes`, a text file with a name a line"
             )
     return backbone, external.load_into(backbone, path)
-
-
-def unfit(alias: str, architecture: Architecture, size: int, content: dict) -> Iterator[str]:
-    """What the studies of `params.yaml`, whose `content` is sound by itself, ask of `alias` that it cannot do.
-
-    It is told here, and not when parameters are checked, for only the library knows.
-    """
-    for chosen, key in CANVASES:
-        if alias in lookup(content, chosen) and lookup(content, key) != size and not architecture.any_size:
-            yield (
-                f"{key}: {lookup(content, key)}: {alias!r} takes only {size} px; give that, take {alias!r} out of "
-                f"{chosen}, or let it take others by its arguments: {{dynamic_img_size: true}} for ViTs of timm, "
-                "{strict_img_size: false} for Swins"
-            )
-    if alias in lookup(content, "multimodal.backbones"):
-        yield from outside_clip.too_deep(alias, architecture, lookup(content, "multimodal.depth"))
-    channels = [name for name in lookup(content, "vpns.pruners") if METHODS[name].role == "channels"]
-    if alias in lookup(content, "vpns.backbones") and channels and not architecture.batchnorm:
-        yield (
-            f"vpns.pruners: {channels[0]!r} prunes channels by their BatchNorm factors, and {alias!r} has none; "
-            "take it out of vpns.pruners or the backbone out of vpns.backbones"
-        )

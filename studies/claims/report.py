@@ -125,7 +125,7 @@ def _power(
     claims: list[Claim], counted: int, deviation: float, backbones: list[str], seeds: list[int]
 ) -> dict[str, Any]:
     """The power of two one-sided tests, at 5 % and at the hardest step of Holm; claims of a study share a margin."""
-    names = [architectures.read(name)[0] for name in backbones]
+    names = [architectures.parse(name)[0] for name in backbones]
     sources, margin = names.count(names[0]), claims[0].test.smallest  # of the architecture that claims are tested on
     n = sources if sources > 1 else len(seeds)
     return {

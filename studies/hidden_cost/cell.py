@@ -219,7 +219,7 @@ class TransferCell:
         size = self.settings.visual_prompting.canvas
         targets = [self.data.pictures(size)[index].cpu() for index in first]
         names = [self.compressed.backbone.class_names[source] for source in mapping]
-        return targets, self.data.class_names, [examples.of_source(self.backbone, name, size) for name in names], names
+        return targets, self.data.class_names, [examples.of_source(name, size) for name in names], names
 
     def _png(self, outcome: Outcome) -> str:
         picture = (self.prompt(outcome).picture().permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()

@@ -108,9 +108,9 @@ class HiddenCostReport(Report):
         names = next(
             record["facts"]["source_classes"]
             for record in self.records.values()
-            if architectures.read(record["cell"]["backbone"])[0] == backbone
+            if architectures.parse(record["cell"]["backbone"])[0] == backbone
         )
-        own = backbone not in architectures.outside()
+        own = backbone not in self.parameters.outside
         return mapping.draw(
             results,
             target,
@@ -141,7 +141,7 @@ class HiddenCostReport(Report):
         frames = []
         for record in self._compressed.values():
             if "integer" in record["facts"]:
-                backbone, source_seed = architectures.read(record["cell"]["backbone"])
+                backbone, source_seed = architectures.parse(record["cell"]["backbone"])
                 names = {"backbone": backbone, "source checkpoint": str(source_seed)}
                 names["compression"] = label(record["cell"]["compression"])
                 frames.append(integers.table(record["facts"]["integer"]).assign(**names))
@@ -173,7 +173,7 @@ class HiddenCostReport(Report):
 def _backbone(record: dict) -> dict:
     cell, facts, upstream = record["cell"], record["facts"], record["rows"][0]["metrics"]
     kept = {key: value for key, value in facts.items() if key not in ("layers", "integer")}
-    backbone, source_seed = architectures.read(cell["backbone"])
+    backbone, source_seed = architectures.parse(cell["backbone"])
     return {
         "backbone": backbone,
         "source_seed": source_seed,

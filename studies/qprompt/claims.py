@@ -21,7 +21,7 @@ from studies.claims.verdict import Test
 from studies.parameters import Parameters
 from studies.results import Results
 from studies.statistics import paired
-from vpstudy.models.architectures import read
+from vpstudy.models.architectures import parse
 from vpstudy.training.prompt_learning.methods import METHODS
 
 PAPER, STAGE = "arXiv 2407.10704", "prompt"
@@ -153,7 +153,7 @@ def _facts(records: dict[Any, dict[str, Any]], name: str) -> pd.DataFrame:
     rows = []
     for record in records.values():
         cell = record["cell"]
-        backbone, source = read(cell["backbone"])
+        backbone, source = parse(cell["backbone"])
         for arm, seeds in record["facts"].get(name, {}).items():
             for seed, entries in seeds.items():
                 at = {"backbone": backbone, "source_seed": source, "target": cell["target"]}
@@ -165,7 +165,7 @@ def _facts(records: dict[Any, dict[str, Any]], name: str) -> pd.DataFrame:
 def _fits(records: dict[Any, dict[str, Any]], backbone: str) -> dict[Arm, int]:
     found: dict[Arm, int] = {}
     for record in records.values():
-        if read(record["cell"]["backbone"])[0] == backbone:
+        if parse(record["cell"]["backbone"])[0] == backbone:
             for arm, seeds in record["facts"].get("refits", {}).items():
                 key = (record["cell"]["prompter"], arm)
                 found[key] = max([found.get(key, 0), *map(len, seeds.values())])

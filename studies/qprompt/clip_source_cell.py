@@ -13,13 +13,13 @@ from vpstudy import paths
 from vpstudy.compression.settings import Source
 from vpstudy.data import captions, glyphs
 from vpstudy.data.targets import load as load_target
-from vpstudy.models import architectures, backbones
-from vpstudy.models.clip import TextTower
+from vpstudy.models import backbones
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.clip import TextTower, small_clip
 from vpstudy.prompts.text import described
 from vpstudy.runtime import configure
 from vpstudy.settings import Execution, section
 from vpstudy.training.prompt_learning import names, pretraining
-from vpstudy.training.prompt_learning import published_clip as elsewhere
 from vpstudy.training.prompt_learning.settings import ClipSource
 
 BATCH = 256  # pictures of a forward pass
@@ -38,16 +38,19 @@ class ClipSourceCell:
         self.source = section("source", Source, self.scale)
         self.runtime = configure(section("execution", Execution, self.scale))
         self.folder = paths.MODELS / self.scale / self.backbone
-        self.elsewhere = architectures.read(self.backbone)[0] not in architectures.ARCHITECTURES
+        self.start = backbones.load(self.folder / "source.safetensors")
+        self.architecture = self.start.architecture
+        self.published = self.architecture.name not in ARCHITECTURES
 
     def pretrain(self) -> tuple[CLIP | CustomTextCLIP, list[float]]:
         """The CLIP, and the loss of each step: none of one from elsewhere."""
-        s, start = self.source, backbones.load(self.backbone, self.folder / "source.safetensors")
-        if self.elsewhere:
+        s, start = self.source, self.start
+        if self.published:
             return start.frozen().model.to(self.runtime.device), []
-        clip = pretraining.build(self.backbone, self.settings, s.size, s.seed)
+        towers = pretraining.towers(self.settings, s.size)
+        clip = small_clip(self.architecture, seed=s.seed + start.replicate, **towers)
         pretraining.start_from(clip, start)
-        losses = pretraining.pretrain(clip, self.backbone, self.settings, s.size, s.seed, self.runtime)
+        losses = pretraining.pretrain(clip, start, self.settings, s.size, s.seed, self.runtime)
         return clip, losses
 
     def measure(self, clip: CLIP) -> list[dict]:
@@ -66,19 +69,18 @@ class ClipSourceCell:
     def _probabilities(self, clip: CLIP, pictures: torch.Tensor, texts: torch.Tensor):
         with torch.inference_mode(), self.runtime.autocast():
             features = [
-                F.normalize(clip.visual(pretraining.normalised(chunk.to(self.runtime.device), self.backbone)), dim=1)
+                F.normalize(
+                    clip.visual(pretraining.normalised(chunk.to(self.runtime.device), self.architecture)), dim=1
+                )
                 for chunk in pictures.split(BATCH)
             ]
         return (clip.logit_scale.exp() * torch.cat(features) @ texts.T).softmax(1).cpu().numpy()
 
     def save(self, clip: CLIP, rows: list[dict]) -> None:
         """Write the model, then the record."""
-        place = self.folder / "clip.safetensors"
-        if self.elsewhere:
-            elsewhere.save(clip, architectures.ARCHITECTURES[self.backbone], place)
-        else:
-            pretraining.save(clip, place)
-        record = head(self.cell, self.runtime, **({} if self.elsewhere else {"clip": self.settings}))
+        towers = None if self.published else pretraining.towers(self.settings, self.source.size)
+        pretraining.save(clip, self.architecture, self.folder / "clip.safetensors", towers)
+        record = head(self.cell, self.runtime, **({} if self.published else {"clip": self.settings}))
         facts = {
             "logit_scale": clip.logit_scale.exp().item(),
             "parameters": sum(p.numel() for p in clip.parameters()),

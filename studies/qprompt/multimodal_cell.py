@@ -66,11 +66,11 @@ class MultimodalCell:
         source = section("source", Source, scale)
         self.runtime = configure(section("execution", Execution, scale))
         place = paths.MODELS / scale / backbone / "clip.safetensors"
-        self.clip = pretraining.load(backbone, self.clip_settings, source.size, source.seed, place)
+        self.clip, self.architecture = pretraining.load(place)
         self.clip.to(self.runtime.device)
         self.data = load_target(target, source.size)
         self.pictures = self.data.pictures.to(self.runtime.device)
-        self.normalise = partial(pretraining.normalised, backbone=backbone)
+        self.normalise = partial(pretraining.normalised, architecture=self.architecture)
         self.task = cache(self._task)  # as long as the cell lives
 
     def _task(self, seed: int) -> Task:
@@ -86,7 +86,7 @@ class MultimodalCell:
 
     def _hand_written(self) -> list[Arm]:
         """The one template that prompts start from, with the image tower as it is: the same for every seed."""
-        features = tasks.features(self.clip, self.backbone, self.pictures, self.runtime)
+        features = tasks.features(self.clip, self.architecture, self.pictures, self.runtime)
         q, seeds = self.how, self.settings.seeds
         task = tasks.base_to_new(self.clip, self.data, features, q.shots, q.validation_per_class, seeds[0])
         logits = {group: task.scale * task.test[group][0] @ task.hand_written[group].T for group in GROUPS}

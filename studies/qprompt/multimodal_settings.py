@@ -43,7 +43,7 @@ class Multimodal(Strict):
 def problems(p: Any) -> Iterator[str]:
     """What the towers do not allow. Towers from elsewhere only their library knows: the command `check` asks it."""
     names = [name for name in p.multimodal.axes.backbones if name not in p.weights.root]
-    kinds = {name: architectures.ARCHITECTURES[architectures.read(name)[0]] for name in names}
+    kinds = {name: architectures.own(name) for name in names}
     towers = {name: kind.blocks for name, kind in kinds.items() if kind.blocks}
     for name in kinds:
         if name not in towers:

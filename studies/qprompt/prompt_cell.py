@@ -88,12 +88,12 @@ class PromptCell:
         source = section("source", Source, scale)
         self.runtime = configure(section("execution", Execution, scale))
         place = paths.MODELS / scale / backbone / "clip.safetensors"
-        self.clip = pretraining.load(backbone, self.clip_settings, source.size, source.seed, place)
+        self.clip, architecture = pretraining.load(place)
         self.clip.to(self.runtime.device)
         self.tower = TextTower(self.clip)
         self.data = load_target(target, source.size)
         # No prompt of this study changes a picture's features: each is computed once.
-        self.features = tasks.features(self.clip, backbone, self.data.pictures, self.runtime)
+        self.features = tasks.features(self.clip, architecture, self.data.pictures, self.runtime)
 
     def task(self, seed: int) -> Task:
         """The base and new classes, and the pictures that this seed draws."""

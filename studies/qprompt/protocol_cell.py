@@ -63,13 +63,13 @@ class ProtocolCell:
         self.source = section("source", Source, scale)
         self.runtime = configure(section("execution", Execution, scale))
         place = paths.MODELS / scale / backbone / "clip.safetensors"
-        self.clip = pretraining.load(backbone, self.clip_settings, self.source.size, self.source.seed, place)
+        self.clip, self.architecture = pretraining.load(place)
         self.tower = TextTower(self.clip.to(self.runtime.device))
         self.data = load_target(target, self.source.size)
         self.features = self._features(self.data.pictures)
 
     def _features(self, pictures: Tensor) -> Tensor:
-        return tasks.features(self.clip, self.backbone, pictures, self.runtime)
+        return tasks.features(self.clip, self.architecture, pictures, self.runtime)
 
     def _test(self, data: Target, pictures: Tensor | None = None) -> Measured:
         chosen = torch.as_tensor(data.test)

@@ -81,7 +81,7 @@ class PruneCell:
             )
         self.method = METHODS[pruner]
         self.runtime = configure(section("execution", Execution, scale))
-        self.source = backbones.load(backbone, paths.MODELS / scale / backbone / "source.safetensors")
+        self.source = backbones.load(paths.MODELS / scale / backbone / "source.safetensors")
         self.data = TransferData(target, self.settings.validation_per_class, self.runtime)
         self.tuning: list[dict] = []
         self._cache: dict = {}

@@ -7,7 +7,7 @@ from pydantic import ValidationError, model_validator
 
 from studies.axes import Backbones
 from vpstudy.data.targets import NAMES as TARGETS
-from vpstudy.models.architectures import ARCHITECTURES, read
+from vpstudy.models.architectures import own
 from vpstudy.settings import AXIS, Strict, one_of
 from vpstudy.training.mask_search.methods import METHODS
 from vpstudy.training.mask_search.settings import MaskSearch
@@ -74,7 +74,7 @@ def problems(p: Any) -> Iterator[str]:
     for name in p.vpns.axes.backbones:
         if name in p.weights.root:
             continue  # what others take is known to their libraries, which are slow to load: the stage `weights` tells
-        kind = ARCHITECTURES[read(name)[0]]
+        kind = own(name)
         if channels and not kind.batchnorm:
             yield (
                 f"vpns.axes.pruners: {channels[0]!r} prunes by BatchNorm factors, and {name!r} has none: "

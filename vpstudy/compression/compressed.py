@@ -55,7 +55,7 @@ class Compressed:
         prunable = self.backbone.prunable
         others = sum(p.numel() for p in self.backbone.model.parameters()) - self.mask.size
         zeros = sum(int((p == 0).sum()) for p in prunable.values())
-        whole = Backbone(self.backbone.name, self.backbone.class_names)  # with every channel
+        whole = Backbone(self.backbone.architecture, self.backbone.class_names)  # with every channel
         prunable_dense = sum(p.numel() for p in whole.prunable.values())
         parameters_dense = sum(p.numel() for p in whole.model.parameters())
         return {
@@ -85,7 +85,7 @@ class Compressed:
         backbones.save(self.backbone, path, self.mask.to_tensors("mask.") | scales | ranges)
 
 
-def load(backbone: str, compression: str, path: Path) -> Compressed:
+def load(path: Path, compression: str) -> Compressed:
     """What `Compressed.save` wrote to `path`."""
     parsed = parse(compression)
     tensors = load_file(path)
@@ -93,7 +93,7 @@ def load(backbone: str, compression: str, path: Path) -> Compressed:
         {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
         for prefix in ("scale.", "activation.")
     )
-    loaded = backbones.load(backbone, path)
+    loaded = backbones.load(path)
     activations.attach(loaded.model, ranges, parsed.activation_bits)
     return Compressed(parsed, loaded, Mask.from_tensors(tensors, "mask."), parsed.bits or 32, scales, ranges)
 
@@ -111,7 +111,7 @@ def obtain(scale: str, backbone: str, compression: str) -> Compressed:
     folder = paths.MODELS / scale / backbone
     path = folder / f"{compression}.safetensors"
     if path.exists():
-        return load(backbone, compression, path)
+        return load(path, compression)
     # not above: a new way of making re-runs no stored one's cells
     from vpstudy.compression.make import make, making
 

@@ -15,7 +15,6 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from vpstudy.compression.recovery import Distillation
-from vpstudy.models.architectures import ARCHITECTURES, read
 from vpstudy.models.backbones import Backbone
 from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator
@@ -69,7 +68,7 @@ def distill(
         _train_statistics(student)
     # Not Adam, which divides by the size of gradients: a student that agrees already has some by rounding alone, and
     # would be led away by them.
-    rate = settings.learning_rate * ARCHITECTURES[read(student.name)[0]].rate
+    rate = settings.learning_rate * student.architecture.rate
     optimizer = torch.optim.SGD(student.parameters(), rate, momentum=0.9, weight_decay=settings.weight_decay)
     scheduler = CosineAnnealingLR(optimizer, max(settings.steps, 1))
     losses, batches = [], _batches(len(pictures), settings)

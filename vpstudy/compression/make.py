@@ -19,7 +19,8 @@ from vpstudy.compression.recovery import Distillation
 from vpstudy.compression.settings import Checkpoint, Checkpoints, Compressing, Source
 from vpstudy.data import glyphs
 from vpstudy.models import backbones
-from vpstudy.models.architectures import outside, read
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.architectures import parse as parse_backbone
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime, configure, generator, seed_for
 from vpstudy.settings import Execution, section
@@ -52,16 +53,19 @@ class Making:
 
     def dense(self) -> Backbone:
         """The source checkpoint."""
-        return backbones.load(self.backbone, self.folder / "source.safetensors").to(self.runtime.device)
+        return backbones.load(self.folder / "source.safetensors").to(self.runtime.device)
 
     def start(self) -> Backbone:
         """The initial weights that the source checkpoint was trained from."""
-        return Backbone(self.backbone, self.dense().class_names, self.source.seed).to(self.runtime.device)
+        dense = self.dense()
+        start = Backbone(dense.architecture, dense.class_names, self.source.seed, dense.replicate)
+        return start.to(self.runtime.device)
 
     def pictures(self) -> tuple[Tensor, Tensor]:
         """Source pictures (N, 3, H, W) in [0, 1] and labels (N,), which no training run and no measurement sees."""
         n = self.settings.pictures
-        draw = generator("compressing", self.source.seed + read(self.backbone)[1])  # others for each replicate
+        replicate = parse_backbone(self.backbone)[1]  # each has others
+        draw = generator("compressing", self.source.seed + replicate)
         labels = torch.randint(len(glyphs.class_names), (n,), generator=draw)
         pictures = glyphs.render(labels, draw, self.source.size).float() / 255
         return pictures.to(self.runtime.device), labels.to(self.runtime.device)
@@ -264,7 +268,7 @@ def making(scale: str, backbone: str) -> Making:
         configure(section("execution", Execution, scale)),
         section("checkpoints", Checkpoints, scale).root,
     )
-    if backbone not in outside():
+    if parse_backbone(backbone)[0] in ARCHITECTURES:
         return Making(*made_from)
     from vpstudy.compression.source_free import OutsideMaking  # which imports this module
 

@@ -8,17 +8,16 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vpstudy.data import glyphs
-from vpstudy.models.architectures import outside
 
 CHARACTERS = 11  # of a name in a line
 
 
-def of_source(backbone: str, name: str, size: int) -> Tensor:
+def of_source(name: str, size: int) -> Tensor:
     """A picture of the source class called `name`, uint8 (3, size, size), black on white.
 
-    A clean glyph. The source pictures of a backbone from elsewhere are not here: its is the name, written out.
+    A clean glyph where it is one; else, as source pictures are not here, the name written out.
     """
-    if backbone not in outside():
+    if name in glyphs.class_names:
         return glyphs.example(glyphs.class_names.index(name), size)
     lines = textwrap.wrap(name, CHARACTERS, max_lines=4, placeholder="…")
     picture = Image.new("L", (size, size), 255)

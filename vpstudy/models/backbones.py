@@ -1,6 +1,8 @@
 """Source backbones: pictures in, source logits or pooled features out, with their own normalisation."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -9,11 +11,13 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import nn
 
-import vpstudy.models.vit  # noqa: F401 (registers itself with timm)  # noqa: F401 (registers itself with timm)
+import vpstudy.models.vit  # noqa: F401 (registers itself with timm)
 from vpstudy import atomic
-from vpstudy.models.architectures import ARCHITECTURES, read
+from vpstudy.models.architectures import Architecture
 from vpstudy.models.shapes import fit_shapes
 from vpstudy.runtime import seed_for
+
+METADATA = "backbone"  # the one entry: safetensors keeps several in no fixed order, and equal runs write equal bytes
 
 
 class Backbone(nn.Module):
@@ -21,25 +25,26 @@ class Backbone(nn.Module):
 
     Parameters
     ----------
-    name
-        A key of `vpstudy.models.architectures.ARCHITECTURES`, or one with the number of a replicate, `cnn-r1`.
     class_names
         One name for each of the S source classes.
-    seed
-        Of the random initial weights.
+    seed, replicate
+        Of the random initial weights; each replicate has others.
     """
 
-    def __init__(self, name: str, class_names: list[str], seed: int = 0):
+    def __init__(self, architecture: Architecture, class_names: list[str], seed: int = 0, replicate: int = 0):
         super().__init__()
-        kind, replicate = read(name)
-        architecture = ARCHITECTURES[kind]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("backbone", kind, seed + replicate))
-            model = timm.create_model(architecture.timm, num_classes=len(class_names), **architecture.arguments)
-        self.name, self.class_names = name, list(class_names)
+            torch.manual_seed(seed_for("backbone", architecture.name, seed + replicate))
+            model = network(architecture, len(class_names))
+        self.architecture, self.replicate, self.class_names = architecture, replicate, list(class_names)
         self.model = model.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def name(self) -> str:
+        """In the grid: `cnn`, `cnn-r1`."""
+        return self.architecture.name + (f"-r{self.replicate}" if self.replicate else "")
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (N, 3, H, W) in [0, 1] to source logits (N, S)."""
@@ -74,8 +79,18 @@ class Backbone(nn.Module):
         return self.eval().requires_grad_(False)
 
 
-def load(name: str, path: Path, seed: int = 0) -> Backbone:
-    """The backbone `name` with the weights, and the class names, of the checkpoint at `path`.
+def network(architecture: Architecture, n_classes: int) -> nn.Module:
+    """The timm model of an architecture, with random weights."""
+    # Importing these registers them with timm; they take seconds to load, so only where they are needed.
+    if architecture.timm == "from_torchvision":
+        import vpstudy.models.torchvision_models
+    elif architecture.timm == "from_open_clip":
+        import vpstudy.models.open_clips  # noqa: F401
+    return timm.create_model(architecture.timm, num_classes=n_classes, **architecture.arguments)
+
+
+def load(path: Path) -> Backbone:
+    """The backbone that `save` wrote to `path`.
 
     Raises
     ------
@@ -84,11 +99,13 @@ def load(name: str, path: Path, seed: int = 0) -> Backbone:
     """
     if not path.exists():
         raise FileNotFoundError(
-            f"there is no checkpoint {path.name} of {name} yet: `dvc repro` makes it (stages source, imp and compress)"
+            f"there is no checkpoint {path.parent.name}/{path.name} yet: `dvc repro` makes it "
+            "(stages source, weights, imp and compress)"
         )
     with safe_open(path, "pt") as checkpoint:
-        class_names = checkpoint.metadata()["class_names"].split("\n")
-    backbone = Backbone(name, class_names, seed)
+        told = json.loads(checkpoint.metadata()[METADATA])
+    architecture = Architecture.from_dict(told["architecture"])
+    backbone = Backbone(architecture, told["class_names"], replicate=told["replicate"])
     weights = {k.removeprefix("model."): v for k, v in load_file(path).items() if k.startswith("model.")}
     fit_shapes(backbone.model, weights)
     backbone.model.load_state_dict(weights, strict=True)
@@ -96,8 +113,12 @@ def load(name: str, path: Path, seed: int = 0) -> Backbone:
 
 
 def save(backbone: Backbone, path: Path, tensors: dict[str, torch.Tensor] | None = None) -> None:
-    """Write the weights and class names of `backbone`, and further `tensors`, as one safetensors file."""
+    """Write the weights, architecture and class names of `backbone`, and further `tensors`, as one safetensors file."""
     weights = {f"model.{key}": value for key, value in backbone.model.state_dict().items()}
     content = {k: v.detach().cpu().contiguous() for k, v in (weights | (tensors or {})).items()}
-    # A single metadata entry: safetensors keeps several in no fixed order, and equal runs must write equal bytes.
-    atomic.write_bytes(path, serialize(content, {"class_names": "\n".join(backbone.class_names)}))
+    tells: dict[str, Any] = {
+        "architecture": backbone.architecture.to_dict(),
+        "class_names": backbone.class_names,
+        "replicate": backbone.replicate,
+    }
+    atomic.write_bytes(path, serialize(content, {METADATA: json.dumps(tells, sort_keys=True)}))

@@ -11,42 +11,41 @@ from open_clip.model import CLIP, CustomTextCLIP
 from timm.models import is_model, register_model
 from torch import Tensor, nn
 
-import vpstudy.models.vit  # noqa: F401 (registers itself with timm)  # noqa: F401 (registers itself with timm)
-from vpstudy.models.architectures import ARCHITECTURES
+import vpstudy.models.vit  # noqa: F401 (registers itself with timm)
+from vpstudy.models.architectures import Architecture
 from vpstudy.runtime import seed_for
 
-TOWER = "vpstudy_"  # and the name of an architecture: an image tower as timm, and so open_clip, knows it
 
+def _registered_tower(architecture: Architecture) -> str:
+    """The name by which timm, and so open_clip, builds this architecture as an image tower."""
+    name = f"vpstudy_{architecture.name}"
 
-def register_towers() -> None:
-    """Make every registered architecture known to timm by one name, so that open_clip can build it."""
-    for kind, architecture in ARCHITECTURES.items():
-        if is_model(TOWER + kind):
-            continue
+    def build(pretrained: bool = False, **arguments) -> nn.Module:
+        own = {k: v for k, v in arguments.items() if k not in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")}
+        model = timm.create_model(architecture.timm, **architecture.arguments | own)
+        model.default_cfg = getattr(model, "default_cfg", {})  # open_clip asks it for the size behind the pooling
+        return model
 
-        def build(pretrained: bool = False, architecture=architecture, **arguments) -> nn.Module:
-            own = {
-                k: v for k, v in arguments.items() if k not in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-            }
-            model = timm.create_model(architecture.timm, **architecture.arguments | own)
-            model.default_cfg = getattr(model, "default_cfg", {})  # open_clip asks it for the size behind the pooling
-            return model
-
-        build.__name__, build.__module__ = TOWER + kind, __name__
+    if not is_model(name):
+        build.__name__, build.__module__ = name, __name__
         register_model(build)
+    return name
 
 
 def small_clip(
-    backbone: str, size: int, seed: int, *, width: int = 128, heads: int = 4, layers: int = 3, embed: int = 64
-) -> CLIP | CustomTextCLIP:
-    """A CLIP with random weights: an architecture of this study as image tower, a short causal transformer for text.
-
-    For the alias of a CLIP from elsewhere it is that model of open_clip, whose configuration tells all of what follows.
+    architecture: Architecture,
+    size: int,
+    seed: int,
+    *,
+    width: int = 128,
+    heads: int = 4,
+    layers: int = 3,
+    embed: int = 64,
+) -> CLIP:
+    """A CLIP with random weights: `architecture` as image tower, a short causal transformer for text.
 
     Parameters
     ----------
-    backbone
-        A name in `vpstudy.models.architectures`, without a replicate, or an alias of a CLIP.
     size
         Side of a picture, px.
     width, heads, layers
@@ -54,14 +53,11 @@ def small_clip(
     embed
         Of the space that both towers map to.
     """
-    register_towers()
-    vision = {"timm_model_name": TOWER + backbone, "timm_pool": "avg", "timm_proj": "linear", "image_size": size}
+    tower = _registered_tower(architecture)
+    vision = {"timm_model_name": tower, "timm_pool": "avg", "timm_proj": "linear", "image_size": size}
     text = {"context_length": 77, "vocab_size": 49408, "width": width, "heads": heads, "layers": layers}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for("clip", backbone, seed))
-        if backbone not in ARCHITECTURES:
-            elsewhere = ARCHITECTURES[backbone]
-            return timm.create_model(elsewhere.timm, **elsewhere.arguments)
+        torch.manual_seed(seed_for("clip", architecture.name, seed))
         return CLIP(embed, vision, text)
 
 

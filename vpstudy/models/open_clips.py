@@ -11,10 +11,6 @@ from timm.models import register_model
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vpstudy.models.architectures import Architecture
-from vpstudy.models.image_tower import ImageTower
-from vpstudy.prompts.deep_text import DeepTextTower
-
 TOWERS = ("vision_cfg", "text_cfg")
 # What a text tower may not have: prompts stand among words in CLIP's own encoding, before a causal transformer.
 OTHER_TEXT = {
@@ -97,26 +93,6 @@ def takes(name: str, arguments: dict[str, Any]) -> tuple[int, tuple[float, ...] 
     ways = {(tuple(each["mean"]), tuple(each["std"])) for each in known or [of_clip]}
     mean, std = ways.pop() if len(ways) == 1 else (None, None)
     return size, mean, std
-
-
-def blocks(clip: CLIP | CustomTextCLIP) -> int | None:
-    """How many blocks of both towers a prompt may enter; None where the image tower is no transformer."""
-    try:
-        return min(DeepTextTower(clip).layers, ImageTower(clip).layers)
-    except ValueError:
-        return None
-
-
-def too_deep(alias: str, architecture: Architecture, depth: int) -> Iterator[str]:
-    """Blocks that the towers of a CLIP do not have."""
-    if architecture.blocks is None:
-        yield (
-            f"multimodal.backbones: {alias!r} has no transformer for pictures whose blocks such prompts can enter; "
-            "take it out, or give one that has, e.g. open_clip/ViT-B-16"
-        )
-    elif depth > architecture.blocks:
-        most = architecture.blocks
-        yield f"multimodal.depth: {depth}: {alias!r} has {most} blocks in both towers; allowed: 1 to {most}"
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from vpstudy.models.architectures import ARCHITECTURES, read
 from vpstudy.models.backbones import Backbone
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Learner, fit
@@ -58,7 +57,7 @@ def fine_tuning(
     learner = Tuned(tuned, len(data.class_names), seed).to(data.runtime.device)
     optimizer = torch.optim.Adam(
         [p for p in learner.parameters() if p.requires_grad],
-        lr=settings.learning_rate * ARCHITECTURES[read(backbone.name)[0]].rate,
+        lr=settings.learning_rate * backbone.architecture.rate,
         weight_decay=settings.weight_decay,
     )
     return fit(

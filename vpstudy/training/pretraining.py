@@ -11,7 +11,6 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from vpstudy.compression.settings import Source
 from vpstudy.data import glyphs
-from vpstudy.models.architectures import ARCHITECTURES, read
 from vpstudy.models.backbones import Backbone
 from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator
@@ -49,9 +48,8 @@ def train_on_source(
         If the loss leaves the finite numbers: without a source model there is nothing to study.
     """
     backbone.train().requires_grad_(True)
-    kind, replicate = read(backbone.name)
-    rate = settings.learning_rate * ARCHITECTURES[kind].rate
-    pictures_of = generator("glyphs", stream, settings.seed + replicate)
+    rate = settings.learning_rate * backbone.architecture.rate
+    pictures_of = generator("glyphs", stream, settings.seed + backbone.replicate)
     n_classes = len(backbone.class_names)
     optimizer = torch.optim.AdamW(backbone.parameters(), lr=rate, weight_decay=settings.weight_decay)
     scheduler = OneCycleLR(optimizer, rate, total_steps=settings.steps)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from vpstudy.data import glyphs
+from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Settings
@@ -31,7 +32,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def backbone():
-    return Backbone("cnn", glyphs.class_names, seed=1)
+    return Backbone(ARCHITECTURES["cnn"], glyphs.class_names, seed=1)
 
 
 def border_of(kind=BorderPrompt, *more):

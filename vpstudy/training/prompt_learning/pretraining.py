@@ -1,29 +1,29 @@
 """Pretraining of a small CLIP on rendered glyphs with captions."""
 
+import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP
+from open_clip.model import CLIP, CustomTextCLIP
+from safetensors import safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
 from vpstudy import atomic
 from vpstudy.data import captions
-from vpstudy.models.architectures import ARCHITECTURES, read
-from vpstudy.models.backbones import Backbone
+from vpstudy.models.architectures import Architecture
+from vpstudy.models.backbones import Backbone, network
 from vpstudy.models.clip import TextTower, small_clip, tokenize
 from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator
 from vpstudy.training.prompt_learning.settings import ClipSource
 
 
-def build(backbone: str, settings: ClipSource, size: int, seed: int) -> CLIP:
-    """The small CLIP of a backbone's architecture, with random weights."""
-    kind, replicate = read(backbone)
-    s = settings
-    return small_clip(kind, size, seed + replicate, width=s.width, heads=s.heads, layers=s.layers, embed=s.embed)
+def towers(settings: ClipSource, size: int) -> dict[str, int]:
+    """What `small_clip` needs to know of both towers."""
+    return {"size": size} | settings.model_dump(include={"width", "heads", "layers", "embed"})
 
 
 def start_from(clip: CLIP, backbone: Backbone) -> None:
@@ -32,9 +32,8 @@ def start_from(clip: CLIP, backbone: Backbone) -> None:
     clip.visual.trunk.load_state_dict({k: v for k, v in backbone.model.state_dict().items() if k in known})
 
 
-def normalised(pictures: Tensor, backbone: str) -> Tensor:
+def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
     """uint8 pictures (N, 3, H, W) as the image tower takes them."""
-    architecture = ARCHITECTURES[read(backbone)[0]]
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (architecture.mean, architecture.std))
     return (pictures.float() / 255 - mean.to(pictures.device)) / std.to(pictures.device)
 
@@ -55,12 +54,14 @@ def contrastive_loss(images: Tensor, texts: Tensor, which: Tensor, scale: Tensor
     return (F.cross_entropy(logits, which) + by_caption) / 2
 
 
-def pretrain(clip: CLIP, backbone: str, settings: ClipSource, size: int, seed: int, runtime: Runtime) -> list[float]:
+def pretrain(
+    clip: CLIP, backbone: Backbone, settings: ClipSource, size: int, seed: int, runtime: Runtime
+) -> list[float]:
     """Train both towers, the image tower at a share of the rate: AdamW, cosine with warm-up. The loss of each step."""
     clip.train().to(runtime.device)
-    draw = generator("captions", seed + read(backbone)[1])
+    draw = generator("captions", seed + backbone.replicate)
     trunk = {id(p) for p in clip.visual.trunk.parameters()}
-    image_rate = settings.learning_rate * settings.image_share * ARCHITECTURES[read(backbone)[0]].rate
+    image_rate = settings.learning_rate * settings.image_share * backbone.architecture.rate
     optimizer = torch.optim.AdamW(
         [
             {"params": [p for p in clip.parameters() if id(p) not in trunk], "lr": settings.learning_rate},
@@ -71,18 +72,18 @@ def pretrain(clip: CLIP, backbone: str, settings: ClipSource, size: int, seed: i
     rates = [group["lr"] for group in optimizer.param_groups]
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=settings.steps, pct_start=0.1)
     losses = []
-    for _ in track(range(settings.steps), f"CLIP {backbone}"):
+    for _ in track(range(settings.steps), f"CLIP {backbone.name}"):
         pictures, texts, _ = captions.batch(settings.batch, draw, size)
         distinct = list(dict.fromkeys(texts))
         place = {text: k for k, text in enumerate(distinct)}
         which = torch.tensor([place[text] for text in texts], device=runtime.device)
         tokens = tokenize(distinct).to(runtime.device)
         with runtime.autocast():
-            images = F.normalize(clip.visual(normalised(pictures.to(runtime.device), backbone)), dim=1)
+            images = F.normalize(clip.visual(normalised(pictures.to(runtime.device), backbone.architecture)), dim=1)
             written = encode_short(clip, tokens)
             loss = contrastive_loss(images.float(), written.float(), which, clip.logit_scale.exp())
         if not torch.isfinite(loss):
-            raise ValueError(f"CLIP {backbone}: the loss is {loss.item()}; lower qprompt.clip.learning_rate")
+            raise ValueError(f"CLIP {backbone.name}: the loss is {loss.item()}; lower qprompt.clip.learning_rate")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -100,14 +101,24 @@ def encode_short(clip: CLIP, tokens: Tensor) -> Tensor:
     return tower(tower.embed(tokens), tokens)
 
 
-def save(clip: CLIP, path: Path) -> None:
-    atomic.write_bytes(path, serialize({k: v.detach().cpu().contiguous() for k, v in clip.state_dict().items()}))
+def save(
+    clip: CLIP | CustomTextCLIP, architecture: Architecture, path: Path, towers: dict[str, int] | None = None
+) -> None:
+    """Write the weights and what they fit: `architecture` with `towers` for a small CLIP, by itself for another."""
+    weights = {k: v.detach().cpu().contiguous() for k, v in clip.state_dict().items()}
+    tells = {"architecture": architecture.to_dict(), "towers": towers}
+    atomic.write_bytes(path, serialize(weights, {"clip": json.dumps(tells, sort_keys=True)}))
 
 
-def load(backbone: str, settings: ClipSource, size: int, seed: int, path: Path) -> CLIP:
-    """The CLIP that `save` wrote. Raises FileNotFoundError, naming the stage that makes it, if there is none yet."""
+def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
+    """The CLIP that `save` wrote, frozen. Raises FileNotFoundError, naming the stage that makes it."""
     if not path.exists():
-        raise FileNotFoundError(f"there is no {path.name} of {backbone} yet: `dvc repro` makes it (stage clip_source)")
-    clip = build(backbone, settings, size, seed)
+        raise FileNotFoundError(
+            f"there is no {path.parent.name}/{path.name} yet: `dvc repro` makes it (stage clip_source)"
+        )
+    with safe_open(path, "pt") as checkpoint:
+        tells = json.loads(checkpoint.metadata()["clip"])
+    architecture = Architecture.from_dict(tells["architecture"])
+    clip = small_clip(architecture, seed=0, **tells["towers"]) if tells["towers"] else network(architecture, 0)
     clip.load_state_dict(load_file(path))
-    return clip.eval().requires_grad_(False)
+    return clip.eval().requires_grad_(False), architecture

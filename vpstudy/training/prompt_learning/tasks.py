@@ -9,6 +9,7 @@ from torch import Tensor
 from vpstudy.data import captions
 from vpstudy.data.budgets import split
 from vpstudy.data.targets import Target
+from vpstudy.models.architectures import Architecture
 from vpstudy.models.clip import TextTower
 from vpstudy.prompts.text import described
 from vpstudy.runtime import Runtime
@@ -19,12 +20,12 @@ from vpstudy.training.prompt_learning.pretraining import normalised
 HAND_WRITTEN = (f"{captions.PREFIX} {{}}.",)  # one plain template: what context vectors start from
 
 
-def features(clip: CLIP, backbone: str, pictures: Tensor, runtime: Runtime, batch: int = 256) -> Tensor:
+def features(clip: CLIP, architecture: Architecture, pictures: Tensor, runtime: Runtime, batch: int = 256) -> Tensor:
     """Features (N, E) of unit length of uint8 pictures (N, 3, H, W); no prompt changes them."""
     clip.to(runtime.device).eval()
     with torch.no_grad(), runtime.autocast():
         found = [
-            F.normalize(clip.visual(normalised(chunk.to(runtime.device), backbone)).float(), dim=1)
+            F.normalize(clip.visual(normalised(chunk.to(runtime.device), architecture)).float(), dim=1)
             for chunk in pictures.split(batch)
         ]
     return torch.cat(found)

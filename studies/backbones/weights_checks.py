@@ -1,0 +1,64 @@
+"""Whether backbones of the section `weights` can do what the studies ask of them.
+
+Only their libraries know, which load torch, so this is not part of reading the parameters.
+"""
+
+from collections.abc import Iterator
+
+from studies.parameters import Parameters
+from vpstudy.models import libraries, published
+from vpstudy.models.architectures import Architecture
+from vpstudy.settings import refuse
+from vpstudy.training.mask_search.methods import METHODS
+
+
+def check(parameters: Parameters) -> None:
+    """Raises ParameterError with a line for each problem; nothing is fetched or computed."""
+    problems = []
+    for alias in parameters.outside:
+        entry = parameters.weights.root[alias]
+        try:
+            architecture, size = libraries.architecture(alias, entry), libraries.input_size(entry)
+            if entry.published:
+                published.url(entry)
+            problems += misfits(parameters, architecture, size)
+        except (ValueError, TypeError) as error:  # what the constructor of a model says of its arguments
+            problems.append(f"weights.{alias}: {error}")
+    if problems:
+        raise refuse(f"scale {parameters.scale}", problems)
+
+
+def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[str]:
+    """What the studies ask of a backbone, made for pictures of side `size` (px), that it cannot do."""
+    alias, hidden_cost, vpns = architecture.name, p.hidden_cost.settings, p.vpns.axes
+    for key, backbones, what, seen in (
+        ("backbones", p.backbones, "hidden_cost.settings.visual_prompting.canvas", hidden_cost.visual_prompting.canvas),
+        ("backbones", p.backbones, "hidden_cost.settings.linear_probe.size", hidden_cost.linear_probe.size),
+        ("backbones", p.backbones, "hidden_cost.settings.fine_tuning.size", hidden_cost.fine_tuning.size),
+        ("vpns.axes.backbones", vpns.backbones, "vpns.settings.canvas", p.vpns.settings.canvas),
+        ("clips", p.clips, "source.size", p.source.size),
+    ):
+        if alias in backbones and seen != size and not architecture.any_size:
+            yield (
+                f"{what}: {seen}: {alias!r} takes only {size} px; give that, take {alias!r} out of {key}, or let it "
+                "take others by its arguments: {dynamic_img_size: true} for ViTs of timm, {strict_img_size: false} for "
+                "Swins"
+            )
+    if alias in p.multimodal.axes.backbones:
+        blocks, depth = architecture.blocks, p.multimodal.settings.depth
+        if blocks is None:
+            yield (
+                f"multimodal.axes.backbones: {alias!r} has no transformer for pictures whose blocks such prompts can "
+                "enter; take it out, or give one that has, e.g. open_clip/ViT-B-16"
+            )
+        elif depth > blocks:
+            yield (
+                f"multimodal.settings.depth: {depth}: {alias!r} has {blocks} blocks in both towers; "
+                f"allowed: 1 to {blocks}"
+            )
+    channels = [name for name in vpns.pruners if METHODS[name].role == "channels"]
+    if alias in vpns.backbones and channels and not architecture.batchnorm:
+        yield (
+            f"vpns.axes.pruners: {channels[0]!r} prunes channels by their BatchNorm factors, and {alias!r} has none; "
+            "take it out of vpns.axes.pruners or the backbone out of vpns.axes.backbones"
+        )
