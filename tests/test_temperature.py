@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from vpstudy.calibration import temperature
 from vpstudy.calibration.legacy import legacy_ece
-from vpstudy.calibration.metrics import expected_calibration_error, temperature
+from vpstudy.calibration.metrics import expected_calibration_error
 
 
 def overconfident(n: int, factor: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

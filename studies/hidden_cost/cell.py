@@ -18,8 +18,9 @@ from studies.figures import style
 from studies.hidden_cost.settings import Settings
 from studies.rows import head, row
 from vpstudy import atomic, paths
+from vpstudy.calibration import temperature
 from vpstudy.calibration.legacy import legacy_ece
-from vpstudy.calibration.metrics import debiased_ece, expected_calibration_error, negative_log_likelihood, temperature
+from vpstudy.calibration.metrics import debiased_ece, expected_calibration_error, negative_log_likelihood
 from vpstudy.compression.compressed import Compressed, obtain
 from vpstudy.data import examples
 from vpstudy.models.fused import fused
