@@ -12,7 +12,7 @@ from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.runtime import Runtime, generator
 from vpstudy.training.data import TransferData
-from vpstudy.training.fit import adam_in_three_stages, fit
+from vpstudy.training.fit import fit
 from vpstudy.training.linear_probe import Head
 from vpstudy.training.outcome import Outcome
 from vpstudy.training.settings import LinearProbe
@@ -108,16 +108,5 @@ class Recomputing(Head):
 def recomputing_probe(backbone: Backbone, data: TransferData, settings: LinearProbe) -> Outcome:
     """`linear_probe` on every training picture, without its cache."""
     learner = Recomputing(backbone.to(data.runtime.device), len(data.class_names), seed=0)
-    learner.to(data.runtime.device)
-    optimizer, scheduler = adam_in_three_stages(learner.parameters(), settings)
-    return fit(
-        learner,
-        data,
-        data.padded(settings.size, settings.inner),
-        method="recomputing_probe",
-        budget="all",
-        seed=0,
-        schedule=settings,
-        optimizer=optimizer,
-        scheduler=scheduler,
-    )
+    pictures = data.padded(settings.size, settings.inner)
+    return fit(learner, data, pictures, "all", 0, settings, method="recomputing_probe")

@@ -16,7 +16,7 @@ from vpstudy.prompts.visual.registry import PROMPTS
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import Examples, TransferData
 from vpstudy.training.fine_tuning import fine_tuning
-from vpstudy.training.fit import _batches, _moments
+from vpstudy.training.fit import batches
 from vpstudy.training.linear_probe import linear_probe
 from vpstudy.training.outcome import Outcome
 from vpstudy.training.settings import FineTuning, LinearProbe, VisualPrompting
@@ -179,7 +179,7 @@ def test_fine_tuning_keeps_pruned_weights_at_exactly_zero(data, backbone):
     mask = magnitude(backbone.prunable, 0.8)
     mask.apply_(backbone.prunable)
     before = state_of(backbone)
-    outcome = fine_tuning(backbone, data, "all", 0, TUNE, mask.constrain)
+    outcome = fine_tuning(backbone, data, "all", 0, TUNE, constrain=mask.constrain)
     assert same(state_of(backbone), before)
     free = fine_tuning(backbone, data, "all", 0, TUNE)
     for name, kept in mask.items():
@@ -200,7 +200,7 @@ def test_fine_tuning_of_a_quantized_backbone_stays_on_its_grid(data, backbone):
     constrain(tuned.model)
     for weight in tuned.prunable.values():
         assert len(weight.detach()[0].unique()) <= 15
-    outcome = fine_tuning(backbone, data, 3, 0, TUNE, constrain)
+    outcome = fine_tuning(backbone, data, 3, 0, TUNE, constrain=constrain)
     assert outcome.status == "ok"
 
 
@@ -217,13 +217,8 @@ def test_a_run_that_leaves_the_finite_numbers_is_a_result(data, backbone):
 def test_batches_are_even_and_every_example_is_seen_before_the_next_shuffle():
     examples = Examples(torch.arange(11), torch.arange(11))
     settings = LinearProbe(steps=7, batch=8, learning_rates=[0.1], evaluations=1, size=1, inner=None)
-    seen = list(_batches(examples, settings, torch.Generator().manual_seed(0)))
+    seen = list(batches(examples, settings, torch.Generator().manual_seed(0)))
     assert [len(batch) for batch, _ in seen] == [6, 5, 6, 5, 6, 5, 6]
     assert [last for _, last in seen] == [False, True] * 3 + [False]
     for first, second in ((0, 1), (2, 3), (4, 5)):
         assert sorted(torch.cat([seen[first][0].labels, seen[second][0].labels]).tolist()) == list(range(11))
-
-
-def test_moments_are_even_and_end_with_the_last_step():
-    settings = LinearProbe(steps=100, batch=1, learning_rates=[0.1], evaluations=3, size=1, inner=None)
-    assert sorted(_moments(settings)) == [34, 67, 100]

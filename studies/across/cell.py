@@ -29,9 +29,10 @@ from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.runtime import configure
 from vpstudy.settings import Execution, section
 from vpstudy.training.data import TransferData
+from vpstudy.training.fit import Diverged
 from vpstudy.training.outcome import Outcome
-from vpstudy.training.quantized_prompting import answers, learner_of, quantized_prompting
-from vpstudy.training.visual_prompting import visual_prompting
+from vpstudy.training.quantized_prompting import answers, quantized_prompting
+from vpstudy.training.visual_prompting import prompted, visual_prompting
 
 
 @dataclass
@@ -148,7 +149,7 @@ class QuantizeCell:
     def grey(self, seed: int) -> Run:
         """What the backbone does with the border that training starts from, and a mapping: nothing is learned."""
         border = BorderPrompt(self.prompting.chosen.inner, self.prompting.canvas)
-        learner = learner_of(self.frozen, self.data, self.prompting, border, self.settings.budget, seed)
+        learner = prompted(self.frozen, self.data, self.settings.budget, seed, self.prompting, border)
         artefact = {name: tensor.cpu() for name, tensor in learner.state_dict().items()}
         return self._measured(Run("grey", None, 0, seed, border.values().detach().cpu(), artefact))
 
@@ -164,11 +165,10 @@ class QuantizeCell:
 
     def _measured(self, run: Run) -> Run:
         test = self.data.split(self.settings.budget, run.seed).test
-        logits = answers(self.frozen, self.data, self.prompting, run.values, run.artefact, test)
-        if np.isfinite(logits).all():
-            run.logits = logits
-        else:
-            run.reason = "the logits on test pictures are not finite"
+        try:
+            run.logits = answers(self.frozen, self.data, self.prompting, run.values, run.artefact, test)
+        except Diverged as error:
+            run.reason = str(error)
         return run
 
     def record(self, runs: list[Run]) -> dict:

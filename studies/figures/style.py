@@ -21,6 +21,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from vpstudy import atomic
+from vpstudy.prompts.label_mapping import MAPPINGS
 from vpstudy.prompts.visual.registry import PROMPTS
 
 WIDTH = 18 / 2.54  # inches: printed at this width, no text is smaller than 8 points
@@ -58,6 +59,7 @@ class Method:
     colour: str
 
 
+VIOLETS = ("#CC79A7", "#B35C8C", "#E7298A", "#8C6BB1", "#6A51A3", "#3F007D")  # of label mappings, in turn
 EARTHEN = ("#F0B27A", "#A6761D", "#7F5F00", "#66A61E", "#4D7C0F", "#BF812D", "#35978F")  # of prompts, in turn
 
 METHODS = {
@@ -66,11 +68,10 @@ METHODS = {
     "fine_tuning": Method("fine-tuning", "#009E73"),
     "padded_probe": Method("linear probe, padded", "#56B4E9"),
     "fixed_epochs": Method("prompt, fixed epochs", "#E69F00"),
-    "random_mapping": Method("prompt, random mapping", "#CC79A7"),
-    "frequency_mapping": Method("prompt, frequency mapping", "#B35C8C"),
-    "bayesian_mapping": Method("prompt, Bayesian mapping", "#8C6BB1"),
-    "bayesian_plus_mapping": Method("prompt, Bayesian mapping +", "#6A51A3"),
-    "linear_output": Method("prompt, linear output", "#3F007D"),
+    **{
+        f"{name}_mapping": Method(f"prompt, {mapping.label}", colour)
+        for (name, mapping), colour in zip(MAPPINGS.items(), cycle(VIOLETS), strict=False)
+    },
     **{
         f"{name}_prompt": Method(kind.label, colour)
         for (name, kind), colour in zip(PROMPTS.items(), cycle(EARTHEN), strict=False)

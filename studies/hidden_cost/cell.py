@@ -84,11 +84,20 @@ class TransferCell:
         control = CONTROLS.get(method)
         how, curves = control.method if control else method, self.settings.test_curves
         if how == "visual_prompting":
-            return visual_prompting(self.frozen, self.data, budget, seed, settings, method, curves)
+            return visual_prompting(self.frozen, self.data, budget, seed, settings, method=method, test_curves=curves)
         if how == "linear_probe":
-            return linear_probe(self.frozen, self.data, budget, seed, settings, method, curves)
+            return linear_probe(self.frozen, self.data, budget, seed, settings, method=method, test_curves=curves)
         constrain = self.compressed.constrain
-        return fine_tuning(self.compressed.backbone, self.data, budget, seed, settings, constrain, method, curves)
+        return fine_tuning(
+            self.compressed.backbone,
+            self.data,
+            budget,
+            seed,
+            settings,
+            constrain=constrain,
+            method=method,
+            test_curves=curves,
+        )
 
     def schedule(self, method: str, budget: int | str) -> VisualPrompting | LinearProbe | FineTuning:
         """The settings of a method or a control."""

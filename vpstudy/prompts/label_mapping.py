@@ -1,18 +1,44 @@
-"""Label mappings: which source class stands for which target class.
+"""Label mappings: which source class, or which weights of all source classes, stand for each target class.
 
-A mapping is an int64 array (K,): entry t is the source class that stands for target class t, and no source
-class is used twice. The *iterative* mapping of ILM-VP (Chen et al., CVPR 2023) is `frequency_mapping` on the
-counts of the current prompt, made anew before every epoch; the *frequency* mapping is made once, before
-training.
+A one-to-one mapping is an int64 array (K,): entry t is the source class that stands for target class t, and no source
+class is used twice. A weighted one is a matrix (S, K). Free of torch until a mapping is made, for the command line.
 """
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = Any  # a NumPy array or a torch tensor
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How source logits become target logits.
+
+    Attributes
+    ----------
+    label
+        In figures and tables.
+    estimate
+        From source logits (N, S), labels (N,) and K to a mapping; None: it stays as drawn at random.
+    each_epoch
+        Re-estimated after each epoch, from that epoch's training predictions.
+    weighted
+        `estimate` gives weights (S, K), not a one-to-one mapping (K,).
+    learned
+        `estimate` is where a linear layer starts, which is then trained with the prompt.
+    """
+
+    label: str
+    estimate: Callable[["Tensor", "Tensor", int], Array] | None = None
+    each_epoch: bool = False
+    weighted: bool = False
+    learned: bool = False
 
 
 def random_mapping(n_source: int, n_target: int, seed: int) -> np.ndarray:
@@ -68,7 +94,7 @@ def frequency_mapping(counts: Array) -> np.ndarray:
     return mapping
 
 
-def bayesian_mapping(counts: Array, laplace: float = 1.0) -> Tensor:
+def bayesian_mapping(counts: Array, laplace: float = 1.0) -> "Tensor":
     """The probabilistic mapping (S, K) of BLM (Cai et al., NeurIPS 2024) on a count matrix (S, K).
 
     Entry (s, t) is the share of target class t among the training pictures taken for source class s, smoothed in the
@@ -78,6 +104,8 @@ def bayesian_mapping(counts: Array, laplace: float = 1.0) -> Tensor:
 
     Raises ValueError if the counts are not a matrix of finite numbers >= 0, or laplace is not above 0.
     """
+    import torch
+
     counts = torch.as_tensor(counts, dtype=torch.float64)
     if counts.ndim != 2 or not bool((torch.isfinite(counts) & (counts >= 0)).all()):
         raise ValueError(f"counts have shape {tuple(counts.shape)}; expected a matrix of finite numbers >= 0")
@@ -88,8 +116,8 @@ def bayesian_mapping(counts: Array, laplace: float = 1.0) -> Tensor:
 
 
 def bayesian_mapping_plus(
-    probabilities: Tensor, labels: Tensor, n_target: int, laplace: float = 1.0, top_ratio: float = 0.15
-) -> Tensor:
+    probabilities: "Tensor", labels: "Tensor", n_target: int, laplace: float = 1.0, top_ratio: float = 0.15
+) -> "Tensor":
     """The mapping (S, K) of BLM+: `bayesian_mapping` on soft counts instead of the most likely class alone.
 
     A picture counts with the probabilities of its floor(top_ratio · K) likeliest source classes, at least one of them.
@@ -101,6 +129,8 @@ def bayesian_mapping_plus(
     labels
         (N,), target classes.
     """
+    import torch
+
     labels = torch.as_tensor(labels)
     if len(probabilities) != len(labels):
         raise ValueError(f"{len(probabilities)} rows of probabilities, {len(labels)} labels; expected one each")
@@ -130,3 +160,29 @@ def _classes(values: Array, n_classes: int, name: str) -> np.ndarray:
 
 def _as_numpy(values: Array) -> np.ndarray:
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def _counted(logits: "Tensor", labels: "Tensor", n_target: int) -> np.ndarray:
+    return count_matrix(logits.argmax(1), labels, logits.shape[1], n_target)
+
+
+def _frequency(logits: "Tensor", labels: "Tensor", n_target: int) -> np.ndarray:
+    return frequency_mapping(_counted(logits, labels, n_target))
+
+
+def _bayesian(logits: "Tensor", labels: "Tensor", n_target: int) -> "Tensor":
+    return bayesian_mapping(_counted(logits, labels, n_target))
+
+
+def _bayesian_plus(logits: "Tensor", labels: "Tensor", n_target: int) -> "Tensor":
+    return bayesian_mapping_plus(logits.softmax(1), labels, n_target)
+
+
+MAPPINGS = {
+    "random": Mapping("random mapping"),
+    "frequency": Mapping("frequency mapping", _frequency),
+    "iterative": Mapping("iterative mapping", _frequency, each_epoch=True),  # ILM-VP (Chen et al., CVPR 2023)
+    "bayesian": Mapping("Bayesian mapping", _bayesian, each_epoch=True, weighted=True),
+    "bayesian_plus": Mapping("Bayesian mapping +", _bayesian_plus, each_epoch=True, weighted=True),
+    "linear": Mapping("linear output", _frequency, learned=True),
+}

@@ -6,6 +6,7 @@ Free of torch, for the command line.
 from dataclasses import dataclass, field
 from typing import Any
 
+from vpstudy.prompts.label_mapping import MAPPINGS
 from vpstudy.prompts.visual.registry import PROMPTS
 
 
@@ -24,11 +25,7 @@ CONTROLS = {
     # As many epochs at each budget, as in the paper, where the study's own arms have as many steps.
     "fixed_epochs": Control("visual_prompting", {"steps": "epochs"}, every_budget=True),
     # What is the label mapping worth?
-    "random_mapping": Control("visual_prompting", {"mapping": "random"}),
-    "frequency_mapping": Control("visual_prompting", {"mapping": "frequency"}),
-    "bayesian_mapping": Control("visual_prompting", {"mapping": "bayesian"}),
-    "bayesian_plus_mapping": Control("visual_prompting", {"mapping": "bayesian_plus"}),
-    "linear_output": Control("visual_prompting", {"mapping": "linear"}),
+    **{f"{name}_mapping": Control("visual_prompting", {"mapping": name}) for name in MAPPINGS},
     # And the place and shape of the prompt?
     **{f"{name}_prompt": Control("visual_prompting", {"prompt": name}) for name in PROMPTS},
 }

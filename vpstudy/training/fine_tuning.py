@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from vpstudy.models.backbones import Backbone
 from vpstudy.training.data import TransferData
@@ -26,6 +26,14 @@ class Tuned(Learner):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         return self.head(self.backbone.features(pictures))
 
+    def optimizer(self, schedule: FineTuning) -> tuple[torch.optim.Optimizer, LRScheduler]:
+        optimizer = torch.optim.Adam(
+            [p for p in self.parameters() if p.requires_grad],
+            lr=schedule.learning_rate * self.backbone.architecture.rate,
+            weight_decay=schedule.weight_decay,
+        )
+        return optimizer, CosineAnnealingLR(optimizer, schedule.steps)
+
 
 def fine_tuning(
     backbone: Backbone,
@@ -33,6 +41,7 @@ def fine_tuning(
     budget: int | str,
     seed: int,
     settings: FineTuning,
+    *,
     constrain: Callable[[nn.Module], None] | None = None,
     method: str = "fine_tuning",
     test_curves: bool = False,
@@ -43,7 +52,7 @@ def fine_tuning(
     ----------
     constrain
         Keeps the copy compressed while it trains: pruned weights at exactly zero, quantized weights on their
-        grid. `backbone` itself is left as it is.
+        grid. `backbone` itself does not change.
 
     Returns
     -------
@@ -54,21 +63,5 @@ def fine_tuning(
     tuned.classifier.requires_grad_(False)  # the source head is not in use
     if constrain:
         constrain(tuned.model)
-    learner = Tuned(tuned, len(data.class_names), seed).to(data.runtime.device)
-    optimizer = torch.optim.Adam(
-        [p for p in learner.parameters() if p.requires_grad],
-        lr=settings.learning_rate * backbone.architecture.rate,
-        weight_decay=settings.weight_decay,
-    )
-    return fit(
-        learner,
-        data,
-        data.pictures(settings.size),
-        method=method,
-        test_curves=test_curves,
-        budget=budget,
-        seed=seed,
-        schedule=settings,
-        optimizer=optimizer,
-        scheduler=CosineAnnealingLR(optimizer, settings.steps),
-    )
+    learner, pictures = Tuned(tuned, len(data.class_names), seed), data.pictures(settings.size)
+    return fit(learner, data, pictures, budget, seed, settings, method=method, test_curves=test_curves)

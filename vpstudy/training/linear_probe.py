@@ -6,7 +6,7 @@ from torch import nn
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import seed_for
 from vpstudy.training.data import TransferData
-from vpstudy.training.fit import Learner, adam_in_three_stages, fit
+from vpstudy.training.fit import Learner, fit
 from vpstudy.training.outcome import Outcome
 from vpstudy.training.settings import LinearProbe
 
@@ -30,10 +30,11 @@ def linear_probe(
     budget: int | str,
     seed: int,
     settings: LinearProbe,
+    *,
     method: str = "linear_probe",
     test_curves: bool = False,
 ) -> Outcome:
-    """Train a head with `adam_in_three_stages`.
+    """Train a head on frozen features.
 
     Returns
     -------
@@ -41,17 +42,5 @@ def linear_probe(
         Its artefact holds `linear.weight` (K, F) and `linear.bias` (K,).
     """
     features = data.features(backbone, settings.size, settings.inner)
-    learner = Head(features.shape[1], len(data.class_names), seed).to(data.runtime.device)
-    optimizer, scheduler = adam_in_three_stages(learner.parameters(), settings)
-    return fit(
-        learner,
-        data,
-        features,
-        method=method,
-        test_curves=test_curves,
-        budget=budget,
-        seed=seed,
-        schedule=settings,
-        optimizer=optimizer,
-        scheduler=scheduler,
-    )
+    head = Head(features.shape[1], len(data.class_names), seed)
+    return fit(head, data, features, budget, seed, settings, method=method, test_curves=test_curves)

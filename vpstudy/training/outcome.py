@@ -1,4 +1,4 @@
-"""What adapting a backbone to a target yields, whatever the method."""
+"""The result of adapting a backbone to a target, whatever the method."""
 
 from dataclasses import dataclass, field
 
@@ -21,10 +21,8 @@ class Outcome:
         One entry for each evaluation on the validation split.
     chosen
         The entry of `history` that validation chose: highest accuracy, then lowest negative log-likelihood.
-    learning_rate
-        That it was trained at.
-    steps
-        That it was trained for.
+    learning_rate, steps
+        It was trained at, and for.
     """
 
     method: str
@@ -47,6 +45,9 @@ class Outcome:
     @property
     def rank(self) -> tuple[float, float]:
         """Larger is better on validation; a run that diverged is below all others."""
-        if self.status != "ok":
-            return -1.0, 0.0
-        return self.chosen["validation_accuracy"], -self.chosen["validation_nll"]
+        return rank(self.chosen) if self.status == "ok" else (-1.0, 0.0)
+
+
+def rank(entry: dict) -> tuple[float, float]:
+    """Of an evaluation on the validation split: accuracy first, then negative log-likelihood."""
+    return entry["validation_accuracy"], -entry["validation_nll"]

@@ -1,11 +1,12 @@
 """Settings of the three ways to adapt a backbone: how long and how fast to train, and what each needs beside that."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import model_validator
 
+from vpstudy.prompts.label_mapping import MAPPINGS
 from vpstudy.prompts.visual.registry import Prompting
-from vpstudy.settings import AXIS, Positive, Rate, Share, Strict
+from vpstudy.settings import AXIS, Positive, Rate, Share, Strict, one_of
 
 
 class Schedule(Strict):
@@ -33,7 +34,7 @@ class Schedule(Strict):
 
 
 class VisualPrompting(Schedule, Prompting):
-    mapping: Literal["iterative", "frequency", "random", "bayesian", "bayesian_plus", "linear"]
+    mapping: Annotated[str, one_of(MAPPINGS, "label mapping", "vpstudy/prompts/label_mapping.py")]
     epochs: Positive  # of the control fixed_epochs, which trains longer where there is more data
 
 

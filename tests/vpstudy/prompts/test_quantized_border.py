@@ -13,9 +13,9 @@ from vpstudy.prompts.quantized_border import FixedBorder, QuantizedBorder, quant
 from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import TransferData
-from vpstudy.training.quantized_prompting import answers, learner_of, quantized_prompting
+from vpstudy.training.quantized_prompting import answers, quantized_prompting
 from vpstudy.training.settings import VisualPrompting
-from vpstudy.training.visual_prompting import visual_prompting
+from vpstudy.training.visual_prompting import prompted, visual_prompting
 
 INNER, CANVAS = 20, 32
 N = 3 * (CANVAS**2 - INNER**2)
@@ -105,7 +105,7 @@ def test_training_through_the_quantizer_gives_the_border_that_it_was_measured_wi
 
 
 def test_a_grey_border_has_the_mapping_that_training_starts_from(data, backbone):
-    learner = learner_of(backbone, data, HOW, BorderPrompt(INNER, CANVAS), 2, 0)
+    learner = prompted(backbone, data, 2, 0, HOW, BorderPrompt(INNER, CANVAS))
     frozen = visual_prompting(
         backbone, data, 2, 0, HOW.model_copy(update={"mapping": "frequency", "steps": 1, "evaluations": 1})
     )

@@ -37,9 +37,14 @@ class Added(VisualPrompt):
     """A prompt added to a picture that fills the canvas; by default a value for each pixel, starting at zero."""
 
     def make(self, canvas: int, seed: int) -> "AddedPrompt":
+        import torch
+
         from vpstudy.prompts.visual.modules import AddedPrompt
 
-        return AddedPrompt(self, canvas, seed)
+        if problems := list(self.problems(canvas)):
+            raise ValueError("; ".join(problems))
+        draw = torch.Generator().manual_seed(seed)
+        return AddedPrompt(canvas, self.start(canvas, draw), self.delta, self.mask(canvas), draw)
 
     def start(self, canvas: int, draw: "torch.Generator") -> "dict[str, torch.Tensor]":
         """The tensors that are learned, as they start."""

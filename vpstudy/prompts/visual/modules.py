@@ -1,10 +1,11 @@
 """The two kinds of prompts as modules: a border around a small picture, and a pattern added to the whole picture."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from vpstudy.prompts.visual.kinds import Added
 
 
 class BorderPrompt(nn.Module):
@@ -84,28 +85,36 @@ class AddedPrompt(nn.Module):
 
     Parameters
     ----------
-    kind
-        What is learned, and how it becomes a pattern.
     canvas
         Side of the picture, px.
-    seed
-        Of values and places that are drawn.
+    start
+        The tensors that are learned, by name, as they start.
+    pattern
+        From this module to the pattern (3, canvas, canvas).
+    mask
+        The pixels (canvas, canvas) that are added to; None: all.
+    draw
+        For patterns that lie at random places.
     """
 
-    def __init__(self, kind: Added, canvas: int, seed: int) -> None:
+    def __init__(
+        self,
+        canvas: int,
+        start: dict[str, Tensor],
+        pattern: Callable[["AddedPrompt"], Tensor],
+        mask: np.ndarray | None,
+        draw: torch.Generator,
+    ) -> None:
         super().__init__()
-        if problems := list(kind.problems(canvas)):
-            raise ValueError("; ".join(problems))
-        self.kind, self.inner, self.canvas = kind, canvas, canvas
-        self.draw = torch.Generator().manual_seed(seed)
-        for name, start in kind.start(canvas, self.draw).items():
-            self.register_parameter(name, nn.Parameter(start))
-        mask = kind.mask(canvas)
+        self.inner = self.canvas = canvas
+        self.draw, self._pattern = draw, pattern
+        for name, values in start.items():
+            self.register_parameter(name, nn.Parameter(values))
         self.register_buffer("mask", None if mask is None else torch.from_numpy(mask), persistent=False)
 
     def delta(self) -> Tensor:
         """What is added, (3, canvas, canvas)."""
-        delta = self.kind.delta(self)
+        delta = self._pattern(self)
         return delta if self.mask is None else torch.where(self.mask, delta, 0.0)
 
     def forward(self, pictures: Tensor) -> Tensor:
