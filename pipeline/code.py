@@ -13,14 +13,14 @@ from pathlib import Path
 
 from pipeline import normalise
 from vpstudy import atomic
-from vpstudy.data.targets import MODULES
+from vpstudy.data.registry import EMBEDDED
 
 PACKAGES = ("vpstudy", "studies", "pipeline")
 # May change without a run: registries (a line for something new alters nothing old), places, and what shows progress.
 FREE = (
     "vpstudy/models/architectures.py",
     "vpstudy/compression/names.py",
-    "vpstudy/data/targets.py",
+    "vpstudy/data/registry.py",
     "vpstudy/progress.py",
     "vpstudy/paths.py",
 )
@@ -57,7 +57,7 @@ def of_modules(names: Iterable[str], root: Path) -> Digests:
 
 def of_target(name: str, root: Path) -> Digests:
     """Of the modules that make the pictures of an embedded target."""
-    return of_modules([f"{MODULES[name].replace('.', '/')}.py", "vpstudy/data/pictures.py"], root)
+    return of_modules([f"{EMBEDDED[name].replace('.', '/')}.py", "vpstudy/data/target.py"], root)
 
 
 def write(notebooks: Mapping[str, Path], folder: Path, root: Path) -> None:
@@ -70,7 +70,7 @@ def write(notebooks: Mapping[str, Path], folder: Path, root: Path) -> None:
 
 def write_targets(folder: Path, root: Path) -> None:
     """Write `folder`/NAME.json for each embedded target; fetched ones have theirs from a stage of their own."""
-    for name in MODULES:
+    for name in EMBEDDED:
         atomic.write_json(folder / f"{name}.json", of_target(name, root))
 
 

@@ -10,9 +10,8 @@ from pipeline.notebook import NotebookError
 from studies import grid
 from studies import parameters as study
 from vpstudy import paths
-from vpstudy.data.settings import advice, source_of
-from vpstudy.data.sources import SOURCES
-from vpstudy.data.targets import MODULES
+from vpstudy.data.origin import Origins, origin_of
+from vpstudy.data.registry import EMBEDDED, KNOWN
 from vpstudy.settings import read
 
 
@@ -111,27 +110,28 @@ def _make_folders(parameters: study.Parameters) -> None:
 
 
 def targets(name: str | None) -> int:
-    section = read(paths.PARAMS).get("pictures") or {}
-    names = [name] if name else [*MODULES, *dict.fromkeys([*SOURCES, *section])]
+    pictures = study.validate(read(paths.PARAMS), paths.PARAMS.name).pictures
+    names = [name] if name else list(dict.fromkeys([*EMBEDDED, *KNOWN, *pictures]))
     for alias in names:
-        print(f"  {alias:<{max(map(len, names))}}  {_where(alias, section)}")
-    if name in MODULES:
+        print(f"  {alias:<{max(map(len, names))}}  {_where(alias, pictures)}")
+    if name in EMBEDDED:
         return 0
     if name:
-        source = source_of(name, section)
-        print(f"\n{advice(name, source) if source.imagefolder else 'the stage pictures downloads it to data/raw'}")
+        origin = origin_of(name, pictures)
+        print(f"\n{origin.advice(name) if origin.imagefolder else 'the stage pictures downloads it to data/raw'}")
     else:
         print("\nWhat is not embedded goes into fetched; `targets NAME` tells how to get it, `targets --help` more")
     return 0
 
 
-def _where(alias: str, section: dict) -> str:
-    """What a target is, and where its pictures come from."""
-    if alias in MODULES:
+def _where(alias: str, pictures: Origins) -> str:
+    """The title of a target, and where its pictures come from."""
+    if alias in EMBEDDED:
         return "embedded"
-    source = source_of(alias, section)
-    where = f"torchvision {source.torchvision}" if source.torchvision else source.problem() or source.imagefolder
-    return f"{SOURCES[alias].title if alias in SOURCES else 'your own'} ({where})"
+    origin = origin_of(alias, pictures)
+    missing = origin.missing(alias).partition(";")[0]
+    where = f"torchvision {origin.torchvision}" if origin.torchvision else missing or origin.imagefolder
+    return f"{KNOWN[alias].title if alias in KNOWN else 'your own'} ({where})"
 
 
 def repair() -> int:

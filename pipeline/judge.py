@@ -12,7 +12,7 @@ from pipeline.checksums import checksum
 from pipeline.definition import Output, Stage, lookup, overlap, parents, stages, values
 from studies import grid
 from vpstudy import atomic, yaml12
-from vpstudy.data.targets import MODULES
+from vpstudy.data.registry import EMBEDDED
 
 LARGE = 2**20  # bytes of a cached output from which on it is told by its size, so that this stays quick
 UP_TO_DATE, WILL_RUN, MAY_RUN = "up to date", "will run", "may run"
@@ -189,7 +189,7 @@ def _code_lists(stage: Stage, root: Path) -> dict[str, str]:
 
 
 def _of_target(path: Path, root: Path) -> bool:
-    return path.parent == root / "data" / "targets" and path.stem in MODULES
+    return path.parent == root / "data" / "targets" and path.stem in EMBEDDED
 
 
 def _code_list(path: Path, root: Path) -> code.Digests:

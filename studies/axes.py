@@ -6,7 +6,7 @@ from pydantic import AfterValidator
 
 from vpstudy.compression import names
 from vpstudy.models import architectures
-from vpstudy.settings import unique
+from vpstudy.settings import AXIS, unique
 
 
 def _compression(value: str) -> str:
@@ -24,3 +24,4 @@ def _own(value: str) -> str:
 OwnBackbone = Annotated[str, AfterValidator(_own)]  # pretrained here
 CompressionName = Annotated[str, AfterValidator(_compression)]
 Backbones = Annotated[list[str], AfterValidator(unique)]  # of a study; none: it is left out
+Targets = Annotated[list[str], *AXIS]  # picture_checks.py checks the names, which params.yaml may add to

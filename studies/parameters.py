@@ -17,8 +17,7 @@ from studies.vpns import settings as vpns
 from vpstudy import paths
 from vpstudy.compression.recovery import Distillation
 from vpstudy.compression.settings import Checkpoints, Compressing, Imp, Source
-from vpstudy.data import sources
-from vpstudy.data.settings import AllPictures, Fetched
+from vpstudy.data.origin import Fetched, Origins
 from vpstudy.models.weights import Weights
 from vpstudy.settings import AXIS, Execution, Strict, problems_of, read, refuse, unique
 from vpstudy.training.prompt_learning.settings import ClipSource
@@ -41,7 +40,7 @@ class Parameters(Strict):
     imp: Imp
     compressing: Compressing
     checkpoints: Checkpoints
-    pictures: AllPictures
+    pictures: Origins
     fetched: Fetched  # may be empty: then every target is embedded
     recovery: Distillation
     hidden_cost: HiddenCost
@@ -94,24 +93,21 @@ def validate(content: dict[str, Any], source: str, here: bool = False) -> Parame
 
     With `here`, pictures that this machine lacks are a problem, too.
     """
-    pictures = content.get("pictures")
-    declared = map(str, pictures) if isinstance(pictures, dict) else ()
-    with sources.declaring(declared):
-        problems = problems_of(content, Parameters)
-        wrong = {re.split(r"[.:]", line)[0] for line in problems}
-        sound = Parameters.model_construct(
-            **{
-                name: TypeAdapter(field.annotation).validate_python(content[name])
-                for name, field in Parameters.model_fields.items()
-                if name not in wrong
-            }
-        )
-        for check in (*CHECKS, *([picture_checks.absent] if here else [])):
-            try:
-                problems += check(sound)
-            except AttributeError as error:  # it takes a section that has a problem of its own
-                if error.name not in Parameters.model_fields:
-                    raise
+    problems = problems_of(content, Parameters)
+    wrong = {re.split(r"[.:]", line)[0] for line in problems}
+    sound = Parameters.model_construct(
+        **{
+            name: TypeAdapter(field.annotation).validate_python(content[name])
+            for name, field in Parameters.model_fields.items()
+            if name not in wrong
+        }
+    )
+    for check in (*CHECKS, *([picture_checks.missing] if here else [])):
+        try:
+            problems += check(sound)
+        except AttributeError as error:  # it takes a section that has a problem of its own
+            if error.name not in Parameters.model_fields:
+                raise
     if problems:
         raise refuse(source, problems)
     return sound

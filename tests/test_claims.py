@@ -15,7 +15,7 @@ from studies.hidden_cost import claims as hidden_cost
 from studies.hidden_cost import twins
 from studies.hidden_cost.claims import CLAIMS, Evidence
 from vpstudy.data import glyphs
-from vpstudy.data.targets import load as load_target
+from vpstudy.data.target import load as load_target
 
 DIRECTIONAL, SAME = Test("one-sided", -1, 0.02), Test("equivalence", +1, 0.02)
 STUDIES = 3000

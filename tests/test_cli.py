@@ -13,7 +13,7 @@ from pipeline.cli import main, parser
 from pipeline.notebook import NotebookError
 from studies import grid
 from vpstudy import paths
-from vpstudy.data.targets import MODULES
+from vpstudy.data.registry import EMBEDDED
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys
     paths.NOTEBOOKS.mkdir()
     for kind in grid.STAGES.values():
         (paths.NOTEBOOKS / f"{kind.notebook}.ipynb").write_text(notebook(1))
-    for name in ("pictures", *MODULES):
+    for name in ("pictures", *EMBEDDED):
         module = paths.ROOT / "vpstudy" / "data" / f"{name}.py"
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text("")
@@ -293,7 +293,7 @@ def test_code_lists_what_cells_depend_on_and_removes_stale_lists(project, capsys
     assert main(["code"]) == 0
     assert capsys.readouterr().out == "17 lists of modules written to data/code\n"
     assert {path.stem for path in paths.CODE.iterdir()} == set(grid.STAGES)
-    assert {path.stem for path in paths.TARGETS.iterdir()} == set(MODULES)
+    assert {path.stem for path in paths.TARGETS.iterdir()} == set(EMBEDDED)
     before = (paths.CODE / "imp.json").read_bytes()
     (paths.NOTEBOOKS / "15_imp.ipynb").write_text(notebook(2, "tried another value"))
     assert main(["code"]) == 0

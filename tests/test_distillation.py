@@ -16,7 +16,8 @@ from vpstudy.compression.masks import release
 from vpstudy.compression.recovery import Distillation
 from vpstudy.compression.settings import Compressing, Source
 from vpstudy.compression.source_free import OutsideMaking
-from vpstudy.data import glyphs, targets
+from vpstudy.data import glyphs
+from vpstudy.data.target import load as load_target
 from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
@@ -56,7 +57,7 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def pictures():
-    return targets.load("textures", 32).pictures
+    return load_target("textures", 32).pictures
 
 
 def state(backbone):
@@ -212,7 +213,7 @@ def test_pictures_of_another_set_carry_what_dense_takes_them_for(outside, teache
     pictures, labels = outside.pictures()
     assert pictures.shape == (16, 3, 32, 32) and 0 <= pictures.min() < pictures.max() <= 1
     assert torch.equal(labels, teacher(pictures).argmax(1))
-    other = targets.load("textures", 32)
+    other = load_target("textures", 32)
     held_out = {picture.numpy().tobytes() for picture in other.pictures[other.test]}
     learned = {picture.numpy().tobytes() for picture in outside.unlabelled()}
     assert len(outside.unlabelled()) == len(other.labels) - len(other.test)

@@ -7,7 +7,7 @@ from studies import grid
 from studies import parameters as study
 from studies.cells import Cell
 from vpstudy import paths
-from vpstudy.data.targets import MODULES
+from vpstudy.data.registry import EMBEDDED
 
 DEFAULT = study.load(paths.SCALES / "default/params.yaml")
 
@@ -54,7 +54,7 @@ def test_fetched_targets_have_a_stage_each_which_comes_first():
 def test_every_kind_of_target_is_one_kind_of_dependency():
     stages = YAML(typ="safe").load((paths.ROOT / "dvc.yaml").read_text())["stages"]
     assert "data/targets/${item.target}.json" in stages["pictures"]["outs"]
-    embedded = {f"data/targets/{name}.json" for name in MODULES}
+    embedded = {f"data/targets/{name}.json" for name in EMBEDDED}
     assert embedded <= set(stages["code"]["outs"])
     for name in grid.STAGES:
         if "target" in stages[name].get("matrix", ()) and name not in ("pictures", "protocol"):

@@ -139,7 +139,7 @@ def test_zero_shot_accuracy_is_that_of_a_loop(place):
     clip, (_, row), _ = made("clip_vit")
     source = ClipSourceCell("default", "clip_vit")
     from vpstudy.data import captions
-    from vpstudy.data.targets import load
+    from vpstudy.data.target import load
     from vpstudy.training.prompt_learning import names
 
     target = load("digits", 32)

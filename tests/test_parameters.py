@@ -6,10 +6,8 @@ import pytest
 
 from studies import grid
 from studies import parameters as study
-from studies.hidden_cost.settings import HiddenCost
 from studies.parameters import STUDIES
 from vpstudy import paths
-from vpstudy import settings as base
 from vpstudy.settings import ParameterError, read
 
 CONTENT = read(paths.SCALES / "default/params.yaml")
@@ -40,17 +38,17 @@ def test_the_default_is_typed():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"backbones": ["resnet"]}, ["backbones.0", "'resnet'", "allowed: cnn", "vpstudy/models/architectures.py"]),
-        ({"backbones": []}, ["across.backbones: 'cnn' is not in backbones"]),
+        ({"pretrained": ["resnet"]}, ["pretrained.0", "'resnet'", "allowed: cnn", "vpstudy/models/architectures.py"]),
+        ({"backbones": []}, ["across.axes.backbones: 'cnn' is not in backbones"]),
         (
-            {f"{study}__backbones": [] for study in STUDIES} | {"backbones": [], "clips": []},
-            ["backbones: []: nothing is left to run; give at least 1, or in one of vpns.backbones, qprompt.backbones"],
+            {f"{study}__axes__backbones": [] for study in STUDIES} | {"backbones": [], "clips": []},
+            ["backbones: []: nothing is left to run; give at least 1, or in one of vpns.axes.backbones"],
         ),
         (
-            {"qprompt__backbones": [], "protocols__backbones": []},
-            ["clips: ['cnn']: nothing uses them, as qprompt.backbones is empty"],
+            {"qprompt__axes__backbones": [], "protocols__axes__backbones": []},
+            ["clips: ['cnn']: nothing uses them, as qprompt.axes.backbones is empty"],
         ),
-        ({"qprompt__backbones": []}, ["protocols.backbones: 'cnn' is not in qprompt.backbones"]),
+        ({"qprompt__axes__backbones": []}, ["protocols.axes.backbones: 'cnn' is not in qprompt.axes.backbones"]),
         ({"compressions": ["dense", "imp-1.5"]}, ["compressions.1", "'imp-1.5'", "[0.01, 0.99]", "imp-0.80"]),
         ({"compressions": ["dense", "imp-0.9"]}, ["compressions.1", "'imp-0.9'", "write 0.90"]),
         ({"compressions": ["dense", "int1"]}, ["compressions.1", "'int1'", "2 to 8"]),
@@ -64,13 +62,19 @@ def test_the_default_is_typed():
         ),
         ({"compressions": ["int4"]}, ["compressions", "'dense' is missing"]),
         ({"compressions": ["dense", "dense"]}, ["compressions", "only once"]),
-        ({"hidden_cost__targets": ["digitz"]}, ["hidden_cost.targets.0", "'digitz'", "did you mean digits?"]),
-        ({"hidden_cost__budgets": [0]}, ["hidden_cost.budgets.0", "0", "greater than or equal to 1"]),
-        ({"hidden_cost__budgets": ["most"]}, ["hidden_cost.budgets.0", "'most'", "'all'"]),
-        ({"hidden_cost__seeds": [-1]}, ["hidden_cost.seeds.0", "-1"]),
-        ({"hidden_cost__visual_prompting__inner": 32}, ["visual_prompting", "inner (32)", "canvas (32)"]),
         (
-            {"hidden_cost__linear_probe__evaluations": 301},
+            {"hidden_cost__axes__targets": ["digitz"]},
+            ["hidden_cost.axes.targets.0", "'digitz'", "mean digits?"],
+        ),
+        (
+            {"hidden_cost__settings__budgets": [0]},
+            ["settings.budgets.0", "0", "greater than or equal to 1"],
+        ),
+        ({"hidden_cost__settings__budgets": ["most"]}, ["hidden_cost.settings.budgets.0", "'most'", "'all'"]),
+        ({"hidden_cost__settings__seeds": [-1]}, ["hidden_cost.settings.seeds.0", "-1"]),
+        ({"hidden_cost__settings__visual_prompting__prompts__border__inner": 32}, ["visual_prompting", "inner", "32"]),
+        (
+            {"hidden_cost__settings__linear_probe__evaluations": 301},
             ["linear_probe", "evaluations (301)", "steps (300)"],
         ),
         ({"execution__device": "gpu"}, ["execution.device", "'gpu'", "'cpu'", "'cuda'"]),
@@ -82,11 +86,14 @@ def test_the_default_is_typed():
         ({"imp__rounds": [0.5, 0.8, 0.9, 0.9555]}, ["imp.rounds", "0.9555", "or three where"]),
         ({"imp__rewind_step": 900}, ["imp.rewind_step", "900", "below source.steps (900)"]),
         ({"compressions": ["dense", "file-x"]}, ["'file-x'", "checkpoints is empty"]),
-        ({"hidden_cost__control_compressions": ["int3"]}, ["control_compressions", "'int3'", "not in compressions"]),
-        ({"hidden_cost__controls": ["padded"]}, ["controls.0", "did you mean padded_probe?"]),
-        ({"hidden_cost__visual_prompting__patch": 33}, ["visual_prompting", "patch (33)", "canvas (32)"]),
+        (
+            {"hidden_cost__settings__control_compressions": ["int3"]},
+            ["control_compressions: 'int3' is not in compressions"],
+        ),
+        ({"hidden_cost__settings__controls": ["padded"]}, ["controls.0", "did you mean padded_probe?"]),
+        ({"hidden_cost__settings__visual_prompting__prompts__patch__side": 33}, ["visual_prompting", "side", "33"]),
         ({"compressing__recovery_from": 900}, ["compressing.recovery_from", "900", "below source.steps (900)"]),
-        ({"backbones": ["cnn-r0"]}, ["backbones.0", "'cnn-r0'", "cnn-r1"]),
+        ({"pretrained": ["cnn-r0"]}, ["pretrained.0", "'cnn-r0'", "cnn-r1"]),
         ({"scale": "My Scale"}, ["scale", "'My Scale'"]),
     ],
 )
@@ -99,7 +106,7 @@ def left_out(*studies: str) -> dict:
     """The default without `studies`, whose lists of backbones are empty; "hidden_cost" is the top level's."""
     content = copy.deepcopy(CONTENT)
     for name in studies:
-        (content if name == "hidden_cost" else content[name])["backbones"] = []
+        (content if name == "hidden_cost" else content[name]["axes"])["backbones"] = []
     if "qprompt" in studies:
         content["clips"] = []
     return content
@@ -117,39 +124,39 @@ def test_a_scale_may_hold_one_study_alone(only):
 
 def test_across_alone_needs_what_it_quantizes_prompts_on():
     content = left_out("vpns", "qprompt", "protocols", "multimodal")
-    assert study.validate(content, "params.yaml").across.backbones == ["cnn"]
+    assert study.validate(content, "params.yaml").across.axes.backbones == ["cnn"]
     content["backbones"] = []
-    with pytest.raises(ParameterError, match=r"across\.backbones: 'cnn' is not in backbones"):
+    with pytest.raises(ParameterError, match=r"across\.axes\.backbones: 'cnn' is not in backbones"):
         study.validate(content, "params.yaml")
 
 
 def test_what_is_left_out_asks_for_nothing():
     content = left_out("across", "vpns")
-    content["compressions"], content["hidden_cost"]["control_compressions"] = ["dense", "int4"], ["dense"]
-    content["vpns"]["targets"] = ["gtsrb"]  # which nothing fetches
+    content["compressions"], content["hidden_cost"]["settings"]["control_compressions"] = ["dense", "int4"], ["dense"]
+    content["vpns"]["axes"]["targets"] = ["gtsrb"]  # which nothing fetches
     study.validate(content, "params.yaml")
-    content["vpns"]["backbones"] = ["cnn"]
-    with pytest.raises(ParameterError, match=r"vpns\.targets: 'gtsrb' is not embedded"):
+    content["vpns"]["axes"]["backbones"] = ["cnn"]
+    with pytest.raises(ParameterError, match=r"vpns\.axes\.targets: 'gtsrb' is not embedded"):
         study.validate(content, "params.yaml")
 
 
 def test_one_mistake_is_one_line():
-    assert len(problems(hidden_cost__targets=["digitz"])) == 1
-    assert len(problems(compressions=["dense", "imp-0.95", "imp-1.5"], across__compressions=["dense"])) == 1
+    assert len(problems(hidden_cost__axes__targets=["digitz"])) == 1
+    assert len(problems(compressions=["dense", "imp-0.95", "imp-1.5"], across__axes__compressions=["dense"])) == 1
     assert len(problems(source__stepz=5)) == 1
-    said = ["hidden_cost.budgets.0: 0: should be greater than or equal to 1 or 'all'"]
-    assert problems(hidden_cost__budgets=[0], hidden_cost__fine_tuning_budgets=[1]) == said
+    said = ["hidden_cost.settings.budgets.0: 0: should be greater than or equal to 1 or 'all'"]
+    assert problems(hidden_cost__settings__budgets=[0], hidden_cost__settings__fine_tuning_budgets=[1]) == said
 
 
 def test_all_problems_are_told_together():
     lines = problems(
         source__stepz=5,
-        backbones=["resnet"],
-        compressions=["dense", "imp-1.5", "imp-0.70"],
-        hidden_cost__budgets=[0],
-        hidden_cost__targets=["digitz"],
+        pretrained=["resnet"],
+        compressions=["dense", "imp-1.5"],
+        hidden_cost__settings__budgets=[0],
+        vpns__axes__targets=["digitz"],
     )
-    keys = ("source.stepz", "backbones.0", "compressions.1", "imp-0.70", "hidden_cost.budgets.0", "targets.0")
+    keys = ("source.stepz", "pretrained.0", "compressions.1", "hidden_cost.settings.budgets.0", "targets.0")
     assert all(any(key in line for line in lines) for key in keys), lines
 
 
@@ -189,11 +196,4 @@ def test_exponents_are_numbers(tmp_path):
     path.write_text(
         (paths.SCALES / "default/params.yaml").read_text().replace("learning_rate: 0.003", "learning_rate: 3e-3")
     )
-    assert study.load(path).hidden_cost.fine_tuning.learning_rates == [0.003, 0.01]
-
-
-def test_a_section_is_read_for_its_own_scale_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(base, "read", lambda: CONTENT)
-    assert base.section("hidden_cost", HiddenCost, "default").seeds == CONTENT["hidden_cost"]["seeds"]
-    with pytest.raises(ParameterError, match=r"'smoke' was asked for, but .* holds 'default'"):
-        base.section("hidden_cost", HiddenCost, "smoke")
+    assert study.load(path).hidden_cost.settings.fine_tuning.learning_rates == [0.003, 0.01]

@@ -25,11 +25,15 @@ def one_of(names: Collection[str], what: str, where: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in names:
-            hint = _hint(value, list(names))
-            raise ValueError(f"no such {what}; {hint}allowed: {', '.join(names)} (registered in {where})")
+            raise ValueError(unknown(value, names, what, where))
         return value
 
     return AfterValidator(check)
+
+
+def unknown(value: str, names: Collection[str], what: str, where: str) -> str:
+    """What an error says of a name that is not among `names`, which are registered in `where`."""
+    return f"no such {what}; {_hint(value, list(names))}allowed: {', '.join(names)} (registered in {where})"
 
 
 def unique(values: list) -> list:

@@ -5,11 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from studies.axes import Backbones, CompressionName
-from vpstudy.data.targets import NAMES as TARGETS
-from vpstudy.settings import AXIS, Budget, Positive, Seed, Strict, one_of, unique
+from studies.axes import Backbones, CompressionName, Targets
+from vpstudy.settings import AXIS, Budget, Positive, Seed, Strict, unique
 
-TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
 Codebook = Literal["clustered", "uniform", "random"]  # of vpstudy/prompts/codebook.py, as are the bits
 Bits = Annotated[int, Field(ge=1, le=8)]
 
@@ -17,7 +15,7 @@ Bits = Annotated[int, Field(ge=1, le=8)]
 class Axes(Strict):
     backbones: Backbones
     compressions: Annotated[list[CompressionName], *AXIS]
-    targets: Annotated[list[TargetName], *AXIS]
+    targets: Targets
 
 
 class Settings(Strict):

@@ -1,30 +1,44 @@
-"""Whether the pictures of every target are embedded, fetched, or on this machine."""
+"""Whether every target has a name that is known, and pictures: embedded, fetched, or on this machine."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from vpstudy.data.settings import advice, source_of
-from vpstudy.data.targets import MODULES
+from vpstudy.data.origin import origin_of
+from vpstudy.data.registry import EMBEDDED, KNOWN
+from vpstudy.settings import unknown
+
+STUDIES = ("hidden_cost", "vpns", "qprompt", "across", "protocols", "multimodal")
 
 
 def problems(p: Any) -> Iterator[str]:
-    """Targets that no stage fetches."""
-    chosen = {"hidden_cost.axes.targets": p.hidden_cost.axes.targets} if p.backbones else {}
-    for study in ("vpns", "qprompt", "across", "protocols"):
-        axes = getattr(p, study).axes
-        if axes.backbones:
-            chosen[f"{study}.axes.targets"] = axes.targets
-    if p.protocols.axes.backbones:
-        chosen["protocols.settings.others"] = p.protocols.settings.others
-    for key, names in chosen.items():
-        for name in names:
-            if name not in MODULES and name not in p.fetched:
+    """Targets that nobody knows, and targets that no stage fetches."""
+    known = dict.fromkeys([*EMBEDDED, *KNOWN, *p.pictures])
+    for key, names, is_used in _targets(p):
+        for i, name in enumerate(names):
+            if name not in known:
+                where = "vpstudy/data/registry.py, or an entry of pictures"
+                yield f"{key}.{i}: {name!r}: {unknown(name, known, 'target', where)}"
+            elif is_used and name not in EMBEDDED and name not in p.fetched:
                 yield f"{key}: {name!r} is not embedded; put it into fetched, which prepares its pictures"
 
 
-def absent(p: Any) -> Iterator[str]:
+def _targets(p: Any) -> Iterator[tuple[str, list[str], bool]]:
+    """Every list of targets by its key, and whether a cell uses it; sections with other problems are left out."""
+    backbones = getattr(p, "backbones", [])
+    for study in STUDIES:
+        if hasattr(p, study):
+            section = getattr(p, study)
+            is_used = bool(getattr(section.axes, "backbones", backbones))
+            yield f"{study}.axes.targets", section.axes.targets, is_used
+            if study == "protocols":
+                yield "protocols.settings.others", section.settings.others, is_used
+    yield "fetched", p.fetched, False
+    if hasattr(p, "recovery"):
+        yield "recovery.pictures", [p.recovery.pictures], not set(backbones).isdisjoint(getattr(p, "outside", []))
+
+
+def missing(p: Any) -> Iterator[str]:
     """Folders that fetched targets need and this machine lacks, and how to get them."""
     for alias in p.fetched:
-        source = source_of(alias, {name: each.model_dump() for name, each in p.pictures.root.items()})
-        if problem := source.problem():
-            yield f"fetched: {alias!r}: {problem}; {advice(alias, source)}"
+        if (alias in p.pictures or alias in KNOWN) and (problem := origin_of(alias, p.pictures).missing(alias)):
+            yield f"fetched: {alias!r}: {problem}"

@@ -1,115 +1,100 @@
-"""The pictures cell: fetch the pictures of a target, split them once for all, and show what they are."""
+"""The pictures cell: fetch the pictures of a target, split them once for all, and show them."""
 
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline import code
 from studies import results
-from studies.backbones import picture_figures as picture_cell
+from studies.backbones import picture_figures
 from studies.cells import Cell
+from studies.parameters import Parameters
 from vpstudy import atomic, paths
-from vpstudy.data import splits
-from vpstudy.data.fetched import DECODING, Prepared, class_names, find
-from vpstudy.data.settings import AllPictures, source_of
-from vpstudy.data.targets import Target
+from vpstudy.data import decoding, fetched, splits
+from vpstudy.data.origin import origin_of
+from vpstudy.data.target import Target
 from vpstudy.runtime import configure
-from vpstudy.settings import Execution
-from vpstudy.settings import section as read_section
 
-SIZE = 32  # px, of what is decoded here; every other size is decoded when it is first asked for
 MEASURED = 2000  # originals whose sizes are read
 SHOWN = 48  # classes of which a picture is shown
 
 
-@dataclass
 class PicturesCell:
     """One target that is not embedded.
 
     Raises
     ------
     ValueError
-        If its pictures are not there and cannot be fetched, are damaged, or are not those of its split file.
+        If its pictures are missing and cannot be fetched, are damaged, or do not fit its split file.
     """
 
-    scale: str
-    target: str
+    def __init__(self, parameters: Parameters, target: str):
+        self.cell = Cell.of("pictures", "pictures", parameters.scale, target=target)
+        self.runtime = configure(parameters.execution)
+        self.origin = origin_of(target, parameters.pictures)
+        self.target = target
 
-    def __post_init__(self):
-        self.cell = Cell.of("pictures", "pictures", self.scale, target=self.target)
-        self.runtime = configure(read_section("execution", Execution, self.scale))
-        section = read_section("pictures", AllPictures, self.scale)
-        self.source = source_of(self.target, section.root)
-        self.path = paths.SPLITS / f"{self.target}.json"
+    @cached_property
+    def prepared(self) -> fetched.Prepared:
+        """The pictures, fetched and split."""
+        return fetched.prepare(self.target, self.origin)
 
-    def fetch(self) -> Prepared:
-        """The pictures, in the split that the file in git tells; a new split where there is no such file."""
-        found = find(self.target, self.source, download=True)
-        split = splits.read(self.path, found, self.source) if self.path.exists() else splits.choose(found, self.source)
-        return Prepared(self.target, self.source, found, class_names(self.target, self.source, found.folders), split)
-
-    def counts(self, prepared: Prepared) -> dict[str, list[int]]:
-        """Pictures of each class, to draw from and to test on."""
-        labels, n = prepared.found.labels, len(prepared.class_names)
-        parts = {"pool": prepared.split.pool, "test": prepared.split.test}
+    @property
+    def counts(self) -> dict[str, list[int]]:
+        """Pictures of each class in the pool and in the test set."""
+        labels, n = self.prepared.originals.labels, len(self.prepared.class_names)
+        parts = {"pool": self.prepared.partition.pool, "test": self.prepared.partition.test}
         return {name: np.bincount(labels[part], minlength=n).tolist() for name, part in parts.items()}
 
-    def originals(self, prepared: Prepared) -> np.ndarray:
+    @cached_property
+    def sizes(self) -> np.ndarray:
         """Width and height (N, 2) in px of originals, of a sample where there are many."""
+        n = len(self.prepared.originals.names)
         draw = np.random.default_rng(0)
-        n = len(prepared.found.names)
         positions = np.arange(n) if n <= MEASURED else np.sort(draw.choice(n, MEASURED, replace=False))
         sizes = []
-        for position in positions:
-            with prepared.found.open(int(position)) as image:
+        for position in positions.tolist():
+            with self.prepared.originals.open(position) as image:
                 sizes.append(image.size)
         return np.array(sizes)
+
+    def figures(self) -> list[Figure]:
+        """Counts by class, and sizes of originals."""
+        counts = picture_figures.counts(self.prepared.class_names, self.counts["pool"], self.counts["test"])
+        return [counts, picture_figures.originals(self.sizes, len(self.prepared.originals.names))]
 
     def sheet(self, target: Target) -> Figure:
         """The first test picture of each class, of the first classes where there are many."""
         labels = target.labels.numpy()[target.test]
         shown = [k for k in range(len(target.class_names)) if k in labels][:SHOWN]
         pictures = [target.pictures[target.test[np.argmax(labels == k)]] for k in shown]
-        names = [target.class_names[k] for k in shown]
         some = f"{len(shown)} of {len(target.class_names)} classes." if len(shown) < len(target.class_names) else ""
-        return picture_cell.sheet(pictures, names, some)
+        return picture_figures.sheet(pictures, [target.class_names[k] for k in shown], some)
 
-    def figures(self, prepared: Prepared) -> list[Figure]:
-        """Counts by class, and sizes of originals."""
-        counts = self.counts(prepared)
-        sizes = picture_cell.originals(self.originals(prepared), len(prepared.found.names))
-        return [picture_cell.counts(prepared.class_names, counts["pool"], counts["test"]), sizes]
-
-    def save(self, prepared: Prepared, target: Target) -> None:
-        """Write the split, unless there is one; then what cells depend on, and the record."""
-        split = splits.record(prepared.found, prepared.split, self.source, prepared.class_names)
-        if not self.path.exists():
-            splits.write(self.path, split)
+    def save(self, target: Target) -> None:
+        """Write the split where there is none yet, the identity that other cells depend on, and the result."""
+        ready, path = self.prepared, fetched.split_file(target.name)
+        split = splits.content(ready.originals, ready.partition, self.origin, ready.class_names)
+        if not path.exists():
+            splits.write(path, split)
         identity = {
             "fingerprint": split["fingerprint"],
             "split": {part: split[part] for part in ("pool", "test")},
-            "class_names": prepared.class_names,
-            "code": code.of_modules([DECODING], paths.ROOT),  # of the rest, what comes out stands above
+            "class_names": ready.class_names,
+            "decoding": decoding.VERSION,
         }
-        atomic.write_json(paths.TARGETS / f"{self.target}.json", identity)
-        results.write(results.path(self.cell), self._record(target, prepared, identity))
-
-    def _record(self, target: Target, prepared: Prepared, identity: dict[str, Any]) -> dict[str, Any]:
-        axes = {"stage": "pictures", "study": "pictures", "scale": self.scale, "target": self.target}
-        sizes = self.originals(prepared)
+        atomic.write_json(paths.TARGETS / f"{target.name}.json", identity)
+        quantiles = np.quantile(self.sizes, (0, 0.5, 1), axis=0, method="nearest").astype(int)
         facts = identity | {
-            "counts": self.counts(prepared),
+            "counts": self.counts,
             "origin": target.origin,
-            "originals": {
-                name: [int(value) for value in np.quantile(sizes[:, side], (0, 0.5, 1), method="nearest")]
-                for side, name in enumerate(("width", "height"))
-            },
+            "originals": dict(zip(("width", "height"), quantiles.T.tolist(), strict=True)),
         }
-        return {
-            "cell": axes | {"settings": {"pictures": self.source.model_dump()}},
+        axes = {"stage": "pictures", "study": "pictures", "scale": self.cell.scale, "target": target.name}
+        record = {
+            "cell": axes | {"settings": {"pictures": self.origin.model_dump(mode="json")}},
             "environment": results.environment(**self.runtime.record()),
             "facts": facts,
             "rows": [],
         }
+        results.write(results.path(self.cell), record)

@@ -14,7 +14,7 @@ from studies.parameters import Parameters
 from studies.report import Report
 from studies.statistics import against_dense, summarise
 from vpstudy.data import glyphs
-from vpstudy.data.targets import load as load_target
+from vpstudy.data.target import load as load_target
 from vpstudy.models import architectures
 from vpstudy.training.controls import CONTROLS
 

@@ -4,17 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vpstudy.data.targets import NAMES as TARGETS
+from studies.axes import Targets
 from vpstudy.settings import AXIS, Budget, Seed, Strict, one_of, unique
 from vpstudy.training.controls import CONTROLS
 from vpstudy.training.settings import FineTuning, LinearProbe, VisualPrompting
 
 ControlName = Annotated[str, one_of(CONTROLS, "control", "vpstudy/training/controls.py")]
-TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
 
 
 class Axes(Strict):
-    targets: Annotated[list[TargetName], *AXIS]
+    targets: Targets
 
 
 class Settings(Strict):

@@ -12,7 +12,7 @@ from studies.rows import head, row
 from vpstudy import paths
 from vpstudy.compression.settings import Source
 from vpstudy.data import captions, glyphs
-from vpstudy.data.targets import load as load_target
+from vpstudy.data.target import load as load_target
 from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.clip import TextTower, small_clip

@@ -16,7 +16,7 @@ from studies.qprompt.multimodal_settings import Settings
 from studies.rows import head, row
 from vpstudy import paths
 from vpstudy.compression.settings import Source
-from vpstudy.data.targets import load as load_target
+from vpstudy.data.target import load as load_target
 from vpstudy.models.image_tower import ImageTower
 from vpstudy.progress import track
 from vpstudy.prompts import multimodal_stored

@@ -5,18 +5,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from studies.axes import Backbones
-from vpstudy.data.targets import NAMES as TARGETS
+from studies.axes import Backbones, Targets
 from vpstudy.models import architectures
-from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing, one_of
+from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing
 
-TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
 Bits = Annotated[int, Field(ge=1, le=8)]
 
 
 class Axes(Strict):
     backbones: Backbones  # may be empty: then no such cell runs
-    targets: Annotated[list[TargetName], *AXIS]
+    targets: Targets
 
 
 class Settings(Strict):

@@ -16,7 +16,7 @@ from studies.rows import head, row
 from vpstudy import atomic, paths
 from vpstudy.compression.settings import Source
 from vpstudy.data import captions
-from vpstudy.data.targets import load as load_target
+from vpstudy.data.target import load as load_target
 from vpstudy.models.clip import TextTower, tokenize, tokenizer
 from vpstudy.progress import track
 from vpstudy.prompts import stored

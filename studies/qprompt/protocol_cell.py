@@ -16,8 +16,8 @@ from vpstudy import paths
 from vpstudy.compression.settings import Source
 from vpstudy.data import shifts
 from vpstudy.data.budgets import split
-from vpstudy.data.targets import Target
-from vpstudy.data.targets import load as load_target
+from vpstudy.data.target import Target
+from vpstudy.data.target import load as load_target
 from vpstudy.models.clip import TextTower
 from vpstudy.progress import track
 from vpstudy.prompts.codebook import stored_bytes

@@ -5,27 +5,25 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from studies.axes import Backbones
-from vpstudy.data.targets import NAMES as TARGETS
+from studies.axes import Backbones, Targets
 from vpstudy.settings import AXIS, Positive, Seed, Strict, increasing, one_of, unique
 from vpstudy.training.prompt_learning.protocols import PROTOCOLS, SHIFTS
 
 ProtocolName = Annotated[str, one_of(PROTOCOLS, "protocol", "vpstudy/training/prompt_learning/protocols.py")]
 ShiftName = Annotated[str, one_of(SHIFTS, "shift", "vpstudy/data/shifts.py")]
-TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
 Bits = Annotated[int, Field(ge=1, le=8)]
 
 
 class Axes(Strict):
     names: Annotated[list[ProtocolName], AfterValidator(unique)]  # may be empty: then no such cell runs
     backbones: Backbones
-    targets: Annotated[list[TargetName], *AXIS]  # that prompts learn from, all classes
+    targets: Targets  # that prompts learn from, all classes
 
 
 class Settings(Strict):
     """How prompts learn is told by `qprompt`, but for what stands here."""
 
-    others: Annotated[list[TargetName], *AXIS]  # that they are measured on without learning
+    others: Targets  # that they are measured on without learning
     seeds: Annotated[list[Seed], *AXIS]
     bits: Annotated[list[Bits], *AXIS, AfterValidator(increasing)]  # of prompts trained through their codebook
     shifts: Annotated[list[ShiftName], *AXIS]

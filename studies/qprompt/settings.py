@@ -2,19 +2,17 @@
 
 from typing import Annotated
 
-from studies.axes import Backbones
-from vpstudy.data.targets import NAMES as TARGETS
+from studies.axes import Backbones, Targets
 from vpstudy.settings import AXIS, Strict, one_of
 from vpstudy.training.prompt_learning.methods import METHODS
 from vpstudy.training.prompt_learning.settings import PromptLearning
 
 PrompterName = Annotated[str, one_of(METHODS, "prompter", "vpstudy/training/prompt_learning/methods.py")]
-TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
 
 
 class Axes(Strict):
     backbones: Backbones
-    targets: Annotated[list[TargetName], *AXIS]
+    targets: Targets
     prompters: Annotated[list[PrompterName], *AXIS]
 
 

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import ValidationError, model_validator
 
-from studies.axes import Backbones
-from vpstudy.data.targets import NAMES as TARGETS
+from studies.axes import Backbones, Targets
 from vpstudy.models.architectures import own
 from vpstudy.settings import AXIS, Strict, one_of
 from vpstudy.training.mask_search.methods import METHODS
@@ -15,12 +14,11 @@ from vpstudy.training.mask_search.settings import MaskSearch
 MOST_CHANNELS = 0.9  # share of them that may go
 
 PrunerName = Annotated[str, one_of(METHODS, "pruner", "vpstudy/training/mask_search/methods.py")]
-TargetName = Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]
 
 
 class Axes(Strict):
     backbones: Backbones
-    targets: Annotated[list[TargetName], *AXIS]
+    targets: Targets
     pruners: Annotated[list[PrunerName], *AXIS]
 
 

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vpstudy.data.targets import NAMES as TARGETS
-from vpstudy.settings import Positive, Rate, Seed, Share, Strict, one_of
+from vpstudy.settings import Positive, Rate, Seed, Share, Strict
 
 SUFFIX = "_distilled"  # of the families of compressions that these are for
 TRAINED = ("magnitude_tuned", "gradual", "random", "snip", "grasp", "synflow", "channels")  # on the source
@@ -18,7 +17,7 @@ class Distillation(Strict):
     compressed backbone is asked how often it agrees with dense.
     """
 
-    pictures: Annotated[str, one_of(TARGETS, "target", "vpstudy/data/targets.py")]  # no target that is measured
+    pictures: str  # a target, but none that is measured
     size: Positive  # side of a picture, px
     steps: Annotated[int, Field(ge=0)]  # optimizer steps
     batch: Positive  # pictures per step

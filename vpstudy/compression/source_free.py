@@ -14,7 +14,7 @@ from vpstudy.compression.make import Making
 from vpstudy.compression.masks import release
 from vpstudy.compression.names import Compression
 from vpstudy.compression.recovery import Distillation
-from vpstudy.data import targets
+from vpstudy.data.target import load
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import generator
 
@@ -34,13 +34,13 @@ class OutsideMaking(Making):
 
     def unlabelled(self) -> Tensor:
         """The pictures that recovery learns from, uint8 (N, 3, size, size)."""
-        other = targets.load(self.recovery.pictures, self.recovery.size)
+        other = load(self.recovery.pictures, self.recovery.size)
         pool = np.setdiff1d(np.arange(len(other.labels)), other.test)
         return torch.as_tensor(other.pictures)[pool]
 
     def answers(self, backbone: Backbone) -> tuple[np.ndarray, np.ndarray]:
         """On the pictures that recovery does not see: probabilities (N, S), and what dense takes each for (N,)."""
-        other = targets.load(self.recovery.pictures, self.recovery.size)
+        other = load(self.recovery.pictures, self.recovery.size)
         held_out = torch.as_tensor(other.pictures)[other.test]
         logits = self._logits(backbone, held_out)
         return logits.softmax(1).cpu().numpy(), self._logits(self.dense(), held_out).argmax(1).cpu().numpy()

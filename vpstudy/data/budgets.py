@@ -11,7 +11,7 @@ import numpy as np
 from vpstudy.runtime import seed_for
 
 if TYPE_CHECKING:
-    from vpstudy.data.targets import Target
+    from vpstudy.data.target import Target
 
 
 @dataclass(frozen=True)

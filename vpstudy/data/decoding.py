@@ -4,15 +4,16 @@ import numpy as np
 from PIL import Image, ImageOps
 from torchvision.transforms import functional
 
+VERSION = 1  # of what `decode` gives; a new one decodes every fetched picture again, and its cells run again
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # "I" is what PNGs of 16 bits were opened as
 
 
 def decode(image: Image.Image, size: int) -> np.ndarray:
     """uint8 (3, size, size): upright, its shorter side resized to `size` (bilinear, antialiased), its middle cut out.
 
-    Grey, palettes, CMYK and others become RGB; what is transparent lies on black, which is what this project puts
+    Grey, palettes, CMYK and others become RGB; transparent pixels are laid on black, which this project also puts
     around pictures; grey of 16 bits keeps its range. Raises OSError or SyntaxError for damaged pictures, as Pillow
-    does, and ValueError for pictures of floats, whose range nobody knows.
+    does, and ValueError for pictures of floats, whose range is unknown.
     """
     upright = ImageOps.exif_transpose(image)
     resized = functional.resize(rgb(upright), size, functional.InterpolationMode.BILINEAR)

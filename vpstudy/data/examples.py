@@ -1,4 +1,4 @@
-"""What stands for a source class in figures."""
+"""Pictures that stand for source classes in figures."""
 
 import textwrap
 
@@ -13,10 +13,7 @@ CHARACTERS = 11  # of a name in a line
 
 
 def of_source(name: str, size: int) -> Tensor:
-    """A picture of the source class called `name`, uint8 (3, size, size), black on white.
-
-    A clean glyph where it is one; else, as source pictures are not here, the name written out.
-    """
+    """The source class `name` in black on white, uint8 (3, size, size): a clean glyph, or the name written out."""
     if name in glyphs.class_names:
         return glyphs.example(glyphs.class_names.index(name), size)
     lines = textwrap.wrap(name, CHARACTERS, max_lines=4, placeholder="…")

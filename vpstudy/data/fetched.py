@@ -1,105 +1,115 @@
-"""Targets that are not embedded: pictures of a data set or of a reader's own, in one split, decoded once."""
+"""Targets that are not embedded: pictures of a known data set or of a reader's own, split once and decoded once."""
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
-from pipeline import code
 from vpstudy import paths
-from vpstudy.data import decoded, imagefolder, splits, torchvision_sets
-from vpstudy.data.raw import Found
-from vpstudy.data.settings import Pictures, advice, source_of
-from vpstudy.data.sources import SOURCES
-from vpstudy.data.targets import Target
-
-DECODING = "vpstudy/data/decoding.py"
+from vpstudy.data import decoded, decoding, imagefolder, splits, torchvision_sets
+from vpstudy.data.origin import Origin
+from vpstudy.data.originals import Originals
+from vpstudy.data.registry import KNOWN
+from vpstudy.data.target import Target
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A target whose pictures are there and fit their split."""
+    """A target whose pictures are on this machine and fit their split."""
 
     alias: str
-    source: Pictures
-    found: Found
     class_names: list[str]
-    split: splits.Split
+    originals: Originals
+    partition: splits.Partition
 
     def target(self, size: int) -> Target:
-        """With every picture decoded at `size`, or read from disk, where that was done before."""
-        chosen = self.split.chosen
-        path, key = _place(self.alias, size), _key(splits.fingerprint(self.found), self.split)
-        tensors = decoded.load(path, key) or decoded.make(path, key, self.found, chosen, size)
-        return _target(self.alias, self.class_names, self.split, tensors)
+        """The target at `size` pixels."""
+        return _target(self.alias, self.class_names, self.partition, lambda: self.originals, size)
 
 
-def _place(alias: str, size: int) -> Path:
-    return paths.PICTURES / f"{alias}-{size}.safetensors"
+def prepare(alias: str, origin: Origin) -> Prepared:
+    """Download or verify the pictures, in the split of the file in git; a new split where there is no such file.
 
-
-def _key(fingerprint: str, split: splits.Split) -> str:
-    """Of what decoded pictures follow from: the originals, which of them, and the code that decodes."""
-    how = code.of_modules([DECODING], paths.ROOT)[DECODING]
-    return hashlib.sha256(f"{fingerprint}\n{split.chosen.tolist()}\n{how}".encode()).hexdigest()
-
-
-def _target(alias: str, names: list[str], split: splits.Split, tensors: dict[str, Tensor]) -> Target:
-    known = SOURCES.get(alias)
-    return Target(
-        name=alias,
-        class_names=names,
-        pictures=tensors["pictures"],
-        labels=tensors["labels"],
-        test=np.searchsorted(split.chosen, split.test),
-        description=known.title if known else f"pictures of {alias}",
-        origin=known.origin if known else "a reader's own",
-    )
-
-
-def find(alias: str, source: Pictures, download: bool = False) -> Found:
-    """The pictures of a target. With `download`, torchvision fetches what lacks, and a zip's checksum is verified.
-
-    Raises ValueError where they are not there, and how to get them.
+    Raises ValueError where they cannot be fetched, are damaged, or do not fit the split file.
     """
-    if source.torchvision:
-        return torchvision_sets.find(source.torchvision, paths.RAW, download)
-    if problem := source.problem():
-        raise ValueError(f"target {alias}: {problem}; {advice(alias, source)}")
-    if source.sha256 and download:
-        _verify(source.location, source.sha256)
-    return imagefolder.find(source.location)
+    originals = find(alias, origin, download=True)
+    path = split_file(alias)
+    partition = splits.read(path, origin, originals) if path.exists() else splits.choose(originals, origin)
+    return Prepared(alias, class_names(alias, origin, originals.folders), originals, partition)
 
 
-def load(alias: str, size: int) -> Target:
-    """The target at `size`, in the split that its stage wrote.
+def load(alias: str, size: int, origin: Origin) -> Target:
+    """The target at `size` pixels, in the split that its stage wrote.
 
-    Originals are looked at only where they are not decoded yet at this size: a large folder takes minutes to list.
-    Raises ValueError where the stage has not run, or was run with other parameters or pictures.
+    Originals are listed only where they are not decoded yet at this size: a large folder takes minutes.
+    Raises ValueError where the stage has not run, or ran with other parameters or pictures.
     """
-    source, path = source_of(alias), paths.SPLITS / f"{alias}.json"
+    path = split_file(alias)
     if not path.exists():
         raise ValueError(
             f"target {alias}: there is no data/splits/{path.name} yet; put {alias} into fetched in params.yaml and run"
             " `vpstudy repro pictures`"
         )
-    stored = splits.stored(path, source)
-    if tensors := decoded.load(_place(alias, size), _key(stored.fingerprint, stored.split)):
-        return _target(alias, class_names(alias, source, stored.folders), stored.split, tensors)
-    found = find(alias, source)
-    split = splits.read(path, found, source)
-    return Prepared(alias, source, found, class_names(alias, source, found.folders), split).target(size)
+
+    def originals() -> Originals:
+        found = find(alias, origin)
+        splits.read(path, origin, found)
+        return found
+
+    partition = splits.read(path, origin)
+    return _target(alias, class_names(alias, origin, partition.folders), partition, originals, size)
 
 
-def class_names(alias: str, source: Pictures, folders: list[str]) -> list[str]:
-    """What the classes are called: as `pictures` says, or the registry, or WordNet, or as their folders are.
+def split_file(alias: str) -> Path:
+    return paths.SPLITS / f"{alias}.json"
 
-    Raises ValueError for names that are not as many as the classes, or stand twice.
+
+def _target(
+    alias: str, names: list[str], partition: splits.Partition, originals: Callable[[], Originals], size: int
+) -> Target:
+    chosen = partition.chosen
+    key = hashlib.sha256(f"{partition.fingerprint}\n{chosen.tolist()}\n{decoding.VERSION}".encode()).hexdigest()
+    tensors = decoded.tensors(paths.PICTURES / f"{alias}-{size}.safetensors", key, originals, chosen, size)
+    known = KNOWN.get(alias)
+    return Target(
+        name=alias,
+        class_names=names,
+        pictures=tensors["pictures"],
+        labels=tensors["labels"],
+        test=np.searchsorted(chosen, partition.test),
+        description=known.title if known else f"pictures of {alias}",
+        origin=known.made_by if known else "a reader's own",
+    )
+
+
+def find(alias: str, origin: Origin, download: bool = False) -> Originals:
+    """The pictures of a target. `download` lets torchvision fetch what is missing, and verifies a zip's checksum.
+
+    Raises ValueError where they are missing, and says how to get them.
     """
-    given = source.class_names
+    if origin.torchvision:
+        return torchvision_sets.find(origin.torchvision, paths.RAW, download)
+    if problem := origin.missing(alias):
+        raise ValueError(f"target {alias}: {problem}")
+    if origin.sha256 and download:
+        with origin.location.open("rb") as file:
+            given = hashlib.file_digest(file, "sha256").hexdigest()
+        if given != origin.sha256:
+            raise ValueError(
+                f"{origin.location.name}: its SHA-256 is {given}, expected {origin.sha256}; get the file again"
+            )
+    return imagefolder.find(origin.location)
+
+
+def class_names(alias: str, origin: Origin, folders: list[str]) -> list[str]:
+    """Names from `origin`, or else from the registry, from WordNet, or the folders' own.
+
+    Raises ValueError for names that are not as many as the classes, or not unique.
+    """
+    given = origin.class_names
     if isinstance(given, str):
         given = (paths.ROOT / given).read_text(encoding="utf-8").splitlines()
     if given:
@@ -109,15 +119,13 @@ def class_names(alias: str, source: Pictures, folders: list[str]) -> list[str]:
                 f" ({', '.join(folders[:3])}, …); give one for each, in the order of the folders"
             )
         return list(given)
-    known = SOURCES.get(alias)
-    numbers = all(folder.isdecimal() for folder in folders) and [int(folder) for folder in folders]
-    if known and known.class_names and numbers == list(range(len(known.class_names))):
-        return list(known.class_names)
-    return _wordnet(folders) or folders
+    known = list(KNOWN[alias].class_names) if alias in KNOWN else []
+    numbered = all(map(str.isdecimal, folders)) and list(map(int, folders)) == list(range(len(known)))
+    return known if numbered else _wordnet(folders) or folders
 
 
 def _wordnet(folders: list[str]) -> list[str] | None:
-    """Names of ImageNet's classes, where all folders are called by their ids, or by their numbers 0 to 999."""
+    """Names of ImageNet's classes for folders called by WordNet ids, or by the numbers 0 to 999."""
     if len(folders) != 1000 and not all(re.fullmatch(r"n\d{8}", folder) for folder in folders):
         return None
     from timm.data import ImageNetInfo
@@ -128,10 +136,3 @@ def _wordnet(folders: list[str]) -> list[str] | None:
     if folders == [str(k) for k in range(len(ids))]:
         folders = ids
     return [names[folder] for folder in folders] if set(folders) <= names.keys() else None
-
-
-def _verify(path: Path, sha256: str) -> None:
-    with path.open("rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
-    if got != sha256:
-        raise ValueError(f"{path.name}: its SHA-256 is {got}, expected {sha256}; get the file again")

@@ -1,67 +1,73 @@
-"""A folder of class folders, or a zip of it: the layout that every kind of pictures can be brought to."""
+"""A folder of class folders, or a zip of it."""
 
 import io
 import os
 import re
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from vpstudy.data.raw import Found
-from vpstudy.data.sources import LAYOUT
+from vpstudy.data.origin import LAYOUT
+from vpstudy.data.originals import Originals
 
 HIDDEN = re.compile(r"(^|/)(\.|__MACOSX)")
+PARTS = ("train", "val", "test")
 
 
-def find(location: Path) -> Found:
-    """What lies in a folder or .zip: `train/CLASS/…` and `test/CLASS/…`, or `CLASS/…` alone.
+def find(location: Path) -> Originals:
+    """The pictures in a folder or .zip: `train/CLASS/…` and `test/CLASS/…`, or `CLASS/…` alone.
 
-    `val/` stands for a `test/` that is not there; beside one, it belongs to what training and validation draw from.
-    Further folders beside those are left alone. One folder around all is looked through. Classes are in the order of
-    their names, of numbers if all are numbers.
+    `val/` is the test set where there is no `test/`, else a part of the pool. Other folders beside these are ignored,
+    and so are folders around all pictures. Classes are in the order of their names, as numbers if all are numbers.
+    torchvision's ImageFolder finds the same pictures and classes in one part; it reads no zips.
 
-    Raises ValueError, with the paths that are wrong, for no pictures or fewer than two classes, a class folder without
-    pictures, a picture outside of class folders, a class in the test set alone, and a file that is no zip.
+    Raises ValueError, naming the paths, for no pictures or fewer than two classes, class folders without pictures,
+    pictures outside of class folders, classes in the test set alone, and a file that is no zip.
     """
     archive = _zip(location) if location.suffix == ".zip" else None
-    sizes, folders = _zipped(archive) if archive else _walked(location)
-    around = _around(sizes, folders)
-    sizes = {name: size for name, size in sizes.items() if name.startswith(around)}
-    names = sorted(sizes)
+    entries = {name: size for name, size in (_zipped(archive) if archive else _walked(location)) if _wanted(name)}
+    names = sorted(name for name in entries if not name.endswith("/"))
     if not names:
         raise ValueError(f"{location}: there are no pictures in it; expected: {LAYOUT}")
-    places = [name.removeprefix(around).split("/") for name in names]
-    below = [folder.removeprefix(around).split("/") for folder in folders if folder.startswith(around)]
-    tops = {place[0] for place in (*below, *places)}
-    tests = next((part for part in ("test", "val") if {"train", part} <= tops), None)
-    if tests:
-        kept = [i for i, place in enumerate(places) if place[0] in ("train", "val", "test")]
-        names, places = [names[i] for i in kept], [places[i] for i in kept]
-        below = [place for place in below if place[0] in ("train", "val", "test")]
-    depth = 1 if tests else 0  # of the folder that names the class
-    outside = [name for name, place in zip(names, places, strict=True) if len(place) < depth + 2]
-    if outside:
+    around = os.path.commonpath([os.path.dirname(name) for name in names])
+    around += "/" if around else ""
+    tops = {_steps(name, around)[0] for name in names}
+    test = next((part for part in ("test", "val") if {"train", part} <= tops), None)
+    if test:
+        names = [name for name in names if _steps(name, around)[0] in PARTS]
+    depth = 1 if test else 0  # of the class folders
+    places = [_steps(name, around) for name in names]
+    if outside := [name for name, place in zip(names, places, strict=True) if len(place) < depth + 2]:
         raise ValueError(f"{location}: {_some(outside)} in no class folder; expected: {LAYOUT}")
-    parts = np.array([place[0] == tests for place in places]) if tests else None
-    classes = [place[depth] for place in places]
-    _no_empty_folder(location, below, {tuple(place[: depth + 1]) for place in places}, depth + 1)
-    if tests and (unknown := set(np.array(classes)[parts]) - set(np.array(classes)[~parts])):
-        raise ValueError(f"{location}: {tests}/ has classes that train/ lacks: {_some(unknown)}; add or remove them")
-    ordered = sorted(set(classes), key=int if all(name.isdecimal() for name in classes) else str)
-    if len(ordered) < 2:
-        raise ValueError(f"{location}: one class only ({ordered[0]}); expected: {LAYOUT}")
-    index = {name: k for k, name in enumerate(ordered)}
-    labels = np.array([index[name] for name in classes])
+    below = [_steps(name, around)[:-1] for name in entries if name.startswith(around) and name.endswith("/")]
+    empty = {"/".join(place) for place in below if len(place) == depth + 1 and (not test or place[0] in PARTS)}
+    if empty := empty - {"/".join(place[: depth + 1]) for place in places}:
+        raise ValueError(f"{location}: class folders without pictures: {_some(empty)}; fill or remove them")
+    in_test = np.array([place[0] == test for place in places])
+    classes = np.array([place[depth] for place in places])
+    if unknown := set(classes[in_test]) - set(classes[~in_test]):
+        raise ValueError(f"{location}: {test}/ has classes that train/ lacks: {_some(unknown)}; add or remove them")
+    folders = sorted(set(classes.tolist()), key=int if all(map(str.isdecimal, classes.tolist())) else str)
+    if len(folders) < 2:
+        raise ValueError(f"{location}: one class only ({folders[0]}); expected: {LAYOUT}")
+    index = {name: k for k, name in enumerate(folders)}
 
     def read(position: int) -> Image.Image:
         name = names[position]
         return Image.open(io.BytesIO(archive.read(name)) if archive else location / name)
 
-    shown = [name.removeprefix(around) for name in names]
-    return Found(shown, [sizes[name] for name in names], labels, ordered, parts, read)
+    return Originals(
+        [name.removeprefix(around) for name in names],
+        [entries[name] for name in names],
+        np.array([index[name] for name in classes.tolist()]),
+        folders,
+        in_test if test else None,
+        read,
+    )
 
 
 def _zip(location: Path) -> zipfile.ZipFile:
@@ -71,52 +77,28 @@ def _zip(location: Path) -> zipfile.ZipFile:
         raise ValueError(f"{location}: {error}; get the file again") from None
 
 
-def _zipped(archive: zipfile.ZipFile) -> tuple[dict[str, int], set[str]]:
-    """Pictures with their bytes, and folders, as paths in a zip."""
-    entries = [entry for entry in archive.infolist() if not HIDDEN.search(entry.filename)]
-    sizes = {entry.filename: entry.file_size for entry in entries if _is_picture(entry.filename)}
-    folders = {entry.filename.rstrip("/") for entry in entries if entry.is_dir()}
-    return sizes, folders | {parent for name in sizes for parent in _parents(name)}
+def _zipped(archive: zipfile.ZipFile) -> Iterator[tuple[str, int]]:
+    """Paths and bytes; those of folders end with a slash."""
+    return ((entry.filename, entry.file_size) for entry in archive.infolist())
 
 
-def _walked(location: Path) -> tuple[dict[str, int], set[str]]:
+def _walked(location: Path) -> Iterator[tuple[str, int]]:
     """The same of a folder; links are followed."""
-    sizes, folders = {}, set()
-    for top, below, files in os.walk(location, followlinks=True):
+    for top, folders, files in os.walk(location, followlinks=True):
         relative = Path(top).relative_to(location).as_posix()
         start = "" if relative == "." else f"{relative}/"
-        folders |= {f"{start}{name}" for name in below if not HIDDEN.search(name)}
-        below[:] = [name for name in below if not HIDDEN.search(name)]
-        sizes |= {f"{start}{f}": Path(top, f).stat().st_size for f in files if _is_picture(f) and not HIDDEN.search(f)}
-    return sizes, folders
+        yield from ((f"{start}{name}/", 0) for name in folders)
+        yield from ((start + name, os.stat(os.path.join(top, name)).st_size) for name in files if _wanted(name))
 
 
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(IMG_EXTENSIONS)
+def _wanted(name: str) -> bool:
+    return name.lower().endswith((*IMG_EXTENSIONS, "/")) and not HIDDEN.search(name)
 
 
-def _parents(name: str) -> list[str]:
-    parts = name.split("/")[:-1]
-    return ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
+def _steps(name: str, around: str) -> list[str]:
+    return name.removeprefix(around).split("/")
 
 
-def _around(sizes: dict[str, int], folders: set[str]) -> str:
-    """The folder that holds all others and no picture itself, with a slash; "" where there is none."""
-    around = ""
-    while True:
-        inside = [path.removeprefix(around) for path in (*sizes, *folders) if path.startswith(around)]
-        below = {path.split("/")[0] for path in inside}
-        if len(below) != 1 or not any(f.startswith(f"{around}{min(below)}/") for f in folders):
-            return around
-        around += f"{min(below)}/"
-
-
-def _no_empty_folder(location: Path, folders: list[list[str]], filled: set[tuple[str, ...]], depth: int) -> None:
-    empty = {"/".join(place) for place in folders if len(place) == depth and tuple(place) not in filled}
-    if empty:
-        raise ValueError(f"{location}: class folders without pictures: {_some(empty)}; fill or remove them")
-
-
-def _some(names) -> str:
+def _some(names: Iterable[str]) -> str:
     shown = sorted(names)
     return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")

@@ -1,6 +1,9 @@
-"""The papers' data sets through torchvision, which downloads them and checks what it got."""
+"""Data sets that torchvision downloads and verifies."""
 
 import time
+from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -8,57 +11,58 @@ import numpy as np
 from PIL import Image
 from torchvision import datasets
 
-from vpstudy.data.raw import Found
-from vpstudy.data.sources import TORCHVISION
+from vpstudy.data.originals import Originals
+from vpstudy.data.registry import TORCHVISION
 
 TRIES = 3
 
 
-def find(data_set: str, root: Path, download: bool = False, pause: float = 5.0) -> Found:
-    """The data set of this name of torchvision in `root`; with `download`, it is fetched to there, where it lacks.
+def find(name: str, root: Path, download: bool = False, pause: float = 5.0) -> Originals:
+    """The data set `name` of torchvision in `root`, sorted by path; `download` fetches what is missing.
 
-    Files are in the order of their paths; what torchvision keeps in arrays is numbered.
+    Pictures that torchvision keeps in arrays are called by part and number.
 
-    Raises ValueError where the set is not there, or could not be fetched; the message says what to do.
+    Raises ValueError, saying what to do, where the set is missing or could not be fetched.
     """
-    parts = TORCHVISION[data_set]
-    made = [[_made(data_set, root, how, download, pause) for how in part] for part in parts]
-    loaded = [(one, is_test) for part, is_test in zip(made, (False, True), strict=True) for one in part]
-    entries = []  # (name, bytes, label, in test, data set, position in it)
-    for one, is_test in loaded:
-        files, part = _files(one), "test" if is_test else "train"
+    parts = TORCHVISION[name]
+    loaded = [
+        (_load(name, root, arguments, download, pause), in_test)
+        for in_test, part in enumerate(parts)
+        for arguments in part
+    ]
+    rows: list[tuple[str, int, int, bool, Callable[[], Image.Image]]] = []
+    for one, in_test in loaded:
+        files = _files(one)
         for i, label in enumerate(_labels(one)):
             if files is None:
-                entries.append((f"{part}/{i:06d}", 0, int(label), is_test, one, i))
+                row = (f"{'test' if in_test else 'train'}/{i:06d}", 0, partial(_picture, one, i))
             else:
                 path = Path(files[i])
-                name = path.relative_to(root).as_posix()
-                entries.append((name, path.stat().st_size, int(label), is_test, None, path))
-    entries.sort(key=lambda entry: entry[0])
-    names, sizes, labels, in_test, sets, places = map(list, zip(*entries, strict=True))
-
-    def read(position: int) -> Image.Image:
-        one, place = sets[position], places[position]
-        return Image.open(place) if one is None else one[place][0]
-
-    return Found(
+                row = (path.relative_to(root).as_posix(), path.stat().st_size, partial(Image.open, path))
+            rows.append((row[0], row[1], int(label), bool(in_test), row[2]))
+    rows.sort(key=itemgetter(0))
+    names, sizes, labels, in_test, openers = map(list, zip(*rows, strict=True))
+    first = loaded[0][0]
+    classes = getattr(first, "classes", None) or getattr(first, "categories", None) or range(max(labels) + 1)
+    return Originals(
         names,
         sizes,
         np.array(labels),
-        _classes(loaded[0][0], max(labels) + 1),
+        list(map(str, classes)),
         np.array(in_test) if parts[1] else None,
-        read,
+        lambda position: openers[position](),
     )
 
 
-def _made(name: str, root: Path, how: dict[str, Any], download: bool, pause: float) -> Any:
+def _load(name: str, root: Path, arguments: dict[str, Any], download: bool, pause: float) -> Any:
     for attempt in range(1, TRIES + 1):
         try:
-            return getattr(datasets, name)(str(root), download=download, **how)
-        except (OSError, RuntimeError) as error:  # no network, a file cut off, a checksum that is wrong
+            return getattr(datasets, name)(str(root), download=download, **arguments)
+        except (OSError, RuntimeError) as error:  # no network, a truncated file, a wrong checksum
             if not download:
                 raise ValueError(
-                    f"{name} is not in {root} ({error}); `vpstudy run pictures TARGET` fetches it"
+                    f"{name} is not in {root} ({error}); put its alias into fetched in params.yaml and run"
+                    " `vpstudy repro pictures`"
                 ) from None
             if attempt == TRIES:
                 raise ValueError(
@@ -70,22 +74,18 @@ def _made(name: str, root: Path, how: dict[str, Any], download: bool, pause: flo
     raise AssertionError
 
 
+def _picture(one: Any, i: int) -> Image.Image:
+    return one[i][0]
+
+
 def _labels(one: Any) -> list[int]:
-    """By the name that the class of torchvision gives them; none of it says so in public for all."""
-    for attribute in ("targets", "labels", "_labels", "y"):
-        if hasattr(one, attribute):
-            return list(getattr(one, attribute))
-    return [label for _, label in one._samples]
+    """Labels without opening a picture: each class of torchvision has an attribute of its own for them."""
+    known = (getattr(one, name) for name in ("targets", "labels", "_labels", "y") if hasattr(one, name))
+    return list(next(known, None) or [label for _, label in one._samples])
 
 
 def _files(one: Any) -> list[str] | None:
-    for attribute in ("_image_files", "_images"):
-        if hasattr(one, attribute):
-            return list(getattr(one, attribute))
-    pairs = getattr(one, "_samples", None) or getattr(one, "samples", None)
-    return [file for file, _ in pairs] if pairs else None
-
-
-def _classes(one: Any, number: int) -> list[str]:
-    names = getattr(one, "classes", None) or getattr(one, "categories", None)
-    return list(names) if names else [str(k) for k in range(number)]
+    """Paths of the pictures; None for sets that are arrays."""
+    known = (getattr(one, name) for name in ("_image_files", "_images") if hasattr(one, name))
+    pairs = getattr(one, "_samples", None) or getattr(one, "samples", None) or ()
+    return list(next(known, None) or [file for file, _ in pairs]) or None

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from vpstudy.data.budgets import Split, split
-from vpstudy.data.targets import load
+from vpstudy.data.target import load
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vpstudy.data import captions
 from vpstudy.data.budgets import split
-from vpstudy.data.targets import Target
+from vpstudy.data.target import Target
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.clip import TextTower
 from vpstudy.prompts.text import described

@@ -1,5 +1,6 @@
 """One picture to RGB of one size: every mode, against Pillow and torch as oracles."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -9,7 +10,7 @@ from pictures import picture
 from PIL import Image
 from torch.nn import functional
 
-from vpstudy.data.decoding import decode
+from vpstudy.data.decoding import VERSION, decode
 
 GREY = np.arange(0, 240, dtype=np.uint8).reshape(12, 20)
 
@@ -103,6 +104,14 @@ def test_exif_orientation_is_followed(orientation, turn):
     exif[0x0112] = orientation
     decoded = decode(saved(Image.fromarray(pixels), "PNG", exif=exif), 8)
     assert np.array_equal(np.moveaxis(decoded, 0, 2), np.rot90(pixels, turn))
+
+
+def test_pixels_change_only_with_the_version():
+    """Decoded files and results are kept by `VERSION`: raise it with every change of `decode`, and then this digest."""
+    images = [picture("a", sides) for sides in ((40, 40), (101, 37), (5, 7))]
+    images.append(Image.fromarray(GREY.astype(np.uint16) * 257))
+    pixels = b"".join(decode(image, 16).tobytes() for image in images)
+    assert (VERSION, hashlib.sha256(pixels).hexdigest()[:16]) == (1, "b492ac7c28209087")
 
 
 def test_floats_are_refused():

@@ -3,8 +3,7 @@
 import torch
 from sklearn.datasets import load_digits
 
-from vpstudy.data.pictures import from_grey, stratified_test
-from vpstudy.data.targets import Target
+from vpstudy.data.target import Target, from_grey, stratified_test
 
 TEST_PER_CLASS = 60
 

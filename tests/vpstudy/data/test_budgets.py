@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vpstudy.data.budgets import split
-from vpstudy.data.targets import Target
+from vpstudy.data.target import Target
 
 
 @pytest.fixture

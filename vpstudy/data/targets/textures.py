@@ -7,8 +7,7 @@ from skimage.color import rgb2gray
 from skimage.transform import rescale
 from skimage.util import img_as_float
 
-from vpstudy.data.pictures import from_grey
-from vpstudy.data.targets import Target
+from vpstudy.data.target import Target, from_grey
 
 # Photographs that ship inside scikit-image itself: its other pictures would be downloaded.
 PHOTOGRAPHS = (

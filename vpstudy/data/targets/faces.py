@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from skimage.data import lfw_subset
 
-from vpstudy.data.pictures import from_grey, stratified_test
-from vpstudy.data.targets import Target
+from vpstudy.data.target import Target, from_grey, stratified_test
 
 TEST_PER_CLASS = 50
 

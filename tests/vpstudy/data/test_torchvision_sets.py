@@ -12,7 +12,8 @@ from torchvision import datasets
 
 from vpstudy.data import torchvision_sets
 from vpstudy.data.decoding import decode
-from vpstudy.data.sources import SOURCES, TORCHVISION
+from vpstudy.data.origin import origin_of
+from vpstudy.data.registry import KNOWN, TORCHVISION
 
 
 class Arrays:
@@ -30,14 +31,14 @@ class Arrays:
 
 def test_sets_of_arrays_are_numbered_train_and_test_apart(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "CIFAR10", Arrays)
-    found = torchvision_sets.find("CIFAR10", tmp_path)
-    assert found.names == [f"test/{i:06d}" for i in range(4)] + [f"train/{i:06d}" for i in range(6)]
-    assert found.in_test.tolist() == [True] * 4 + [False] * 6 and found.folders == ["plane", "car"]
+    of = torchvision_sets.find("CIFAR10", tmp_path)
+    assert of.names == [f"test/{i:06d}" for i in range(4)] + [f"train/{i:06d}" for i in range(6)]
+    assert of.in_test.tolist() == [True] * 4 + [False] * 6 and of.folders == ["plane", "car"]
     for part, start, count in ((False, 0, 4), (True, 4, 6)):
         one = Arrays(None, train=part)
-        assert found.labels[start : start + count].tolist() == one.targets
+        assert of.labels[start : start + count].tolist() == one.targets
         for i in range(count):
-            assert np.array_equal(np.asarray(found.open(start + i)), np.asarray(one[i][0]))
+            assert np.array_equal(np.asarray(of.open(start + i)), np.asarray(one[i][0]))
 
 
 @pytest.fixture
@@ -59,16 +60,22 @@ def signs(tmp_path):
 
 
 def test_sets_of_files_are_in_the_order_of_their_paths(signs):
-    found = torchvision_sets.find("GTSRB", signs)
+    of = torchvision_sets.find("GTSRB", signs)
     start = "gtsrb/GTSRB"
-    assert found.names == [
+    assert of.names == [
         *(f"{start}/Final_Test/Images/0000{i}.ppm" for i in (0, 1)),
         f"{start}/Training/00000/00000_00000.ppm",
         *(f"{start}/Training/00014/00000_0000{i}.ppm" for i in (0, 1)),
     ]
-    assert found.labels.tolist() == [1, 0, 0, 1, 1] and found.in_test.tolist() == [True, True, False, False, False]
-    assert all((signs / name).stat().st_size == size for name, size in zip(found.names, found.sizes, strict=True))
-    assert np.array_equal(decode(found.open(4), 9), decode(picture("more"), 9))
+    assert of.labels.tolist() == [1, 0, 0, 1, 1] and of.in_test.tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert all((signs / name).stat().st_size == size for name, size in zip(of.names, of.sizes, strict=True))
+    assert np.array_equal(decode(of.open(4), 9), decode(picture("more"), 9))
 
 
 def test_a_set_without_parts_is_left_to_the_seeded_split(tmp_path):
@@ -76,12 +83,8 @@ def test_a_set_without_parts_is_left_to_the_seeded_split(tmp_path):
         (tmp_path / "eurosat" / "2750" / name).mkdir(parents=True)
         for i in range(3):
             picture(f"{name}{i}").save(tmp_path / "eurosat" / "2750" / name / f"{name}_{i}.jpg")
-    found = torchvision_sets.find("EuroSAT", tmp_path)
-    assert (
-        found.in_test is None
-        and found.folders == ["AnnualCrop", "Forest"]
-        and found.labels.tolist() == [0] * 3 + [1] * 3
-    )
+    of = torchvision_sets.find("EuroSAT", tmp_path)
+    assert of.in_test is None and of.folders == ["AnnualCrop", "Forest"] and of.labels.tolist() == [0] * 3 + [1] * 3
 
 
 def describable(root):
@@ -123,18 +126,18 @@ def pets(root):
 @pytest.mark.parametrize(("name", "make"), [("DTD", describable), ("Food101", food), ("OxfordIIITPet", pets)])
 def test_labels_and_parts_go_with_their_files(name, make, tmp_path):
     make(tmp_path)
-    found = torchvision_sets.find(name, tmp_path)
-    assert found.names == sorted(found.names) and [folder.lower() for folder in found.folders] == ["a", "b"]
+    of = torchvision_sets.find(name, tmp_path)
+    assert of.names == sorted(of.names) and [folder.lower() for folder in of.folders] == ["a", "b"]
     rows = {}
-    for place, label, in_test in zip(found.names, found.labels, found.in_test, strict=True):
+    for place, label, in_test in zip(of.names, of.labels, of.in_test, strict=True):
         short = Path(place).with_suffix("").as_posix().split("/images/")[1].replace("_", "/")
-        rows[short] = (found.folders[label].lower(), in_test)
+        rows[short] = (of.folders[label].lower(), in_test)
     assert all(short.startswith(folder) for short, (folder, _) in rows.items())
     assert {short for short, (_, in_test) in rows.items() if in_test} == {"b/9", "a/0"} and len(rows) == 6
 
 
 def test_a_set_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"DTD is not in .*Dataset not found.*vpstudy run pictures"):
+    with pytest.raises(ValueError, match=r"DTD is not in .*Dataset not found.*vpstudy repro pictures"):
         torchvision_sets.find("DTD", tmp_path)
 
 
@@ -165,8 +168,9 @@ def test_torchvision_has_the_sets_and_takes_these_arguments(name):
             signature.bind("root", download=False, **how)
 
 
-def test_every_source_is_either_torchvision_s_or_a_folder_with_steps():
-    for alias, source in SOURCES.items():
-        assert (source.torchvision in TORCHVISION) != bool(source.imagefolder and source.steps), alias
-        assert source.title and source.origin
-    assert {source.torchvision for source in SOURCES.values()} - {None} == set(TORCHVISION)
+def test_every_known_set_is_either_torchvision_s_or_a_folder_with_steps():
+    for alias, known in KNOWN.items():
+        origin = origin_of(alias, {})
+        assert (origin.torchvision in TORCHVISION) != bool(origin.imagefolder and known.steps), alias
+        assert known.title and known.made_by
+    assert {known.origin.get("torchvision") for known in KNOWN.values()} - {None} == set(TORCHVISION)

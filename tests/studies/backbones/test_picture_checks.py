@@ -6,8 +6,7 @@ import pytest
 
 from studies import parameters as study
 from vpstudy import paths
-from vpstudy.data import sources
-from vpstudy.data.settings import source_of
+from vpstudy.data.origin import Origin, origin_of
 from vpstudy.settings import ParameterError, read
 
 CONTENT = read(paths.SCALES / "default/params.yaml")
@@ -17,7 +16,7 @@ def content(pictures=None, fetched=(), **targets) -> dict:
     """The default with these; `vpns=["cifar10"]` sets the targets of a study."""
     changed = copy.deepcopy(CONTENT) | {"pictures": pictures or {}, "fetched": list(fetched)}
     for name, names in targets.items():
-        changed[name]["targets"] = names
+        changed[name]["axes"]["targets"] = names
     return changed
 
 
@@ -28,22 +27,22 @@ def said(*arguments, **keys) -> str:
     return str(error.value).splitlines()[1]
 
 
-STUDIES = ("hidden_cost", "vpns", "qprompt", "across", "protocols")
+STUDIES = ("hidden_cost", "vpns", "qprompt", "across", "protocols")  # that the default scale runs
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_papers_sets_and_a_reader_s_own_are_targets_of_every_study(name):
     own = {"my_signs": {"imagefolder": "signs"}}
     parameters = study.validate(content(own, ["gtsrb", "my_signs"], **{name: ["gtsrb", "my_signs"]}), "x")
-    assert getattr(parameters, name).targets == ["gtsrb", "my_signs"]
-    assert parameters.pictures.root["my_signs"].imagefolder == "signs"
+    assert getattr(parameters, name).axes.targets == ["gtsrb", "my_signs"]
+    assert parameters.pictures["my_signs"].imagefolder == "signs"
     assert "my_sings" in said(own, ["gtsrb", "my_signs"], **{name: ["gtsrb", "my_sings"]})
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_target_that_no_stage_fetches_is_told(name):
     line = said({}, [], **{name: ["cifar10"]})
-    assert f"{name}.targets: 'cifar10' is not embedded; put it into fetched" in line
+    assert f"{name}.axes.targets: 'cifar10' is not embedded; put it into fetched" in line
 
 
 @pytest.mark.parametrize(
@@ -73,14 +72,13 @@ def test_each_wrong_entry_is_named(pictures, parts):
 def test_what_is_embedded_is_not_fetched_and_what_nobody_knows_neither():
     assert "embedded target has this name" in said({}, ["digits"])
     line = said({}, ["cifar"])
-    assert "'cifar': no such target; did you mean cifar10?" in line and "an alias in `pictures`" in line
+    assert "fetched.0: 'cifar': no such target; did you mean cifar10?" in line and "or an entry of pictures" in line
 
 
 def test_an_entry_goes_before_the_registry():
-    assert source_of("cifar10", {}).torchvision == "CIFAR10"
-    own = source_of("cifar10", {"cifar10": {"imagefolder": "c.zip", "test_pictures": 5}})
-    assert (own.torchvision, own.imagefolder, own.test_pictures) == (None, "c.zip", 5)
-    assert source_of("imagenet", {}).train_per_class == 100
+    assert origin_of("cifar10", {}).torchvision == "CIFAR10" and origin_of("imagenet", {}).train_per_class == 100
+    own = Origin(imagefolder="c.zip", test_pictures=5)
+    assert origin_of("cifar10", {"cifar10": own}) is own
 
 
 @pytest.fixture
@@ -113,18 +111,3 @@ def test_folders_that_are_not_there_are_told_when_a_run_needs_them(params, tmp_p
     assert "fetched: 'c': there is no file no.zip" in lines[3]
     assert "fetched: 'cars': there is no folder data/raw/cars; the address that torchvision knows is dead" in lines[4]
     study.validate(content(bad, ["a"]), "a scale that is put in place")  # where nothing is about to run
-
-
-def test_aliases_are_read_from_params_yaml_as_it_is_and_a_broken_file_has_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params.yaml")
-    assert sources.declared() == ()
-    for text, aliases in (
-        ("pictures: {a: {}, b: {}}", ("a", "b")),
-        ("pictures: [", ()),
-        ("pictures: 3", ()),
-        ("- a", ()),
-    ):
-        paths.PARAMS.write_text(text)
-        assert sources.declared() == aliases
-    with sources.declaring(["c"]):
-        assert sources.declared() == ("c",) and sources.AnyDeclared("x") == "c" and sources.AnyDeclared("x") != "a"

@@ -8,7 +8,7 @@ import pytest
 import torchvision
 from pictures import folder, picture
 
-from vpstudy.data import imagefolder, splits
+from vpstudy.data import imagefolder
 
 PARTS = {"train/b": 3, "train/a": 4, "test/a": 2, "test/b": 1}
 
@@ -19,17 +19,17 @@ def zipped(root: Path) -> Path:
 
 def test_train_and_test_are_what_torchvision_finds(tmp_path):
     root = folder(tmp_path / "signs", PARTS)
-    found = imagefolder.find(root)
-    assert found.names == sorted(found.names) and found.folders == ["a", "b"]
+    of = imagefolder.find(root)
+    assert of.names == sorted(of.names) and of.folders == ["a", "b"]
     for part, is_test in (("train", False), ("test", True)):
         theirs = torchvision.datasets.ImageFolder(str(root / part))
-        mine = found.in_test == is_test
-        names = [str(root / name) for name, m in zip(found.names, mine, strict=True) if m]
+        mine = of.in_test == is_test
+        names = [str(root / name) for name, m in zip(of.names, mine, strict=True) if m]
         assert names == [path for path, _ in theirs.samples]
-        assert found.labels[mine].tolist() == theirs.targets and found.folders == theirs.classes
-    for i, name in enumerate(found.names):
-        assert found.open(i).tobytes() == picture(f"{name[:-7]}/{int(name[-6:-4])}").tobytes()
-        assert found.sizes[i] == (root / name).stat().st_size
+        assert of.labels[mine].tolist() == theirs.targets and of.folders == theirs.classes
+    for i, name in enumerate(of.names):
+        assert of.open(i).tobytes() == picture(f"{name[:-7]}/{int(name[-6:-4])}").tobytes()
+        assert of.sizes[i] == (root / name).stat().st_size
 
 
 @pytest.mark.parametrize("around", ["", "one/", "one/two/"])
@@ -40,24 +40,24 @@ def test_a_zip_is_as_its_folder_and_folders_around_do_not_matter(tmp_path, aroun
     (root / "__MACOSX").mkdir()
     (root / ".hidden.png").write_text("")
     for location in (root, zipped(root)):
-        found = imagefolder.find(location)
-        assert splits.fingerprint(found) == splits.fingerprint(plain)
-        assert all(found.open(i).tobytes() == plain.open(i).tobytes() for i in range(len(found.names)))
+        of = imagefolder.find(location)
+        assert of.fingerprint == plain.fingerprint
+        assert all(of.open(i).tobytes() == plain.open(i).tobytes() for i in range(len(of.names)))
 
 
 def test_one_part_has_no_test_set_and_numbers_are_in_their_order(tmp_path):
-    found = imagefolder.find(folder(tmp_path / "f", {"10": 2, "9": 3, "1/deep": 2}))
-    assert found.in_test is None and found.folders == ["1", "9", "10"]
-    assert np.bincount(found.labels).tolist() == [2, 3, 2]
+    of = imagefolder.find(folder(tmp_path / "f", {"10": 2, "9": 3, "1/deep": 2}))
+    assert of.in_test is None and of.folders == ["1", "9", "10"]
+    assert np.bincount(of.labels).tolist() == [2, 3, 2]
 
 
 def test_val_is_the_test_set_only_where_there_is_no_other(tmp_path):
     alone = imagefolder.find(folder(tmp_path / "a", {"train/x": 2, "train/y": 2, "val/x": 1, "val/y": 1}))
     assert alone.in_test.sum() == 2
     beside = {"train/x": 2, "train/y": 2, "val/x": 1, "test/y": 1, "other/z": 1}
-    found = imagefolder.find(folder(tmp_path / "b", beside))
-    assert [n for n, t in zip(found.names, found.in_test, strict=True) if t] == ["test/y/00.png"]
-    assert len(found.names) == 6
+    of = imagefolder.find(folder(tmp_path / "b", beside))
+    assert [n for n, t in zip(of.names, of.in_test, strict=True) if t] == ["test/y/00.png"]
+    assert len(of.names) == 6
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
@@ -68,7 +68,7 @@ def test_val_is_the_test_set_only_where_there_is_no_other(tmp_path):
         ({"a": 2, "b": 2, "c": 0}, "class folders without pictures: c; fill or remove"),
         ({"train/a": 2, "train/b": 1, "test/a": 1, "test/b": 0}, "class folders without pictures: test/b"),
         ({"train/a": 2, "train/b": 1, "test/a": 1, "test/c": 1}, "test/ has classes that train/ lacks: c"),
-        ({"only": 3}, "only"),
+        ({"only": 3}, "only/02.png in no class folder"),
         ({"train": 2, "train/a": 1, "train/b": 1, "test/a": 1}, "train/00.png, train/01.png in no class folder"),
     ],
 )

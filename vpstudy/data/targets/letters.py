@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from vpstudy.data import captions, glyphs
-from vpstudy.data.targets import Target
+from vpstudy.data.target import Target
 from vpstudy.runtime import generator
 
 POOL_PER_CLASS, TEST_PER_CLASS = 40, 20

@@ -1,0 +1,42 @@
+"""Pictures of a fetched target as they are stored, none of them decoded yet."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Originals:
+    """All pictures of one target, sorted by name, so in the same order on every machine."""
+
+    names: list[str]  # relative paths; part and number for sets without files
+    sizes: list[int]  # bytes; 0 where there is no file
+    labels: np.ndarray  # int64 (N,)
+    folders: list[str]  # of the classes, in the order of the labels
+    in_test: np.ndarray | None  # bool (N,); None for a set without a test set
+    open: Callable[[int], Image.Image]  # the picture at a position
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over names, classes, parts and sizes of all pictures."""
+        parts = np.zeros(len(self.names), bool) if self.in_test is None else self.in_test
+        rows = zip(self.names, self.labels, parts, self.sizes, strict=True)
+        return _sha256(f"{name}\t{self.folders[k]}\t{int(t)}\t{size}\n" for name, k, t, size in rows)
+
+    @property
+    def class_digests(self) -> list[str]:
+        """A digest of the names and sizes of each class."""
+        lines: list[list[str]] = [[] for _ in self.folders]
+        for name, label, size in zip(self.names, self.labels, self.sizes, strict=True):
+            lines[label].append(f"{name}\t{size}\n")
+        return [_sha256(each)[:12] for each in lines]
+
+
+def _sha256(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode())
+    return digest.hexdigest()

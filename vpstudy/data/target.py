@@ -1,0 +1,65 @@
+"""A target: the pictures that a backbone is transferred to. Embedded targets live in `targets/`, others are fetched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+from torch.nn import functional
+
+from vpstudy.data.origin import Origin, Origins, origin_of
+from vpstudy.data.registry import EMBEDDED
+from vpstudy.settings import read
+
+
+@dataclass(frozen=True)
+class Target:
+    """Pictures of one target, resized once, with a test set that is the same for every seed and budget."""
+
+    name: str
+    class_names: list[str]
+    pictures: Tensor  # uint8 (N, 3, size, size)
+    labels: Tensor  # int64 (N,)
+    test: np.ndarray  # int64 indices; the rest is the pool for training and validation
+    description: str
+    origin: str  # who made the pictures, and their licence
+
+
+def load(name: str, size: int = 32, pictures: Mapping[str, Origin] | None = None) -> Target:
+    """A registered target with its pictures at `size` pixels. Loaded once: do not write into its arrays.
+
+    `pictures` is that section of the parameters; its entries take precedence over the registry.
+
+    Raises ValueError for an unknown name, for a size below 1, and for pictures that are missing or do not fit the
+    target's split file.
+    """
+    if size < 1:
+        raise ValueError(f"size={size} of target {name!r}: give the side of a picture in pixels, at least 1")
+    if pictures is None:
+        pictures = TypeAdapter(Origins).validate_python(read().get("pictures") or {})
+    return _load(name, size, None if name in EMBEDDED else origin_of(name, pictures))
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, size: int, origin: Origin | None) -> Target:
+    if origin is None:
+        return import_module(EMBEDDED[name]).load(size)
+    return import_module("vpstudy.data.fetched").load(name, size, origin)
+
+
+def from_grey(grey: np.ndarray, size: int) -> Tensor:
+    """Grey pictures (N, H, W) in [0, 1] to uint8 (N, 3, size, size), antialiased, nothing else changed."""
+    pictures = torch.as_tensor(grey, dtype=torch.float32).unsqueeze(1) * 255
+    pictures = functional.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True)
+    return pictures.round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+
+
+def stratified_test(labels: np.ndarray, per_class: int) -> np.ndarray:
+    """Sorted indices of `per_class` pictures of each class, drawn at random but always the same ones."""
+    draw = np.random.default_rng(0)
+    classes = [np.flatnonzero(labels == k) for k in np.unique(labels)]
+    return np.sort(np.concatenate([draw.choice(members, per_class, replace=False) for members in classes]))
