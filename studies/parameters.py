@@ -11,8 +11,7 @@ from studies.across import settings as across
 from studies.axes import Backbones, CompressionName, OwnBackbone
 from studies.backbones import checks, picture_checks
 from studies.hidden_cost.settings import HiddenCost
-from studies.qprompt import clips_settings, learning_settings, multimodal_settings, protocols_settings
-from studies.qprompt.settings import Qprompt
+from studies.qprompt import settings as qprompt
 from studies.vpns import settings as vpns
 from vpstudy import paths
 from vpstudy.compression.recovery import Distillation
@@ -45,10 +44,10 @@ class Parameters(Strict):
     recovery: Distillation
     hidden_cost: HiddenCost
     vpns: vpns.Vpns
-    qprompt: Qprompt
+    qprompt: qprompt.Qprompt
     clip_source: ClipSource
-    protocols: protocols_settings.Protocols
-    multimodal: multimodal_settings.Multimodal
+    protocols: qprompt.Protocols
+    multimodal: qprompt.Multimodal
     across: across.Across
 
 
@@ -65,11 +64,8 @@ CHECKS: tuple[Callable[[Any], Iterator[str]], ...] = (
     checks.compression_problems,
     checks.schedule_problems,
     checks.recovery_problems,
-    clips_settings.problems,
     vpns.problems,
-    learning_settings.problems,
-    protocols_settings.problems,
-    multimodal_settings.problems,
+    qprompt.problems,
     across.problems,
     picture_checks.problems,
     _nothing_to_run,

@@ -33,3 +33,16 @@ def row(method: str, probabilities, labels, *, budget: int | str | None = None, 
         "metrics": summary(probabilities, labels),
         "reliability": reliability_bins(probabilities, labels).to_record(),
     }
+
+
+def lost(method: str, reason: str, *, budget: int | str | None = None, seed: int = 0) -> dict:
+    """The row of a run that diverged."""
+    return {
+        "method": method,
+        "budget": None if budget is None else str(budget),
+        "seed": seed,
+        "status": "diverged",
+        "reason": reason,
+        "metrics": None,
+        "reliability": None,
+    }

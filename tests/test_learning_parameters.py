@@ -3,9 +3,9 @@
 import copy
 
 import pytest
+from studies.qprompt.learning_settings import PIECE, _vocabulary, learning_problems
 
 from studies import parameters as study
-from studies.qprompt.learning_settings import PIECE, _vocabulary, learning_problems
 from vpstudy import paths
 from vpstudy.models.clip import tokenize
 from vpstudy.settings import ParameterError, read

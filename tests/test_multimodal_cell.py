@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from studies.qprompt.multimodal_settings import Multimodal
 
 from studies import grid, results
 from studies import parameters as study
@@ -14,7 +15,6 @@ from studies.qprompt import multimodal_cell as experiment
 from studies.qprompt import multimodal_report as qprompt_multimodal
 from studies.qprompt.claims import CLAIMS, gathered, words
 from studies.qprompt.multimodal_report import read
-from studies.qprompt.multimodal_settings import Multimodal
 from vpstudy import paths
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.clip import TextTower, small_clip

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from studies.qprompt.protocols_settings import Protocols
 
 from studies import grid
 from studies import parameters as study
@@ -11,7 +12,6 @@ from studies.qprompt import protocol_cell as experiment
 from studies.qprompt import protocol_figures as protocol_cell
 from studies.qprompt.claims import CLAIMS, QpromptEvidence, few_shot, words
 from studies.qprompt.protocols_report import NOT_RUN, ProtocolResults, read
-from studies.qprompt.protocols_settings import Protocols
 from vpstudy import paths
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.clip import small_clip

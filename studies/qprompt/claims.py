@@ -22,7 +22,7 @@ from studies.parameters import Parameters
 from studies.results import Results
 from studies.statistics import paired
 from vpstudy.models.architectures import parse
-from vpstudy.training.prompt_learning.methods import METHODS
+from vpstudy.training.prompt_learning.prompters import PROMPTERS
 
 PAPER, STAGE = "arXiv 2407.10704", "prompt"
 GAIN, SAME = 0.01, 0.01  # of accuracy or H
@@ -45,27 +45,9 @@ def ptq(bits: int) -> Arm:
     return "coop", f"ptq-{bits}"
 
 
-LABELS = {
-    "one": "hand-written, one template",
-    "templates": "hand-written, all templates",
-    "probe": "linear probe",
-    "tip": "Tip-Adapter",
-    "tip-f": "Tip-Adapter-F",
-    "early": "CoOp, stopped early",
-    "decay": "CoOp, strong weight decay",
-}
-PROMPTERS = METHODS | {"maple": "MaPLe", "qmaple": "QMaPLe"}
-KINDS = {
-    "qat": "{of}, {}",
-    "ptq": "{of}, then {}",
-    "hand": "hand-written, {}",
-    "uniform": "even steps from min to max, {}",  # at 1 bit min and max are the two values
-    "random": "random codebook, {}",
-    "raw": "not normalised, {}",
-    "never": "never fitted anew, {}",
-    "always": "always fitted anew, {}",
-    "fresh": "noise {}, fresh",
-    "fixed": "noise {}, kept",
+MULTIMODAL = {  # by prompter: of its arm in full, and by what stands before "-" in the name of another
+    "maple": {"full": "MaPLe", "ptq": "MaPLe, then {bits}"},
+    "qmaple": {"qat": "QMaPLe, {bits}"},
 }
 
 
@@ -75,14 +57,10 @@ def words(arm: Arm) -> str:
     if prompter == "few_shot":
         name, _, shots = name.partition(" of ")
         return f"{words(('coop' if name == 'full' else 'qcoop', name))}, {shots} a class"
-    if name == "full":
-        return PROMPTERS.get(prompter, prompter)
+    labels = MULTIMODAL.get(prompter) or {"full": PROMPTERS[prompter].label} | PROMPTERS[prompter].arm_labels
     kind, _, level = name.partition("-")
-    if name in LABELS or kind not in KINDS:
-        return LABELS.get(name, name)
-    if kind in ("fresh", "fixed"):
-        return KINDS[kind].format("of one bit's error at the start" if level == "matched" else f"{level} σ")
-    return KINDS[kind].format(f"{level} bit" + ("s" if level != "1" else ""), of=PROMPTERS.get(prompter, prompter))
+    label = labels.get(name) or labels.get(kind, name)
+    return label.format(level=level, bits=f"{level} bit" + ("s" if level != "1" else ""))
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,37 @@
-"""The protocol cell: prompts that learn from every class of a target, by few pictures, or measured elsewhere."""
+"""The protocol cell: prompts that learn from every class of a target, by few pictures, or measured on others."""
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
-import numpy as np
 import torch
-from IPython.display import Markdown
 from torch import Tensor
 
 from studies import results
 from studies.cells import Cell
-from studies.qprompt.protocols_settings import Settings
-from studies.rows import head, row
+from studies.parameters import Parameters
+from studies.qprompt.settings import Protocol
+from studies.rows import head, lost, row
 from vpstudy import paths
-from vpstudy.compression.settings import Source
 from vpstudy.data import shifts
-from vpstudy.data.budgets import split
 from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
-from vpstudy.models.clip import TextTower
+from vpstudy.models import clip as clips
+from vpstudy.models.text_tower import TextTower
 from vpstudy.progress import track
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.text import TextPrompt, described
-from vpstudy.runtime import configure, seed_for
-from vpstudy.settings import Execution, section
-from vpstudy.training.fit import Diverged
-from vpstudy.training.prompt_learning import names, pretraining, tasks
-from vpstudy.training.prompt_learning.learning import Task, Variant, learn
-from vpstudy.training.prompt_learning.protocols import PROTOCOLS
-from vpstudy.training.prompt_learning.settings import ClipSource, PromptLearning
-from vpstudy.training.prompt_learning.variants import quantizer
+from vpstudy.runtime import configure
+from vpstudy.training.prompt_learning import tasks
+from vpstudy.training.prompt_learning.prompters.base import Variant
+from vpstudy.training.prompt_learning.settings import PromptLearning
+from vpstudy.training.prompt_learning.trial import Trial
 
 ZERO_SHOT = "zero-shot"
 
 
 @dataclass(frozen=True)
-class Measured:
+class Group:
     """Pictures that prompts are measured on: names of the classes, features (N, E) and labels (N,)."""
 
     called: list[str]
@@ -49,151 +45,114 @@ class ProtocolCell:
     Raises
     ------
     ValueError
-        For a protocol that is none of `PROTOCOLS`.
+        For an unknown protocol.
     """
 
-    def __init__(self, scale: str, backbone: str, target: str, protocol: str):
-        self.scale, self.backbone, self.target, self.name = scale, backbone, target, protocol
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"protocol {protocol!r} is unknown; allowed: {', '.join(PROTOCOLS)} ")
-        self.cell = Cell.of("protocol", "qprompt", scale, backbone=backbone, target=target, protocol=protocol)
-        self.settings = section("protocols.settings", Settings, scale)
-        self.how = section("qprompt.settings", PromptLearning, scale)
-        self.clip_settings = section("clip_source", ClipSource, scale)
-        self.source = section("source", Source, scale)
-        self.runtime = configure(section("execution", Execution, scale))
-        place = paths.MODELS / scale / backbone / "clip.safetensors"
-        self.clip, self.architecture = pretraining.load(place)
+    def __init__(self, parameters: Parameters, backbone: str, target: str, protocol: str):
+        p, protocols = parameters, get_args(Protocol)
+        if protocol not in protocols:
+            raise ValueError(f"protocol {protocol!r} is unknown; allowed: {', '.join(protocols)}")
+        self.cell = Cell.of("protocol", "qprompt", p.scale, backbone=backbone, target=target, protocol=protocol)
+        self.name, self.settings, self.how, self.clip_settings = (
+            protocol,
+            p.protocols.settings,
+            p.qprompt.settings,
+            p.clip_source,
+        )
+        self.size, self.runtime = p.source.size, configure(p.execution)
+        self.clip, self.architecture = clips.load(paths.MODELS / p.scale / backbone / "clip.safetensors")
         self.tower = TextTower(self.clip.to(self.runtime.device))
-        self.data = load_target(target, self.source.size)
+        self.data = load_target(target, self.size)
         self.features = self._features(self.data.pictures)
 
     def _features(self, pictures: Tensor) -> Tensor:
         return tasks.features(self.clip, self.architecture, pictures, self.runtime)
 
-    def _test(self, data: Target, pictures: Tensor | None = None) -> Measured:
-        chosen = torch.as_tensor(data.test)
-        features = self._features(data.pictures[chosen] if pictures is None else pictures)
-        return Measured(
-            names.of_classes(data.name, data.class_names), features, data.labels[chosen].to(features.device)
-        )
+    def _group(self, data: Target, pictures: Tensor | None = None) -> Group:
+        """The test set of a target, or other `pictures` of the same classes."""
+        tests = torch.as_tensor(data.test)
+        features = self._features(data.pictures[tests] if pictures is None else pictures)
+        return Group(tasks.class_names(data), features, data.labels[tests].to(features.device))
 
     @cached_property
-    def measured(self) -> dict[str, Measured]:
-        """What prompts are measured on, by group: "all" is the target's own test set, with all of its classes."""
-        groups = {"all": self._test(self.data)}
-        if self.name == "elsewhere":
+    def groups(self) -> dict[str, Group]:
+        """What prompts are measured on: "all" is the target's own test set, with all of its classes."""
+        groups = {"all": self._group(self.data)}
+        if self.name == "transfer":
             tests = self.data.pictures[torch.as_tensor(self.data.test)]
-            groups |= {name: self._test(self.data, shifts.shift(tests, name)) for name in self.settings.shifts}
-            groups |= {name: self._test(load_target(name, self.source.size)) for name in self.settings.others}
+            groups |= {name: self._group(self.data, shifts.shift(tests, name)) for name in self.settings.shifts}
+            groups |= {name: self._group(load_target(name, self.size)) for name in self.settings.others}
         return groups
 
-    def task(self, seed: int, shots: int) -> Task:
-        """Every class of the target, to learn from; what `Task` calls new are the same classes here."""
-        parts = split(self.data, shots, self.how.validation_per_class, seed)
-        labels = self.data.labels.to(self.features.device)
-        train, validation, test = (
-            (self.features[torch.as_tensor(p)], labels[torch.as_tensor(p)])
-            for p in (parts.train, parts.validation, parts.test)
-        )
-        called = names.of_classes(self.target, self.data.class_names)
-        with torch.no_grad():
-            written = described(self.tower, called, tasks.HAND_WRITTEN)
-        both = {"base": test, "new": test}
-        scale = self.clip.logit_scale.exp().item()
-        return Task(called, called, train, validation, both, {"base": written, "new": written}, scale)
+    def trial(self, seed: int, shots: int, how: PromptLearning) -> Trial:
+        """Every class of the target, to learn from; what is called new are the same classes here."""
+        classes, held_out = tasks.every_class(self.data), self.how.validation_per_class
+        task = tasks.task(self.clip, self.data, classes, self.features, shots, held_out, seed)
+        return Trial(self.tower, task, how, seed)
 
     def run(self) -> list[dict]:
         """The rows of every arm with every number of pictures and seed."""
         jobs = [
-            (seed, shots, how, arm, variant)
+            (seed, shots, how, bits)
             for seed in self.settings.seeds
             for shots, how in self._learning()
-            for arm, variant in self._variants().items()
+            for bits in (None, *self.settings.bits)
         ]
         rows = [line for seed in self.settings.seeds for line in self._zero_shot(seed)]
-        return rows + [line for job in track(jobs, f"{self.name} on {self.target}") for line in self._trained(*job)]
+        return rows + [line for job in track(jobs, f"{self.name} on {self.data.name}") for line in self._trained(*job)]
 
     def _learning(self) -> list[tuple[int, PromptLearning]]:
         """Pictures per class, and how prompts learn from so many."""
         s = self.settings
-        if self.name == "elsewhere":
+        if self.name == "transfer":
             return [(self.how.shots, self.how.model_copy(update={"evaluations": 1}))]
-        own = {"n_context": s.n_context, "words": None, "evaluations": 1}
+        own = {"context": s.context, "evaluations": 1}
         return [
             (shots, self.how.model_copy(update=own | {"epochs": epochs}))
             for shots, epochs in zip(s.shots, s.epochs, strict=True)
         ]
 
-    def _variants(self) -> dict[str, Variant]:
-        codebooks = {f"qat-{b}": Variant(quantize=quantizer(self.how, b)) for b in self.settings.bits}
-        return {"full": Variant()} | codebooks
-
     def _zero_shot(self, seed: int) -> list[dict]:
         """The one template that contexts start from, untrained."""
+        texts = {name: described(self.tower, group.called, tasks.HAND_WRITTEN) for name, group in self.groups.items()}
+        more = {"arm": ZERO_SHOT, "bits": None, "bytes": 0}
+        return [self._row(name, of, 0, seed) | more for name, of in texts.items()]
+
+    def _trained(self, seed: int, shots: int, how: PromptLearning, bits: int | None) -> list[dict]:
+        """CoOp, or with `bits` QCoOp."""
+        trial, name = self.trial(seed, shots, how), f"qat-{bits}" if bits else "full"
+        arm = trial.trained(name, Variant(quantize=trial.quantizer(bits)) if bits else Variant())
+        more = {"arm": name, "bits": bits, "bytes": stored_bytes(trial.start.numel(), bits or 16)}
+        if arm.reason:
+            of = {"budget": shots, "seed": seed}
+            return [lost(f"{name} {group}", arm.reason, **of) | more | {"group": group} for group in self.groups]
         with torch.no_grad():
-            texts = {g: described(self.tower, m.called, tasks.HAND_WRITTEN) for g, m in self.measured.items()}
-        return [self._row(ZERO_SHOT, group, 0, seed, of, None, 0) for group, of in texts.items()]
+            texts = {key: TextPrompt(self.tower, group.called, arm.used)() for key, group in self.groups.items()}
+        return [self._row(group, of, shots, seed, name) | more for group, of in texts.items()]
 
-    def _trained(self, seed: int, shots: int, how: PromptLearning, arm: str, variant: Variant) -> list[dict]:
-        bits = variant.quantize.bits if variant.quantize else None
-        size = stored_bytes(how.n_context * self.tower.width, bits or 16)
-        try:
-            learned = learn(self.tower, self.task(seed, shots), variant, how, seed)
-        except Diverged as error:
-            return [self._lost(arm, group, shots, seed, bits, size, str(error)) for group in self.measured]
-        rows = []
-        for group, measured in self.measured.items():
-            with torch.no_grad():
-                prompt = TextPrompt(self.tower, measured.called, how.n_context, seed=seed_for("context", seed))
-                prompt.context.copy_(learned.prompt.context)
-                rows.append(self._row(arm, group, shots, seed, prompt(), bits, size))
-        return rows
-
-    def _row(self, arm: str, group: str, shots: int, seed: int, texts: Tensor, bits: int | None, size: int) -> dict:
-        measured = self.measured[group]
-        logits = self.clip.logit_scale.exp() * measured.features @ texts.T
+    def _row(self, name: str, texts: Tensor, shots: int, seed: int, arm: str = ZERO_SHOT) -> dict:
+        group = self.groups[name]
+        logits = self.clip.logit_scale.exp() * group.features @ texts.T
         probabilities = logits.detach().double().softmax(1).cpu().numpy()
-        found = row(f"{arm} {group}", probabilities, measured.labels.cpu().numpy(), budget=shots, seed=seed)
-        return found | {"arm": arm, "group": group, "bits": bits, "bytes": size}
+        labels = group.labels.cpu().numpy()
+        return row(f"{arm} {name}", probabilities, labels, budget=shots, seed=seed) | {"group": name}
 
-    def _lost(self, arm: str, group: str, shots: int, seed: int, bits: int | None, size: int, reason: str) -> dict:
-        identity = {"method": f"{arm} {group}", "budget": str(shots), "seed": seed}
-        nothing = {"status": "diverged", "reason": reason, "metrics": None, "reliability": None}
-        return identity | nothing | {"arm": arm, "group": group, "bits": bits, "bytes": size}
-
-    def record(self, rows: list[dict]) -> dict:
+    def result(self, rows: list[dict]) -> dict:
         """Everything that figures, tables and claims read of this cell."""
-        # The settings that shape a cell; the other names on the axes do not.
-        facts = {group: {"pictures": len(m.labels), "classes": m.called} for group, m in self.measured.items()}
-        identity = head(self.cell, self.runtime, qprompt=self.how, protocols=self.settings, clip=self.clip_settings)
-        return identity | {"facts": {"groups": facts}, "rows": rows}
+        facts = {name: {"pictures": len(group.labels), "classes": group.called} for name, group in self.groups.items()}
+        of = {"qprompt": self.how, "protocols": self.settings, "clip": self.clip_settings}
+        return head(self.cell, self.runtime, **of) | {"facts": {"groups": facts}, "rows": rows}
 
     def examples(self, n: int = 8) -> dict[str, Tensor]:
         """The first `n` test pictures of different classes, of each group."""
         own = _of_each_class(self.data, n)
         if self.name == "few_shot":
-            return {self.target: own}
-        others = {name: _of_each_class(load_target(name, self.source.size), n) for name in self.settings.others}
-        return {self.target: own} | {name: shifts.shift(own, name) for name in self.settings.shifts} | others
+            return {self.data.name: own}
+        others = {name: _of_each_class(load_target(name, self.size), n) for name in self.settings.others}
+        return {self.data.name: own} | {name: shifts.shift(own, name) for name in self.settings.shifts} | others
 
-    def conclusion(self, rows: list[dict]) -> Markdown:
-        """Mean accuracy of each arm: a column for each number of pictures and group."""
-        columns = list(dict.fromkeys((r["group"], r["budget"]) for r in rows if r["arm"] != ZERO_SHOT))
-        heads = [f"{group}, {budget} per class" for group, budget in columns]
-        lines = [f"| arm | {' | '.join(heads)} | bytes |", "|---" * (len(heads) + 2) + "|"]
-        for arm in dict.fromkeys(r["arm"] for r in rows):
-            mine = [r for r in rows if r["arm"] == arm]
-            found = [
-                [r for r in mine if r["status"] == "ok" and r["group"] == group and r["budget"] in (budget, "0")]
-                for group, budget in columns
-            ]
-            means = [f"{np.mean([r['metrics']['accuracy'] for r in each]):.3f}" if each else "—" for each in found]
-            lines.append(f"| {arm} | {' | '.join(means)} | {mine[0]['bytes']} |")
-        return Markdown("\n".join(lines))
-
-    def save(self, record: dict) -> None:
-        results.write(results.path(self.cell), record)
+    def save(self, result: dict) -> None:
+        results.write(results.path(self.cell), result)
 
 
 def _of_each_class(data: Target, n: int) -> Tensor:

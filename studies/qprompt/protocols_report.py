@@ -8,7 +8,7 @@ from studies.claims.claim import ON
 from studies.claims.verdict import NOT_RUN
 from studies.figures import style, tables
 from studies.parameters import Parameters
-from studies.qprompt import protocol_figures as protocol_cell
+from studies.qprompt import cell_figures
 from studies.qprompt.claims import words
 from studies.statistics import paired, summarise
 from vpstudy import paths
@@ -38,7 +38,7 @@ class ProtocolResults:
         if not rows:
             print(NOT_RUN)
             return
-        figure = protocol_cell.by_shots(rows) if protocol == "few_shot" else protocol_cell.by_group(rows)
+        figure = cell_figures.by_shots(rows) if protocol == "few_shot" else cell_figures.by_group(rows)
         if self.save:
             style.save(figure, f"protocol_{protocol}", self.folder)
         display(figure)
@@ -60,7 +60,7 @@ def accuracies(runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """The table of a protocol from its runs: a line for each arm, and one for each quantized arm less CoOp."""
     by = "budget" if protocol == "few_shot" else "group"
     arms = dict(list(runs.groupby("arm", sort=False)))
-    learned = runs[runs["arm"] != protocol_cell.ZERO_SHOT]
+    learned = runs[runs["arm"] != cell_figures.ZERO_SHOT]
     columns = list(dict.fromkeys(learned[by]))
     lines = []
     for arm, of in arms.items():
@@ -80,4 +80,4 @@ def accuracies(runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
 
 def _in_words(arm: str) -> str:
     """An arm of these cells, as `words` says those of the cells of base-to-new."""
-    return arm if arm == protocol_cell.ZERO_SHOT else words(("coop" if arm == "full" else "qcoop", arm))
+    return arm if arm == cell_figures.ZERO_SHOT else words(("coop" if arm == "full" else "qcoop", arm))

@@ -32,7 +32,7 @@ from studies.report import METRICS, Report, with_columns
 from studies.statistics import summarise
 from vpstudy import paths
 from vpstudy.prompts.codebook import stored_bytes
-from vpstudy.training.prompt_learning.methods import METHODS, QUANTIZED_CONTROLS
+from vpstudy.training.prompt_learning.prompters import PROMPTERS
 
 LEARNED = ("coop", "cocoop", "kgcoop", "prograd", "qcoop")
 PUBLISHED_WEIGHTS = 4 * 512  # four context vectors at the width of CLIP's text tower
@@ -59,12 +59,12 @@ class QpromptStudy(Report):
 
     def coverage(self) -> None:
         """Say what the notebook rests on, and what is missing."""
-        runs, q = self.runs, self.parameters.qprompt
+        runs, q = self.runs, self.parameters.qprompt.settings
         print(
             f"{len(self.records)} cells: {runs['prompter'].nunique()} prompters, "
             f"{', '.join(dict.fromkeys(runs['target']))}; "
             f"{runs['source_seed'].nunique()} source checkpoint(s), {runs['seed'].nunique()} seeds; "
-            f"{q.shots} training pictures a base class, {q.n_context} context vectors."
+            f"{q.shots} training pictures a base class; context vectors from {q.context!r}."
         )
         print(f"Runs that diverged: {int((runs['status'] != 'ok').sum())}.")
         for note in self._read.notes():
@@ -74,7 +74,7 @@ class QpromptStudy(Report):
     def arms(self) -> list[Arm]:
         """Every arm that was run, in the order of the registry."""
         present = self.runs.drop_duplicates(["prompter", "arm"])
-        order = {name: k for k, name in enumerate(METHODS)}
+        order = {name: k for k, name in enumerate(PROMPTERS)}
         pairs = zip(present["prompter"], present["arm"], strict=True)
         return sorted(pairs, key=lambda arm: order.get(arm[0], len(order)))
 
@@ -113,8 +113,9 @@ class QpromptStudy(Report):
 
     def codebooks(self) -> None:
         """QCoOp with its codebook changed in one thing."""
-        bits = self.parameters.qprompt.settings.control_bits
-        arms = [a for b in bits for a in [qat(b), *(("quantizers", f"{name}-{b}") for name in QUANTIZED_CONTROLS)]]
+        bits = self.parameters.qprompt.settings.quantizers.bits
+        changed = [arm for arm in self.arms if arm[0] == "quantizers"]
+        arms = [arm for b in bits for arm in [qat(b), *(arm for arm in changed if arm[1].endswith(f"-{b}"))]]
         self.dots("codebooks", arms, "Other codebooks", "Changed in one thing against QCoOp with as many bits.")
 
     def controls(self) -> None:
@@ -170,7 +171,7 @@ class QpromptStudy(Report):
             return
         note = (
             "Means over runs. Diagnostics on test pictures: nothing is chosen on them. Without CoCoOp, which trains "
-            f"for {self.parameters.qprompt.settings.cocoop_epochs} epochs alone."
+            f"for {self.parameters.qprompt.settings.cocoop.epochs} epochs alone."
         )
         self.show("curves", qprompt.curves(means, "Base and new over training", note))
 
@@ -322,7 +323,7 @@ class QpromptStudy(Report):
 def _kind(arm: Arm) -> str:
     """A prompter, or, of one with several ways, the way."""
     kinds = {"ptq": "CoOp, then few bits", "fresh": "noise, fresh", "fixed": "noise, kept"}
-    return kinds.get(arm[1].partition("-")[0], METHODS.get(arm[0], arm[0]))
+    return kinds.get(arm[1].partition("-")[0], PROMPTERS[arm[0]].label)
 
 
 def _level(arm: str) -> str:

@@ -1,21 +1,137 @@
-"""Parameters of the qprompt study (arXiv 2407.10704): quantized text prompts for CLIP, against their full forms."""
+"""Parameters of the qprompt study (arXiv 2407.10704): quantized prompts for CLIP, against their full forms."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, model_validator
 
 from studies.axes import Backbones, Targets
-from vpstudy.settings import AXIS, Strict, one_of
-from vpstudy.training.prompt_learning.methods import METHODS
-from vpstudy.training.prompt_learning.settings import PromptLearning
+from vpstudy.models import architectures
+from vpstudy.settings import AXIS, Positive, Seed, Strict, increasing, one_of, unique
+from vpstudy.training.prompt_learning.prompters import PROMPTERS
+from vpstudy.training.prompt_learning.settings import Bits, Context, MultimodalLearning, PromptLearning
 
-PrompterName = Annotated[str, one_of(METHODS, "prompter", "vpstudy/training/prompt_learning/methods.py")]
+PrompterName = Annotated[str, one_of(PROMPTERS, "prompter", "vpstudy/training/prompt_learning/prompters/__init__.py")]
+# few_shot: a prompt for each number of pictures. transfer: learned once, measured on shifted pictures (domain shift)
+# and on other targets (across data sets).
+Protocol = Literal["few_shot", "transfer"]
+Shift = Literal["blur", "noise", "inverted", "rotated"]  # vpstudy/data/shifts.py, which loads torch
 
 
-class Axes(Strict):
+class PromptAxes(Strict):
     backbones: Backbones
     targets: Targets
     prompters: Annotated[list[PrompterName], *AXIS]
 
 
 class Qprompt(Strict):
-    axes: Axes
+    axes: PromptAxes
     settings: PromptLearning
+
+
+class ProtocolAxes(Strict):
+    names: Annotated[list[Protocol], AfterValidator(unique)]  # may be empty: then no such cell runs
+    backbones: Backbones
+    targets: Targets  # that prompts learn from, all classes
+
+
+class ProtocolSettings(Strict):
+    """Prompts learn as `qprompt` says, but for what stands here."""
+
+    others: Targets  # that prompts are measured on without learning
+    seeds: Annotated[list[Seed], *AXIS]
+    bits: Bits  # of prompts trained through their codebook
+    shifts: Annotated[list[Shift], *AXIS]
+    shots: Annotated[list[Positive], *AXIS, AfterValidator(increasing)]  # of few_shot: pictures per class
+    epochs: list[Positive]  # at each of these
+    context: Context  # of few_shot
+
+    @model_validator(mode="after")
+    def _fit(self):
+        if len(self.epochs) != len(self.shots):
+            raise ValueError(f"epochs: {len(self.epochs)} entries for {len(self.shots)} of shots; give one for each")
+        return self
+
+
+class Protocols(Strict):
+    axes: ProtocolAxes
+    settings: ProtocolSettings
+
+    @model_validator(mode="after")
+    def _fit(self):
+        for name in self.axes.targets:
+            if name in self.settings.others:
+                raise ValueError(
+                    f"settings.others: {name!r} is in axes.targets, from which prompts learn; take it out of one"
+                )
+        return self
+
+
+class MultimodalAxes(Strict):
+    backbones: Backbones  # may be empty: then no such cell runs
+    targets: Targets
+
+
+class Multimodal(Strict):
+    axes: MultimodalAxes
+    settings: MultimodalLearning
+
+
+def problems(p: Any) -> Iterator[str]:
+    """CLIPs that nothing makes, prompts that their towers do not allow, more evaluations than epochs."""
+    yield from _missing_clips(p)
+    yield from _depth(p)
+    for key in ("qprompt", "multimodal"):
+        section = getattr(p, key)
+        if section.axes.backbones:
+            yield from _evaluations(f"{key}.settings", section.settings.evaluations, section.settings.epochs)
+    if p.qprompt.axes.backbones:
+        times = p.qprompt.settings.evaluations
+        for name in p.qprompt.axes.prompters:
+            if epochs := getattr(getattr(p.qprompt.settings, name, None), "epochs", None):
+                yield from _evaluations("qprompt.settings", times, epochs, f".{name}")
+    width, heads = p.clip_source.width, p.clip_source.heads
+    if width % heads:
+        yield f"clip_source.heads: {heads}: must divide clip_source.width ({width})"
+
+
+def _missing_clips(p: Any) -> Iterator[str]:
+    ready = [name for name, entry in p.weights.root.items() if entry.is_clip and name in p.outside]
+    for key, given, maker, allowed in (
+        ("clips", p.clips, "pretrained", [*p.pretrained, *ready]),
+        ("qprompt.axes.backbones", p.qprompt.axes.backbones, "clips", p.clips),
+        ("multimodal.axes.backbones", p.multimodal.axes.backbones, "clips", p.clips),
+        ("protocols.axes.backbones", p.protocols.axes.backbones, "qprompt.axes.backbones", p.qprompt.axes.backbones),
+    ):
+        for name in given:
+            if name not in allowed:
+                yield f"{key}: {name!r} is not in {maker}; allowed: {', '.join(allowed) or 'none, it is empty'}"
+    for key, given in (("backbones", p.backbones), ("vpns.axes.backbones", p.vpns.axes.backbones)):
+        for name in given:
+            if name in ready:
+                yield f"{key}: {name!r} is a CLIP, which has no classes of its own; put it into clips"
+
+
+def _depth(p: Any) -> Iterator[str]:
+    """Of towers that are made here. Of others only their library knows: the command `check` asks it."""
+    own = {name: architectures.own(name).blocks for name in p.multimodal.axes.backbones if name not in p.weights.root}
+    depth = p.multimodal.settings.depth
+    for name, blocks in own.items():
+        if blocks is None:
+            transformers = [name for name, kind in architectures.ARCHITECTURES.items() if kind.blocks]
+            yield (
+                f"multimodal.axes.backbones: {name!r} is no transformer, whose blocks such prompts enter; allowed: "
+                f"{', '.join(transformers)} and their replicates"
+            )
+    towers = {name: blocks for name, blocks in own.items() if blocks}
+    if towers:
+        towers["the text tower (clip_source.layers)"] = p.clip_source.layers
+        name = min(towers, key=towers.__getitem__)
+        if depth > towers[name]:
+            most = towers[name]
+            yield f"multimodal.settings.depth: {depth}: {name} has {most} blocks; allowed: 1 to {most}"
+
+
+def _evaluations(key: str, times: int, epochs: int, of: str = "") -> Iterator[str]:
+    if times > epochs:
+        yield f"{key}.evaluations: {times}: epochs are evaluated at most once; at most {key}{of}.epochs ({epochs})"

@@ -1,18 +1,21 @@
-"""CLIP models of open_clip: built small around a glyph backbone, or loaded, with one way into any text tower."""
+"""CLIP models of open_clip: built small around a glyph backbone, written, and read again with all that they take."""
 
-from collections.abc import Sequence
-from functools import cache
+import json
+from pathlib import Path
 
-import open_clip
 import timm
 import torch
-import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
+from safetensors import safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from timm.models import is_model, register_model
 from torch import Tensor, nn
 
 import vpstudy.models.vit  # noqa: F401 (registers itself with timm)
+from vpstudy import atomic
 from vpstudy.models.architectures import Architecture
+from vpstudy.models.backbones import network
 from vpstudy.runtime import seed_for
 
 
@@ -61,64 +64,30 @@ def small_clip(
         return CLIP(embed, vision, text)
 
 
-def tokenize(texts: Sequence[str]) -> Tensor:
-    """Token ids (N, 77) of CLIP's own byte-pair encoding, zero behind the end-of-text token, which is the largest."""
-    return tokenizer()(list(texts))
+def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
+    """uint8 pictures (N, 3, H, W) as the image tower takes them."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (architecture.mean, architecture.std))
+    return (pictures.float() / 255 - mean.to(pictures.device)) / std.to(pictures.device)
 
 
-@cache
-def tokenizer() -> open_clip.SimpleTokenizer:
-    """CLIP's own. Reading its vocabulary takes a tenth of a second, so it is read once."""
-    return open_clip.get_tokenizer("ViT-B-32")
+def save(
+    clip: CLIP | CustomTextCLIP, architecture: Architecture, path: Path, towers: dict[str, int] | None = None
+) -> None:
+    """Write the weights and what they fit: `architecture` with `towers` for a small CLIP, by itself for another."""
+    weights = {k: v.detach().cpu().contiguous() for k, v in clip.state_dict().items()}
+    tells = {"architecture": architecture.to_dict(), "towers": towers}
+    atomic.write_bytes(path, serialize(weights, {"clip": json.dumps(tells, sort_keys=True)}))
 
 
-class TextTower(nn.Module):
-    """The text tower of a CLIP, entered behind its embedding, so that a prompt can stand among the words.
-
-    Plain `CLIP` holds the parts of the tower itself, `CustomTextCLIP` under `text`.
-    """
-
-    def __init__(self, clip: CLIP | CustomTextCLIP):
-        super().__init__()
-        tower = clip.text if hasattr(clip, "text") else clip
-        for name in ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection"):
-            if not hasattr(tower, name):
-                raise ValueError(
-                    f"this text tower has no {name}; prompts need a CLIP transformer with causal attention"
-                )
-        if getattr(tower, "cls_emb", None) is not None or tower.attn_mask is None:
-            raise ValueError("this text tower pools a class token or sees both ways; prompts need a causal one")
-        self._tower = (tower,)  # in a tuple: not a submodule, so never trained, moved or saved
-
-    @property
-    def width(self) -> int:
-        """Of a word's embedding."""
-        return self._tower[0].token_embedding.weight.shape[1]
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Ids (N, L) to embeddings (N, L, width), without positions. Raises ValueError for texts that are too long."""
-        longest, most = int(tokens.argmax(1).max()) + 1, len(self._tower[0].positional_embedding)
-        if longest > most:
-            raise ValueError(f"a text is {longest} tokens long, and this text tower takes {most}; give shorter names")
-        return self._tower[0].token_embedding(tokens)
-
-    def forward(self, embedded: Tensor, tokens: Tensor) -> Tensor:
-        """Features (N, E) of unit length.
-
-        Parameters
-        ----------
-        embedded
-            (N, L, width), as `embed` gives it, or with a prompt in the place of some words.
-        tokens
-            The ids (N, L), which tell where a text ends. What lies behind the longest is not computed: attention is
-            causal, so it changes nothing.
-        """
-        tower, ends = self._tower[0], tokens.argmax(1)
-        length = int(ends.max()) + 1
-        states = embedded[:, :length] + tower.positional_embedding[:length]
-        states = tower.transformer(states, attn_mask=tower.attn_mask[:length, :length])
-        states = tower.ln_final(states)[torch.arange(len(tokens)), ends]
-        projection = tower.text_projection
-        if projection is not None:
-            states = projection(states) if isinstance(projection, nn.Linear) else states @ projection
-        return F.normalize(states, dim=1)
+def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
+    """The CLIP that `save` wrote, frozen. Raises FileNotFoundError, naming the stage that makes it."""
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no {path.parent.name}/{path.name} yet: `dvc repro` makes it (stage clip_source)"
+        )
+    with safe_open(path, "pt") as checkpoint:
+        tells = json.loads(checkpoint.metadata()["clip"])
+    architecture = Architecture.from_dict(tells["architecture"])
+    clip = small_clip(architecture, seed=0, **tells["towers"]) if tells["towers"] else network(architecture, 0)
+    clip.load_state_dict(load_file(path))
+    return clip.eval().requires_grad_(False), architecture

@@ -66,7 +66,7 @@ class ImageTower(nn.Module):
                 prompt = self._normalised(prompts[k]) if k == 0 else prompts[k]
                 prompt = prompt.to(tokens.dtype).expand(len(tokens), -1, -1)
                 tokens = torch.cat([tokens[:, :own], prompt], dim=1)
-            tokens = self._through(block, tokens)
+            tokens = block(tokens)
         return F.normalize(self._pooled(tokens[:, :own]), dim=1)
 
     def _embed(self, pictures: Tensor) -> Tensor:
@@ -81,11 +81,6 @@ class ImageTower(nn.Module):
         """The first prompt passes the normalisation before the first block, as the tokens do, each by itself."""
         visual = self._visual[0]
         return visual.trunk.norm_pre(prompt) if self._timm else visual.ln_pre(prompt)
-
-    def _through(self, block: nn.Module, tokens: Tensor) -> Tensor:
-        if self._timm or self._visual[0].transformer.batch_first:
-            return block(tokens)
-        return block(tokens.transpose(0, 1)).transpose(0, 1)
 
     def _pooled(self, tokens: Tensor) -> Tensor:
         visual = self._visual[0]

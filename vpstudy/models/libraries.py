@@ -11,8 +11,8 @@ from torch import nn
 from vpstudy.models import open_clips, torchvision_models
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.image_tower import ImageTower
+from vpstudy.models.text_tower import TextTower
 from vpstudy.models.weights import OutsideWeights
-from vpstudy.prompts.deep_text import DeepTextTower
 
 STEP = 32  # px; by so much larger pictures are tried: a multiple of the strides of usual networks
 
@@ -81,6 +81,6 @@ def _traits(name: str, arguments: str, size: int) -> dict[str, Any]:
 def _blocks(clip: open_clips.ClipLike) -> int | None:
     """How many blocks of both towers a prompt may enter; None where the image tower is no transformer."""
     try:
-        return min(DeepTextTower(clip).layers, ImageTower(clip).layers)
+        return min(TextTower(clip).layers, ImageTower(clip).layers)
     except ValueError:
         return None

@@ -10,10 +10,8 @@ from open_clip.model import CLIP, CustomTextCLIP
 from torch import Tensor, nn
 
 from vpstudy.models.image_tower import ImageTower
-from vpstudy.prompts.deep_text import DeepTextTower
-from vpstudy.prompts.text import TextPrompt
-
-DEVIATION = 0.02  # of a prompt that is drawn
+from vpstudy.models.text_tower import TextTower, joined
+from vpstudy.prompts.text import DEVIATION, first_context, placeholders
 
 
 class Weights(nn.Module):
@@ -45,6 +43,22 @@ class Weights(nn.Module):
         return of_text, of_text @ self.projections.transpose(1, 2)
 
 
+def first_weights(clip: CLIP | CustomTextCLIP, context: str | int, depth: int, seed: int) -> Weights:
+    """The weights that training starts from: the context as words, or so many vectors drawn; the rest is drawn.
+
+    Raises ValueError if a tower is no transformer or has fewer than `depth` blocks.
+    """
+    tower, image_tower = TextTower(clip), ImageTower(clip)
+    most = min(tower.layers, image_tower.layers)
+    if not 1 <= depth <= most:
+        raise ValueError(
+            f"depth is {depth}; the text tower has {tower.layers} blocks and the image tower {image_tower.layers}: "
+            f"give 1 to {most}"
+        )
+    start = first_context(tower, context, seed)
+    return Weights(start, depth, image_tower.width, seed).to(start.device)  # what is drawn is drawn on the CPU
+
+
 class MultimodalPrompt(nn.Module):
     """A prompt for both towers of a CLIP, which stay as they are.
 
@@ -54,62 +68,24 @@ class MultimodalPrompt(nn.Module):
         With a transformer for pictures, and a causal one for text; in evaluation mode.
     class_names
         K names, of any number of words.
-    n_context
-        Number M of vectors, before the name of a class and behind the patches of a picture.
-    depth
-        Number of blocks of both towers, from the first, that a prompt of their own enters.
-    words
-        Text that the vectors at the input start from, of exactly M tokens; without it they are drawn.
     weights
-        Of another prompt, to share; `n_context`, `depth` and `words` are then its own.
-
-    Raises
-    ------
-    ValueError
-        If a tower is no transformer or has fewer than `depth` blocks, depth is below 1, `words` has another number of
-        tokens, there is no class or vector, or a prompt is too long for the tower.
+        Its vectors stand before the name of a class, and behind the patches of a picture. Prompts may share them.
     """
 
-    def __init__(
-        self,
-        clip: CLIP | CustomTextCLIP,
-        class_names: Sequence[str],
-        n_context: int,
-        depth: int,
-        *,
-        words: str | None = None,
-        seed: int = 0,
-        weights: Weights | None = None,
-    ):
+    def __init__(self, clip: CLIP | CustomTextCLIP, class_names: Sequence[str], weights: Weights):
         super().__init__()
-        self.tower, self.image_tower = DeepTextTower(clip), ImageTower(clip)
-        if weights is not None:
-            n_context, depth, words = weights.context.shape[0], weights.projections.shape[0], None
-        most = min(self.tower.layers, self.image_tower.layers)
-        if not 1 <= depth <= most:
-            raise ValueError(
-                f"depth is {depth}; the text tower has {self.tower.layers} blocks and the image tower "
-                f"{self.image_tower.layers}: give 1 to {most}"
-            )
-        start = TextPrompt(self.tower, class_names, n_context, words=words, seed=seed)
-        for name in ("tokens", "is_context", "embedded"):
-            self.register_buffer(name, getattr(start, name), persistent=False)
-        if weights is None:
-            weights = Weights(start.context, depth, self.image_tower.width, seed)
-        self.weights, self._clip = weights, (clip,)
-        self.to(self.embedded.device)  # ids and draws are made on the CPU
+        self._clip, self.weights = (clip,), weights
+        self.tower, self.image_tower = TextTower(clip), ImageTower(clip)
+        self.tokens, self._embedded = placeholders(self.tower, class_names, len(weights.context))
 
     def for_classes(self, class_names: Sequence[str]) -> "MultimodalPrompt":
         """The same prompt, weights shared, for other classes."""
-        return MultimodalPrompt(self._clip[0], class_names, 1, 1, weights=self.weights)
+        return MultimodalPrompt(self._clip[0], class_names, self.weights)
 
     def text(self) -> Tensor:
         """Features (K, E) of the classes, of unit length."""
         context, *deep = self.weights.prompts()[0]
-        embedded = self.embedded.masked_scatter(
-            self.is_context[..., None], context.to(self.embedded.dtype).expand(len(self.tokens), -1, -1)
-        )
-        return self.tower(embedded, self.tokens, deep, self.is_context)
+        return self.tower(joined(self._embedded, context.to(self._embedded.dtype)), self.tokens, deep)
 
     def image(self, pictures: Tensor) -> Tensor:
         """Features (N, E) of pictures (N, 3, H, W), of unit length; normalised as the tower expects."""

@@ -1,132 +1,131 @@
 """Quantized multi-modal prompts (QMaPLe, arXiv 2407.10704): context, deep prompts and projections by codebooks.
 
-The paper does not tell whether a codebook serves all layers or one; both are here.
+The paper does not say whether a codebook serves all layers or one; both are here.
 """
 
+import copy
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from vpstudy.prompts import codebook
+from vpstudy.prompts import codebook, stored
 from vpstudy.prompts.multimodal import MultimodalPrompt, Weights
 from vpstudy.prompts.quantized import Log, Quantizer, Settings
 
-Per = Literal["tensor", "layer"]
-PER = ("tensor", "layer")
 KINDS = ("context", "deep", "projections")
 
 
-class LayerQuantizer(nn.Module):
-    """A parametrization: a tensor (layers, …) with a codebook for each layer."""
+class Codebooks(nn.Module):
+    """A parametrization: a tensor with one codebook, or (layers, …) with one for each layer."""
 
-    def __init__(self, values: Tensor, settings: Settings):
+    def __init__(self, values: Tensor, settings: Settings, per_layer: bool):
         super().__init__()
-        self.layers = nn.ModuleList(Quantizer(layer, settings) for layer in values)
+        self._per_layer = per_layer
+        self.quantizers = nn.ModuleList(Quantizer(part, settings) for part in self._parts(values))
+
+    def _parts(self, values: Tensor) -> list[Tensor]:
+        return list(values) if self._per_layer else [values]
 
     def forward(self, values: Tensor) -> Tensor:
-        return torch.stack([quantizer(layer) for quantizer, layer in zip(self.layers, values, strict=True)])
+        parts = [by(part) for by, part in zip(self.quantizers, self._parts(values), strict=True)]
+        return torch.stack(parts) if self._per_layer else parts[0]
 
     def step(self, values: Tensor) -> None:
         """Take note of a step, after which the tensor is `values`; see `Quantizer`."""
-        for quantizer, layer in zip(self.layers, values, strict=True):
-            quantizer.step(layer)
+        for by, part in zip(self.quantizers, self._parts(values), strict=True):
+            by.step(part)
+
+    def packed(self, values: Tensor) -> list[codebook.Packed]:
+        """As each part is stored."""
+        return [by.packed(part) for by, part in zip(self.quantizers, self._parts(values), strict=True)]
 
 
 @dataclass(frozen=True)
 class QuantizedWeights:
-    """The codebooks that `quantize` put on a prompt.
-
-    Attributes
-    ----------
-    quantizers
-        By kind: "context", "deep" (where the depth is above 1) and "projections".
-    """
+    """The codebooks that `quantize` put on a prompt, by kind: "context", "deep" (depths above 1), "projections"."""
 
     weights: Weights
-    quantizers: dict[str, Quantizer | LayerQuantizer]
+    codebooks: dict[str, Codebooks]
 
     def plain(self, kind: str) -> Tensor:
         """The tensor in full, which is trained, without its graph."""
         return self.weights.parametrizations[kind].original.detach()
 
     def step(self) -> None:
-        """Call it once after each step of the optimizer: codebooks are fitted anew where that is due."""
-        for kind, quantizer in self.quantizers.items():
-            quantizer.step(self.plain(kind))
+        """Call it once after each step of the optimizer: codebooks are fitted again where that is due."""
+        for kind, books in self.codebooks.items():
+            books.step(self.plain(kind))
 
     def logs(self) -> dict[str, list[Log]]:
         """What adaptive clustering did: by kind, of each codebook."""
-        return {kind: [each.log for each in _each(quantizer)] for kind, quantizer in self.quantizers.items()}
+        return {kind: [by.log for by in books.quantizers] for kind, books in self.codebooks.items()}
 
     def packed(self) -> dict[str, list[codebook.Packed]]:
         """As it is stored: by kind, of each codebook."""
-        return {
-            kind: [
-                each.packed(part)
-                for each, part in zip(
-                    _each(quantizer),
-                    self.plain(kind) if isinstance(quantizer, LayerQuantizer) else [self.plain(kind)],
-                    strict=True,
-                )
-            ]
-            for kind, quantizer in self.quantizers.items()
-        }
+        return {kind: books.packed(self.plain(kind)) for kind, books in self.codebooks.items()}
 
     @property
     def stored_bytes(self) -> int:
         """Of all codes and codebooks."""
         return sum(part.bytes for parts in self.packed().values() for part in parts)
 
+    def save(self, folder: Path) -> tuple[int, int]:
+        """Write `<folder>/<kind>-<number>.vpq` for each codebook; bytes of all files, and of these in their headers."""
+        size = headers = 0
+        for kind, parts in self.packed().items():
+            for k, part in enumerate(parts):
+                place = Path(folder) / f"{kind}-{k}.vpq"
+                stored.save(part, place)
+                size, headers = size + place.stat().st_size, headers + stored.header_bytes(len(part.shape))
+        return size, headers
 
-def quantize(prompt: MultimodalPrompt, settings: Settings, per: Per = "tensor") -> QuantizedWeights:
+    def load(self, folder: Path) -> Weights:
+        """Plain weights, with the values that `save` wrote; what is held here gives their shapes alone."""
+        weights = copy.deepcopy(self.weights)
+        for kind, parts in self.packed().items():
+            read = [stored.load(Path(folder) / f"{kind}-{k}.vpq").unpacked() for k in range(len(parts))]
+            parametrize.remove_parametrizations(weights, kind)
+            values = getattr(weights, kind)
+            values.data = torch.stack(read).to(values).view_as(values)
+        return weights
+
+
+def quantize(prompt: MultimodalPrompt, settings: Settings, per_layer: bool = False) -> QuantizedWeights:
     """Put codebooks on a prompt, in place, and on all that share its weights.
 
     Parameters
     ----------
-    per
-        "tensor": a codebook for the context, one for all deep prompts and one for all projections; "layer": one for
-        each deep prompt and each projection.
+    per_layer
+        A codebook for each deep prompt and each projection, in place of one for all of a kind.
 
     Raises
     ------
     ValueError
-        If `per` is unknown, or the prompt is quantized already.
+        If the prompt is quantized already.
     """
-    check_per(per)
     weights = prompt.weights
     if parametrize.is_parametrized(weights):
         raise ValueError("this prompt is quantized already; quantize a fresh one")
-    quantizers = {}
+    codebooks = {}
     for kind in KINDS:
         values = getattr(weights, kind).detach()
-        if not values.numel():
-            continue  # no deep prompts at a depth of 1
-        form = LayerQuantizer if per == "layer" and kind != "context" else Quantizer
-        quantizers[kind] = form(values, settings)
-        parametrize.register_parametrization(weights, kind, quantizers[kind])
-    return QuantizedWeights(weights, quantizers)
+        if values.numel():  # no deep prompts at a depth of 1
+            codebooks[kind] = Codebooks(values, settings, per_layer and kind != "context")
+            parametrize.register_parametrization(weights, kind, codebooks[kind])
+    return QuantizedWeights(weights, codebooks)
 
 
-def stored_bytes(n_context: int, depth: int, text_width: int, image_width: int, bits: int, per: Per = "tensor") -> int:
+def stored_bytes(
+    n_context: int, depth: int, text_width: int, image_width: int, bits: int, per_layer: bool = False
+) -> int:
     """Bytes of a multi-modal prompt at `bits` bits a value with its codebooks; 16 or 32 bits have none."""
-    check_per(per)
     of_prompt, of_projection = n_context * text_width, text_width * image_width
     sizes = [of_prompt]
-    if per == "layer":
+    if per_layer:
         sizes += [of_prompt] * (depth - 1) + [of_projection] * depth
     else:
         sizes += [of_prompt * (depth - 1), of_projection * depth]
     return sum(codebook.stored_bytes(size, bits) for size in sizes if size)
-
-
-def check_per(per: str) -> None:
-    """Raise ValueError for anything but "tensor" and "layer"."""
-    if per not in PER:
-        raise ValueError(f"per is {per!r}; allowed: {', '.join(PER)}")
-
-
-def _each(quantizer: Quantizer | LayerQuantizer) -> list[Quantizer]:
-    return list(quantizer.layers) if isinstance(quantizer, LayerQuantizer) else [quantizer]

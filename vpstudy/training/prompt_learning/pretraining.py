@@ -1,41 +1,23 @@
 """Pretraining of a small CLIP on rendered glyphs with captions."""
 
-import json
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP, CustomTextCLIP
-from safetensors import safe_open
-from safetensors.torch import load_file
-from safetensors.torch import save as serialize
+from open_clip.model import CLIP
 from torch import Tensor
 
-from vpstudy import atomic
 from vpstudy.data import captions
-from vpstudy.models.architectures import Architecture
-from vpstudy.models.backbones import Backbone, network
-from vpstudy.models.clip import TextTower, small_clip, tokenize
+from vpstudy.models.backbones import Backbone
+from vpstudy.models.clip import normalised
+from vpstudy.models.text_tower import TextTower, tokenize
 from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator
 from vpstudy.training.prompt_learning.settings import ClipSource
-
-
-def towers(settings: ClipSource, size: int) -> dict[str, int]:
-    """What `small_clip` needs to know of both towers."""
-    return {"size": size} | settings.model_dump(include={"width", "heads", "layers", "embed"})
 
 
 def start_from(clip: CLIP, backbone: Backbone) -> None:
     """Give the image tower the weights of a source backbone, all but its classifier."""
     known = clip.visual.trunk.state_dict()
     clip.visual.trunk.load_state_dict({k: v for k, v in backbone.model.state_dict().items() if k in known})
-
-
-def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
-    """uint8 pictures (N, 3, H, W) as the image tower takes them."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (architecture.mean, architecture.std))
-    return (pictures.float() / 255 - mean.to(pictures.device)) / std.to(pictures.device)
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, which: Tensor, scale: Tensor) -> Tensor:
@@ -71,19 +53,19 @@ def pretrain(
     )
     rates = [group["lr"] for group in optimizer.param_groups]
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=settings.steps, pct_start=0.1)
-    losses = []
+    tower, losses = TextTower(clip), []
     for _ in track(range(settings.steps), f"CLIP {backbone.name}"):
         pictures, texts, _ = captions.batch(settings.batch, draw, size)
         distinct = list(dict.fromkeys(texts))
         place = {text: k for k, text in enumerate(distinct)}
         which = torch.tensor([place[text] for text in texts], device=runtime.device)
-        tokens = tokenize(distinct).to(runtime.device)
+        tokens = tokenize(distinct)
         with runtime.autocast():
             images = F.normalize(clip.visual(normalised(pictures.to(runtime.device), backbone.architecture)), dim=1)
-            written = encode_short(clip, tokens)
+            written = tower(tower.embed(tokens), tokens)
             loss = contrastive_loss(images.float(), written.float(), which, clip.logit_scale.exp())
         if not torch.isfinite(loss):
-            raise ValueError(f"CLIP {backbone.name}: the loss is {loss.item()}; lower qprompt.clip.learning_rate")
+            raise ValueError(f"CLIP {backbone.name}: the loss is {loss.item()}; lower clip_source.learning_rate")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -93,32 +75,3 @@ def pretrain(
         losses.append(loss.item())
     clip.eval().requires_grad_(False)
     return losses
-
-
-def encode_short(clip: CLIP, tokens: Tensor) -> Tensor:
-    """Features (U, E) of unit length; what lies behind the longest text is not computed."""
-    tower = TextTower(clip)
-    return tower(tower.embed(tokens), tokens)
-
-
-def save(
-    clip: CLIP | CustomTextCLIP, architecture: Architecture, path: Path, towers: dict[str, int] | None = None
-) -> None:
-    """Write the weights and what they fit: `architecture` with `towers` for a small CLIP, by itself for another."""
-    weights = {k: v.detach().cpu().contiguous() for k, v in clip.state_dict().items()}
-    tells = {"architecture": architecture.to_dict(), "towers": towers}
-    atomic.write_bytes(path, serialize(weights, {"clip": json.dumps(tells, sort_keys=True)}))
-
-
-def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
-    """The CLIP that `save` wrote, frozen. Raises FileNotFoundError, naming the stage that makes it."""
-    if not path.exists():
-        raise FileNotFoundError(
-            f"there is no {path.parent.name}/{path.name} yet: `dvc repro` makes it (stage clip_source)"
-        )
-    with safe_open(path, "pt") as checkpoint:
-        tells = json.loads(checkpoint.metadata()["clip"])
-    architecture = Architecture.from_dict(tells["architecture"])
-    clip = small_clip(architecture, seed=0, **tells["towers"]) if tells["towers"] else network(architecture, 0)
-    clip.load_state_dict(load_file(path))
-    return clip.eval().requires_grad_(False), architecture

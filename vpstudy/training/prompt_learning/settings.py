@@ -1,12 +1,24 @@
-"""Settings of a small CLIP's pretraining, and of text prompts that are learned for it (arXiv 2407.10704)."""
+"""Settings of a small CLIP's pretraining, and of prompts that are learned for it (arXiv 2407.10704)."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, create_model
 
 from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing
+from vpstudy.training.prompt_learning.prompters import PROMPTERS
 
-Bits = Annotated[int, Field(ge=1, le=8)]
+Bits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)]
+
+
+def _context(value: Any) -> str | int:
+    if isinstance(value, bool) or not (
+        (isinstance(value, int) and value > 0) or (isinstance(value, str) and value.strip())
+    ):
+        raise ValueError("give words that context vectors start from, or how many to draw at random, at least 1")
+    return value
+
+
+Context = Annotated[Any, AfterValidator(_context)]  # str | int; a validator of our own says what either means
 
 
 class ClipSource(Strict):
@@ -24,24 +36,36 @@ class ClipSource(Strict):
     held_out: Annotated[int, Field(ge=100)]
 
 
-class PromptLearning(Strict):
+class Learning(Strict):
+    """How any prompt is learned: SGD with momentum 0.9, one epoch of warm-up, then a cosine."""
+
     seeds: Annotated[list[Seed], *AXIS]
-    shots: Positive  # training pictures per base class
-    validation_per_class: Annotated[int, Field(ge=2)]
-    n_context: Positive  # context vectors
-    words: str | None  # that they start from; null: drawn at random
+    context: Context
     epochs: Positive
     batch: Positive
-    learning_rate: Rate  # SGD with momentum 0.9, one epoch of warm-up, then a cosine
+    learning_rate: Rate
     weight_decay: Share
-    strong_decay: Share  # of the control that decays more
     evaluations: Positive  # evenly spaced epochs at which base and new are measured
-    cocoop_epochs: Positive
-    cocoop_batch: Positive
-    kgcoop_weight: Annotated[float, Field(ge=0)]
-    prograd_share: Share  # of the conflicting part of the gradient that is taken out
-    bits: Annotated[list[Bits], *AXIS, AfterValidator(increasing)]
-    control_bits: Annotated[list[Bits], *AXIS, AfterValidator(increasing)]  # of other codebooks
+    bits: Bits
+
+
+class _TextLearning(Learning):
+    shots: Positive  # training pictures per base class
+    validation_per_class: Annotated[int, Field(ge=2)]
     interval: Positive  # steps before adaptive clustering compares again
-    threshold: Annotated[float, Field(ge=0)]  # KL divergence above which it fits anew
-    noise: Annotated[list[Annotated[float, Field(gt=0)]], *AXIS]  # in units of the prompt's initial deviation
+    threshold: Annotated[float, Field(ge=0)]  # KL divergence, in nats, above which it fits anew
+
+
+# Text prompts: a prompter's own settings stand under its name, and have defaults.
+PromptLearning = create_model(
+    "PromptLearning",
+    __base__=_TextLearning,
+    **{name: (prompter.settings, prompter.settings()) for name, prompter in PROMPTERS.items() if prompter.settings},
+)
+
+
+class MultimodalLearning(Learning):
+    """Prompts for both towers. Pictures, validation and the quantizer are those of text prompts."""
+
+    codebooks: Literal["tensor", "layer"]  # one for all prompts and one for all projections, or one for each
+    depth: Positive  # blocks of both towers that prompts enter

@@ -1,5 +1,7 @@
 """Tasks: which pictures and classes a prompt learns from, and which it is measured on."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,63 +12,105 @@ from vpstudy.data import captions
 from vpstudy.data.budgets import split
 from vpstudy.data.target import Target
 from vpstudy.models.architectures import Architecture
-from vpstudy.models.clip import TextTower
+from vpstudy.models.clip import normalised
+from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.text import described
 from vpstudy.runtime import Runtime
-from vpstudy.training.prompt_learning import names
-from vpstudy.training.prompt_learning.learning import Task
-from vpstudy.training.prompt_learning.pretraining import normalised
 
 HAND_WRITTEN = (f"{captions.PREFIX} {{}}.",)  # one plain template: what context vectors start from
+NAMES = {"digits": [captions.name(digit) for digit in "0123456789"]}  # by target, where its own say too little
+
+
+@dataclass(frozen=True)
+class Task:
+    """Base and new classes of a target, and the features (N, E) of their pictures, of unit length, for one seed.
+
+    Labels count within base and within new. Prompts for both towers take pictures in place of features.
+    """
+
+    base_names: list[str]
+    new_names: list[str]
+    train: tuple[Tensor, Tensor]
+    validation: tuple[Tensor, Tensor]
+    test: dict[str, tuple[Tensor, Tensor]]  # "base" and "new"
+    hand_written: dict[str, Tensor]  # zero-shot features (K, E) of "base" and "new"
+    scale: float  # of logits
+
+    @property
+    def parts(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """What is measured while a prompt learns."""
+        return {"validation": self.validation, **self.test}
+
+
+def class_names(target: Target) -> list[str]:
+    """What the classes of a target are called in a prompt, in their order."""
+    return NAMES.get(target.name, [name.replace("_", " ") for name in target.class_names])
 
 
 def features(clip: CLIP, architecture: Architecture, pictures: Tensor, runtime: Runtime, batch: int = 256) -> Tensor:
-    """Features (N, E) of unit length of uint8 pictures (N, 3, H, W); no prompt changes them."""
+    """Features (N, E) of unit length of uint8 pictures (N, 3, H, W)."""
     clip.to(runtime.device).eval()
     with torch.no_grad(), runtime.autocast():
-        found = [
-            F.normalize(clip.visual(normalised(chunk.to(runtime.device), architecture)).float(), dim=1)
-            for chunk in pictures.split(batch)
-        ]
-    return torch.cat(found)
+        return torch.cat(
+            [
+                F.normalize(clip.visual(normalised(chunk.to(runtime.device), architecture)).float(), dim=1)
+                for chunk in pictures.split(batch)
+            ]
+        )
 
 
-def base_to_new(
-    clip: CLIP, target: Target, of_pictures: Tensor, shots: int, validation_per_class: int, seed: int
+def base_to_new(target: Target) -> dict[str, list[int]]:
+    """Of the classes sorted by name the first half is base and trains, the rest is new and is only measured."""
+    n = len(target.class_names)
+    order = sorted(range(n), key=lambda k: target.class_names[k])
+    return {"base": order[: -(-n // 2)], "new": order[-(-n // 2) :]}
+
+
+def every_class(target: Target) -> dict[str, list[int]]:
+    """All classes train, and are measured as new, too."""
+    every = list(range(len(target.class_names)))
+    return {"base": every, "new": every}
+
+
+def task(
+    clip: CLIP,
+    target: Target,
+    groups: dict[str, list[int]],
+    of_pictures: Tensor,
+    shots: int,
+    validation_per_class: int,
+    seed: int,
 ) -> Task:
-    """Base-to-new: of the sorted classes the first half is base and trains, the rest is new and is only measured.
+    """The task of one seed.
 
     Parameters
     ----------
+    groups
+        Classes that are "base" and "new", by their numbers in the target.
     of_pictures
-        Features (N, E) of every picture of the target.
+        Features (N, E) of every picture of the target, or the pictures.
     shots
         Training pictures per base class, drawn by the seed.
     """
-    n = len(target.class_names)
-    order = sorted(range(n), key=lambda k: target.class_names[k])
-    groups = {"base": order[: -(-n // 2)], "new": order[-(-n // 2) :]}
-    called = names.of_classes(target.name, target.class_names)
     parts = split(target, shots, validation_per_class, seed)
     labels = target.labels.to(of_pictures.device)
 
     def of(indices: np.ndarray, group: str) -> tuple[Tensor, Tensor]:
         chosen = torch.as_tensor(indices, device=of_pictures.device)
-        place = torch.full((n,), -1, device=of_pictures.device)
+        place = torch.full((len(target.class_names),), -1, device=of_pictures.device)
         place[groups[group]] = torch.arange(len(groups[group]), device=of_pictures.device)
         inside = place[labels[chosen]] >= 0
         return of_pictures[chosen[inside]], place[labels[chosen[inside]]]
 
-    tower = TextTower(clip)
+    called = class_names(target)
     written = {group: [called[k] for k in members] for group, members in groups.items()}
-    with torch.no_grad():
-        hand_written = {group: described(tower, of_group, HAND_WRITTEN) for group, of_group in written.items()}
+    tower = TextTower(clip)
     return Task(
         written["base"],
         written["new"],
         of(parts.train, "base"),
         of(parts.validation, "base"),
         {group: of(parts.test, group) for group in groups},
-        hand_written,
+        {group: described(tower, names, HAND_WRITTEN) for group, names in written.items()},
         clip.logit_scale.exp().item(),
     )

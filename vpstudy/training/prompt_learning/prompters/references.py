@@ -1,21 +1,28 @@
-"""References that learn on features of pictures, without a prompt: linear probe and Tip-Adapter, for base classes."""
+"""References that learn on features of pictures, without a prompt, for base classes: linear probe and Tip-Adapter."""
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from scipy.special import log_softmax
-from sklearn.linear_model import LogisticRegression
-from torch import Tensor
-
-from vpstudy.runtime import generator
-from vpstudy.training.prompt_learning.learning import Task
+from vpstudy.training.prompt_learning.prompters.base import Arm, Prompter
 
 ALPHA, BETA = 1.0, 5.5  # the share of the cache, and how sharp it is: defaults of Tip-Adapter (Zhang et al., ECCV 2022)
 EPOCHS, BATCH, RATE = 20, 256, 1e-3  # of Tip-Adapter-F, as published
 
 
-def probe(task: Task) -> Tensor:
+def arms(trial):
+    task, seed = trial.task, trial.seed
+    features, labels = task.train
+    own = {"n_weights": (features.shape[1] + 1) * len(task.base_names), "published_weights": None}
+    yield Arm("probe", seed, {"base": probe(task)}, **own)
+    own["n_weights"] = features.numel() + len(labels)  # the cache
+    yield Arm("tip", seed, {"base": tip_adapter(task, seed, train=False)}, **own)
+    yield Arm("tip-f", seed, {"base": tip_adapter(task, seed, train=True)}, **own)
+
+
+def probe(task):
     """Logits (N, K) of base test pictures by logistic regression on the training features."""
+    import numpy as np
+    import torch
+    from scipy.special import log_softmax
+    from sklearn.linear_model import LogisticRegression
+
     features, labels = (tensor.cpu().numpy() for tensor in task.train)
     model = LogisticRegression(max_iter=1000).fit(task.scale**0.5 * features, labels)
     decided = model.decision_function(task.scale**0.5 * task.test["base"][0].cpu().numpy())
@@ -24,7 +31,7 @@ def probe(task: Task) -> Tensor:
     return torch.from_numpy(log_softmax(decided, axis=1))
 
 
-def cached(queries: Tensor, keys: Tensor, values: Tensor, texts: Tensor, scale: float) -> Tensor:
+def cached(queries, keys, values, texts, scale: float):
     """Tip-Adapter's logits (N, K): those of the text, and of a cache of training pictures.
 
     Parameters
@@ -36,11 +43,16 @@ def cached(queries: Tensor, keys: Tensor, values: Tensor, texts: Tensor, scale: 
     texts
         Zero-shot features (K, E).
     """
-    return scale * queries @ texts.T + ALPHA * torch.exp(-BETA * (1 - queries @ keys.T)) @ values
+    return scale * queries @ texts.T + ALPHA * (-BETA * (1 - queries @ keys.T)).exp() @ values
 
 
-def tip_adapter(task: Task, seed: int, train: bool) -> Tensor:
+def tip_adapter(task, seed: int, train: bool):
     """Logits (N, K) of base test pictures, the cache as it is, or trained (Tip-Adapter-F)."""
+    import torch
+    import torch.nn.functional as F
+
+    from vpstudy.runtime import generator
+
     features, labels = task.train
     texts = task.hand_written["base"]
     values = F.one_hot(labels, len(texts)).float()
@@ -58,3 +70,11 @@ def tip_adapter(task: Task, seed: int, train: bool) -> Tensor:
                 schedule.step()
     with torch.no_grad():
         return cached(task.test["base"][0], keys, values, texts, task.scale)
+
+
+PROMPTER = Prompter(
+    "on picture features",
+    arms,
+    role="reference",
+    arm_labels={"probe": "linear probe", "tip": "Tip-Adapter", "tip-f": "Tip-Adapter-F"},
+)

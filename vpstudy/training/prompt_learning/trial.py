@@ -1,0 +1,106 @@
+"""One seed of a prompter: what it learns from, and the ways in which arms are made of it."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from vpstudy.data import captions
+from vpstudy.models.text_tower import TextTower
+from vpstudy.prompts.quantized import Quantizer, Settings
+from vpstudy.prompts.text import MetaNetwork, TextPrompt, described, first_context
+from vpstudy.runtime import seed_for
+from vpstudy.training.fit import Diverged
+from vpstudy.training.prompt_learning.learning import learn, measure
+from vpstudy.training.prompt_learning.prompters.base import Arm, Variant
+from vpstudy.training.prompt_learning.settings import Learning
+from vpstudy.training.prompt_learning.tasks import Task
+
+PUBLISHED_WIDTH = 512  # of CLIP's text tower
+
+
+class Trial:
+    """What the arms of a prompter share for one seed: pictures, start and order.
+
+    Parameters
+    ----------
+    own
+        The settings of the prompter alone.
+    """
+
+    def __init__(self, tower: TextTower, task: Task, settings: Learning, seed: int, own=None):
+        self.tower, self.task, self.settings, self.seed, self.own = tower, task, settings, seed, own
+
+    def seed_for(self, purpose: str) -> int:
+        return seed_for(purpose, self.seed)
+
+    @cached_property
+    def start(self) -> Tensor:
+        """The context (M, width) before training."""
+        return first_context(self.tower, self.settings.context, self.seed_for("context"))
+
+    def quantizer(self, bits: int, **changes) -> Settings:
+        """The published quantizer, or changed in one thing."""
+        return quantizer(self.settings, bits, **changes)
+
+    def error(self, bits: int) -> float:
+        """RMS error of quantizing the start, in units of its deviation; at one bit 0.603 if Gaussian (Max, 1960)."""
+        error = Quantizer(self.start, Settings(bits))(self.start) - self.start
+        return float(error.square().mean().sqrt() / self.start.std(correction=0))
+
+    def trained(self, name: str, variant: Variant | None = None) -> Arm:
+        """A training that leaves the finite numbers is an arm, too: with a reason, without logits."""
+        variant = variant or Variant()
+        bits = variant.quantize.bits if variant.quantize else None
+        try:
+            learned = learn(self.tower, self.task, variant, self.settings, self.seed)
+        except Diverged as error:
+            return Arm(name, self.seed, bits=bits, reason=str(error))
+        used, meta = learned.prompt.context.detach().clone(), learned.meta
+        return Arm(
+            name,
+            self.seed,
+            learned.logits,
+            bits,
+            used.numel() + (sum(p.numel() for p in meta.parameters()) if meta else 0),
+            len(used) * PUBLISHED_WIDTH + (MetaNetwork.count(PUBLISHED_WIDTH, PUBLISHED_WIDTH) if meta else 0),
+            used,
+            self.start,
+            learned,
+            learned.quantizer.packed(learned.contexts[-1]) if learned.quantizer else None,
+        )
+
+    def quantized(self, name: str, context: Tensor | None, bits: int, reason: str | None = None) -> Arm:
+        """A context (M, width) quantized as it is; with a reason, there is none."""
+        if reason:
+            return Arm(name, self.seed, reason=reason)
+        by = Quantizer(context, self.quantizer(bits))
+        with torch.no_grad():
+            used = by(context)
+        sizes = used.numel(), len(used) * PUBLISHED_WIDTH
+        return Arm(name, self.seed, self.measured(used), bits, *sizes, used, self.start, packed=by.packed(context))
+
+    def untrained(self, name: str) -> Arm:
+        """The start as it is: nothing is stored of it."""
+        return Arm(name, self.seed, self.measured(self.start), used=self.start, start=self.start)
+
+    def all_templates(self, name: str) -> Arm:
+        """Descriptions of each class in all templates, averaged."""
+        texts = {"base": self.task.base_names, "new": self.task.new_names}
+        return Arm(
+            name,
+            self.seed,
+            {
+                group: self.task.scale * self.task.test[group][0] @ described(self.tower, names, captions.TEMPLATES).T
+                for group, names in texts.items()
+            },
+        )
+
+    def measured(self, context: Tensor) -> dict[str, Tensor]:
+        """Logits of "validation", "base" and "new" with a context (M, width)."""
+        return measure(TextPrompt(self.tower, self.task.base_names, context).eval(), self.task)
+
+
+def quantizer(settings: Learning, bits: int, **changes) -> Settings:
+    """The published quantizer, or changed in one thing."""
+    return Settings(bits, interval=settings.interval, threshold=settings.threshold, **changes)
