@@ -33,16 +33,11 @@ class TextPrompt(nn.Module):
     context
         (M, width), of which the prompt learns a copy.
 
-    Raises
-    ------
-    ValueError
-        If there is no class or vector, or a prompt is too long for the tower.
+    Raises ValueError as `placeholders`.
     """
 
     def __init__(self, tower: TextTower, class_names: Sequence[str], context: Tensor):
         super().__init__()
-        if not class_names or not len(context):
-            raise ValueError(f"{len(class_names)} classes, {len(context)} context vectors: give at least one of each")
         self.tower = tower
         tokens, embedded = placeholders(tower, class_names, len(context))
         self.register_buffer("tokens", tokens, persistent=False)
@@ -63,9 +58,15 @@ class TextPrompt(nn.Module):
 def placeholders(tower: TextTower, class_names: Sequence[str], n_context: int) -> tuple[Tensor, Tensor]:
     """Ids (K, L) and embeddings (K, L, width) of the names behind as many tokens as there are vectors.
 
-    Placeholders of one token each keep the end of the text where the embeddings are. Raises ValueError for prompts
-    that are too long.
+    Placeholders of one token each keep the end of the text where the embeddings are.
+
+    Raises
+    ------
+    ValueError
+        If there is no class or vector, or a prompt is too long for the tower.
     """
+    if not class_names or not n_context:
+        raise ValueError(f"{len(class_names)} classes, {n_context} context vectors: give at least one of each")
     tokens = tokenize([" ".join(["X"] * n_context + [name]) + "." for name in class_names])
     if bool((tokens[:, -1] != 0).any()):
         raise ValueError(f"a prompt of {n_context} vectors and its class name exceed {tokens.shape[1]} tokens")

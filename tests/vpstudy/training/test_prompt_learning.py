@@ -1,5 +1,7 @@
 """Learning of text prompts on a tiny CLIP: losses against closed forms, noise, quantization, early stopping."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,17 +10,22 @@ from torch.nn.utils import parametrize
 
 from vpstudy import paths
 from vpstudy.models.architectures import ARCHITECTURES
-from vpstudy.models.clip import TextTower, small_clip
+from vpstudy.models.clip import small_clip
+from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Quantizer, Settings
+from vpstudy.prompts.text import TextPrompt
 from vpstudy.settings import read
-from vpstudy.training.prompt_learning import adapters, weights
-from vpstudy.training.prompt_learning.learning import Noise, Task, Variant, aligned, learn, measure, with_context
-from vpstudy.training.prompt_learning.methods import METHODS
-from vpstudy.training.prompt_learning.settings import Qprompt
-from vpstudy.training.prompt_learning.variants import one_bit_error, variants
+from vpstudy.training.prompt_learning import weights
+from vpstudy.training.prompt_learning.learning import Noise, learn, measure
+from vpstudy.training.prompt_learning.prompters import PROMPTERS, references
+from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
+from vpstudy.training.prompt_learning.prompters.prograd import aligned
+from vpstudy.training.prompt_learning.settings import PromptLearning
+from vpstudy.training.prompt_learning.tasks import Task
+from vpstudy.training.prompt_learning.trial import Trial
 
-CONTENT = read(paths.SCALES / "default/params.yaml")["qprompt"]
+CONTENT = read(paths.SCALES / "default/params.yaml")["qprompt"]["settings"]
 BASE, NEW = ["digit one", "digit two", "digit three"], ["small letter a", "greek pi"]
 
 
@@ -46,13 +53,22 @@ def task(tower) -> Task:
     )
 
 
-def settings(**changes) -> Qprompt:
-    return Qprompt.model_validate(CONTENT | {"epochs": 6, "evaluations": 3, "batch": 8, "n_context": 4} | changes)
+def settings(**changes) -> PromptLearning:
+    return PromptLearning.model_validate(CONTENT | {"epochs": 6, "evaluations": 3, "batch": 8} | changes)
+
+
+def trial(tower, task, name: str, seed: int = 0, **changes) -> Trial:
+    s = settings(**changes)
+    return Trial(tower, task, s, seed, getattr(s, name, None))
+
+
+def arms(tower, task, name: str, seed: int = 0, **changes) -> dict:
+    return {arm.name: arm for arm in PROMPTERS[name].arms(trial(tower, task, name, seed, **changes))}
 
 
 def test_learning_starts_at_the_words_and_lowers_the_loss(tower, task):
     learned = learn(tower, task, Variant(), settings(epochs=20, learning_rate=0.1), seed=0)
-    start = with_context(tower, task, learned.contexts[0])
+    start = TextPrompt(tower, task.base_names, learned.contexts[0])
 
     def loss(prompt) -> float:
         return F.cross_entropy(task.scale * task.train[0] @ prompt().T, task.train[1]).item()
@@ -71,7 +87,7 @@ def test_equal_seeds_give_equal_prompts_and_others_do_not(tower, task):
 
 def test_the_tower_stays_as_it_is(tower, task):
     before = {k: v.clone() for k, v in tower._tower[0].state_dict().items()}
-    learn(tower, task, Variant("cocoop"), settings(cocoop_epochs=1), seed=0)
+    arms(tower, task, "cocoop", cocoop={"epochs": 1}, evaluations=1)
     assert all(torch.equal(v, before[k]) for k, v in tower._tower[0].state_dict().items())
 
 
@@ -87,9 +103,7 @@ def test_new_classes_are_never_trained_on(tower, task):
 
 
 def test_the_pull_to_the_hand_written_prompt_pulls(tower, task):
-    strong, none = (
-        learn(tower, task, Variant("kgcoop"), settings(kgcoop_weight=w), seed=0).prompt for w in (50.0, 0.0)
-    )
+    strong, none = (arms(tower, task, "kgcoop", kgcoop={"weight": w})["full"].learned.prompt for w in (50.0, 0.0))
     plain = learn(tower, task, Variant(), settings(), seed=0).prompt
 
     def near(prompt) -> float:
@@ -133,9 +147,10 @@ def test_kept_noise_is_in_the_prompt_that_is_used(tower, task):
     assert torch.equal(fresh.prompt.context, fresh.contexts[-1])
 
 
-def test_matched_noise_has_the_error_of_one_bit():
-    start = torch.randn(64, 512, generator=torch.Generator().manual_seed(0))
-    assert one_bit_error(start) == pytest.approx(0.6028, abs=0.01)  # √(1 − 2/π), of a Gaussian (Max, 1960)
+def test_matched_noise_has_the_error_of_one_bit(tower, task):
+    this = trial(tower, task, "noise", context=64)
+    this.start = torch.randn(64, 512, generator=torch.Generator().manual_seed(0))
+    assert this.error(bits=1) == pytest.approx(0.6028, abs=0.01)  # √(1 − 2/π), of a Gaussian (Max, 1960)
 
 
 @pytest.mark.parametrize("bits", [1, 2])
@@ -157,15 +172,35 @@ def test_stopping_early_looks_at_validation_alone(tower, task):
     assert (found["new"].argmax(1) == task.test["new"][1]).float().mean().item() == pytest.approx(chosen["new"])
 
 
-def test_every_prompter_has_the_arms_that_it_says():
-    s, start = settings(), torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
-    names = {name: list(variants(name, s, start, 0)) for name in METHODS}
-    assert names["zero_shot"] == names["references"] == []
+def test_every_prompter_has_the_arms_that_it_says(tower, task):
+    few = {"epochs": 1, "evaluations": 1, "cocoop": {"epochs": 1}}
+    names = {name: list(arms(tower, task, name, **few)) for name in PROMPTERS}
+    assert names["zero_shot"] == ["one", "templates", "hand-1", "hand-2", "hand-4", "hand-8"]
+    assert names["coop"] == ["full", "ptq-1", "ptq-2", "ptq-4", "ptq-8"]
     assert names["qcoop"] == ["qat-1", "qat-2", "qat-4", "qat-8"]
-    assert len(names["noise"]) == 2 * (len(s.noise) + 1)
-    assert len(names["quantizers"]) == 5 * len(s.control_bits)
-    assert variants("noise", s, start, 0)["fixed-matched"].noise == one_bit_error(start)
-    assert variants("regularised", s, start, 0)["decay"].weight_decay == s.strong_decay
+    assert len(names["noise"]) == 2 * (3 + 1) and "fixed-matched" in names["noise"]
+    assert len(names["quantizers"]) == 5 * 2
+    assert names["references"] == ["probe", "tip", "tip-f"]
+    for name, of in names.items():
+        labels = {"full"} | set(PROMPTERS[name].arm_labels)
+        assert all(arm in labels or arm.partition("-")[0] in labels for arm in of), name
+
+
+def test_a_prompter_is_one_line_in_the_registry(tower, task, monkeypatch):
+    """What a file in `prompters/` would hold: CoOp at half of the rate."""
+    half = Prompter("CoOp, slowly", lambda t: iter([t.trained("full", Variant(changes={"learning_rate": 0.01}))]))
+    monkeypatch.setitem(PROMPTERS, "slow", half)
+    found = arms(tower, task, "slow")["full"]
+    expected = learn(tower, task, Variant(), settings(learning_rate=0.01), seed=0)
+    assert torch.equal(found.used, expected.prompt.context)
+    assert found.n_weights == 4 * 32 and found.published_weights == 4 * 512
+
+
+def test_a_training_that_diverges_is_an_arm_with_a_reason(tower, task):
+    found = arms(tower, dataclasses.replace(task, scale=float("nan")), "coop")
+    assert list(found) == ["full", "ptq-1", "ptq-2", "ptq-4", "ptq-8"]
+    assert {arm.reason for arm in found.values()} == {"the training loss was nan"}
+    assert not any(arm.logits for arm in found.values())
 
 
 def test_quantization_after_training_takes_the_nearest_value():
@@ -180,19 +215,19 @@ def test_quantization_after_training_takes_the_nearest_value():
 def test_tip_adapter_is_its_formula(task):
     (keys, labels), texts = task.train, task.hand_written["base"]
     values = F.one_hot(labels, 3).float()
-    found = adapters.cached(task.test["base"][0], keys, values, texts, task.scale)
+    found = references.cached(task.test["base"][0], keys, values, texts, task.scale)
     for n in (0, 7):
         query = task.test["base"][0][n]
         for k in range(3):
             cache = sum(np.exp(-5.5 * (1 - float(query @ keys[p]))) for p in range(24) if labels[p] == k)
             assert found[n, k].item() == pytest.approx(task.scale * float(query @ texts[k]) + cache, rel=1e-4)
-    assert torch.allclose(adapters.tip_adapter(task, 0, train=False), found)
+    assert torch.allclose(references.tip_adapter(task, 0, train=False), found)
 
 
 def test_references_learn_the_base_classes(task):
     labels = task.test["base"][1]
     zero_shot = (task.test["base"][0] @ task.hand_written["base"].T).argmax(1)
-    for logits in (adapters.probe(task), adapters.tip_adapter(task, 0, train=True)):
+    for logits in (references.probe(task), references.tip_adapter(task, 0, train=True)):
         assert (logits.argmax(1) == labels).float().mean() > (zero_shot == labels).float().mean()
         assert logits.shape == (30, 3)
 

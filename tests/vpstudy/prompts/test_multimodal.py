@@ -1,7 +1,5 @@
 """Multi-modal prompts: unprompted towers as oracle, where prompts stand, what learns, sizes, quantized forms."""
 
-import dataclasses
-
 import pytest
 import timm
 import torch
@@ -9,16 +7,17 @@ import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
 
 from vpstudy.models.architectures import ARCHITECTURES
-from vpstudy.models.clip import small_clip, tokenize
+from vpstudy.models.clip import small_clip
 from vpstudy.models.image_tower import ImageTower
+from vpstudy.models.text_tower import TextTower, tokenize
 from vpstudy.prompts import codebook
-from vpstudy.prompts.deep_text import DeepTextTower
-from vpstudy.prompts.multimodal import MultimodalPrompt, parameter_count
+from vpstudy.prompts.multimodal import MultimodalPrompt, first_weights, parameter_count
 from vpstudy.prompts.multimodal_quantized import quantize, stored_bytes
 from vpstudy.prompts.quantized import Settings
 from vpstudy.prompts.text import described
-from vpstudy.training.prompt_learning.learning import Task
-from vpstudy.training.prompt_learning.multimodal_learning import MultimodalSettings, learn_multimodal, measure
+from vpstudy.training.prompt_learning.multimodal import learn_multimodal, measure
+from vpstudy.training.prompt_learning.settings import MultimodalLearning
+from vpstudy.training.prompt_learning.tasks import Task
 
 NAMES = ["a", "greek alpha", "three"]
 VISION = {"layers": 3, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
@@ -40,6 +39,10 @@ def tiny(kind: str):
     if kind == "average":
         return CLIP(32, VISION | {"pool_type": "avg"}, TEXT).eval()
     return (CustomTextCLIP if kind == "custom" else CLIP)(32, VISION, TEXT).eval()
+
+
+def started(clip, depth: int, context: str | int = 2, seed: int = 0) -> MultimodalPrompt:
+    return MultimodalPrompt(clip, NAMES, first_weights(clip, context, depth, seed))
 
 
 KINDS = ["own", "custom", "average", "timm", "timm class token"]
@@ -71,14 +74,14 @@ def test_an_empty_prompt_in_every_block_changes_nothing(clip):
 
 
 def test_the_text_at_depth_one_is_the_words_themselves(clip):
-    prompt = MultimodalPrompt(clip, NAMES, 2, 1, words="a photo")
+    prompt = started(clip, 1, "a photo")
     with torch.no_grad():
-        torch.testing.assert_close(prompt.text(), described(DeepTextTower(clip), NAMES, ["a photo {}."]))
+        torch.testing.assert_close(prompt.text(), described(TextTower(clip), NAMES, ["a photo {}."]))
 
 
 def test_deep_text_prompts_that_repeat_the_states_change_nothing(clip):
     """Each block's own states, recorded by a hook, put in their own place."""
-    tower, tokens = DeepTextTower(clip), tokenize(["a photo three."])
+    tower, tokens = TextTower(clip), tokenize(["a photo three."])
     inner = clip.text if hasattr(clip, "text") else clip
     seen = []
     hooks = [b.register_forward_pre_hook(lambda _, a: seen.append(a[0])) for b in inner.transformer.resblocks]
@@ -86,14 +89,12 @@ def test_deep_text_prompts_that_repeat_the_states_change_nothing(clip):
         expected = tower(tower.embed(tokens), tokens)
         for hook in hooks:
             hook.remove()
-        places = torch.zeros_like(tokens, dtype=torch.bool)
-        places[:, 1:3] = True
-        found = tower(tower.embed(tokens), tokens, [states[0, 1:3] for states in seen[1:]], places)
+        found = tower(tower.embed(tokens), tokens, [states[0, 1:3] for states in seen[1:]])
     torch.testing.assert_close(found, expected)
 
 
 def test_deep_text_prompts_replace_the_places_of_the_context_alone(own):
-    prompt = MultimodalPrompt(own, NAMES, 2, 3, seed=1)
+    prompt = started(own, 3, seed=1)
     entered, left = [], []  # what enters a block, against what left the one before
     blocks = own.transformer.resblocks
     hooks = [b.register_forward_pre_hook(lambda _, a: entered.append(a[0].clone())) for b in blocks]
@@ -103,15 +104,13 @@ def test_deep_text_prompts_replace_the_places_of_the_context_alone(own):
     for hook in hooks:
         hook.remove()
     for k in (1, 2):
-        places = prompt.is_context[:, : entered[k].shape[1]]
-        assert places.sum(1).tolist() == [2, 2, 2]
-        assert torch.equal(entered[k][places], prompt.weights.deep[k - 1].detach().repeat(3, 1))
-        assert torch.equal(entered[k][~places], left[k - 1][~places])
+        assert torch.equal(entered[k][:, 1:3], prompt.weights.deep[k - 1].detach().expand(3, -1, -1))
+        assert torch.equal(entered[k][:, :1], left[k - 1][:, :1]) and torch.equal(entered[k][:, 3:], left[k - 1][:, 3:])
 
 
 def test_image_prompts_are_appended_replaced_and_dropped(own):
     """Against the tower written out: class token first, prompts last, normalised with the tokens at the input."""
-    prompt, visual = MultimodalPrompt(own, NAMES, 2, 2, seed=2), own.visual
+    prompt, visual = started(own, 2, seed=2), own.visual
     with torch.no_grad():
         of_image = [
             torch.stack([projection @ vector for vector in of_text])
@@ -137,13 +136,13 @@ def test_an_average_leaves_the_prompts_out():
         for block in clip.visual.transformer.resblocks:
             block.attn.out_proj.weight.zero_()
             block.attn.out_proj.bias.zero_()
-        prompt = MultimodalPrompt(clip, NAMES, 2, 3)
+        prompt = started(clip, 3)
         torch.testing.assert_close(prompt.image(PICTURES), ImageTower(clip)(PICTURES))
 
 
 def test_every_weight_learns_and_nothing_else(clip):
     before = {k: v.clone() for k, v in clip.state_dict().items()}
-    prompt = MultimodalPrompt(clip, NAMES, 2, 2, words="a photo")
+    prompt = started(clip, 2, "a photo")
     names = [name for name, _ in prompt.named_parameters()]
     assert names == ["weights.context", "weights.deep", "weights.projections"]
     texts, images = prompt.text(), prompt.image(PICTURES)
@@ -158,7 +157,7 @@ def test_every_weight_learns_and_nothing_else(clip):
 
 def test_the_picture_reaches_the_text_vectors(clip):
     """The coupling: the features of pictures alone pull on the vectors among the words, at each depth."""
-    prompt = MultimodalPrompt(clip, NAMES, 2, 2)
+    prompt = started(clip, 2)
     prompt.image(PICTURES)[:, 0].sum().backward()
     assert prompt.weights.context.grad.any()
     assert prompt.weights.deep.grad.any()
@@ -166,7 +165,7 @@ def test_the_picture_reaches_the_text_vectors(clip):
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_deep_prompt_changes_both_towers(own, place):
-    prompt = MultimodalPrompt(own, NAMES, 2, 3)
+    prompt = started(own, 3)
     with torch.no_grad():
         texts, images = prompt.text(), prompt.image(PICTURES)
         prompt.weights.deep[place] *= -1
@@ -175,7 +174,7 @@ def test_a_deep_prompt_changes_both_towers(own, place):
 
 
 def test_other_classes_share_the_weights(own):
-    prompt = MultimodalPrompt(own, NAMES, 2, 3, words="a photo", seed=4)
+    prompt = started(own, 3, "a photo", seed=4)
     other = prompt.for_classes(["three", "b"])
     assert other.weights is prompt.weights
     with torch.no_grad():
@@ -185,7 +184,7 @@ def test_other_classes_share_the_weights(own):
 
 
 def test_the_seed_decides(own):
-    one, same, other = (MultimodalPrompt(own, NAMES, 2, 3, seed=seed) for seed in (5, 5, 6))
+    one, same, other = (started(own, 3, seed=seed) for seed in (5, 5, 6))
     for a, b, c in zip(one.parameters(), same.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
         assert not torch.equal(a, c)
@@ -196,7 +195,7 @@ def test_on_a_cuda_device_as_on_the_cpu():
     found = []
     for device in ("cpu", "cuda"):
         clip = tiny("timm").to(device)
-        prompt = MultimodalPrompt(clip, NAMES, 2, 2, seed=9)
+        prompt = started(clip, 2, seed=9)
         quantize(prompt, Settings(4))
         with torch.no_grad():
             found.append((prompt.image(PICTURES.to(device)) @ prompt.for_classes(["b", "c"]).text().T).cpu())
@@ -208,51 +207,51 @@ def test_sizes_of_the_paper():
     assert stored_bytes(2, 9, 512, 768, 16) == 7_096_320
     assert round(stored_bytes(2, 9, 512, 768, 4) / 1000) == 1774
     assert stored_bytes(2, 9, 512, 768, 4) == 3_548_160 // 2 + 3 * 16 * 2
-    assert stored_bytes(2, 9, 512, 768, 4, "layer") == 3_548_160 // 2 + 18 * 16 * 2
+    assert stored_bytes(2, 9, 512, 768, 4, per_layer=True) == 3_548_160 // 2 + 18 * 16 * 2
 
 
 @pytest.mark.parametrize(("kind", "width", "layers"), [("own", 32, 3), ("timm", 96, 2), ("timm class token", 192, 3)])
 def test_widths_and_counts(kind, width, layers):
     clip = tiny(kind)
-    prompt = MultimodalPrompt(clip, NAMES, 2, 2)
+    prompt = started(clip, 2)
     assert (prompt.image_tower.width, prompt.image_tower.layers, prompt.tower.layers) == (width, layers, 3)
     assert sum(p.numel() for p in prompt.parameters()) == 2 * 2 * 64 + 2 * 64 * width
     assert parameter_count(2, 2, 64, width) == 2 * 2 * 64 + 2 * 64 * width
 
 
 @pytest.mark.parametrize("bits", [1, 3])
-@pytest.mark.parametrize("per", ["tensor", "layer"])
-def test_quantized_values_are_few(own, bits, per):
-    prompt = MultimodalPrompt(own, NAMES, 2, 3, seed=7)
+@pytest.mark.parametrize("per_layer", [False, True])
+def test_quantized_values_are_few(own, bits, per_layer):
+    prompt = started(own, 3, seed=7)
     full = {kind: getattr(prompt.weights, kind).detach().clone() for kind in ("context", "deep", "projections")}
-    quantized = quantize(prompt, Settings(bits), per)
+    quantized = quantize(prompt, Settings(bits), per_layer)
     for kind, values in full.items():
         found = getattr(prompt.weights, kind)
         assert torch.equal(quantized.plain(kind), values)
-        layers = list(found) if per == "layer" and kind != "context" else [found]
+        layers = list(found) if per_layer and kind != "context" else [found]
         assert all(1 < len(layer.unique()) <= 2**bits for layer in layers)
-        if per == "layer" and kind != "context":
+        if per_layer and kind != "context":
             assert len(found.unique()) > 2**bits
         # A codebook of k-means never errs more than the mean alone.
         assert ((found - values) ** 2).mean() < values.var(correction=0)
 
 
-@pytest.mark.parametrize(("per", "books"), [("tensor", 3), ("layer", 1 + 2 + 3)])
-def test_stored_bytes_are_those_of_the_parts(own, per, books):
-    prompt = MultimodalPrompt(own, NAMES, 2, 3)
-    quantized = quantize(prompt, Settings(3), per)
+@pytest.mark.parametrize(("per_layer", "books"), [(False, 3), (True, 1 + 2 + 3)])
+def test_stored_bytes_are_those_of_the_parts(own, per_layer, books):
+    prompt = started(own, 3)
+    quantized = quantize(prompt, Settings(3), per_layer)
     parts = [part for of_kind in quantized.packed().values() for part in of_kind]
     assert len(parts) == books
     assert sum(int(torch.tensor(part.shape).prod()) for part in parts) == parameter_count(2, 3, 64, 32)
-    assert quantized.stored_bytes == stored_bytes(2, 3, 64, 32, 3, per)
+    assert quantized.stored_bytes == stored_bytes(2, 3, 64, 32, 3, per_layer)
     assert quantized.stored_bytes == sum(codebook.stored_bytes(int(torch.tensor(p.shape).prod()), 3) for p in parts)
     unpacked = torch.stack([part.unpacked() for part in quantized.packed()["projections"]]).squeeze(0)
     torch.testing.assert_close(unpacked, prompt.weights.projections.detach(), rtol=1e-3, atol=1e-5)
 
 
 def test_quantization_is_shared_straight_through_and_follows_steps(own):
-    prompt = MultimodalPrompt(own, NAMES, 2, 3)
-    quantized = quantize(prompt, Settings(2, refit="always"), "layer")
+    prompt = started(own, 3)
+    quantized = quantize(prompt, Settings(2, refit="always"), per_layer=True)
     assert len(prompt.for_classes(["b"]).weights.context.unique()) <= 4
     prompt.image(PICTURES)[:, 0].sum().backward()
     assert all(p.grad.any() for p in prompt.parameters())
@@ -264,10 +263,10 @@ def test_quantization_is_shared_straight_through_and_follows_steps(own):
 
 
 def test_depth_one_has_no_deep_prompts(own):
-    prompt = MultimodalPrompt(own, NAMES, 2, 1)
+    prompt = started(own, 1)
     assert prompt.weights.deep.shape == (0, 2, 64)
     quantized = quantize(prompt, Settings(4))
-    assert list(quantized.quantizers) == ["context", "projections"]
+    assert list(quantized.codebooks) == ["context", "projections"]
     assert quantized.stored_bytes == stored_bytes(2, 1, 64, 32, 4)
     assert prompt.image(PICTURES).shape == (5, 32)
 
@@ -275,18 +274,15 @@ def test_depth_one_has_no_deep_prompts(own):
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda c: MultimodalPrompt(c, NAMES, 2, 0), "depth is 0; the text tower has 3 blocks .* give 1 to 3"),
-        (lambda c: MultimodalPrompt(c, NAMES, 2, 4), "depth is 4; .* the image tower 3: give 1 to 3"),
-        (lambda c: MultimodalPrompt(c, NAMES, 2, 2, words="a photo of"), "are 3 tokens, but the prompt has 2 vectors"),
-        (lambda c: MultimodalPrompt(c, [], 2, 2), "0 classes, 2 context vectors"),
-        (lambda c: MultimodalPrompt(c, NAMES, 80, 2), "exceed 77 tokens"),
+        (lambda c: started(c, 0), "depth is 0; the text tower has 3 blocks .* give 1 to 3"),
+        (lambda c: started(c, 4), "depth is 4; .* the image tower 3: give 1 to 3"),
+        (lambda c: started(c, 2).for_classes([]), "0 classes, 2 context vectors"),
+        (lambda c: started(c, 2, 80), "exceed 77 tokens"),
         (
-            lambda c: MultimodalPrompt(small_clip(ARCHITECTURES["cnn"], 32, 0), NAMES, 2, 1),
+            lambda c: started(small_clip(ARCHITECTURES["cnn"], 32, 0), 1),
             "transformer image tower; .* ResNet; use",
         ),
-        (lambda c: quantize(MultimodalPrompt(c, NAMES, 2, 2), Settings(1), "model"), "per is 'model'; allowed"),
-        (lambda c: [quantize(p, Settings(1)) for p in [MultimodalPrompt(c, NAMES, 2, 2)] * 2], "quantized already"),
-        (lambda c: MultimodalSettings(batch=0), "batch=0, .* give counts of at least 1"),
+        (lambda c: [quantize(p, Settings(1)) for p in [started(c, 2)] * 2], "quantized already"),
     ],
 )
 def test_bad_values_are_refused(own, call, told):
@@ -311,7 +307,18 @@ def scaled(pictures):
     return pictures.float() / 127.5 - 1
 
 
-SHORT = MultimodalSettings(depth=3, epochs=12, batch=8, learning_rate=0.02, evaluations=3)
+SHORT = MultimodalLearning(
+    seeds=[0],
+    context="a photo",
+    depth=3,
+    epochs=12,
+    batch=8,
+    learning_rate=0.02,
+    weight_decay=5e-4,
+    evaluations=3,
+    bits=[4],
+    codebooks="tensor",
+)
 
 
 @pytest.mark.parametrize("bits", [None, Settings(4, interval=2)])
@@ -341,9 +348,11 @@ def test_learning_separates_the_base_classes(own, bits):
 def test_one_step_against_autograd(own):
     """A single step of one batch in the first epoch: rate 1e-5 / 3.5e-3 of the rate, decay, no momentum yet."""
     task = pictures_task(own)
-    settings = dataclasses.replace(SHORT, epochs=1, batch=16, evaluations=1, learning_rate=3500.0, weight_decay=0.1)
+    settings = SHORT.model_copy(
+        update={"epochs": 1, "batch": 16, "evaluations": 1, "learning_rate": 3500.0, "weight_decay": 0.1}
+    )
     learned = learn_multimodal(own, task, scaled, settings, seed=3)
-    start = learn_multimodal(own, task, scaled, dataclasses.replace(settings, learning_rate=1e-30), seed=3).prompt
+    start = learn_multimodal(own, task, scaled, settings.model_copy(update={"learning_rate": 1e-30}), seed=3).prompt
     start.requires_grad_(True)
     logits = task.scale * start.image(scaled(task.train[0])) @ start.text().T
     gradients = torch.autograd.grad(F.cross_entropy(logits, task.train[1]), list(start.parameters()))

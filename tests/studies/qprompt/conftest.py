@@ -1,0 +1,52 @@
+"""Parameters of cells that take a fraction of a second, and the untrained CLIPs that they load."""
+
+import copy
+
+import pytest
+import torch
+
+from studies.parameters import Parameters, validate
+from vpstudy import paths
+from vpstudy.models import clip as clips
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.settings import read
+
+FEW = {"seeds": [3], "epochs": 2, "evaluations": 1}
+SMALL = {
+    "pretrained": ["cnn", "vit"],
+    "clips": ["cnn", "vit"],
+    "clip_source": {"width": 32, "heads": 2, "layers": 2, "embed": 16, "held_out": 100},
+    "qprompt": {"settings": FEW | {"shots": 1, "validation_per_class": 2, "bits": [1], "cocoop": {"epochs": 1}}},
+    "protocols": {
+        "axes": {"names": ["few_shot", "transfer"]},
+        "settings": {"seeds": [0], "shots": [1, 2], "epochs": [1, 2], "context": 3, "shifts": ["inverted"]},
+    },
+    "multimodal": {"axes": {"backbones": ["vit"]}, "settings": FEW | {"bits": [1, 4], "batch": 5}},
+}
+
+
+def changed(content: dict, changes: dict) -> dict:
+    content = copy.deepcopy(content)
+    for key, value in changes.items():
+        inside = isinstance(value, dict) and isinstance(content.get(key), dict)
+        content[key] = changed(content[key], value) if inside else value
+    return content
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """From changes to parameters; CLIPs of the two architectures lie in a temporary folder."""
+    torch.set_num_threads(1)
+    content = changed(read(paths.SCALES / "default/params.yaml"), SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MODELS", "RESULTS"):
+            patch.setattr(paths, name, tmp_path_factory.mktemp("data") / name.lower())
+        towers = {"size": 32, "width": 32, "heads": 2, "layers": 2, "embed": 16}
+        for name, architecture in ARCHITECTURES.items():
+            place = paths.MODELS / "default" / name / "clip.safetensors"
+            clips.save(clips.small_clip(architecture, seed=0, **towers), architecture, place, towers)
+
+        def parameters(**changes) -> Parameters:
+            return validate(changed(content, changes), "params.yaml")
+
+        yield parameters

@@ -1,0 +1,237 @@
+"""The cells of the qprompt study on untrained CLIPs: rows, bytes, files, references, runs that diverge."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from studies import grid, results
+from studies.qprompt import cell_figures, cell_tables, multimodal_cell, protocol_cell
+from studies.qprompt.claims import gathered
+from studies.qprompt.clip_source_cell import ClipSourceCell
+from studies.qprompt.multimodal_cell import MultimodalCell
+from studies.qprompt.prompt_cell import PromptCell
+from studies.qprompt.protocol_cell import ProtocolCell
+from vpstudy import paths
+from vpstudy.models import backbones
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.text_tower import TextTower
+from vpstudy.prompts.codebook import stored_bytes
+from vpstudy.prompts.multimodal import parameter_count
+from vpstudy.prompts.text import described
+from vpstudy.training.fit import Diverged
+from vpstudy.training.prompt_learning import trial as trials
+
+WIDTHS = 32, 96  # of the text tower, of the image tower of the transformer
+LEARNED = [("maple", "full"), ("maple", "ptq-1"), ("maple", "ptq-4"), ("qmaple", "qat-1"), ("qmaple", "qat-4")]
+ARMS = [*LEARNED, ("zero_shot", "one")]
+
+
+def lost(*_, **__):
+    raise Diverged("the training loss was nan")
+
+
+# The CLIP itself.
+
+
+def test_a_clip_starts_from_the_source_and_is_measured_on_glyphs_and_targets(small):
+    p = small(clip_source={"steps": 2, "batch": 8})
+    source = backbones.Backbone(ARCHITECTURES["cnn"], ["a", "b"], seed=5)
+    backbones.save(source, paths.MODELS / "default" / "cnn" / "source.safetensors")
+    cell = ClipSourceCell(p, "cnn")
+    clip, losses = cell.pretrain()
+    assert len(losses) == 2
+    assert [row["method"] for row in cell.measure(clip)] == ["glyphs", *p.qprompt.axes.targets]
+
+
+# Text prompts, base to new.
+
+
+@pytest.fixture(scope="module")
+def coop(small):
+    cell = PromptCell(small(), "cnn", "digits", "coop")
+    arms = cell.run()
+    return cell, arms, cell.result(arms)
+
+
+def test_prompts_have_a_row_for_each_arm_and_group(coop, small, tmp_path):
+    cell, _, result = coop
+    assert [(r["arm"], r["group"]) for r in result["rows"]] == [
+        (a, g) for a in ("full", "ptq-1") for g in ("base", "new")
+    ]
+    assert [r["bytes"] for r in result["rows"][::2]] == [2 * 4 * 32, stored_bytes(128, 1)]
+    assert result["facts"]["size_512"] == {"full": 4096, "ptq-1": stored_bytes(2048, 1)}
+    assert len(result["facts"]["weights"]["full"]["3"]) == 2  # the start, and the one evaluation
+    references = PromptCell(small(), "cnn", "digits", "references")
+    of = references.result(references.run())
+    assert [(r["arm"], r["group"]) for r in of["rows"]] == [(a, "base") for a in ("probe", "tip", "tip-f")]
+    assert set(of["facts"]["size_512"].values()) == {None}
+    results.write(results.path(cell.cell, tmp_path), result)
+
+
+def test_files_of_text_prompts_hold_all_of_them(coop):
+    cell, arms, _ = coop
+    said = cell.stored_and_used_again(arms[1])
+    assert said["bytes of the file"] - said["of these, its header"] == said["bytes claimed"]
+    assert said["largest change of a logit"] < 0.1 * float(arms[1].logits["base"].std())
+    assert [len(words) for words in cell.nearest_words(arms[0].start)] == [3] * 4
+    assert [words[0] for words in cell.nearest_words(arms[0].start)] == ["a", "picture", "of", "a"]
+
+
+def test_an_unknown_prompter_is_refused(small):
+    with pytest.raises(ValueError, match="prompter 'coops' is unknown; allowed: zero_shot, references, coop"):
+        PromptCell(small(), "cnn", "digits", "coops")
+
+
+# Every class: few pictures, and other pictures.
+
+
+@pytest.fixture(scope="module")
+def few_shot(small):
+    cell = ProtocolCell(small(), "cnn", "digits", "few_shot")
+    return cell, cell.run()
+
+
+@pytest.fixture(scope="module")
+def transfer(small):
+    cell = ProtocolCell(small(), "cnn", "digits", "transfer")
+    return cell, cell.run()
+
+
+def test_few_shot_has_a_row_for_each_arm_and_number_of_pictures(few_shot):
+    cell, rows = few_shot
+    assert [(r["arm"], r["budget"], r["group"]) for r in rows] == [
+        ("zero-shot", "0", "all"),
+        *((arm, shots, "all") for shots in ("1", "2") for arm in ("full", "qat-1")),
+    ]
+    assert {r["arm"]: r["bytes"] for r in rows} == {"zero-shot": 0, "full": 2 * 3 * 32, "qat-1": stored_bytes(96, 1)}
+    assert cell.result(rows)["facts"]["groups"]["all"]["pictures"] == 600
+    one, two = (cell.trial(0, shots, cell.how).task for shots in (1, 2))
+    assert torch.bincount(two.train[1]).tolist() == [2] * 10
+    assert all((two.train[0] == feature).all(1).any() for feature in one.train[0])
+
+
+def test_transfer_measures_the_same_prompt_on_every_group(transfer):
+    cell, rows = transfer
+    assert [r["group"] for r in rows if r["arm"] == "full"] == ["all", "inverted", "letters"]
+    groups = cell.groups
+    assert groups["letters"].labels.max() == 42 and len(groups["letters"].called) == 43
+    assert torch.equal(groups["all"].labels, groups["inverted"].labels)
+    assert not torch.allclose(groups["all"].features, groups["inverted"].features)
+    assert set(cell.examples(4)) == {"digits", "inverted", "letters"}
+    said = cell_tables.by_group_and_shots(rows, protocol_cell.ZERO_SHOT).data
+    assert "letters, 1 per class" in said and said.count("\n") == 4
+
+
+def test_zero_shot_is_the_nearest_description(transfer):
+    cell, rows = transfer
+    accuracies = {r["group"]: r["metrics"]["accuracy"] for r in rows if r["arm"] == "zero-shot"}
+    for name, group in cell.groups.items():
+        texts = described(cell.tower, group.called, ("a picture of a {}.",))
+        nearest = torch.cdist(group.features, texts).argmin(1)
+        assert accuracies[name] == pytest.approx((nearest == group.labels).float().mean().item(), abs=1e-6)
+
+
+def test_a_protocol_that_diverges_is_rows(few_shot, monkeypatch):
+    monkeypatch.setattr(trials, "learn", lost)
+    rows = [r for r in few_shot[0].run() if r["arm"] != "zero-shot"]
+    assert {(r["status"], r["reason"]) for r in rows} == {("diverged", "the training loss was nan")}
+    assert len(rows) == 4 and {r["group"] for r in rows} == {"all"}
+
+
+def test_figures_of_protocols_show_every_arm(few_shot):
+    figure = cell_figures.by_shots(few_shot[1])
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["zero-shot", "full", "qat-1"]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1", "2"]
+    figure = cell_figures.by_group(few_shot[1])
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["as learned"]
+
+
+# Prompts for both towers.
+
+
+@pytest.fixture(scope="module")
+def maple(small):
+    cell = MultimodalCell(small(), "vit", "digits")
+    arms = cell.run()
+    return cell, arms, cell.result(arms)
+
+
+def test_rows_are_in_the_shape_of_those_of_prompts(maple, tmp_path):
+    cell, _, result = maple
+    rows = result["rows"]
+    assert [(r["prompter"], r["arm"], r["group"]) for r in rows] == [(*a, g) for a in ARMS for g in ("base", "new")]
+    assert {(r["status"], r["seed"], r["budget"]) for r in rows} == {("ok", 3, "1")}
+    results.write(results.path(cell.cell, tmp_path), result)
+    frame = results.read([cell.cell], tmp_path).frame
+    assert set(frame["backbone"]) == {"vit"} and set(frame["source_seed"]) == {0}
+    assert set(gathered(frame, {})["vit"].runs["group"]) == {"base", "new", "H"}
+
+
+def test_bytes_are_those_of_the_packed_prompt(maple):
+    _, arms, result = maple
+    stored = {(r["prompter"], r["arm"]): r["bytes"] for r in result["rows"]}
+    n = parameter_count(2, 2, *WIDTHS)
+    assert stored["maple", "full"] == 2 * n
+    assert stored["zero_shot", "one"] == 0
+    for arm in (arm for arm in arms if arm.prompter == "qmaple"):
+        packed = arm.learned.quantized.stored_bytes
+        assert packed == stored["qmaple", arm.name] == stored["maple", f"ptq-{arm.bits}"]
+        assert packed == n * arm.bits / 8 + 3 * 2 * 2**arm.bits  # codebooks of context, deep prompts and projections
+    assert result["facts"]["bytes_published"]["full"] == 7_096_320  # as the paper states
+
+
+@pytest.mark.parametrize("codebooks", ["tensor", "layer"])
+def test_files_hold_the_whole_prompt(small, codebooks):
+    cell = MultimodalCell(small(multimodal={"settings": {"codebooks": codebooks, "epochs": 1}}), "vit", "digits")
+    (arm,) = cell.trained(3, 4)
+    said = cell.stored_and_used_again(arm)
+    assert said["bytes of the files"] - said["of these, their headers"] == said["bytes claimed"]
+    assert 0 < said["largest change of a logit"] < 0.1 * float(arm.logits["base"].std())  # half precision
+
+
+def test_the_hand_written_prompt_is_the_nearest_description(maple):
+    cell, arms, _ = maple
+    (arm,) = (arm for arm in arms if arm.prompter == "zero_shot")
+    task = cell.task(3)
+    for group, called in (("base", task.base_names), ("new", task.new_names)):
+        with torch.no_grad():
+            texts = described(TextTower(cell.clip), called, ("a picture of a {}.",))
+            images = F.normalize(cell.clip.visual(cell.normalise(task.test[group][0])), dim=1)
+        assert torch.equal(torch.cdist(images, texts).argmin(1), arm.logits[group].argmax(1))
+
+
+def test_after_training_the_learned_prompt_is_quantized_and_stays_itself(maple):
+    cell, arms, _ = maple
+    weights = arms[0].learned.prompt.weights
+    before = weights.projections.clone()
+    prompt = cell.quantized(weights, 1, cell.task(3))
+    assert prompt.weights.projections.unique().numel() == prompt.weights.context.unique().numel() == 2
+    assert weights.projections.equal(before)
+    again = multimodal_cell.measure(prompt, cell.task(3), cell.normalise)
+    assert again["new"].equal(next(a for a in arms if a.name == "ptq-1").logits["new"])
+
+
+def test_arms_of_a_seed_share_their_start_and_pictures(maple):
+    """Two epochs, of which one warms up, leave the context near its start."""
+    full, through = (a.learned for a in maple[1] if a.name in ("full", "qat-4"))
+    start = full.prompt.weights.context
+    assert (start - through.quantized.plain("context")).abs().max() < start.std()
+
+
+def test_a_multimodal_run_that_diverges_is_rows(maple, monkeypatch):
+    cell = maple[0]
+    monkeypatch.setattr(multimodal_cell, "learn_multimodal", lost)
+    result = cell.result(cell.run())
+    assert {(r["prompter"], r["arm"]) for r in result["rows"]} == set(ARMS)
+    gone = {(r["prompter"], r["arm"]) for r in result["rows"] if r["status"] == "diverged"}
+    assert gone == set(LEARNED)
+    assert "| — | — | — |" in cell_tables.base_and_new(result["rows"]).data
+
+
+def test_cells_are_those_of_the_axes(small):
+    names = {stage: [cell.slug for cell in grid.cells(small(), stage)] for stage in ("clip_source", "multimodal")}
+    assert names == {"clip_source": ["cnn", "vit"], "multimodal": ["vit-digits"]}
+    protocols = [cell.slug for cell in grid.cells(small(), "protocol")]
+    assert protocols == ["cnn-digits-few_shot", "cnn-digits-transfer"]
+    none = small(protocols={"axes": {"names": []}}, multimodal={"axes": {"backbones": []}})
+    assert grid.cells(none, "protocol") == grid.cells(none, "multimodal") == []

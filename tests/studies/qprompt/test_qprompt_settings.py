@@ -1,0 +1,70 @@
+"""What would fail in a cell of the qprompt study is said before anything runs."""
+
+import pytest
+
+from vpstudy.settings import ParameterError
+
+
+def settings(section: str, **changes) -> dict:
+    return {section: {"settings": changes}}
+
+
+def axes(section: str, **changes) -> dict:
+    return {section: {"axes": changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (settings("qprompt", context=0), "qprompt.settings.context: 0: give words that context vectors start from, or"),
+        (settings("qprompt", context=" "), "qprompt.settings.context: ' ': give words"),
+        (settings("qprompt", context=True), "qprompt.settings.context: True: give words"),
+        (settings("qprompt", cocop={"epochs": 1}), "qprompt.settings.cocop: unknown key"),
+        (settings("qprompt", kgcoop={"weight": -1.0}), "qprompt.settings.kgcoop.weight: -1.0: should be greater than"),
+        (settings("qprompt", kgcoop={"pull": 1.0}), "qprompt.settings.kgcoop.pull: unknown key"),
+        (settings("qprompt", evaluations=2), "qprompt.settings.evaluations: 2: epochs are evaluated at most once; at"),
+        (settings("multimodal", evaluations=3), "multimodal.settings.evaluations: 3: epochs are evaluated at most"),
+        (settings("multimodal", bits=[4, 1]), "multimodal.settings.bits: [4, 1]: the entries must increase strictly"),
+        (settings("multimodal", codebooks="block"), "multimodal.settings.codebooks: 'block': should be 'tensor' or"),
+        (settings("multimodal", depth=3), "multimodal.settings.depth: 3: vit has 2 blocks; allowed: 1 to 2"),
+        ({"clip_source": {"layers": 1}}, "multimodal.settings.depth: 2: the text tower (clip_source.layers) has 1"),
+        ({"clip_source": {"heads": 5}}, "clip_source.heads: 5: must divide clip_source.width (32)"),
+        (axes("multimodal", backbones=["cnn"]), "multimodal.axes.backbones: 'cnn' is no transformer"),
+        (axes("qprompt", prompters=["coop", "coop2"]), "qprompt.axes.prompters.1: 'coop2': no such prompter; did you"),
+        (axes("protocols", names=["few_shots"]), "protocols.axes.names.0: 'few_shots': should be 'few_shot' or"),
+        (axes("protocols", backbones=["vit"]), "protocols.axes.backbones: 'vit' is not in qprompt.axes.backbones"),
+        (settings("protocols", shifts=["fog"]), "protocols.settings.shifts.0: 'fog': should be 'blur', 'noise', "),
+        (settings("protocols", epochs=[5]), "protocols.settings: epochs: 1 entries for 2 of shots"),
+        (settings("protocols", others=["digits"]), "protocols: settings.others: 'digits' is in axes.targets"),
+        (settings("protocols", shots=[2, 1]), "protocols.settings.shots: [2, 1]: the entries must increase strictly"),
+        ({"pretrained": ["cnn"]}, "clips: 'vit' is not in pretrained; allowed: cnn"),
+        ({"clips": ["vit"]}, "qprompt.axes.backbones: 'cnn' is not in clips; allowed: vit"),
+        ({"clips": ["cnn"]}, "multimodal.axes.backbones: 'vit' is not in clips; allowed: cnn"),
+    ],
+)  # fmt: skip
+def test_each_is_one_problem(small, changes, said):
+    with pytest.raises(ParameterError) as error:
+        small(**changes)
+    (line,) = str(error.value).splitlines()[1:]
+    assert line.startswith(f"  - {said}"), line
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        settings("qprompt", context=16),
+        {"qprompt": {"axes": {"prompters": ["coop"]}, "settings": {"evaluations": 2}}},  # CoCoOp's epochs are fewer
+        {"multimodal": {"axes": {"backbones": []}, "settings": {"evaluations": 9}}},  # left out
+    ],
+)
+def test_what_is_right_passes(small, changes):
+    small(**changes)
+
+
+def test_shifts_are_those_of_the_library():
+    from typing import get_args
+
+    from studies.qprompt.settings import Shift
+    from vpstudy.data import shifts
+
+    assert tuple(shifts.SHIFTS) == get_args(Shift)
