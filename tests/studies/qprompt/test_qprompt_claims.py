@@ -18,7 +18,7 @@ from studies.qprompt.claims import (
     words,
 )
 from studies.qprompt.report import _told
-from vpstudy.training.prompt_learning.methods import METHODS
+from vpstudy.training.prompt_learning.prompters import PROMPTERS
 
 KEPT = {  # accuracy on base and new, as the paper would have it
     COOP: (0.83, 0.63),
@@ -176,7 +176,7 @@ def test_arms_have_names():
     assert words(qat(1)) == "QCoOp, 1 bit"
     assert words(ptq(4)) == "CoOp, then 4 bits"
     assert words(("noise", "fixed-matched")) == "noise of one bit's error at the start, kept"
-    assert words(COOP) == METHODS["coop"]
+    assert words(COOP) == PROMPTERS["coop"].label
     assert len({words(arm) for arm in KEPT}) == len(KEPT)
 
 
