@@ -171,6 +171,9 @@ def _tags_union(key: Any) -> bool:
 
 def _keys_at(keys: list, model: Any) -> list[str]:
     for key in keys:
+        if get_origin(model) is dict:  # the key is a name of a reader's own
+            model = get_args(model)[1]
+            continue
         field = getattr(model, "model_fields", {}).get(key)
         if field:
             model = field.annotation

@@ -1,10 +1,10 @@
 """The source data: characters rendered from the TrueType fonts that matplotlib ships.
 
-A picture is one character in a random font, placed by a random affine map on a page, in random colours (light
-on dark as often as dark on light), more or less sharp, with noise. Some edges of the page are in sight, and
-beyond them lies another colour: without that, a backbone takes the frame that a padded prompt draws around
-every picture for a part of the character. Every (character, font) is drawn once, at twice the usual size;
-what is random happens batch-wise in torch, fast enough to render pictures anew in every training step.
+A picture is one character in a random font, placed by a random affine map on a page, in random colours (light on dark
+as often as dark on light), more or less sharp, with noise. Some edges of the page are visible, with another colour
+beyond them: without that, a backbone takes the border that a prompt draws around every picture for a part of the
+character. Every character and font is drawn once, at twice the usual size; the random part runs in batches in torch,
+fast enough for new pictures in every training step.
 """
 
 from functools import lru_cache
@@ -51,11 +51,7 @@ FONTS = {
 
 MASK_SIZE = 64  # pixels; twice the usual picture, so that bilinear sampling averages and does not alias
 CAPITAL_HEIGHT = 0.6  # of the picture, the same in every font: fonts of one nominal size differ by a tenth
-BLURS = (
-    0.0,
-    1.5,
-    3.0,
-)  # standard deviations in mask pixels: scanned targets are softer than rendered letters
+BLURS = (0.0, 1.5, 3.0)  # standard deviations in mask pixels: scanned targets are softer than rendered letters
 ROTATION = 15.0  # degrees, either way
 SCALE = 1.15  # largest factor up or down; o and O differ by 1.33, more than up and down together
 SHEAR = 0.2
@@ -105,15 +101,8 @@ def render(labels: Tensor, generator: torch.Generator, size: int = 32, fonts: st
     shift_x, shift_y = uniform(-2 * SHIFT, 2 * SHIFT), uniform(-2 * SHIFT, 2 * SHIFT)  # a picture spans -1..1
     wide, high = 1 / (zoom * stretch), stretch / zoom  # the map leads from the picture back to the mask
     cos, sin = angle.cos(), angle.sin()
-    affine = [
-        wide * cos,
-        wide * (shear * cos - sin),
-        shift_x,
-        high * sin,
-        high * (shear * sin + cos),
-        shift_y,
-    ]
-    affine = torch.stack(affine, 1).view(n, 2, 3)
+    first, second = [wide * cos, wide * (shear * cos - sin), shift_x], [high * sin, high * (shear * sin + cos), shift_y]
+    affine = torch.stack(first + second, 1).view(n, 2, 3)
     grid = functional.affine_grid(affine, [n, 1, size, size], align_corners=False)
     rows_in = _between(-uniform(*PAGE), uniform(*PAGE), size)
     columns_in = _between(-uniform(*PAGE), uniform(*PAGE), size)

@@ -29,26 +29,25 @@ def find(location: Path) -> Originals:
     pictures outside of class folders, classes in the test set alone, and a file that is no zip.
     """
     archive = _zip(location) if location.suffix == ".zip" else None
-    entries = {name: size for name, size in (_zipped(archive) if archive else _walked(location)) if _wanted(name)}
-    names = sorted(name for name in entries if not name.endswith("/"))
+    sizes = dict(sorted(item for item in (_zipped(archive) if archive else _walked(location)) if _wanted(item[0])))
+    names = [name for name in sizes if not name.endswith("/")]
     if not names:
         raise ValueError(f"{location}: there are no pictures in it; expected: {LAYOUT}")
-    around = os.path.commonpath([os.path.dirname(name) for name in names])
-    around += "/" if around else ""
-    tops = {_steps(name, around)[0] for name in names}
+    around = os.path.join(os.path.commonpath([os.path.dirname(name) for name in names]), "")
+    places = {name: name.removeprefix(around).split("/") for name in sizes if name.startswith(around)}
+    tops = {places[name][0] for name in names}
     test = next((part for part in ("test", "val") if {"train", part} <= tops), None)
     if test:
-        names = [name for name in names if _steps(name, around)[0] in PARTS]
-    depth = 1 if test else 0  # of the class folders
-    places = [_steps(name, around) for name in names]
-    if outside := [name for name, place in zip(names, places, strict=True) if len(place) < depth + 2]:
+        places = {name: place for name, place in places.items() if place[0] in PARTS}
+        names = [name for name in names if name in places]
+    depth = 2 if test else 1  # of the class folders
+    if outside := [name for name in names if len(places[name]) <= depth]:
         raise ValueError(f"{location}: {_some(outside)} in no class folder; expected: {LAYOUT}")
-    below = [_steps(name, around)[:-1] for name in entries if name.startswith(around) and name.endswith("/")]
-    empty = {"/".join(place) for place in below if len(place) == depth + 1 and (not test or place[0] in PARTS)}
-    if empty := empty - {"/".join(place[: depth + 1]) for place in places}:
+    filled = {"/".join(places[name][:depth]) for name in names}
+    if empty := {"/".join(place[:depth]) for place in places.values() if len(place) > depth} - filled:
         raise ValueError(f"{location}: class folders without pictures: {_some(empty)}; fill or remove them")
-    in_test = np.array([place[0] == test for place in places])
-    classes = np.array([place[depth] for place in places])
+    in_test = np.array([places[name][0] == test for name in names])
+    classes = np.array([places[name][depth - 1] for name in names])
     if unknown := set(classes[in_test]) - set(classes[~in_test]):
         raise ValueError(f"{location}: {test}/ has classes that train/ lacks: {_some(unknown)}; add or remove them")
     folders = sorted(set(classes.tolist()), key=int if all(map(str.isdecimal, classes.tolist())) else str)
@@ -61,8 +60,8 @@ def find(location: Path) -> Originals:
         return Image.open(io.BytesIO(archive.read(name)) if archive else location / name)
 
     return Originals(
-        [name.removeprefix(around) for name in names],
-        [entries[name] for name in names],
+        ["/".join(places[name]) for name in names],
+        [sizes[name] for name in names],
         np.array([index[name] for name in classes.tolist()]),
         folders,
         in_test if test else None,
@@ -93,10 +92,6 @@ def _walked(location: Path) -> Iterator[tuple[str, int]]:
 
 def _wanted(name: str) -> bool:
     return name.lower().endswith((*IMG_EXTENSIONS, "/")) and not HIDDEN.search(name)
-
-
-def _steps(name: str, around: str) -> list[str]:
-    return name.removeprefix(around).split("/")
 
 
 def _some(names: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -36,13 +36,6 @@ class Origin(Strict):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # of a zip
     # In the order of the folders; or the path of a text file, one name a line.
     class_names: str | Annotated[tuple[str, ...], Field(strict=False)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, content: Any) -> Any:
-        if isinstance(content, dict) and (unknown := [key for key in content if key not in cls.model_fields]):
-            raise ValueError(f"unknown key {unknown[0]!r}; allowed: {', '.join(cls.model_fields)}")
-        return content
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:

@@ -1,6 +1,5 @@
 """Data sets that torchvision downloads and verifies."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
@@ -14,10 +13,8 @@ from torchvision import datasets
 from vpstudy.data.originals import Originals
 from vpstudy.data.registry import TORCHVISION
 
-TRIES = 3
 
-
-def find(name: str, root: Path, download: bool = False, pause: float = 5.0) -> Originals:
+def find(name: str, root: Path, download: bool = False) -> Originals:
     """The data set `name` of torchvision in `root`, sorted by path; `download` fetches what is missing.
 
     Pictures that torchvision keeps in arrays are called by part and number.
@@ -26,9 +23,7 @@ def find(name: str, root: Path, download: bool = False, pause: float = 5.0) -> O
     """
     parts = TORCHVISION[name]
     loaded = [
-        (_load(name, root, arguments, download, pause), in_test)
-        for in_test, part in enumerate(parts)
-        for arguments in part
+        (_load(name, root, download, arguments), in_test) for in_test, part in enumerate(parts) for arguments in part
     ]
     rows: list[tuple[str, int, int, bool, Callable[[], Image.Image]]] = []
     for one, in_test in loaded:
@@ -54,24 +49,15 @@ def find(name: str, root: Path, download: bool = False, pause: float = 5.0) -> O
     )
 
 
-def _load(name: str, root: Path, arguments: dict[str, Any], download: bool, pause: float) -> Any:
-    for attempt in range(1, TRIES + 1):
-        try:
-            return getattr(datasets, name)(str(root), download=download, **arguments)
-        except (OSError, RuntimeError) as error:  # no network, a truncated file, a wrong checksum
-            if not download:
-                raise ValueError(
-                    f"{name} is not in {root} ({error}); put its alias into fetched in params.yaml and run"
-                    " `vpstudy repro pictures`"
-                ) from None
-            if attempt == TRIES:
-                raise ValueError(
-                    f"torchvision could not fetch {name} in {TRIES} tries: {error}. Run it again, or put what"
-                    f" torchvision.datasets.{name} expects into {root} by hand; or make an image folder of the pictures"
-                    " and give its path in `pictures` of params.yaml"
-                ) from None
-            time.sleep(pause * attempt)
-    raise AssertionError
+def _load(name: str, root: Path, download: bool, arguments: dict[str, Any]) -> Any:
+    try:
+        return getattr(datasets, name)(str(root), download=download, **arguments)
+    except (OSError, RuntimeError) as error:  # no network, a truncated file, a wrong checksum
+        raise ValueError(
+            f"torchvision did not find {name} in {root}, or could not fetch it: {error}. Run `vpstudy repro pictures`"
+            f" again, or put what torchvision.datasets.{name} expects there by hand; or make an image folder of the"
+            " pictures and give its path in `pictures` of params.yaml"
+        ) from None
 
 
 def _picture(one: Any, i: int) -> Image.Image:

@@ -9,7 +9,7 @@ from skimage.util import img_as_float
 
 from vpstudy.data.target import Target, from_grey
 
-# Photographs that ship inside scikit-image itself: its other pictures would be downloaded.
+# Photographs that ship inside scikit-image itself; it would download the others.
 PHOTOGRAPHS = (
     "brick",
     "grass",
@@ -24,9 +24,8 @@ PHOTOGRAPHS = (
     "retina",
     "camera",
 )
-# Side in pixels that larger photographs are shrunk to, or a patch of the retina would show no vessel.
-LONGEST_SIDE = 512
-RETINA = slice(220, 1190)  # rows and columns of the square inside its disc; around the disc all is black
+LONGEST_SIDE = 512  # px, to which larger photographs are shrunk: else a patch of the retina would show no vessel
+RETINA = slice(220, 1190)  # rows and columns of the square inside its disc, which black surrounds
 PATCH = 48  # pixels
 POOL_GRID = (10, 8)  # rows and columns of patches in the left half
 TEST_GRID = (10, 5)  # and in the right half
