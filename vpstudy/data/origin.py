@@ -70,12 +70,12 @@ Origins = dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$"), AfterValidator(_no
 Fetched = Annotated[list[Annotated[str, AfterValidator(_not_embedded)]], AfterValidator(unique)]
 
 
-def origin_of(alias: str, pictures: Mapping[str, Origin]) -> Origin:
-    """The entry of `alias` in `pictures`, or else in the registry. Raises ParameterError where neither has one."""
-    if alias in pictures:
-        return pictures[alias]
+def origin_of(alias: str, origins: Mapping[str, Origin]) -> Origin:
+    """The entry of `alias` in `origins`, or else in the registry. Raises ParameterError where neither has one."""
+    if alias in origins:
+        return origins[alias]
     if alias not in KNOWN:
-        allowed = ", ".join(dict.fromkeys([*EMBEDDED, *KNOWN, *pictures]))
+        allowed = ", ".join(dict.fromkeys([*EMBEDDED, *KNOWN, *origins]))
         raise ParameterError(
             f"target {alias!r} is not registered; choose one of {allowed}, or add an entry to pictures in params.yaml"
         )

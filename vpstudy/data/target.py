@@ -29,19 +29,19 @@ class Target:
     origin: str  # who made the pictures, and their licence
 
 
-def load(name: str, size: int = 32, pictures: Mapping[str, Origin] | None = None) -> Target:
+def load(name: str, size: int = 32, origins: Mapping[str, Origin] | None = None) -> Target:
     """A registered target with its pictures at `size` pixels. Loaded once: do not write into its arrays.
 
-    `pictures` is that section of the parameters; its entries take precedence over the registry.
+    `origins` is the section `pictures` of the parameters; its entries take precedence over the registry.
 
     Raises ValueError for an unknown name, for a size below 1, and for pictures that are missing or do not fit the
     target's split file.
     """
     if size < 1:
         raise ValueError(f"size={size} of target {name!r}: give the side of a picture in pixels, at least 1")
-    if pictures is None:
-        pictures = TypeAdapter(Origins).validate_python(read().get("pictures") or {})
-    return _load(name, size, None if name in EMBEDDED else origin_of(name, pictures))
+    if origins is None:
+        origins = TypeAdapter(Origins).validate_python(read().get("pictures") or {})
+    return _load(name, size, None if name in EMBEDDED else origin_of(name, origins))
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,6 @@
 """A target as transfer sees it: pictures resized once, frozen features computed once, splits by seed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from vpstudy.data.budgets import Split, split
+from vpstudy.data.origin import Origin
 from vpstudy.data.target import load
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
@@ -32,11 +34,16 @@ class TransferData:
         A registered target.
     validation_per_class
         Size of the validation split, the same at every budget.
+    origins
+        The section `pictures` of the parameters, which fetched targets are read by.
     """
 
-    def __init__(self, name: str, validation_per_class: int, runtime: Runtime):
+    def __init__(
+        self, name: str, validation_per_class: int, runtime: Runtime, origins: Mapping[str, Origin] | None = None
+    ):
         self.runtime, self.validation_per_class = runtime, validation_per_class
-        self.target = load(name)
+        self.origins = origins
+        self.target = load(name, origins=origins)
         self.labels = torch.as_tensor(self.target.labels).to(runtime.device)
         self._pictures: dict[int, torch.Tensor] = {}
         self._features: WeakKeyDictionary[Backbone, dict[tuple[int, int | None], torch.Tensor]] = WeakKeyDictionary()
@@ -52,7 +59,7 @@ class TransferData:
     def pictures(self, size: int) -> torch.Tensor:
         """Every picture as uint8 (N, 3, size, size), resized from the original once."""
         if size not in self._pictures:
-            self._pictures[size] = torch.as_tensor(load(self.target.name, size).pictures).to(self.runtime.device)
+            self._pictures[size] = load(self.target.name, size, self.origins).pictures.to(self.runtime.device)
         return self._pictures[size]
 
     def padded(self, size: int, inner: int | None) -> torch.Tensor:

@@ -54,7 +54,7 @@ def test_a_target_that_no_stage_fetches_is_told(name):
         ),
         ({"a": {"torchvision": "CIFAR10", "imagefolder": "x"}}, ["pictures.a", "one of imagefolder and torchvision"]),
         ({"a": {}}, ["pictures.a", "give one of imagefolder and torchvision"]),
-        ({"a": {"imagefolder": "x", "test_sare": 0.1}}, ["pictures.a.test_sare", "unknown key", "did you mean test_share?"]),
+        ({"a": {"imagefolder": "x", "test_sare": 0.1}}, ["pictures.a.test_sare", "did you mean test_share?"]),
         ({"a": {"imagefolder": "x", "test_share": 1.0}}, ["pictures.a.test_share", "1.0", "less than 1"]),
         ({"a": {"imagefolder": "x", "test_pictures": 0}}, ["pictures.a.test_pictures", "greater than or equal to 1"]),
         ({"a": {"imagefolder": "x", "sha256": "0" * 64}}, ["pictures.a", "checksum of a .zip"]),

@@ -128,7 +128,7 @@ def test_a_missing_folder_and_an_unknown_alias_are_errors_that_say_what_to_do(mo
     with pytest.raises(ValueError, match=r"imagenet: the variable \$IMAGENET is not set; register at image-net"):
         fetched.find("imagenet", origin_of("imagenet", {}))
     with pytest.raises(ParameterError, match=r"'pencils' is not registered; choose one of digits.*pens.*add an entry"):
-        target.load("pencils", pictures={"pens": Origin(imagefolder="x")})
+        target.load("pencils", origins={"pens": Origin(imagefolder="x")})
 
 
 def names(folders, alias="pens", **keys):
