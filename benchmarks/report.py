@@ -11,7 +11,7 @@ from vpstudy import atomic
 
 
 def write(result: dict, folder: Path, figures: Path) -> None:
-    """Write `speed.json` and `speed.md` to `folder`, `speed.svg` and `.png` to `figures`."""
+    """Write `speed.json` and `speed.md` to `folder`, `speed.png` to `figures`."""
     atomic.write_json(folder / "speed.json", result)
     atomic.write_text(folder / "speed.md", table(result))
     style.save(draw(result), "speed", figures)

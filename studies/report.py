@@ -17,8 +17,9 @@ METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "
 
 
 class Report:
-    """Shows the figures and tables of `study`; with `save`, also writes them to `figures/<scale>/<study>`.
+    """Shows the figures and tables of `study`; with `save`, also writes them.
 
+    PNG and tables go to `figures/<scale>/<study>`, in git; SVG and PDF to `data/figures/<scale>/<study>`, in its cache.
     Where the parameters ask for no cell of `stage`, the study's own, a `LeftOut` takes its place.
     """
 
@@ -32,7 +33,7 @@ class Report:
 
     def __init__(self, parameters: Parameters, save: bool):
         self.parameters, self.save = parameters, save
-        self.folder = paths.FIGURES / parameters.scale / self.study
+        self.folder, self.vectors = (place / parameters.scale / self.study for place in (paths.FIGURES, paths.VECTORS))
 
     def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
         """Return `table` for the notebook to show; with `save`, write it as CSV and Markdown unless it is empty."""
@@ -43,7 +44,7 @@ class Report:
     def show(self, name: str, figure: Figure) -> None:
         """Show `figure`; with `save`, write it, too."""
         if self.save:
-            style.save(figure, name, self.folder)
+            style.save(figure, name, self.folder, self.vectors)
         display(figure)
 
 

@@ -9,7 +9,8 @@ from matplotlib.transforms import Bbox
 from scipy.stats import spearmanr
 
 from studies.figures import style
-from studies.hidden_cost.figures import confidence, legacy, scaling
+from studies.hidden_cost.figures import calibration
+from studies.hidden_cost.figures.changes import scaling
 
 BINS, METHODS = 15, ("visual_prompting", "linear_probe")
 
@@ -55,7 +56,7 @@ def words(figure: Figure) -> str:
     return " ".join("\n".join(texts).split())
 
 
-FIGURES = {"confidence": confidence.draw, "legacy": legacy.draw, "scaling": scaling.draw}
+FIGURES = {"confidence": calibration.confidence, "legacy": calibration.legacy, "scaling": scaling}
 
 
 @pytest.mark.parametrize("frame", [results(), results(("dense", "int2"), ("faces",), ("1",), (0,))])
@@ -87,7 +88,7 @@ def test_histograms_are_the_counts_of_the_bins():
     frame.loc[here, "reliability"] = pd.Series(
         [diagram({14: 6, 9: 1}, {14: 2}), diagram({14: 4}, {9: 3, 5: 4})], frame.index[here]
     )
-    figure = confidence.draw(frame)
+    figure = calibration.confidence(frame)
     (axis,) = figure.axes
     heights = np.array([bar.get_height() for bar in axis.patches]) * 20  # pictures of both seeds
     right, wrong = np.zeros(BINS), np.zeros(BINS)
@@ -97,7 +98,7 @@ def test_histograms_are_the_counts_of_the_bins():
 
 
 def test_confidence_chooses_dense_the_sparsest_and_bits_at_the_largest_budget():
-    figure = confidence.draw(results())
+    figure = calibration.confidence(results())
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
     assert titles == ["dense", "IMP 95 %", "4 bits"]
     assert [axis.get_ylabel().split("\n")[0] for axis in figure.axes[::3]] == ["digits", "faces"]
@@ -108,7 +109,7 @@ def test_confidence_counts_what_diverged():
     frame = results()
     here = (frame["method"] == "visual_prompting") & (frame["budget"] == "all") & (frame["target"] == "faces")
     lost = here & ((frame["compression"] == "int4") | (frame["compression"] == "dense") & (frame["seed"] == 0))
-    figure = confidence.draw(diverge(frame, lost))
+    figure = calibration.confidence(diverge(frame, lost))
     assert "3 of 12 runs diverged" in words(figure)
     assert words(figure).count("no run finished") == 1
     (one,) = frame[here & (frame["compression"] == "dense") & (frame["seed"] == 1)]["reliability"]
@@ -119,7 +120,7 @@ def test_confidence_counts_what_diverged():
 # --- the legacy quantity
 def test_the_legacy_panels_hold_every_finished_run_by_target():
     frame = diverge(results(), results()["seed"] == 1)
-    figure = legacy.draw(frame)
+    figure = calibration.legacy(frame)
     assert [axis.get_title().split("\n")[0] for axis in figure.axes] == ["visual prompt", "linear probe"]
     for method, axis in zip(METHODS, figure.axes, strict=True):
         drawn = [line for line in axis.lines if len(line.get_xdata())]
@@ -139,11 +140,11 @@ def test_rank_correlations_and_pairs_do_not_mix_targets():
     frame["ece"] = 0.05 + steps + 0.2 * ~is_faces
     frame["legacy_ece"] = 0.01 + steps / 10 + 0.05 * is_faces
     assert spearmanr(frame["ece"], frame["legacy_ece"]).statistic < 0
-    said = words(legacy.draw(frame))
+    said = words(calibration.legacy(frame))
     assert said.count("ρ = +1.00 (+1.00 … +1.00)") == 2
     assert "of 112 pairs of runs of one method on one target it ranks 0 (0 %)" in said  # 2 × 2 × (8 over 2)
     frame.loc[is_faces, "ece"] = 1 - frame["ece"]
-    said = words(legacy.draw(frame))
+    said = words(calibration.legacy(frame))
     assert said.count("ρ = +0.00 (−1.00 … +1.00)") == 2
     assert "it ranks 56 (50 %)" in said
 
@@ -151,25 +152,25 @@ def test_rank_correlations_and_pairs_do_not_mix_targets():
 def test_the_correlation_is_that_of_the_data():
     frame = results(targets=("faces",))
     expected = [spearmanr(*frame[frame["method"] == m][["ece", "legacy_ece"]].to_numpy().T).statistic for m in METHODS]
-    titles = [axis.get_title().split("ρ = ")[1].replace("−", "-") for axis in legacy.draw(frame).axes]
+    titles = [axis.get_title().split("ρ = ")[1].replace("−", "-") for axis in calibration.legacy(frame).axes]
     assert [float(title) for title in titles] == pytest.approx(expected, abs=0.005)
 
 
 def test_disagreements_by_hand():
     ece, legacy_values = np.array([0.1, 0.2, 0.3, 0.3]), np.array([5.0, 4.0, 6.0, 1.0])
     # opposite: (0, 1), (0, 3), (1, 3); equal ECE, so no order: (2, 3)
-    assert legacy.disagreements(ece, legacy_values) == (3, 6)
-    assert legacy.disagreements(ece[:1], legacy_values[:1]) == (0, 0)
+    assert calibration.disagreements(ece, legacy_values) == (3, 6)
+    assert calibration.disagreements(ece[:1], legacy_values[:1]) == (0, 0)
 
 
 def test_one_run_has_no_rank():
-    assert words(legacy.draw(results(("dense",), ("faces",), ("all",), (0,)))).count("too few runs to rank") == 2
+    assert words(calibration.legacy(results(("dense",), ("faces",), ("all",), (0,)))).count("too few runs to rank") == 2
 
 
 # --- temperature scaling
 def test_pairs_are_means_of_seeds_before_and_after():
     frame = results()
-    figure = scaling.draw(frame)
+    figure = scaling(frame)
     assert [axis.get_title() for axis in figure.axes] == ["digits", "faces"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
         "dense",
@@ -191,8 +192,8 @@ def test_scaling_draws_what_finished():
     frame = results()
     lost = (frame["compression"] == "int4") & ((frame["seed"] == 0) | (frame["target"] == "faces"))
     kept = diverge(frame, lost)
-    shown = {round(x, 9) for line in scaling.draw(kept).axes[1].lines for x in line.get_xdata() if np.isfinite(x)}
+    shown = {round(x, 9) for line in scaling(kept).axes[1].lines for x in line.get_xdata() if np.isfinite(x)}
     assert not shown & set(frame[lost & (frame["target"] == "faces")]["ece_debiased"].round(9))
     one = kept[(kept["compression"] == "int4") & (kept["budget"] == "all") & (kept["status"] == "ok")]["ece_debiased"]
-    drawn = {round(x, 9) for line in scaling.draw(kept).axes[0].lines for x in line.get_xdata() if np.isfinite(x)}
+    drawn = {round(x, 9) for line in scaling(kept).axes[0].lines for x in line.get_xdata() if np.isfinite(x)}
     assert set(one.round(9)) <= drawn

@@ -8,6 +8,7 @@ PARAMS = ROOT / "params.yaml"
 SCALES = ROOT / "scales"
 NOTEBOOKS = ROOT / "notebooks"
 FIGURES = ROOT / "figures"
+VECTORS = ROOT / "data" / "figures"  # the same as SVG and PDF
 MODELS = ROOT / "data" / "models"
 RAW = ROOT / "data" / "raw"  # what was fetched from elsewhere
 PICTURES = ROOT / "data" / "pictures"  # decoded and resized ones

@@ -1,6 +1,7 @@
 """Means with intervals as dots: a row for each arm, a panel for each target, a colour and marker for each group."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,7 +11,11 @@ from studies.figures import style
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 MARKERS = "os^Dv"
-APART = 0.2  # between groups, in rows
+
+
+def look(k: int) -> dict[str, Any]:
+    """Colour and marker of the k-th group."""
+    return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)], "ms": 4}
 
 
 def draw(
@@ -23,6 +28,8 @@ def draw(
     zero: bool = False,
     order: Sequence[str] = (),
     bounds: tuple[float, float] | None = None,
+    looks: Mapping[str, dict[str, Any]] | None = None,
+    limits: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
     """Draw what `summarise` gives.
 
@@ -38,23 +45,27 @@ def draw(
         Of the rows; as they appear, if not given.
     bounds
         That the values cannot leave; intervals are cut there.
+    looks
+        For each group, in their order, what matplotlib calls color, marker, ms, mfc; `look`, if not given.
+    limits
+        Of the axis of each panel.
     """
     rows, panels, groups = (list(dict.fromkeys(table[column])) for column in ("row", "panel", "group"))
     rows = [row for row in order or rows if row in rows]
-    space = 0.2 + 0.1 * min(len(groups), 4)
+    looks = looks or {group: look(g) for g, group in enumerate(groups)}
+    groups = [group for group in looks if group in groups]
+    space, apart = 0.2 + 0.1 * min(len(groups), 4), min(0.2, 0.8 / max(len(groups), 1))  # inches; rows
     figure, axes = style.new_figure(1, len(panels), 1.5 + space * len(rows), sharey=True)
     for panel, axis in zip(panels, axes[0], strict=True):
         for g, group in enumerate(groups):
-            shift = APART * (g - (len(groups) - 1) / 2)
-            look = {"color": COLOURS[g % len(COLOURS)], "marker": MARKERS[g % len(MARKERS)]}
             here = table[(table["panel"] == panel) & (table["group"] == group)]
             for one in here.itertuples():
-                y = rows.index(one.row) + shift
+                y = rows.index(one.row) + apart * (g - (len(groups) - 1) / 2)
                 if one.n:
                     bar = [[one.mean - one.low], [one.high - one.mean]]
-                    axis.errorbar([one.mean], [y], xerr=bar, ls="", lw=1.2, ms=4, **look)
+                    axis.errorbar([one.mean], [y], xerr=bar, ls="", lw=1.2, **looks[group])
                 if one.n_diverged:
-                    place = {"xycoords": ("axes fraction", "data"), "color": look["color"], "va": "center"}
+                    place = {"xycoords": ("axes fraction", "data"), "color": looks[group]["color"], "va": "center"}
                     axis.annotate(f"✕ {one.n_diverged} of {one.n + one.n_diverged}", (0.01, y), **place)
         if levels and panel in levels:
             axis.axvline(levels[panel], color=style.GREY, ls="--", lw=1)
@@ -65,16 +76,16 @@ def draw(
         axis.grid(False, axis="y")
         if bounds:
             axis.set_xlim(within(axis.get_xlim(), bounds))
-        axis.xaxis.set_major_locator(MaxNLocator(7 if len(panels) == 1 else 4))
+        if limits:
+            axis.set_xlim(limits[panel])
+        axis.xaxis.set_major_locator(MaxNLocator(7 if len(panels) == 1 else 4 if len(panels) < 5 else 2))
     axes[0, 0].set_yticks(range(len(rows)), rows)
     axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
-    handles = [
-        axes[0, 0].plot([], [], MARKERS[g % len(MARKERS)], color=COLOURS[g % len(COLOURS)], label=group)[0]
-        for g, group in enumerate(groups)
-    ]
+    handles = [axes[0, 0].plot([], [], ls="", label=group, **looks[group])[0] for group in groups]
     if levels and level_label:
         handles += axes[0, 0].plot([], [], color=style.GREY, ls="--", lw=1, label=level_label)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    longest = max((len(handle.get_label()) for handle in handles), default=0)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), max(1, 125 // (longest + 8))))
     style.caption(figure, title, note)
     return figure
 

@@ -1,5 +1,6 @@
-"""What the line figures share: series with intervals, diverged runs, chance, legends, words on seeds."""
+"""What figures share: series with intervals, diverged runs, limits, chance, legends, words on seeds."""
 
+import math
 from collections.abc import Iterable
 
 import pandas as pd
@@ -13,7 +14,7 @@ from studies.figures import style
 from studies.figures.style import Line
 
 BAND = 0.16  # opacity of an interval
-FLOOR = {"accuracy": 0.0, "ece_debiased": -1.0}  # a debiased estimate may lie below zero
+BOUNDS = {"accuracy": (0.0, 1.0), "ece_debiased": (-1.0, 1.0)}  # a debiased estimate may lie below zero
 
 
 def only_backbone(*frames: pd.DataFrame) -> str:
@@ -25,6 +26,12 @@ def only_backbone(*frames: pd.DataFrame) -> str:
     if len(found) != 1:
         raise ValueError(f"a figure shows one backbone; given: {', '.join(found) or 'none'}; filter the frames")
     return found[0]
+
+
+def at_largest_budget(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The runs at the largest budget, and what the note says of it."""
+    budget = style.budgets(runs["budget"])[-1]
+    return runs[runs["budget"] == budget], f"Budget: {style.budget_label(budget)}."
 
 
 def chance_levels(results: pd.DataFrame) -> dict[str, float]:
@@ -66,27 +73,17 @@ def _diverged(axis: Axes, table: pd.DataFrame, look: Line) -> None:
         axis.annotate(f"{row.n_diverged} of {row.n + row.n_diverged}", **place, **above, bbox=white, zorder=5)
 
 
-def limits(table: pd.DataFrame, also: Iterable[float] = (), floor: float = 0.0) -> tuple[float, float]:
-    """Limits within `floor` and 1 that hold every mean, the levels in `also`, and all but very wide intervals."""
-    levels = pd.concat([table["mean"], pd.Series(list(also), dtype=float)]).dropna()
+def limits(
+    table: pd.DataFrame, also: Iterable[float] = (), bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, float]:
+    """Limits within `bounds` that hold every mean, the levels in `also`, and all but very wide intervals."""
+    levels = pd.concat([table["mean"].astype(float), pd.Series(list(also), dtype=float)]).dropna()
     if levels.empty:
         return 0.0, 1.0
     spread = max(levels.max() - levels.min(), 0.1)
-    low = min(levels.min(), table["low"].clip(lower=levels.min() - 0.3 * spread).min())
-    high = max(levels.max(), table["high"].clip(upper=levels.max() + 0.3 * spread).max())
-    return max(floor, float(low - 0.06 * spread)), min(1.0, float(high + 0.06 * spread))
-
-
-def change_limits(tables: Iterable[pd.DataFrame]) -> tuple[float, float]:
-    """Limits that hold zero, every mean, and all but very wide intervals."""
-    every = pd.concat([table[["mean", "low", "high"]].astype(float) for table in tables]) if tables else None
-    if every is None or every["mean"].dropna().empty:
-        return -1.0, 1.0
-    least, most = min(0.0, every["mean"].min()), max(0.0, every["mean"].max())
-    spread = max(most - least, 0.05)
-    low = min(least, every["low"].clip(lower=least - 0.3 * spread).min())
-    high = max(most, every["high"].clip(upper=most + 0.3 * spread).max())
-    return low - 0.04 * spread, high + 0.04 * spread
+    low = min(levels.min(), table["low"].astype(float).clip(lower=levels.min() - 0.3 * spread).min())
+    high = max(levels.max(), table["high"].astype(float).clip(upper=levels.max() + 0.3 * spread).max())
+    return max(bounds[0], float(low - 0.06 * spread)), min(bounds[1], float(high + 0.06 * spread))
 
 
 def budget_handles(budgets: list[str]) -> list[Line2D]:
@@ -110,13 +107,8 @@ def legend_below(figure: Figure, handles: list) -> None:
 def seeds_note(results: pd.DataFrame, intervals: str) -> str:
     """How many runs stand behind a mean, how its interval is drawn, what a cross means if there is one."""
     seeds, sources = results["seed"].nunique(), results["source_seed"].nunique()
+    note = f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."
     if sources > 1:
         note = f"Means of {sources} source checkpoints with {seeds} seeds each; {intervals}: 95 % t over checkpoints."
-        return note + _lost(results)
-    note = f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."
-    return note + _lost(results)
-
-
-def _lost(results: pd.DataFrame) -> str:
     some = (results["status"] == "diverged").any()
-    return " ✕ with a count: so many runs diverged and are not in the mean." if some else ""
+    return note + (" ✕ with a count: so many runs diverged and are not in the mean." if some else "")

@@ -163,11 +163,16 @@ def bare(axis: Axes) -> None:
     sns.despine(ax=axis, left=True, bottom=True)
 
 
-def save(figure: Figure, name: str, folder: Path) -> None:
-    """Write `<folder>/<name>.svg` and `.png`, each whole or not at all; equal figures give equal bytes."""
+def save(figure: Figure, name: str, folder: Path, vectors: Path | None = None) -> None:
+    """Write `<folder>/<name>.png` and, if given, `<vectors>/<name>.svg` and `.pdf`; equal figures give equal bytes."""
     figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")  # the layout found now holds for both files and for every repetition
-    for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix, metadata=metadata)
-        atomic.write_bytes(Path(folder) / f"{name}.{suffix}", buffer.getvalue())
+    figure.set_layout_engine("none")  # the layout found now holds for all files and for every repetition
+    for place, suffix, unset in (
+        (folder, "png", "Software"),
+        (vectors, "svg", "Date"),
+        (vectors, "pdf", "CreationDate"),
+    ):
+        if place:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix, metadata={unset: None})
+            atomic.write_bytes(place / f"{name}.{suffix}", buffer.getvalue())

@@ -1,22 +1,35 @@
 """The final notebook of hidden_cost: committed results in, figures and tables out."""
 
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.figure import Figure
+from PIL import Image
 
 from studies import grid, results
-from studies.figures import style, tables
 from studies.figures.compressions import label
-from studies.hidden_cost.figures import controls, integers, mapping
+from studies.hidden_cost import tables
+from studies.hidden_cost.figures import calibration, changes, lines, pictures
 from studies.parameters import Parameters
 from studies.report import Report
-from studies.statistics import against_dense, summarise
-from vpstudy.data import glyphs
+from vpstudy.data import examples
 from vpstudy.data.target import load as load_target
 from vpstudy.models import architectures
 from vpstudy.training.controls import CONTROLS
+
+FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Figure]] = {  # of the runs and backbones of one architecture
+    "accuracy_by_sparsity": lines.accuracy_by_sparsity,
+    "ece_by_sparsity": lines.ece_by_sparsity,
+    "bit_width": lines.by_bits,
+    "change_heatmap": lambda runs, _: changes.heatmap(runs),
+    "families": lambda runs, _: changes.by_family(runs),
+    "scaling": lambda runs, _: changes.scaling(runs),
+    "reliability": lambda runs, _: calibration.reliability(runs),
+    "confidence": lambda runs, _: calibration.confidence(runs),
+    "legacy": lambda runs, _: calibration.legacy(runs),
+}
 
 
 class HiddenCostReport(Report):
@@ -24,10 +37,8 @@ class HiddenCostReport(Report):
 
     Attributes
     ----------
-    transfers
-        One row for each (compression, target, method, budget, seed) of the three methods.
-    controls
-        The same of the controls, which run at some compressions.
+    runs, controls
+        One row for each (compression, target, method, budget, seed): of the three methods, and of controls.
     backbones
         One row for each compression of each backbone: size, sparsity, upstream accuracy and calibration.
     """
@@ -36,22 +47,20 @@ class HiddenCostReport(Report):
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
-        self._read = results.read(grid.cells(self.parameters, "transfer"))
-        is_control = self._read.frame["method"].isin(CONTROLS)
-        self.transfers: pd.DataFrame = self._read.frame[~is_control]
-        self.controls: pd.DataFrame = self._read.frame[is_control]
-        self.records = results.read_records(grid.cells(self.parameters, "transfer"))
-        self._compressed = results.read_records(grid.cells(self.parameters, "compress"))
-        self.backbones = pd.DataFrame([_backbone(record) for record in self._compressed.values()])
+        self.transfers = results.read(grid.cells(parameters, "transfer"))
+        self.compressed = results.read(grid.cells(parameters, "compress"))
+        is_control = self.transfers.frame["method"].isin(CONTROLS)
+        self.runs, self.controls = self.transfers.frame[~is_control], self.transfers.frame[is_control]
+        self.backbones = pd.DataFrame(map(_backbone, self.compressed.contents.values()))
 
     def coverage(self) -> pd.DataFrame:
-        """How many cells, runs and diverged runs there are, and every cell that is missing or belongs to no grid."""
-        for note in self._read.notes():
+        """How many cells, runs and diverged runs there are; prints cells that are missing or belong to no grid."""
+        for note in self.transfers.notes():
             print(note)
-        runs = self._read.frame
+        runs = self.transfers.frame
         counts = {
-            "cells": len(self.records),
-            "cells missing": len(self._read.missing),
+            "cells": len(self.transfers.contents),
+            "cells missing": len(self.transfers.missing),
             "runs": len(runs),
             "runs diverged": int((runs["status"] == "diverged").sum()),
             "seeds": runs["seed"].nunique(),
@@ -60,124 +69,86 @@ class HiddenCostReport(Report):
         }
         return pd.DataFrame(counts, index=["count"]).T
 
+    def draw(self, name: str) -> None:
+        """Show one of FIGURES for each architecture, of its means over source checkpoints."""
+        means = self.backbones.groupby(["backbone", "compression"], sort=False).mean(numeric_only=True)
+        families = self.backbones.drop_duplicates(["backbone", "compression"])[["backbone", "compression", "family"]]
+        backbones = families.merge(means.reset_index(), on=["backbone", "compression"])
+        for backbone, runs in self.runs.groupby("backbone", sort=False):
+            self._show(name, backbone, FIGURES[name](runs, backbones[backbones["backbone"] == backbone]))
+
+    def draw_controls(self) -> None:
+        """Each architecture's controls beside the methods that they vary; nothing if there are none."""
+        for backbone, of_controls in self.controls.groupby("backbone", sort=False):
+            runs = self.runs[self.runs["backbone"] == backbone]
+            self._show("controls", backbone, changes.controls(runs, of_controls))
+
+    def prompts(self) -> None:
+        """The learned prompts of the first source checkpoint of each architecture."""
+        for backbone, runs in self.runs.groupby("backbone", sort=False):
+            found = {}
+            for cell in self.transfers.contents:
+                axes, path = dict(cell.axes), results.prompt_path(cell)
+                if architectures.parse(axes["backbone"]) == (backbone, runs["source_seed"].iloc[0]) and path.exists():
+                    found[axes["target"], axes["compression"]] = np.moveaxis(np.asarray(Image.open(path)), 2, 0)
+            self._show("prompts", backbone, pictures.prompts(runs, found))
+
+    def label_mapping(self) -> None:
+        """The label mapping of the first target under each compression, with pictures of both sides."""
+        section = self.parameters.hidden_cost
+        target, size = section.axes.targets[0], section.settings.visual_prompting.canvas
+        loaded = load_target(target, size)
+        first = [loaded.pictures[int((loaded.labels == k).nonzero()[0])] for k in range(len(loaded.class_names))]
+        for backbone, runs in self.runs.groupby("backbone", sort=False):
+            contents = self.transfers.contents.values()
+            source = {architectures.parse(c["cell"]["backbone"])[0]: c["facts"]["source_classes"] for c in contents}
+            example = partial(examples.of_source, size=size)
+            figure = pictures.mapping(runs, target, first, loaded.class_names, example, source[backbone])
+            self._show("label_mapping", backbone, figure)
+
+    def _show(self, name: str, backbone: str, figure: Figure) -> None:
+        self.show(f"{name}-{backbone}" if self.backbones["backbone"].nunique() > 1 else name, figure)
+
     def backbones_table(self) -> pd.DataFrame:
         """Size, sparsity, upstream accuracy and calibration of each compression."""
-        return self.table("backbones", tables.backbones_table(self.backbones))
+        return self.table("backbones", tables.backbones(self.backbones))
 
     def results_table(self) -> pd.DataFrame:
         """Every result, as mean ± half of its interval."""
-        return self.table("results", tables.results_table(self.transfers))
+        return self.table("results", tables.results(self.runs))
 
     def calibration_table(self) -> pd.DataFrame:
         """Every measure of calibration."""
-        return self.table("calibration", tables.calibration_table(self.transfers))
-
-    def draw(self, name: str, drawing: Callable[[pd.DataFrame, pd.DataFrame], Figure]) -> None:
-        """Show `drawing(transfers, backbones)` for each architecture; keep it where the pipeline runs the notebook.
-
-        A row of `backbones` is a compression, its numbers the mean of the source checkpoints.
-        """
-        means = self.backbones.groupby(["backbone", "compression"], sort=False).mean(numeric_only=True)
-        families = self.backbones.drop_duplicates(["backbone", "compression"])[["backbone", "compression", "family"]]
-        backbones = families.merge(means.reset_index(), on=["backbone", "compression"])  # over source checkpoints
-        for backbone in dict.fromkeys(backbones["backbone"]):
-            figure = drawing(*(f[f["backbone"] == backbone] for f in (self.transfers, backbones)))
-            self._keep(figure, name, backbone)
-
-    def draw_controls(self, name: str) -> None:
-        """Show each architecture's controls beside the methods that they vary; nothing where there are none."""
-        for backbone in dict.fromkeys(self.controls["backbone"]):
-            of_one = (frame[frame["backbone"] == backbone] for frame in (self.transfers, self.controls))
-            self._keep(controls.draw(*of_one), name, backbone)
-
-    def _keep(self, figure: Figure, name: str, backbone: str) -> None:
-        several = self.backbones["backbone"].nunique() > 1
-        self.show(f"{name}-{backbone}" if several else name, figure)
-
-    def label_mapping(self) -> None:
-        """The label mapping of the first target."""
-        target = self.parameters.hidden_cost.axes.targets[0]
-        self.draw("label_mapping", lambda runs, _: self.mapping_panel(runs, target))
-
-    def mapping_panel(self, results: pd.DataFrame, target: str) -> Figure:
-        """The label mapping of `target` under each compression, with pictures of both sides."""
-        size = self.parameters.hidden_cost.settings.visual_prompting.canvas
-        loaded = load_target(target, size)
-        first = [int((loaded.labels == k).nonzero()[0]) for k in range(len(loaded.class_names))]
-        backbone = results["backbone"].iloc[0]
-        names = next(
-            record["facts"]["source_classes"]
-            for record in self.records.values()
-            if architectures.parse(record["cell"]["backbone"])[0] == backbone
-        )
-        own = backbone not in self.parameters.outside
-        return mapping.draw(
-            results,
-            target,
-            [loaded.pictures[index] for index in first],
-            loaded.class_names,
-            (lambda source: glyphs.example(source, size)) if own else None,
-            names,
-        )
+        return self.table("calibration", tables.calibration(self.runs))
 
     def tuning(self) -> pd.DataFrame:
-        """How often validation chose each learning rate, by method: what every arm tried, and with what budget."""
-        tried = [
-            {"method": style.method(arm["method"]).label, "learning rate": one["learning_rate"], "chosen": one is best}
-            for record in self.records.values()
-            for arm in record["facts"]["tuning"]
-            for best in [max(arm["tried"], key=lambda o: (o["validation_accuracy"], -o["validation_nll"]))]
-            for one in arm["tried"]
-        ]
-        table = pd.DataFrame(tried).groupby(["method", "learning rate"], sort=False)["chosen"]
-        return table.agg(arms="size", chosen="sum").reset_index()
+        """How often validation chose each learning rate, by method."""
+        tuned = [arm for content in self.transfers.contents.values() for arm in content["facts"]["tuning"]]
+        return self.table("tuning", tables.tuning(tuned))
 
     def integers(self) -> pd.DataFrame:
-        """What ran in real integers, beside itself in floats and the simulations: a row for each backbone and network.
-
-        Empty, and it says why, where the scale has nothing to convert.
-        """
-        columns = ["backbone", "source checkpoint", "compression", *integers.COLUMNS]
+        """What ran in real integers; says why if nothing did."""
         frames = []
-        for record in self._compressed.values():
-            if "integer" in record["facts"]:
-                backbone, source_seed = architectures.parse(record["cell"]["backbone"])
+        for content in self.compressed.contents.values():
+            if "integer" in content["facts"]:
+                backbone, source_seed = architectures.parse(content["cell"]["backbone"])
                 names = {"backbone": backbone, "source checkpoint": str(source_seed)}
-                names["compression"] = label(record["cell"]["compression"])
-                frames.append(integers.table(record["facts"]["integer"]).assign(**names))
+                names["compression"] = label(content["cell"]["compression"])
+                table = tables.integers(content["facts"]["integer"])
+                frames.append(pd.DataFrame(names, index=table.index).join(table))
         if not frames:
             print("No backbone ran in integers: that takes a transformer, and w8a8 among this scale's compressions.")
-            return pd.DataFrame(columns=columns)
-        return pd.concat(frames, ignore_index=True)[columns]
+        return self.table("integers", pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
 
-    def conclusion(self) -> Markdown:
+    def conclusion(self) -> pd.DataFrame:
         """The change against dense by compression and method: its mean over targets and budgets, and how sure it is."""
-        lines = []
-        for metric, words in (("accuracy", "accuracy"), ("ece_debiased", "debiased ECE")):
-            changes = against_dense(self.transfers, metric)
-            cells = summarise(changes, ["backbone", "compression", "method", "target", "budget"], "difference")
-            for (backbone, compression, method), group in cells.groupby(
-                ["backbone", "compression", "method"], sort=False
-            ):
-                if compression == "dense":
-                    continue
-                low, high = int((group["high"] < 0).sum()), int((group["low"] > 0).sum())
-                lines.append(
-                    f"| {words} | {backbone} | {label(compression)} | {style.method(method).label} "
-                    f"| {group['mean'].mean():+.3f} | {low} | {high} | {len(group)} |"
-                )
-        header = "| metric | backbone | compression | method | mean change | cells below 0 | cells above 0 | cells |"
-        return Markdown("\n".join([header, "|---|---|---|---|---|---|---|---|", *lines]))
+        return self.table("changes", tables.changes(self.runs))
 
 
-def _backbone(record: dict) -> dict:
-    cell, facts, upstream = record["cell"], record["facts"], record["rows"][0]["metrics"]
-    kept = {key: value for key, value in facts.items() if key not in ("layers", "integer")}
+def _backbone(content: dict) -> dict:
+    """Facts and upstream metrics of a compress cell, flat."""
+    cell, facts, upstream = content["cell"], content["facts"], content["rows"][0]["metrics"]
     backbone, source_seed = architectures.parse(cell["backbone"])
-    return {
-        "backbone": backbone,
-        "source_seed": source_seed,
-        "compression": cell["compression"],
-        **kept,
-        **{f"upstream_{name}": value for name, value in upstream.items()},
-    }
+    identity = {"backbone": backbone, "source_seed": source_seed, "compression": cell["compression"]}
+    flat = {key: value for key, value in facts.items() if key not in ("layers", "integer")}
+    return identity | flat | {f"upstream_{name}": value for name, value in upstream.items()}

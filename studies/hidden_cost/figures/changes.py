@@ -1,0 +1,184 @@
+"""What compression changes against dense, what temperature scaling repairs, and what the controls say."""
+
+import math
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from studies.figures import compressions, dots, panels, style
+from studies.statistics import against_dense, summarise
+from vpstudy.training.controls import CONTROLS
+
+RED_BLUE = "RdBu"  # red is a loss, blue a gain: told apart under every common colour blindness
+ROW, AROUND = 0.24, 0.95  # inches: the height of a cell; what stands above and below a panel's cells
+MANY = 10  # compressions that fit as columns
+NOTHING = "Nothing to compare: no other compression than 'dense' was run."
+SHORT = {"accuracy": "accuracy", "ece_debiased": "ECE"}
+
+
+def heatmap(results: pd.DataFrame) -> Figure:
+    """Change of accuracy in percentage points, paired by seed: a panel for each method; one backbone.
+
+    Rows are targets and budgets, columns compressions; of many compressions the other way round.
+    """
+    title = f"Change in test accuracy against the dense backbone ({panels.only_backbone(results)})"
+    table = summarise(against_dense(results, "accuracy"), ["method", "target", "budget", "compression"], "difference")
+    if table.empty:
+        return _nothing(title)
+    table[["mean", "low", "high"]] *= 100
+    methods = style.methods(table["method"])
+    tables = [table[table["method"] == method] for method in methods]
+    names = compressions.ordered(table["compression"])
+    turned = len(names) > MANY
+    sizes = [len(part[["target", "budget"]].drop_duplicates()) for part in tables]
+    if turned:
+        height = 1.6 + AROUND + ROW * len(names)
+        figure, axes = style.new_figure(1, len(methods), height, width_ratios=sizes, sharey=True)
+    else:
+        heights = [max(sizes[i : i + 2]) for i in range(0, len(methods), 2)]
+        height = 0.5 + AROUND * len(heights) + ROW * sum(heights)
+        figure, axes = style.new_figure(len(heights), 2, height, height_ratios=heights)
+    worst = max(1, math.ceil(table["mean"].abs().max())) if table["mean"].notna().any() else 1
+    for method, part, axis in zip(methods, tables, axes.flat, strict=False):
+        _cells(axis, part, names, worst, turned)
+        axis.set_title(style.method(method).label, color=style.method(method).colour, weight="bold")
+    for left, right in [] if turned else axes:
+        if [text.get_text() for text in left.get_yticklabels()] == [
+            text.get_text() for text in right.get_yticklabels()
+        ]:
+            right.set_yticklabels([])
+    place = {"ax": list(axes.flat), "location": "bottom", "shrink": 0.5, "aspect": 40}
+    if len(methods) % 2 and not turned:  # the last place is free
+        axes[-1, 1].set_axis_off()
+        place = {"cax": axes[-1, 1].inset_axes([0.1, 0.45, 0.8, 0.16]), "orientation": "horizontal"}
+    bar = figure.colorbar(ScalarMappable(Normalize(-worst, worst), RED_BLUE), **place)
+    bar.set_label("compressed − dense (percentage points)")
+    bar.outline.set_visible(False)
+    note = f"{panels.seeds_note(results.assign(status='ok'), 'intervals')} *: that of this cell alone excludes 0."
+    note += " †: a run diverged and is left out." if table["n_diverged"].any() else ""
+    style.caption(figure, title, note)
+    return figure
+
+
+def _cells(axis: Axes, table: pd.DataFrame, names: list[str], worst: float, turned: bool) -> None:
+    budgets = style.budgets(table["budget"])
+    rows = [(t, b) for t in dict.fromkeys(table["target"]) for b in budgets]
+    table = table.assign(text=[_text(row) for row in table.itertuples()])
+    wide = table.set_index(["target", "budget", "compression"])[["mean", "text"]].unstack()
+    rows = [row for row in rows if row in wide.index]
+    means, texts = (wide[column].reindex(index=rows, columns=names) for column in ("mean", "text"))
+    labels = [f"{target}, {style.budget_label(budget)}" for target, budget in rows]
+    columns = [compressions.short_label(name) for name in names]
+    if turned:
+        means, texts, labels, columns = means.T, texts.T, columns, labels
+    sns.heatmap(
+        means.to_numpy(dtype=float), mask=means.isna().to_numpy(), annot=texts.fillna("").to_numpy(), fmt="",
+        annot_kws={"size": 8}, cmap=RED_BLUE, vmin=-worst, vmax=worst, cbar=False, linewidths=0.8, ax=axis,
+        xticklabels=columns, yticklabels=labels,
+    )  # fmt: skip
+    for j, i in zip(*means.isna().to_numpy().nonzero(), strict=True):
+        axis.text(i + 0.5, j + 0.5, texts.fillna("").iloc[j, i], ha="center", va="center", size=8)
+    axis.set_facecolor("0.9")
+    axis.grid(False)
+    axis.tick_params(axis="y", rotation=0)
+    axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+    for j in range(1, len(rows)):
+        if rows[j][0] != rows[j - 1][0]:
+            (axis.axvline if turned else axis.axhline)(j, color="black", lw=0.8)
+
+
+def _text(row) -> str:
+    """As "−5.2*": the mean, whether its interval excludes 0, whether a run is missing; "none" if all are."""
+    mark = "†" if row.n_diverged else ""
+    if not row.n:
+        return f"none{mark}"
+    significant = row.low > 0 or row.high < 0
+    number = f"{row.mean:+.1f}".replace("-", "−")
+    return ("0.0" if float(number[1:]) == 0 else number) + ("*" if significant else "") + mark
+
+
+def _nothing(title: str) -> Figure:
+    figure, axes = style.new_figure(1, 1, 0.6)
+    axes[0, 0].set_axis_off()
+    style.caption(figure, title, NOTHING)
+    return figure
+
+
+def by_family(results: pd.DataFrame) -> Figure:
+    """Every compression beside every other: changes of accuracy and calibration on each target, one backbone.
+
+    Runs at the largest budget, paired with those of the dense network.
+    """
+    title = f"What each compression costs ({panels.only_backbone(results)})"
+    runs, budget = panels.at_largest_budget(results)
+    runs = runs[runs["method"].isin(["visual_prompting", "linear_probe"])]
+    changes = {metric: against_dense(runs, metric) for metric in SHORT}
+    if changes["accuracy"].empty:
+        return _nothing(title)
+    tables, limits = [], {}
+    for metric, words in SHORT.items():
+        table = summarise(changes[metric], ["target", "method", "compression"], "difference")
+        table = table.assign(panel=table["target"] + f"\nΔ {words}")
+        limits |= dict.fromkeys(table["panel"], panels.limits(table, [0.0]))
+        tables.append(table)
+    table = pd.concat(tables)
+    note = f"Compressed − dense; ECE is debiased. {budget} {panels.seeds_note(runs, 'bars')}"
+    return _by_compression(pd.concat(tables), "", title, note, limits)
+
+
+def scaling(results: pd.DataFrame) -> Figure:
+    """Debiased ECE before (hollow) and after (full) temperature scaling, at the largest budget; one backbone."""
+    title = f"Calibration before and after temperature scaling ({panels.only_backbone(results)})"
+    runs, budget = panels.at_largest_budget(results)
+    moments = {", before": "ece_debiased", ", after": "ece_debiased_scaled"}
+    tables = [summarise(runs, ["target", "method", "compression"], m).assign(moment=k) for k, m in moments.items()]
+    table = pd.concat(tables).assign(panel=lambda frame: frame["target"])
+    note = f"One temperature a run, fitted on its validation split. {budget} {panels.seeds_note(runs, 'bars')}"
+    return _by_compression(table, "debiased ECE", title, note)
+
+
+def _by_compression(table: pd.DataFrame, xlabel: str, title: str, note: str, limits=None) -> Figure:
+    """A row for each compression, a group for each method and, if the table has the column, moment."""
+    table = table.assign(moment=table.get("moment", ""), row=table["compression"].map(compressions.short_label))
+    table["group"] = [style.method(name).label for name in table["method"]] + table["moment"]
+    looks = {}
+    for m, name in enumerate(style.methods(table["method"])):
+        method = style.method(name)
+        for moment in dict.fromkeys(table["moment"]):
+            fill = "white" if moment == ", before" else method.colour
+            looks[method.label + moment] = dots.look(m) | {"color": method.colour, "mfc": fill}
+    order = [compressions.short_label(name) for name in compressions.ordered(table["compression"])]
+    return dots.draw(table, xlabel, title, note, zero=True, order=order, looks=looks, limits=limits)
+
+
+def controls(transfers: pd.DataFrame, of_controls: pd.DataFrame) -> Figure:
+    """Controls beside the method that they differ from in one thing, dense and compressed; one backbone.
+
+    A row for each method and budget; methods are shown at the budgets and compressions of their controls alone.
+    """
+    names, budgets = compressions.ordered(of_controls["compression"]), style.budgets(of_controls["budget"])
+    based = {CONTROLS[name].method for name in of_controls["method"]}
+    kept = transfers["compression"].isin(names) & transfers["budget"].isin(budgets) & transfers["method"].isin(based)
+    runs = pd.concat([transfers[kept], of_controls])
+    tables = [
+        summarise(runs, ["target", "method", "budget", "compression"], metric).assign(words=words)
+        for metric, words in SHORT.items()
+    ]
+    table = pd.concat(tables)
+    table = table.assign(
+        panel=table["target"] + "\n" + table["words"],
+        row=[f"{style.method(m).label}, {b}" for m, b in zip(table["method"], table["budget"], strict=True)],
+        group=table["compression"].map(compressions.label),
+    )
+    methods = style.methods(runs["method"])
+    methods.sort(key=lambda name: (CONTROLS[name].method if name in CONTROLS else name) != "visual_prompting")
+    order = [f"{style.method(name).label}, {budget}" for name in methods for budget in budgets]
+    looks = {compressions.label(n): dots.look(k) | {"color": compressions.colour(n)} for k, n in enumerate(names)}
+    note = "Each control changes one thing; prompts of other shapes also let the picture fill the canvas. "
+    note += "After the comma: training pictures per class. ECE is debiased. Bars: 95 % intervals."
+    title = f"What the controls say ({panels.only_backbone(runs)})"
+    return dots.draw(table, "", title, note, order=order, looks=looks)
