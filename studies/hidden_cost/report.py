@@ -97,7 +97,7 @@ class HiddenCostReport(Report):
         """The label mapping of the first target under each compression, with pictures of both sides."""
         section = self.parameters.hidden_cost
         target, size = section.axes.targets[0], section.settings.visual_prompting.canvas
-        loaded = load_target(target, size)
+        loaded = load_target(target, size, self.parameters.pictures)
         first = [loaded.pictures[int((loaded.labels == k).nonzero()[0])] for k in range(len(loaded.class_names))]
         for backbone, runs in self.runs.groupby("backbone", sort=False):
             contents = self.transfers.contents.values()

@@ -25,13 +25,15 @@ class Some(Report):
 
 @pytest.mark.parametrize("save", [True, False])
 def test_tables_and_figures_are_kept_where_asked(save, tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    for place in ("FIGURES", "VECTORS"):
+        monkeypatch.setattr(paths, place, tmp_path / place)
     report = Some(load(), save)
     table = pd.DataFrame({"a": [1]})
     assert report.table("numbers", table) is table
     report.show("picture", style.new_figure(1, 1, 1.0)[0])
+    assert len(report.table("empty", table.iloc[:0])) == 0
     found = {path.name for path in tmp_path.rglob("*.*")}
-    assert found == ({"numbers.csv", "numbers.md", "picture.png", "picture.svg"} if save else set())
+    assert found == ({"numbers.csv", "numbers.md", "picture.png", "picture.svg", "picture.pdf"} if save else set())
 
 
 def test_results_without_metrics_have_their_columns():
@@ -49,7 +51,7 @@ def test_effects_are_told_with_their_interval():
 @pytest.fixture
 def only(tmp_path, monkeypatch):
     """Parameters that hold one study alone; what is kept goes to a temporary folder."""
-    for name in ("FIGURES", "RESULTS"):
+    for name in ("FIGURES", "VECTORS", "RESULTS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
 
     def put(study):
