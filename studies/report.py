@@ -53,8 +53,10 @@ class LeftOut:
 
     def __init__(self, parameters: Parameters, save: bool, study: str):
         print(NOT_RUN)
-        if save:  # DVC expects the folder, and git keeps no empty one
-            atomic.write_text(paths.FIGURES / parameters.scale / study / "not_run.md", f"{NOT_RUN}\n")
+        for place in (
+            (paths.FIGURES, paths.VECTORS) if save else ()
+        ):  # DVC expects both folders, and git keeps no empty one
+            atomic.write_text(place / parameters.scale / study / "not_run.md", f"{NOT_RUN}\n")
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None
