@@ -42,26 +42,26 @@ class PicturesCell:
     @property
     def counts(self) -> dict[str, list[int]]:
         """Pictures of each class in the pool and in the test set."""
-        labels, n = self.prepared.originals.labels, len(self.prepared.class_names)
+        labels, n = self.prepared.originals().labels, len(self.prepared.class_names)
         parts = {"pool": self.prepared.partition.pool, "test": self.prepared.partition.test}
         return {name: np.bincount(labels[part], minlength=n).tolist() for name, part in parts.items()}
 
     @cached_property
     def sizes(self) -> np.ndarray:
         """Width and height (N, 2) in px of originals, of a sample where there are many."""
-        n = len(self.prepared.originals.names)
+        n = len(self.prepared.originals().names)
         draw = np.random.default_rng(0)
         positions = np.arange(n) if n <= MEASURED else np.sort(draw.choice(n, MEASURED, replace=False))
         sizes = []
         for position in positions.tolist():
-            with self.prepared.originals.open(position) as image:
+            with self.prepared.originals().open(position) as image:
                 sizes.append(image.size)
         return np.array(sizes)
 
     def figures(self) -> list[Figure]:
         """Counts by class, and sizes of originals."""
         counts = picture_figures.counts(self.prepared.class_names, self.counts["pool"], self.counts["test"])
-        return [counts, picture_figures.originals(self.sizes, len(self.prepared.originals.names))]
+        return [counts, picture_figures.originals(self.sizes, len(self.prepared.originals().names))]
 
     def sheet(self, target: Target) -> Figure:
         """The first test picture of each class, of the first classes where there are many."""
@@ -74,7 +74,7 @@ class PicturesCell:
     def save(self, target: Target) -> None:
         """Write the split where there is none yet, the identity that other cells depend on, and the result."""
         ready, path = self.prepared, fetched.split_file(target.name)
-        split = splits.content(ready.originals, ready.partition, self.origin, ready.class_names)
+        split = splits.content(ready.originals(), ready.partition, self.origin, ready.class_names)
         if not path.exists():
             splits.write(path, split)
         identity = {

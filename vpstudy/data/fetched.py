@@ -18,16 +18,27 @@ from vpstudy.data.target import Target
 
 @dataclass(frozen=True)
 class Prepared:
-    """A target whose pictures are on this machine and fit their split."""
+    """A target that has a split. `originals` lists its pictures, which takes minutes for a large folder."""
 
     alias: str
     class_names: list[str]
-    originals: Originals
     partition: splits.Partition
+    originals: Callable[[], Originals]
 
     def target(self, size: int) -> Target:
-        """The target at `size` pixels."""
-        return _target(self.alias, self.class_names, self.partition, lambda: self.originals, size)
+        """The target at `size` pixels. Originals are listed only where they are not decoded yet at this size."""
+        chosen = self.partition.chosen
+        contents = f"{self.partition.fingerprint}\n{chosen.tolist()}\n{decoding.VERSION}"
+        path, key = paths.PICTURES / f"{self.alias}-{size}.safetensors", hashlib.sha256(contents.encode()).hexdigest()
+        known = KNOWN.get(self.alias)
+        return Target(
+            name=self.alias,
+            class_names=self.class_names,
+            **decoded.tensors(path, key, self.originals, chosen, size),
+            test=np.searchsorted(chosen, self.partition.test),
+            description=known.title if known else f"pictures of {self.alias}",
+            origin=known.made_by if known else "a reader's own",
+        )
 
 
 def prepare(alias: str, origin: Origin) -> Prepared:
@@ -35,17 +46,15 @@ def prepare(alias: str, origin: Origin) -> Prepared:
 
     Raises ValueError where they cannot be fetched, are damaged, or do not fit the split file.
     """
-    originals = find(alias, origin, download=True)
-    path = split_file(alias)
+    originals, path = find(alias, origin, download=True), split_file(alias)
     partition = splits.read(path, origin, originals) if path.exists() else splits.choose(originals, origin)
-    return Prepared(alias, class_names(alias, origin, originals.folders), originals, partition)
+    return Prepared(alias, class_names(alias, origin, originals.folders), partition, lambda: originals)
 
 
 def load(alias: str, size: int, origin: Origin) -> Target:
-    """The target at `size` pixels, in the split that its stage wrote.
+    """The target at `size` pixels, in the split that the stage `pictures` wrote.
 
-    Originals are listed only where they are not decoded yet at this size: a large folder takes minutes.
-    Raises ValueError where the stage has not run, or ran with other parameters or pictures.
+    Raises ValueError where that has not run, or ran with other parameters or pictures.
     """
     path = split_file(alias)
     if not path.exists():
@@ -60,29 +69,11 @@ def load(alias: str, size: int, origin: Origin) -> Target:
         return found
 
     partition = splits.read(path, origin)
-    return _target(alias, class_names(alias, origin, partition.folders), partition, originals, size)
+    return Prepared(alias, class_names(alias, origin, partition.folders), partition, originals).target(size)
 
 
 def split_file(alias: str) -> Path:
     return paths.SPLITS / f"{alias}.json"
-
-
-def _target(
-    alias: str, names: list[str], partition: splits.Partition, originals: Callable[[], Originals], size: int
-) -> Target:
-    chosen = partition.chosen
-    key = hashlib.sha256(f"{partition.fingerprint}\n{chosen.tolist()}\n{decoding.VERSION}".encode()).hexdigest()
-    tensors = decoded.tensors(paths.PICTURES / f"{alias}-{size}.safetensors", key, originals, chosen, size)
-    known = KNOWN.get(alias)
-    return Target(
-        name=alias,
-        class_names=names,
-        pictures=tensors["pictures"],
-        labels=tensors["labels"],
-        test=np.searchsorted(chosen, partition.test),
-        description=known.title if known else f"pictures of {alias}",
-        origin=known.made_by if known else "a reader's own",
-    )
 
 
 def find(alias: str, origin: Origin, download: bool = False) -> Originals:

@@ -44,7 +44,7 @@ def save(one: PicturesCell) -> torch.Tensor:
 
 def test_split_identity_and_result_are_written_and_come_out_the_same(cell, tmp_path):
     one = cell()
-    assert len(one.prepared.originals.names) == 25 and written(tmp_path) == {}  # until it is saved
+    assert len(one.prepared.originals().names) == 25 and written(tmp_path) == {}  # until it is saved
     pictures = save(one)
     first = written(tmp_path)
     assert set(first) == {"SPLITS/pens.json", "TARGETS/pens.json", "results/default/pictures/pictures-pens.json"}

@@ -31,7 +31,7 @@ def pens(tmp_path, monkeypatch):
         monkeypatch.setattr(paths, name, tmp_path / name)
     pictures = {"pens": Origin(imagefolder=str(folder(tmp_path / "pens", {"blue_pen": 10, "red_pen": 15})))}
     ready = fetched.prepare("pens", pictures["pens"])
-    file = splits.content(ready.originals, ready.partition, pictures["pens"], ready.class_names)
+    file = splits.content(ready.originals(), ready.partition, pictures["pens"], ready.class_names)
     splits.write(fetched.split_file("pens"), file)
     yield pictures
     target._load.cache_clear()
@@ -170,10 +170,10 @@ def test_real_sets_from_zips_fit_the_split_files_in_git(alias, file, classes, tm
     monkeypatch.setattr(paths, "PICTURES", tmp_path)
     origin = Origin(imagefolder=str(place), test_pictures=1000)
     ready = fetched.prepare(alias, origin)
-    again = splits.choose(ready.originals, origin)
-    splits.write(tmp_path / "again.json", splits.content(ready.originals, again, origin, ready.class_names))
+    again = splits.choose(ready.originals(), origin)
+    splits.write(tmp_path / "again.json", splits.content(ready.originals(), again, origin, ready.class_names))
     assert (tmp_path / "again.json").read_bytes() == fetched.split_file(alias).read_bytes()
     loaded = ready.target(32)
     assert loaded.pictures.shape == (len(ready.partition.chosen), 3, 32, 32) and len(loaded.class_names) == classes
-    seventh = ready.originals.open(int(ready.partition.test[7]))
+    seventh = ready.originals().open(int(ready.partition.test[7]))
     assert np.array_equal(loaded.pictures[loaded.test[7]], decode(seventh, 32))
