@@ -25,7 +25,8 @@ class ClipSourceCell:
     def __init__(self, parameters: Parameters, backbone: str):
         p = parameters
         self.cell = Cell.of("clip_source", "qprompt", p.scale, backbone=backbone)
-        self.settings, self.source, self.targets = p.clip_source, p.source, p.qprompt.axes.targets
+        self.settings, self.source = p.clip_source, p.source
+        self.targets, self.origins = p.qprompt.axes.targets, p.pictures
         self.runtime = configure(p.execution)
         self.folder = paths.MODELS / p.scale / backbone
         self.start = backbones.load(self.folder / "source.safetensors")
@@ -49,7 +50,7 @@ class ClipSourceCell:
         pictures, labels = glyphs.dataset(self.settings.held_out, seed=self.source.seed, size=self.source.size)
         rows = [row("glyphs", self.probabilities(clip, pictures, captions.NAMES), labels.numpy())]
         for name in self.targets:
-            target = load_target(name, self.source.size)
+            target = load_target(name, self.source.size, self.origins)
             tests = torch.as_tensor(target.test)
             probabilities = self.probabilities(clip, target.pictures[tests], tasks.class_names(target))
             rows.append(row(name, probabilities, target.labels[tests].numpy()))

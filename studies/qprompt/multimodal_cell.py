@@ -57,7 +57,7 @@ class MultimodalCell:
         depth, image_width, text_width = weights.projections.shape
         self.shape = {"n_context": len(weights.context), "depth": depth}
         self.shape |= {"text_width": text_width, "image_width": image_width}
-        self.data = load_target(target, p.source.size)
+        self.data = load_target(target, p.source.size, p.pictures)
         self.pictures = self.data.pictures.to(self.runtime.device)
         self.normalise = partial(clips.normalised, architecture=self.architecture)
         self.per_layer = self.settings.codebooks == "layer"

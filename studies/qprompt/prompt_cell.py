@@ -52,7 +52,7 @@ class PromptCell:
         self.folder = paths.MODELS / p.scale / backbone
         self.clip, architecture = clips.load(self.folder / "clip.safetensors")
         self.tower = TextTower(self.clip.to(self.runtime.device))
-        self.data = load_target(target, p.source.size)
+        self.data = load_target(target, p.source.size, p.pictures)
         # No prompt of this study changes a picture's features: each is computed once.
         self.features = tasks.features(self.clip, architecture, self.data.pictures, self.runtime)
         self.trial = cache(self._trial)  # as long as the cell lives

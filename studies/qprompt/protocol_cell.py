@@ -1,7 +1,7 @@
 """The protocol cell: prompts that learn from every class of a target, by few pictures, or measured on others."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import get_args
 
 import torch
@@ -62,7 +62,8 @@ class ProtocolCell:
         self.size, self.runtime = p.source.size, configure(p.execution)
         self.clip, self.architecture = clips.load(paths.MODELS / p.scale / backbone / "clip.safetensors")
         self.tower = TextTower(self.clip.to(self.runtime.device))
-        self.data = load_target(target, self.size)
+        self.load = partial(load_target, size=self.size, origins=p.pictures)
+        self.data = self.load(target)
         self.features = self._features(self.data.pictures)
 
     def _features(self, pictures: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ class ProtocolCell:
         if self.name == "transfer":
             tests = self.data.pictures[torch.as_tensor(self.data.test)]
             groups |= {name: self._group(self.data, shifts.shift(tests, name)) for name in self.settings.shifts}
-            groups |= {name: self._group(load_target(name, self.size)) for name in self.settings.others}
+            groups |= {name: self._group(self.load(name)) for name in self.settings.others}
         return groups
 
     def trial(self, seed: int, shots: int, how: PromptLearning) -> Trial:
@@ -148,7 +149,7 @@ class ProtocolCell:
         own = _of_each_class(self.data, n)
         if self.name == "few_shot":
             return {self.data.name: own}
-        others = {name: _of_each_class(load_target(name, self.size), n) for name in self.settings.others}
+        others = {name: _of_each_class(self.load(name), n) for name in self.settings.others}
         return {self.data.name: own} | {name: shifts.shift(own, name) for name in self.settings.shifts} | others
 
     def save(self, result: dict) -> None:
