@@ -1,5 +1,9 @@
-"""What the record of every cell begins with, whatever its experiment."""
+"""What the results of all cells share: identity, settings, environment, rows; and prompts as PNG."""
 
+import io
+
+import torch
+from PIL import Image
 from pydantic import BaseModel
 
 from studies import results
@@ -46,3 +50,11 @@ def lost(method: str, reason: str, *, budget: int | str | None = None, seed: int
         "metrics": None,
         "reliability": None,
     }
+
+
+def png(picture: torch.Tensor) -> bytes:
+    """A picture (3, H, W) in [0, 1] as a PNG file."""
+    pixels = (picture.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png", optimize=True)
+    return buffer.getvalue()

@@ -1,5 +1,6 @@
 """Figures of the study across: quantized visual prompts on compressed backbones."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from studies.figures import compressions, style
 from studies.figures.dots import COLOURS, MARKERS
-from studies.figures.pictures import decoded
 from studies.statistics import summarise
 
 LABELS = {"clustered": "k-means", "uniform": "even steps", "random": "random values"}
@@ -112,27 +112,25 @@ def by_bytes(table: pd.DataFrame, title: str, note: str) -> Figure:
     return figure
 
 
-def prompts(runs: pd.DataFrame, title: str, note: str) -> Figure:
+def prompts(pictures: Mapping[tuple[str, str, int], Any], title: str, note: str) -> Figure:
     """Learned borders: a row for each compression, a column in full and for each number of bits.
 
     Parameters
     ----------
-    runs
-        Of one backbone, source checkpoint, target and seed: compression, arm, bits, prompt_png.
+    pictures
+        Of one backbone, source checkpoint, target and seed, by compression, arm and bits: (3, H, W).
     """
-    runs = runs[runs["prompt_png"].notna()]
-    trained = sorted(set(runs.loc[runs["arm"] == "qat", "bits"]), reverse=True)
-    after = [b for b in trained or sorted(set(runs["bits"]), reverse=True) if b != 32]
+    trained = sorted({bits for _, arm, bits in pictures if arm == "qat"}, reverse=True)
+    after = trained or sorted({bits for _, arm, bits in pictures if arm == "ptq"}, reverse=True)
     columns = [("full", 32), *(("ptq", b) for b in after), *(("qat", b) for b in trained)]
-    names = compressions.ordered(runs["compression"])
+    names = compressions.ordered(name for name, _, _ in pictures)
     side = style.WIDTH / len(columns)
     figure, axes = style.new_figure(len(names), len(columns), 0.9 + side * len(names))
     for r, (name, line) in enumerate(zip(names, axes, strict=True)):
         for (arm, bits), axis in zip(columns, line, strict=True):
-            found = runs[(runs["compression"] == name) & (runs["arm"] == arm) & (runs["bits"] == bits)]
             style.bare(axis)
-            if len(found):
-                style.show(axis, decoded(found["prompt_png"].iloc[0]))
+            if (name, arm, bits) in pictures:
+                style.show(axis, pictures[name, arm, bits])
             if r == 0:
                 words = {"full": "in full", "ptq": "after", "qat": "in training"}[arm]
                 axis.set_title(f"{bits} bit{'s' if bits > 1 else ''}\n{words}")
@@ -160,22 +158,16 @@ def _kilobytes(value: float, _=None) -> str:
     return f"{value / 1e3:g} kB" if value < 1e6 else f"{value / 1e6:g} MB"
 
 
-def cell_frame(record: dict[str, Any]) -> pd.DataFrame:
-    """The rows of one cell's record as a frame, metrics as columns."""
+def cell(result: dict[str, Any]) -> Figure:
+    """Accuracy and debiased ECE against bits, of one cell."""
+    metrics = {"accuracy": "accuracy", "ece_debiased": "debiased ECE"}
     rows = [
-        {"compression": record["cell"]["compression"], **{k: v for k, v in row.items() if k != "metrics"}}
-        | (row["metrics"] or {"accuracy": None, "ece_debiased": None})
-        for row in record["rows"]
+        {"compression": result["cell"]["compression"], "source_seed": 0, **dict.fromkeys(metrics), **row}
+        | (row["metrics"] or {})
+        for row in result["rows"]
         if not row["arm"].endswith("_other")
     ]
-    first = record["rows"][0]["seed"]
-    frame = pd.DataFrame(rows).assign(source_seed=0)
-    return frame.assign(prompt_png=frame["prompt_png"].where(frame["seed"] == first))
-
-
-def cell(record: dict[str, Any]) -> Figure:
-    """Accuracy and debiased ECE against bits, of one cell."""
-    frame, metrics = cell_frame(record), {"accuracy": "accuracy", "ece_debiased": "debiased ECE"}
+    frame = pd.DataFrame(rows)
     table = [summarise(frame, ["compression", "arm", "codebook", "bits"], m).assign(metric=m) for m in metrics]
     note = f"Intervals over {frame['seed'].nunique()} seeds." if frame["seed"].nunique() > 1 else "One seed."
     return by_bits(pd.concat(table), metrics, "Accuracy and calibration, bit by bit", note)

@@ -5,11 +5,13 @@ from IPython.display import Markdown
 
 from studies import grid, results
 from studies.across import figures as across
+from studies.across import strip
 from studies.across.claims import ARM, UNRESOLVED, changes, effects, fewest_bits, interactions
 from studies.figures import compressions, dots, panels, tables
 from studies.parameters import Parameters
 from studies.report import Report, with_columns
 from studies.statistics import summarise
+from vpstudy.models.architectures import parse
 
 METRICS = {"accuracy": "accuracy", "ece_debiased": "debiased ECE"}
 NEVER_DRAWN = "dense (zero)"  # takes the colour that dense has in the other figures
@@ -34,7 +36,7 @@ class AcrossReport(Report):
         cells = grid.cells(self.parameters, "quantize_visual_prompt")
         self._read = results.read(cells)
         self.records = results.read_records(cells)
-        more = ("prompt_bytes", "prompt_png", "rms", "learning_rate")
+        more = ("prompt_bytes", "rms", "learning_rate")
         self.every = with_columns(self._read, *METRICS, *MORE, *ARM, *more)
         self.runs = self.every[~self.every["arm"].str.endswith("_other")]
         of_cell = {tuple(value for _, value in cell.axes): r["facts"] for cell, r in self.records.items()}
@@ -90,14 +92,18 @@ class AcrossReport(Report):
     def prompts(self) -> None:
         """The learned borders, of the first source checkpoint and seed."""
         for backbone, target, runs in self.parts:
-            first = runs[runs["source_seed"] == runs["source_seed"].iloc[0]]
-            first = first[first["seed"] == first["seed"].iloc[0]]
-            if first["prompt_png"].notna().any():
+            pictures = {}
+            for cell, content in self.records.items():
+                axes, path = dict(cell.axes), results.prompt_path(cell)
+                if parse(axes["backbone"]) == (backbone, runs["source_seed"].iloc[0]) and axes["target"] == target:
+                    borders = strip.read(path, content["rows"]) if path.exists() else {}
+                    pictures |= {(axes["compression"], *key): picture for key, picture in borders.items()}
+            if pictures:
                 note = (
-                    f"Seed {first['seed'].iloc[0]}. Trained in full, the same quantized after training, and others "
+                    f"Seed {runs['seed'].iloc[0]}. Trained in full, the same quantized after training, and others "
                     "trained so (k-means). The picture's place is black."
                 )
-                figure = across.prompts(first, f"Learned borders, quantized ({backbone}, {target})", note)
+                figure = across.prompts(pictures, f"Learned borders, quantized ({backbone}, {target})", note)
                 self.show(f"prompts_{backbone}_{target}", figure)
 
     def costs(self) -> pd.DataFrame:

@@ -23,7 +23,7 @@ def prompt_and_example(prompt, prompted, title: str = "The learned prompt") -> F
     figure, ((left, right),) = style.new_figure(1, 2, 3.4)
     style.show(left, prompt)
     style.show(right, prompted)
-    left.set_title("the prompt, a border")
+    left.set_title("the prompt")
     right.set_title("a picture as the backbone sees it")
     style.caption(figure, title)
     return figure
@@ -40,7 +40,7 @@ def mapping_pairs(
     Pictures are (3, H, W) in [0, 1] or uint8; all four have one entry for each target class, in one order.
     """
     shown = min(len(target_names), MOST_PAIRS)
-    rows = -(-shown // PAIRS_A_ROW)
+    rows = max(1, -(-shown // PAIRS_A_ROW))
     columns = -(-shown // rows)
     figure, axes = style.new_figure(rows, 3 * PAIRS_A_ROW, 0.6 + 0.75 * rows, width_ratios=(1, 1, 0.4) * PAIRS_A_ROW)
     for axis in axes.flat:

@@ -1,5 +1,6 @@
 """Parameters of the hidden_cost study (arXiv 2308.14969): targets, budgets, and three ways to adapt."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -28,6 +29,31 @@ class Settings(Strict):
     visual_prompting: VisualPrompting
     linear_probe: LinearProbe
     fine_tuning: FineTuning
+
+    @property
+    def largest_budget(self) -> Budget:
+        return max(self.budgets, key=lambda budget: float("inf") if budget == "all" else budget)
+
+    def arms(self, compression: str) -> list[tuple[str, Budget]]:
+        """Every (method or control, budget) at which a compression is adapted."""
+        budgets = {"visual_prompting": self.budgets, "linear_probe": self.budgets}
+        if self.fine_tuning_compressions == "all" or compression in self.fine_tuning_compressions:
+            budgets["fine_tuning"] = self.fine_tuning_budgets
+        for name in self.controls if compression in self.control_compressions else []:
+            budgets[name] = self.budgets if CONTROLS[name].every_budget else [self.largest_budget]
+        return [(method, budget) for method, of_method in budgets.items() for budget in of_method]
+
+    def schedule(self, method: str, pictures: int) -> VisualPrompting | LinearProbe | FineTuning:
+        """The settings of a method or a control that trains on so many pictures."""
+        if method not in CONTROLS:
+            return getattr(self, method)
+        settings, change = getattr(self, CONTROLS[method].method), dict(CONTROLS[method].change)
+        if change.get("inner") == "border":
+            change["inner"] = self.visual_prompting.prompts["border"].inner
+        if change.get("steps") == "epochs":
+            change["steps"] = settings.epochs * math.ceil(pictures / settings.batch)
+            change["evaluations"] = min(settings.evaluations, change["steps"])
+        return settings.model_copy(update=change)
 
     @model_validator(mode="after")
     def _prompts_of_controls(self):

@@ -20,8 +20,8 @@ class Control:
 
 
 CONTROLS = {
-    # The probe sees the small picture that a padded prompt sees, in black: is it the prompt, or the resolution?
-    "padded_probe": Control("linear_probe", {"inner": "visual_prompting.inner"}),
+    # The probe sees the small picture inside a border, in black: is it the prompt, or the resolution?
+    "padded_probe": Control("linear_probe", {"inner": "border"}),
     # As many epochs at each budget, as in the paper, where the study's own arms have as many steps.
     "fixed_epochs": Control("visual_prompting", {"steps": "epochs"}, every_budget=True),
     # What is the label mapping worth?

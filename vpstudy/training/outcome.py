@@ -43,6 +43,16 @@ class Outcome:
         return {part: softmax(values.astype(float), axis=1).astype(np.float32) for part, values in self.logits.items()}
 
     @property
+    def trial(self) -> dict[str, float]:
+        """What its learning rate reached on validation."""
+        accuracy, negative_nll = self.rank
+        return {
+            "learning_rate": self.learning_rate,
+            "validation_accuracy": accuracy,
+            "validation_nll": -negative_nll,
+        }
+
+    @property
     def rank(self) -> tuple[float, float]:
         """Larger is better on validation; a run that diverged is below all others."""
         return rank(self.chosen) if self.status == "ok" else (-1.0, 0.0)

@@ -1,0 +1,84 @@
+"""What a cell of `across` shows and writes: its result, its borders as stored, and a picture of them."""
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save as serialize
+from scipy.special import softmax
+
+from studies import results
+from studies.across import figures, strip
+from studies.across.cell import QuantizeCell, Run
+from studies.rows import head, lost, png, row
+from vpstudy import atomic, paths
+from vpstudy.prompts.quantized_border import FixedBorder
+
+
+def result(cell: QuantizeCell, runs: list[Run]) -> dict:
+    """Everything that figures and tables read of a cell."""
+    seed = cell.settings.seeds[0]
+    facts = {
+        "classes": cell.data.class_names,
+        "pictures": {part: len(cell.indices(part, seed)) for part in ("train", "validation", "test")},
+        "values": cell.size,
+        "backbone_bytes": cell.compressed.facts()["bytes"],
+        "tuning": cell.tuning,
+    }
+    identity = head(cell.cell, cell.runtime, across=cell.settings, visual_prompting=cell.prompting)
+    return identity | {"facts": facts, "rows": [_row(cell, run) for run in runs]}
+
+
+def save(cell: QuantizeCell, runs: list[Run], result: dict) -> None:
+    """Write every border as it is stored, and the picture of some; last the result."""
+    stored = {}
+    for run in runs:
+        key = f"{run.method}/{run.seed}"
+        if run.packed:
+            stored |= {f"{key}/codes": run.packed.codes, f"{key}/book": run.packed.book}
+        elif run.values is not None:
+            stored[f"{key}/values"] = run.values.contiguous()
+        output = {name: tensor for name, tensor in run.artefact.items() if not name.startswith("prompt.")}
+        stored |= {f"{key}/{name}": tensor.clone().contiguous() for name, tensor in output.items()}
+    axes = dict(cell.cell.axes)
+    folder = paths.MODELS / cell.cell.scale / axes["backbone"] / "quantized"
+    atomic.write_bytes(folder / f"{axes['compression']}-{axes['target']}.safetensors", serialize(stored))
+    shown = [*pictures(cell, runs).values()] or [cell.border().picture()]
+    atomic.write_bytes(results.prompt_path(cell.cell), png(torch.cat(shown, dim=2)))
+    results.write(results.path(cell.cell), result)
+
+
+def pictures(cell: QuantizeCell, runs: list[Run]) -> dict[tuple[str, str, int], torch.Tensor]:
+    """By compression, arm and bits, the borders (3, canvas, canvas) that figures show, black where the picture goes."""
+    rows = [{**vars(run), "status": "diverged" if run.logits is None else "ok"} for run in runs]
+    inner, canvas = cell.prompting.chosen.inner, cell.prompting.canvas
+    compression, seed = dict(cell.cell.axes)["compression"], cell.settings.seeds[0]
+    values = {
+        (run.arm, run.bits): run.values for run in runs if run.seed == seed and run.codebook in (None, "clustered")
+    }
+    return {(compression, *key): FixedBorder(inner, canvas, values[key]).picture() for key in strip.shown(rows)}
+
+
+def summary(result: dict) -> pd.DataFrame:
+    """Accuracy, debiased ECE and bytes of every arm: means over the seeds that finished."""
+    rows = [
+        {
+            "prompt": figures.label(row["arm"], row["codebook"], row["bits"]),
+            **{name: (row["metrics"] or {}).get(name) for name in ("accuracy", "ece_debiased")},
+            "bytes": row["prompt_bytes"],
+            "diverged": row["status"] == "diverged",
+        }
+        for row in result["rows"]
+    ]
+    table = pd.DataFrame(rows).astype({"accuracy": float, "ece_debiased": float})
+    means = {"accuracy": "mean", "ece_debiased": "mean", "bytes": "first", "diverged": "sum"}
+    return table.groupby("prompt", sort=False).agg(means).round(3).reset_index()
+
+
+def _row(cell: QuantizeCell, run: Run) -> dict:
+    details = {key: getattr(run, key) for key in ("arm", "codebook", "bits", "rms", "refits", "learning_rate")}
+    of = {"budget": cell.settings.budget, "seed": run.seed}
+    if run.logits is None:
+        return lost(run.method, run.reason, **of) | details | {"prompt_bytes": None}
+    labels = cell.data.labels[torch.as_tensor(cell.indices("test", run.seed))].cpu().numpy()
+    probabilities = softmax(run.logits.astype(float), axis=1).astype(np.float32)
+    return row(run.method, probabilities, labels, **of) | details | {"prompt_bytes": cell.bytes(run)}

@@ -1,0 +1,118 @@
+"""What a transfer cell shows and writes: its result, probabilities, learned tensors, and the picture of its prompt."""
+
+import pandas as pd
+import torch
+from safetensors.torch import save as serialize
+
+from studies import results
+from studies.figures import style
+from studies.hidden_cost.cell import TransferCell
+from studies.rows import head, lost, png, row
+from vpstudy import atomic, paths
+from vpstudy.calibration import temperature
+from vpstudy.calibration.legacy import legacy_ece
+from vpstudy.calibration.metrics import debiased_ece, expected_calibration_error, negative_log_likelihood
+from vpstudy.data import examples
+from vpstudy.training.outcome import Outcome
+from vpstudy.training.visual_prompting import mapping_of
+
+LEGACY_BATCH = 256  # test pictures in a batch, which the paper's quantity depends on; the largest of the paper
+
+
+def pictures(cell: TransferCell) -> dict:
+    """How many pictures train at each budget, choose, and test."""
+    budgets = cell.settings.budgets
+    held_out = {part: cell.pictures(budgets[0], part) for part in ("validation", "test")}
+    return {"train": {str(budget): cell.pictures(budget) for budget in budgets}} | held_out
+
+
+def result(cell: TransferCell, outcomes: list[Outcome]) -> dict:
+    """Everything that figures, tables and claims read of a cell."""
+    facts = {
+        "classes": cell.data.class_names,
+        "source_classes": cell.compressed.backbone.class_names,
+        "pictures": pictures(cell),
+        "tuning": cell.tuning,
+    }
+    rows = [_row(cell, outcome) for outcome in outcomes]
+    return head(cell.cell, cell.runtime, hidden_cost=cell.settings) | {"facts": facts, "rows": rows}
+
+
+def save(cell: TransferCell, outcomes: list[Outcome], result: dict) -> None:
+    """Write probabilities, learned tensors, and the prompt's picture; last the result."""
+    probabilities, artefacts = {}, {}
+    for outcome in outcomes:
+        key = f"{outcome.method}/{outcome.budget}/{outcome.seed}"
+        for part, values in outcome.probabilities.items():
+            probabilities[f"{key}/{part}"] = torch.from_numpy(values)
+            probabilities[f"{key}/{part}/labels"] = torch.from_numpy(cell.labels(part, outcome))
+        if outcome.method != "fine_tuning":  # whole models: large, and quickly trained again
+            artefacts |= {f"{key}/{name}": tensor.contiguous() for name, tensor in outcome.artefact.items()}
+    scale, axes = cell.cell.scale, dict(cell.cell.axes)
+    atomic.write_bytes(paths.PROBABILITIES / scale / f"{cell.cell.file}.safetensors", serialize(probabilities))
+    place = paths.MODELS / scale / axes["backbone"] / "adapted" / f"{axes['compression']}-{axes['target']}.safetensors"
+    atomic.write_bytes(place, serialize(artefacts))
+    atomic.write_bytes(results.prompt_path(cell.cell), png(cell.prompt(cell.prompted(outcomes)).picture()))
+    results.write(results.path(cell.cell), result)
+
+
+def _row(cell: TransferCell, outcome: Outcome) -> dict:
+    of = {"budget": outcome.budget, "seed": outcome.seed}
+    more = {"chosen": None, "mapping": None, "curve": None}
+    more |= {"learning_rate": outcome.learning_rate, "steps": outcome.steps}
+    if outcome.status != "ok":
+        return lost(outcome.method, outcome.reason, **of) | more
+    measured = row(outcome.method, outcome.probabilities["test"], cell.labels("test", outcome), **of)
+    measured["metrics"] |= _scaled(cell, outcome)
+    more["chosen"] = {key: value for key, value in outcome.chosen.items() if not key.startswith("test_")}
+    if outcome.method == "visual_prompting":
+        more["mapping"] = mapping_of(outcome.artefact).tolist()
+    if cell.settings.test_curves:
+        more["curve"] = outcome.history
+    return measured | more
+
+
+def _scaled(cell: TransferCell, outcome: Outcome) -> dict[str, float]:
+    """What the paper's code logs as its calibration error, and calibration after temperature scaling."""
+    logits, labels = outcome.logits["test"], cell.labels("test", outcome)
+    fitted = temperature.fit_temperature(outcome.logits["validation"], cell.labels("validation", outcome))
+    scaled = temperature.apply(logits, fitted)
+    return {
+        "legacy_ece": legacy_ece(logits, labels, LEGACY_BATCH),
+        "temperature": fitted,
+        "ece_scaled": expected_calibration_error(scaled, labels),
+        "ece_debiased_scaled": debiased_ece(scaled, labels),
+        "nll_scaled": negative_log_likelihood(scaled, labels),
+    }
+
+
+def prompt_and_example(cell: TransferCell, outcomes: list[Outcome]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The learned prompt and a test picture with it, both (3, canvas, canvas) in [0, 1]."""
+    prompt = cell.prompt(cell.prompted(outcomes))
+    picture = cell.data.pictures(prompt.inner)[cell.data.target.test[0]].cpu().float() / 255
+    return prompt.picture(), prompt(picture[None])[0].detach()
+
+
+def mapping_pairs(cell: TransferCell, outcomes: list[Outcome]) -> tuple[list, list[str], list, list[str]]:
+    """For each target class: a picture, its name, a picture of the source class in its place, and its name."""
+    shown, size = cell.prompted(outcomes), cell.settings.visual_prompting.canvas
+    mapping = mapping_of(shown.artefact).tolist() if shown else []
+    targets = [cell.data.pictures(size)[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(mapping))]
+    names = [cell.compressed.backbone.class_names[source] for source in mapping]
+    return targets, cell.data.class_names[: len(mapping)], [examples.of_source(name, size) for name in names], names
+
+
+def summary(result: dict) -> pd.DataFrame:
+    """Accuracy and debiased ECE by method and budget: means over the seeds that finished."""
+    rows = [
+        {
+            "method": style.method(row["method"]).label,
+            "pictures per class": row["budget"],
+            **{name: (row["metrics"] or {}).get(name) for name in ("accuracy", "ece_debiased")},
+            "diverged": row["status"] == "diverged",
+        }
+        for row in result["rows"]
+    ]
+    table = pd.DataFrame(rows).astype({"accuracy": float, "ece_debiased": float})
+    means = {"accuracy": "mean", "ece_debiased": "mean", "diverged": "sum"}
+    return table.groupby(["method", "pictures per class"], sort=False).agg(means).round(3).reset_index()
