@@ -108,7 +108,8 @@ def _imported(tree: ast.Module, root: Path) -> Iterator[Path]:
                 path = root.joinpath(*parts)
                 packages = [root.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts))]
                 yield from (p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists())
-                yield from (p for p in packages if p.exists() and p.stat().st_size)
+                packages = [p for p in (*packages, path / "__init__.py") if p.exists() and p.stat().st_size]
+                yield from (p for package in packages for p in package.parent.glob("*.py"))  # it may look them up
 
 
 def _digest(text: str) -> str:

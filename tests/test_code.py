@@ -92,3 +92,10 @@ def test_the_project_s_own_notebooks_reach_their_experiment(kind):
     assert f"vpstudy/experiments/{ {'prune_with_prompts': 'prune'}.get(kind, kind) }.py" in found
     for name in found.keys() - {f"notebooks/{grid.STAGES[kind].notebook}.ipynb"}:
         ast.parse((paths.ROOT / name).read_text())
+
+
+def test_a_package_with_code_counts_with_all_its_modules(root):
+    """It may look them up by name."""
+    (root / "vpstudy/inner/__init__.py").write_text("def find(name):\n    return name\n")
+    (root / "vpstudy/inner/d.py").write_text("x = 1\n")
+    assert {"vpstudy/inner/b.py", "vpstudy/inner/d.py"} <= set(code.digests(root / "n.ipynb", root))

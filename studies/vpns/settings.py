@@ -11,8 +11,6 @@ from vpstudy.settings import AXIS, Strict, one_of
 from vpstudy.training.mask_search.methods import METHODS
 from vpstudy.training.mask_search.settings import MaskSearch
 
-MOST_CHANNELS = 0.9  # share of them that may go
-
 PrunerName = Annotated[str, one_of(METHODS, "pruner", "vpstudy/training/mask_search/methods.py")]
 
 
@@ -28,23 +26,25 @@ class Vpns(Strict):
 
     @model_validator(mode="after")
     def _fit(self):
-        problems = []
-        if "dense" not in self.axes.pruners:
+        pruners, settings, problems = self.axes.pruners, self.settings, []
+        roles = {METHODS[name].role for name in pruners}
+        if "dense" not in pruners:
             problems.append("pruners: 'dense' is missing, and pruned networks are measured against it")
-        problems += [
-            f"imp_rounds: {sparsity}, which is in sparsities, is missing"
-            for sparsity in self.settings.sparsities
-            if "imp" in self.axes.pruners and sparsity not in self.settings.imp_rounds
-        ]
-        for name in self.axes.pruners:
+        for name in pruners:
             try:
-                self.settings.changed(METHODS[name].change)
+                settings.changed(METHODS[name].change)
             except ValidationError as error:
                 said = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
                 problems.append(f"pruners: {name} does not fit: {said}")
-        if any(METHODS[name].role == "ablation" for name in self.axes.pruners) and not self.settings.control_sparsities:
+        if "imp" in pruners:
+            missing = [sparsity for sparsity in settings.sparsities if sparsity not in settings.imp_rounds]
+            problems += [f"imp_rounds: {sparsity}, which is in sparsities, is missing" for sparsity in missing]
+            if settings.steps <= len(settings.imp_rounds):
+                parts = len(settings.imp_rounds) + 1
+                problems.append(f"steps ({settings.steps}): IMP cuts them into {parts} (imp_rounds and tuning)")
+        if "ablation" in roles and not settings.control_sparsities:
             problems.append("control_sparsities: pruners that are ablations need at least one")
-        if any(METHODS[name].role == "channels" for name in self.axes.pruners) and not self.settings.channel_ratios:
+        if "channels" in roles and not settings.channel_ratios:
             problems.append("channel_ratios: pruners that prune channels need at least one")
         if problems:
             raise ValueError("; ".join(problems))
@@ -52,26 +52,12 @@ class Vpns(Strict):
 
 
 def problems(p: Any) -> Iterator[str]:
-    """What a cell of this study would fail on while it runs."""
-    settings, pruners = p.vpns.settings, p.vpns.axes.pruners
-    if not p.vpns.axes.backbones:
-        return
-    stages = len(settings.imp_rounds) + 1
-    if "imp" in pruners and settings.steps < stages:
-        yield (
-            f"vpns.settings.steps: {settings.steps}: IMP cuts them into {stages} (imp_rounds and tuning); "
-            f"give at least {stages}"
-        )
-    inner = min(METHODS[name].change.get("inner", settings.inner) for name in pruners)
-    if settings.shift >= inner:
-        yield f"vpns.settings.shift: {settings.shift}: must be below the side of the picture ({inner})"
-    if any(ratio > MOST_CHANNELS for ratio in settings.channel_ratios):
-        given = settings.channel_ratios
-        yield f"vpns.settings.channel_ratios: {given}: at most {MOST_CHANNELS:g}, or whole layers would go"
-    channels = [pruner for pruner in pruners if METHODS[pruner].role == "channels"]
+    """What does not fit between this study and its backbones."""
+    settings = p.vpns.settings
+    channels = [pruner for pruner in p.vpns.axes.pruners if METHODS[pruner].role == "channels"]
     for name in p.vpns.axes.backbones:
         if name in p.weights.root:
-            continue  # what others take is known to their libraries, which are slow to load: the stage `weights` tells
+            continue  # only their libraries know what they take, and are slow to load: the stage `weights` checks it
         kind = own(name)
         if channels and not kind.batchnorm:
             yield (

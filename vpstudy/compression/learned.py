@@ -61,17 +61,16 @@ class _Selected(torch.autograd.Function):
         )
 
 
-class _Selection(nn.Module):
-    """The parametrization of one weight."""
+class Selection(nn.Module):
+    """A parametrization: values pass where `kept` and are zero elsewhere; gradients of the mask go to `scores`."""
 
-    def __init__(self, weight: Tensor, gamma: float):
+    def __init__(self, scores: nn.Parameter, kept: Tensor, gamma: float = torch.inf):
         super().__init__()
-        self.gamma = gamma
-        self.scores = nn.Parameter(initial_scores(weight))
-        self.register_buffer("kept", torch.ones_like(weight, dtype=torch.bool), persistent=False)
+        self.scores, self.gamma = scores, gamma
+        self.register_buffer("kept", kept, persistent=False)
 
-    def forward(self, weight: Tensor) -> Tensor:
-        return _Selected.apply(weight, self.scores, self.kept, self.gamma)
+    def forward(self, values: Tensor) -> Tensor:
+        return _Selected.apply(values, self.scores, self.kept, self.gamma)
 
 
 class LearnedMask:
@@ -95,9 +94,11 @@ class LearnedMask:
         if not 0 <= sparsity < 1 or gamma <= 0:
             raise ValueError(f"sparsity={sparsity}, gamma={gamma}: give 0 <= sparsity < 1 and gamma > 0")
         self._model, self._sparsity = model, sparsity
-        self._selections: dict[str, _Selection] = {}
+        self._selections: dict[str, Selection] = {}
         for name in names:
-            self._selections[name] = _Selection(model.get_parameter(name), gamma)
+            weight = model.get_parameter(name)
+            kept = torch.ones_like(weight, dtype=torch.bool)
+            self._selections[name] = Selection(nn.Parameter(initial_scores(weight)), kept, gamma)
             constrain_weight(model, name, self._selections[name])
         self.update()
 

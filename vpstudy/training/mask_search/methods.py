@@ -1,10 +1,14 @@
-"""Registry of pruning methods, and of the controls that run beside them. Free of torch, for the command line."""
+"""Registry of pruning methods and of the controls that run beside them. Imports no torch: parameters are checked by it.
+
+A new method is a function in `finders/` and a line here.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["dense", "baseline", "vpns", "control", "ablation", "channels"]
+Prompted = Literal["never", "finding", "tuning", "both"]
 
 
 @dataclass(frozen=True)
@@ -16,72 +20,86 @@ class Method:
     label
         In figures and tables.
     finder
-        The function of `vpstudy/training/mask_search/finders.py` that finds the mask.
+        FILE.FUNCTION in `finders/`, which finds the mask.
     role
-        "dense", "baseline" and "vpns" run at every sparsity, and so does "control", which is VPNs or HYDRA changed in
-        one thing; "ablation" at `vpns.control_sparsities`; "channels" at `vpns.channel_ratios`.
-    change
-        Settings that it changes, by key.
+        "dense", "baseline" and "vpns" run at every sparsity, and so does "control": VPNs or HYDRA changed in one thing.
+        "ablation" runs at `control_sparsities`, "channels" at `channel_ratios`.
     two_pass
-        Tuned on alternating passes, as VPNs are, in place of augmented ones.
-    finding_prompt, tuning_prompt
-        Whether a prompt learns while the mask is found, and while weights are tuned.
+        Tuned on alternating passes, as VPNs are, instead of augmented ones.
+    prompted
+        When a prompt is trained: while the mask is found, while weights are tuned, both, or never.
+    change
+        Settings that the method changes.
     """
 
     label: str
     finder: str
-    role: Role
-    change: Mapping[str, Any] = field(default_factory=dict)
+    role: Role = "baseline"
     two_pass: bool = False
-    finding_prompt: bool = False
-    tuning_prompt: bool = False
+    prompted: Prompted = "never"
+    change: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def prompted(self) -> bool:
-        return self.finding_prompt or self.tuning_prompt
+    def finding_prompt(self) -> bool:
+        return self.prompted in ("finding", "both")
+
+    @property
+    def tuning_prompt(self) -> bool:
+        return self.prompted in ("tuning", "both")
+
+    @property
+    def passes(self) -> Literal["augmented", "alternating"]:
+        """The passes of tuning."""
+        return "alternating" if self.two_pass else "augmented"
 
 
-def _vpns(label: str, role: Role = "ablation", finder: str = "vpns", learned: str = "both", **change: Any) -> Method:
-    return Method(label, finder, role, change, True, learned in ("both", "finding"), learned in ("both", "tuning"))
+def _vpns(
+    label: str,
+    role: Role = "ablation",
+    prompted: Prompted = "both",
+    finder: str = "learned_masks.vpns",
+    **change: Any,
+) -> Method:
+    return Method(label, finder, role, True, prompted, change)
 
 
 METHODS = {
-    "dense": Method("dense", "dense", "dense"),
-    "random": Method("Random", "random", "baseline"),
-    "omp": Method("OMP", "omp", "baseline"),
-    "imp": Method("IMP", "imp", "baseline"),
-    "snip": Method("SNIP", "snip", "baseline"),
-    "grasp": Method("GraSP", "grasp", "baseline"),
-    "synflow": Method("SynFlow", "synflow", "baseline"),
-    "hydra": Method("HYDRA", "hydra", "baseline"),
-    "bip": Method("BiP", "bip", "baseline"),
+    "dense": Method("dense", "magnitudes.dense", "dense"),
+    "random": Method("Random", "one_shot.random"),
+    "omp": Method("OMP", "magnitudes.omp"),
+    "imp": Method("IMP", "magnitudes.imp"),
+    "snip": Method("SNIP", "one_shot.snip"),
+    "grasp": Method("GraSP", "one_shot.grasp"),
+    "synflow": Method("SynFlow", "one_shot.synflow"),
+    "hydra": Method("HYDRA", "learned_masks.hydra"),
+    "bip": Method("BiP", "learned_masks.bip"),
     "vpns": _vpns("VPNs", "vpns"),
-    # The controls that the paper lacks: the same schedule without a prompt, and HYDRA with VPNs' optimizer.
-    "vpns_no_prompt": _vpns("VPNs, no prompt", "control", learned="none"),
-    "hydra_adam": Method("HYDRA, Adam", "hydra_adam", "control"),
-    "vpns_mask_only": _vpns("prompt in finding only", learned="finding"),
-    "vpns_tuning_only": _vpns("prompt in tuning only", learned="tuning"),
+    # Controls that the paper lacks: the same schedule without a prompt, and HYDRA with VPNs' optimizer.
+    "vpns_no_prompt": _vpns("VPNs, no prompt", "control", "never"),
+    "hydra_adam": Method("HYDRA, Adam", "learned_masks.hydra_adam", "control"),
+    "vpns_mask_only": _vpns("prompt in finding only", prompted="finding"),
+    "vpns_tuning_only": _vpns("prompt in tuning only", prompted="tuning"),
     "vpns_frame_4": _vpns("frame of 4 px", prompts={"frame": {"width": 4}}),
     "vpns_frame_7": _vpns("frame of 7 px", prompts={"frame": {"width": 7}}),
     "vpns_patch": _vpns("patch in a corner", prompt="patch"),
     "vpns_random_patch": _vpns("patch at random places", prompt="random_patch"),
     "vpns_input_18": _vpns("pictures of 18 px", inner=18),
     "vpns_input_24": _vpns("pictures of 24 px", inner=24),
-    "depgraph": Method("DepGraph", "depgraph", "channels"),
-    "slimming": Method("Network Slimming", "slimming", "channels"),
-    "vpns_channels": _vpns("VPNs, channels", "channels", "vpns_channels"),
-    "vpns_channels_no_prompt": _vpns("VPNs, channels, no prompt", "channels", "vpns_channels", learned="none"),
+    "depgraph": Method("DepGraph", "structured.depgraph", "channels"),
+    "slimming": Method("Network Slimming", "structured.slimming", "channels"),
+    "vpns_channels": _vpns("VPNs, channels", "channels", finder="structured.vpns_channels"),
+    "vpns_channels_no_prompt": _vpns("VPNs, channels, no prompt", "channels", "never", "structured.vpns_channels"),
 }
 
 
 @dataclass(frozen=True)
 class Control:
-    """What is done with a mask beside the method's own tuning.
+    """What else is done with the mask of a method: the function of the same name in `controls.py`.
 
     Attributes
     ----------
     methods
-        Those that it runs for.
+        Those it runs for.
     """
 
     label: str
@@ -89,7 +107,7 @@ class Control:
 
 
 _BASELINES = tuple(name for name, method in METHODS.items() if method.role == "baseline")
-_UNTRAINED = tuple(name for name in _BASELINES if name != "bip")  # whose weights come out of finding as they were
+_UNTRAINED = tuple(name for name in _BASELINES if name != "bip")  # whose weights are the source's when a mask is found
 
 CONTROLS = {
     "untouched": Control("nothing trained after pruning", _UNTRAINED),

@@ -1,40 +1,37 @@
-"""One run of a pruning method: a seed, a factor on its learning rates, and what it is made from."""
+"""One run of a pruning method: a seed, a factor on the learning rates, and what the run starts from."""
 
 import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch.optim.swa_utils import update_bn
 
-from vpstudy.compression.learned import LearnedMask
 from vpstudy.compression.masks import Mask, release
 from vpstudy.data import glyphs
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.visual.modules import AddedPrompt
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.data import Examples, TransferData
-from vpstudy.training.mask_search.channels import LearnedChannels
+from vpstudy.training.mask_search.loop import Passes, train
 from vpstudy.training.mask_search.methods import Method
 from vpstudy.training.mask_search.settings import MaskSearch
 from vpstudy.training.mask_search.subnetwork import Subnetwork, map_labels
-from vpstudy.training.mask_search.training import Learning, Passes, Phase, train
-
-Cache = dict[tuple, tuple[dict[str, torch.Tensor], float]]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A mask, and the network that is to be tuned under it.
+class Candidate:
+    """A mask, and the pruned network to be tuned under it.
 
     Attributes
     ----------
     network
-        Pruned; its prompt, where it has one, as far as it was learned.
+        With its prompt, as far as that was trained, where it has one.
     tuning
-        Gradient steps that are left for tuning.
+        Gradient steps left for tuning.
     passes
-        Forward and backward passes over a batch that it took so far.
+        Forward and backward passes over a batch so far.
     """
 
     network: Subnetwork
@@ -45,7 +42,7 @@ class Found:
 
 @dataclass
 class Run:
-    """What finders and tuning work with.
+    """What finders, controls and tuning share.
 
     Attributes
     ----------
@@ -54,11 +51,9 @@ class Run:
     factor
         Multiplies every learning rate.
     on_source
-        Masks are found on the source task, with its own classes, in place of the target.
+        Find masks on the source task, with its own classes, instead of the target.
     cache
-        Trained weights that several sparsities start from, and the seconds that they took.
-    saved
-        Seconds that the cache has spared this run.
+        Trained weights that several sparsities start from.
     """
 
     source: Backbone
@@ -68,23 +63,24 @@ class Run:
     seed: int
     factor: float = 1.0
     on_source: bool = False
-    cache: Cache = field(default_factory=dict)
-    saved: float = 0.0
+    cache: dict[tuple, dict[str, torch.Tensor]] = field(default_factory=dict)
 
     def __post_init__(self):
         self.settings = self.settings.changed(self.method.change)
         self.runtime = self.data.runtime
         self.source.to(self.runtime.device)
 
-    def of_target(self) -> "Run":
-        return replace(self, on_source=False)
+    @property
+    def half(self) -> int:
+        """Steps of finding, and of tuning after it, where a method needs both."""
+        return self.settings.steps // 2
 
     @cached_property
     def examples(self) -> Examples:
-        """The pictures to learn from, uint8."""
+        """The training pictures, uint8."""
         s = self.settings
         if self.on_source:
-            n = s.steps * s.batch // 2  # each seen once
+            n = s.batch * self.half  # each seen once
             pictures, labels = glyphs.dataset(n, seed=seed_for("source masks", self.seed) % 2**31, size=s.canvas)
             return Examples(pictures.to(self.runtime.device), labels.to(self.runtime.device))
         return self.data.examples(self.pictures, self.data.split(s.budget, self.seed).train)
@@ -97,82 +93,66 @@ class Run:
 
     @cached_property
     def mapping(self) -> torch.Tensor:
-        """Of labels, by the dense source backbone: the same for every method and sparsity."""
+        """The source class of each target class (K,), by the dense source backbone for every method and sparsity."""
         if self.on_source:
             return torch.arange(len(self.source.class_names), device=self.runtime.device)
         examples = self.examples
         return map_labels(self.source, examples.inputs, examples.labels, len(self.data.class_names))
 
     def fresh(self, prompted: bool = False) -> Subnetwork:
-        """The source backbone in a network of its own."""
-        return Subnetwork(self._copy(), self.mapping, self.prompt() if prompted else None).to(self.runtime.device)
+        """A copy of the source backbone under the mapping."""
+        backbone = copy.deepcopy(self.source).requires_grad_(False)
+        return Subnetwork(backbone, self.mapping, self.prompt() if prompted else None).to(self.runtime.device)
+
+    def rewound(self, mask: Mask, passes: int = 0, tuning: int | None = None) -> Candidate:
+        """The source weights under a mask, for the target, with `tuning` steps left (all by default)."""
+        network = (replace(self, on_source=False) if self.on_source else self).fresh()
+        mask.apply_(network.backbone.prunable)
+        return Candidate(network, mask, self.settings.steps if tuning is None else tuning, passes)
 
     def prompt(self) -> AddedPrompt:
-        """A prompt that has learned nothing."""
+        """An untrained prompt."""
         return self.settings.make_prompt(seed_for("prompt", self.seed))
 
-    def train(
-        self,
-        network: Subnetwork,
-        stream: str,
-        learns: Learning,
-        passes: Passes,
-        steps: int,
-        learned: LearnedMask | LearnedChannels | None = None,
-        sgd: bool = False,
-        score_rate: float | None = None,
-        slimming: float = 0.0,
-    ) -> int:
-        """Train `network` in place; returns the number of passes. `stream` names the order of the pictures."""
-        s = self.settings
-        phase = Phase(
-            learns,
-            passes,
-            steps,
-            weights=self.factor * s.weight_rate,
-            scores=self.factor * (score_rate or (s.score_sgd_rate if sgd else s.score_rate)),
-            prompt=self.factor * s.prompt_rate,
-            sgd=sgd,
-            weight_decay=s.weight_decay,
-            batch=s.batch,
-            shift=s.shift,
-            slimming=slimming,
-        )
+    def train(self, network: Subnetwork, stream: str, *, steps: int, **how: Any) -> int:
+        """Train `network` in place as `loop.train` does, and return the number of passes.
+
+        `stream` names the order of the pictures, so that methods share it.
+        """
         order = generator("pruning", stream, self.seed)
-        train(network, self.examples, phase, order, self.runtime, learned)
+        train(network, self.examples, self.settings, order, self.runtime, steps=steps, factor=self.factor, **how)
         return steps
 
-    def tuned(self, found: Found, passes: Passes, steps: int, prompt: bool, stream: str = "tuning") -> Subnetwork:
-        """A copy of a found network whose weights were trained under its mask, from as it was found.
+    def tuned(self, candidate: Candidate, passes: Passes, steps: int, prompt: bool) -> Subnetwork:
+        """A copy of a candidate's network, its weights trained under the mask.
 
-        BatchNorm statistics are measured anew before: those of the dense network would be left over where steps are
-        few. The prompt goes on learning if `prompt`, from nothing where there is none; else there is none.
+        BatchNorm statistics are measured first: few steps would not replace those of the dense network. With `prompt`,
+        the candidate's prompt, or else a new one, is trained too; without, there is none.
         """
-        network = self.recalibrated(found.network)
+        network = self.recalibrated(candidate.network)
         network.prompt = (network.prompt or self.prompt()).to(self.runtime.device) if prompt else None
-        if found.mask.sparsity > 0:
-            found.mask.constrain(network.backbone.model)
+        if candidate.mask.sparsity > 0:
+            candidate.mask.constrain(network.backbone.model)
         try:
-            self.train(network, stream, "weights", passes, steps)
+            self.train(network, "tuning", learns="weights", passes=passes, steps=steps)
         finally:
             release(network.backbone.model)
         return network
 
+    def finished(self, candidate: Candidate) -> Subnetwork:
+        """A candidate's network, tuned as the method does for the steps that are left."""
+        method, steps = self.method, candidate.tuning
+        return self.tuned(candidate, method.passes, steps, method.tuning_prompt) if steps else candidate.network
+
     def prompted(self, network: Subnetwork) -> Subnetwork:
-        """A copy of a network with a new prompt, which alone was learned, for half of the steps."""
+        """A copy of a network with a new prompt, trained alone for half of the steps."""
         network = copy.deepcopy(network)
         network.prompt = self.prompt().to(self.runtime.device)
-        self.train(network, "prompt", "prompt", "prompted", self.settings.steps // 2)
+        self.train(network, "prompt", learns="prompt", passes="prompted", steps=self.half)
         return network
 
     def recalibrated(self, network: Subnetwork) -> Subnetwork:
-        """A copy of a network with BatchNorm statistics of the training pictures, and nothing else changed."""
+        """A copy of a network with BatchNorm statistics of the training pictures."""
         network = copy.deepcopy(network)
-        batches = [chunk.float() / 255 for chunk in self.examples.inputs.split(self.settings.batch)]
-        update_bn(batches, network.backbone)
+        update_bn([chunk.float() / 255 for chunk in self.examples.inputs.split(self.settings.batch)], network.backbone)
         return network.eval()
-
-    def _copy(self) -> Backbone:
-        backbone = copy.deepcopy(self.source)
-        backbone.requires_grad_(False)
-        return backbone

@@ -12,7 +12,7 @@ from vpstudy.settings import AXIS, Budget, Positive, Rate, Seed, Share, increasi
 from vpstudy.training.mask_search.methods import CONTROLS
 
 ControlName = Annotated[str, one_of(CONTROLS, "control", "vpstudy/training/mask_search/methods.py")]
-Ratio = Annotated[float, Field(gt=0, lt=1)]
+Ratio = Annotated[float, Field(gt=0, le=0.9)]  # beyond, whole layers would go
 
 
 class MaskSearch(Prompting):
@@ -28,14 +28,9 @@ class MaskSearch(Prompting):
     batch: Positive
     steps: Annotated[int, Field(ge=4, multiple_of=4)]  # gradient steps of every method that makes one pass
     imp_rounds: Annotated[list[Sparsity], Field(min_length=1), AfterValidator(increasing)]
-    scoring: Positive  # training pictures that SNIP and GraSP score with
     weight_rate: Rate  # SGD
-    score_rate: Rate  # Adam: VPNs, and HYDRA as a control
-    score_sgd_rate: Annotated[float, Field(gt=0)]  # SGD: HYDRA, BiP
+    score_rate: Rate  # Adam
     prompt_rate: Rate  # Adam
-    channel_rate: Rate  # Adam: scores of channels
-    slimming: Share  # weight of the L1 norm of BatchNorm's factors
-    gamma: Annotated[float, Field(gt=0)]  # BiP's
     weight_decay: Share
     factors: Annotated[list[Annotated[float, Field(gt=0)]], *AXIS]  # of the rates; validation chooses for each sparsity
 
@@ -58,6 +53,8 @@ class MaskSearch(Prompting):
             )
         if self.inner > self.canvas:
             problems.append(f"inner ({self.inner}) must not exceed canvas ({self.canvas})")
+        if self.shift >= self.inner:
+            problems.append(f"shift ({self.shift}) must be below inner ({self.inner}), or pictures leave the canvas")
         problems += [
             f"control_sparsities: {sparsity} is not in sparsities ({self.sparsities})"
             for sparsity in self.control_sparsities

@@ -6,9 +6,8 @@ import pytest
 
 from studies.claims import forest
 from studies.figures import dots
-from studies.vpns import cell_figures as pruning_cell
 from studies.vpns import figures as pruning
-from studies.vpns.report import sizes
+from studies.vpns.tables import sizes
 
 
 def table(**columns) -> pd.DataFrame:
@@ -68,7 +67,7 @@ def test_layers_name_the_empty_ones():
     figure = pruning.layers(left, "T")
     shown = texts(figure).split("\n")
     assert {"0", "25", "0.4", "100", "OMP", "VPNs", "a", "b"} <= set(shown)
-    assert pruning_cell.layers({"0.9": {"a.weight": 0.0, "b.weight": 0.5}}).axes[0].get_ylim()[0] == 0
+    assert pruning.cell_layers({"0.9": {"a.weight": 0.0, "b.weight": 0.5}}).axes[0].get_ylim()[0] == 0
 
 
 def rows(pruners, sparsities=(0.8,)) -> pd.DataFrame:
@@ -104,7 +103,7 @@ def test_reliability_shows_the_methods_that_were_run():
 
 
 def test_sizes_of_networks_are_told_by_their_ratio():
-    network = {"macs": 10, "parameters": 5, "latency_ms": 1.0, "sparsity": 0.47}  # of its weights; the key is the ratio
+    network = {"macs": 10, "parameters": 5, "sparsity": 0.47}  # of its weights; the key is the ratio
     cell = {"target": "digits", "pruner": "depgraph"}
     records = [{"cell": cell, "facts": {"networks": {"0.3": network | {"macs": macs}}}} for macs in (10, 20)]
     (size,) = sizes(records).to_dict("records")
@@ -114,8 +113,8 @@ def test_sizes_of_networks_are_told_by_their_ratio():
 
 def test_cell_page_counts_runs_that_diverged():
     records = rows(["vpns"]).assign(metrics=[{"accuracy": 0.7}, None], status=["ok", "diverged"]).to_dict("records")
-    assert "✕ 1" in texts(pruning_cell.arms(records, 10))
-    assert pruning_cell.arm_label("bn", "prompted").endswith("(with prompt)")
+    assert "✕ 1" in texts(pruning.cell_arms(records, 10))
+    assert pruning.arm_label("bn", "prompted").endswith("(with prompt)")
 
 
 @pytest.mark.parametrize("many", [3, 9])

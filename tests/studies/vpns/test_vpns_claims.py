@@ -7,8 +7,8 @@ import pytest
 from studies.claims import ledger, verdict
 from studies.claims.verdict import Effect
 from studies.statistics import paired
-from studies.vpns import claims as vpns
-from studies.vpns.claims import CLAIMS, VpnsEvidence, arm, difference, words
+from studies.vpns.claims import CLAIMS
+from studies.vpns.evidence import SHORT, SINGLE_PASS, VpnsEvidence, arm, difference, words
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
 IDS = [claim.id for claim in CLAIMS]
@@ -174,8 +174,8 @@ def test_every_name_in_a_claim_is_registered():
     assert words(arm("omp", "prompt_after")) == "OMP, prompt after tuning"
     assert words(arm("omp", "prompt_after", "bare")) == "OMP, prompt after tuning, taken off again"
     assert words(arm("vpns", view="prompted")) == "VPNs, with prompt"
-    assert set(vpns.SHORT) == {"published", *CONTROLS}
-    assert set(vpns.SINGLE_PASS) | {"imp"} == {n for n, m in METHODS.items() if m.role == "baseline"}
+    assert set(SHORT) == {"published", *CONTROLS}
+    assert set(SINGLE_PASS) | {"imp"} == {n for n, m in METHODS.items() if m.role == "baseline"}
 
 
 @pytest.mark.parametrize(

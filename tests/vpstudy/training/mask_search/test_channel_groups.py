@@ -7,8 +7,8 @@ import torch
 
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
-from vpstudy.training.mask_search import channels
-from vpstudy.training.mask_search.channels import Group, LearnedChannels, lowest, remove
+from vpstudy.training.mask_search import channel_groups
+from vpstudy.training.mask_search.channel_groups import Group, LearnedChannels, lowest, remove
 
 SIDE = 32
 PICTURES = torch.rand(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -28,7 +28,7 @@ def backbone():
 
 
 def test_groups_cover_every_convolution_once(backbone):
-    found = channels.groups(copy.deepcopy(backbone), SIDE)
+    found = channel_groups.groups(copy.deepcopy(backbone), SIDE)
     convolutions = [n for n, m in backbone.model.named_modules() if isinstance(m, torch.nn.Conv2d)]
     assert sorted(name for group in found for name in group.convolutions) == sorted(convolutions)
     assert all(len(group.norms) == len(group.convolutions) for group in found)
@@ -41,7 +41,7 @@ def test_groups_cover_every_convolution_once(backbone):
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 0.5])
 def test_closed_and_removed_channels_give_the_same_outputs(backbone, ratio):
     closed, removed = copy.deepcopy(backbone), copy.deepcopy(backbone)
-    groups = channels.groups(copy.deepcopy(backbone), SIDE)
+    groups = channel_groups.groups(copy.deepcopy(backbone), SIDE)
     learned = LearnedChannels(closed, groups, ratio)
     closed.frozen()
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_more_channels_than_may_go_are_refused():
 def test_the_gradient_of_a_score_is_that_of_a_relaxed_gate(backbone):
     model = copy.deepcopy(backbone).double()
     model.mean, model.std = model.mean.double(), model.std.double()
-    groups = channels.groups(copy.deepcopy(backbone), SIDE)
+    groups = channel_groups.groups(copy.deepcopy(backbone), SIDE)
     learned = LearnedChannels(model, groups, 0.0)  # nothing closed: the gate of every channel is 1
     model.eval()
     model(PICTURES.double()).square().sum().backward()
@@ -112,11 +112,11 @@ def test_the_gradient_of_a_score_is_that_of_a_relaxed_gate(backbone):
 
 
 def test_depgraphs_importance_sees_every_layer_of_a_group(backbone):
-    groups = channels.groups(copy.deepcopy(backbone), SIDE)
-    before = channels.norms_of_groups(copy.deepcopy(backbone), groups, SIDE)
+    groups = channel_groups.groups(copy.deepcopy(backbone), SIDE)
+    before = channel_groups.norms_of_groups(copy.deepcopy(backbone), groups, SIDE)
     with torch.no_grad():  # what consumes a channel, and nothing else
         backbone.model.layer1[0].conv2.weight[:, 3] *= 10
-    after = channels.norms_of_groups(copy.deepcopy(backbone), groups, SIDE)
+    after = channel_groups.norms_of_groups(copy.deepcopy(backbone), groups, SIDE)
     (index,) = [k for k, group in enumerate(groups) if group.convolutions == ("layer1.0.conv1",)]
     assert after[index][3] > before[index][3]
     assert after[index].argmax() == 3
@@ -124,4 +124,4 @@ def test_depgraphs_importance_sees_every_layer_of_a_group(backbone):
 
 def test_a_network_without_batchnorm_is_refused():
     with pytest.raises(ValueError, match=r"vit: not all channels of .* pass a BatchNorm"):
-        channels.groups(Backbone(ARCHITECTURES["vit"], ["a", "b"], seed=0), SIDE)
+        channel_groups.groups(Backbone(ARCHITECTURES["vit"], ["a", "b"], seed=0), SIDE)

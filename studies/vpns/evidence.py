@@ -1,0 +1,136 @@
+"""The vpns study's results as paired comparisons between arms: two ways to prune, at the same sparsity."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from studies.claims.claim import ON, Finding, compared, replicates
+from studies.claims.verdict import Effect
+from studies.statistics import paired
+from vpstudy.training.mask_search.methods import METHODS
+
+BASELINES = tuple(name for name, method in METHODS.items() if method.role == "baseline")
+SINGLE_PASS = ("random", "snip", "grasp", "synflow", "omp", "hydra", "bip")  # every baseline that does not iterate
+ADDED = ("prompt_only", "prompt_after")  # a prompt is added to a network that stays as it is
+
+SHORT = {  # what was done, in labels
+    "published": "published",
+    "untouched": "as pruned",
+    "bn": "BatchNorm anew",
+    "two_pass": "two passes",
+    "prompted": "two passes and a prompt",
+    "prompt_only": "prompt, no tuning",
+    "prompt_after": "prompt after tuning",
+    "source_mask": "source mask",
+}
+
+Arm = tuple[str, str, str]  # pruner, arm, view
+Pair = tuple[Arm, Arm]
+
+
+@dataclass(frozen=True)
+class VpnsEvidence:
+    """The results of one backbone at one scale: a row for each run, arm and view."""
+
+    runs: pd.DataFrame
+
+    def of(self, arm: Arm, sparsity: float) -> pd.DataFrame:
+        """The runs of an arm; dense ones, which have no sparsity, at every one."""
+        pruner, *_ = arm
+        runs = select(self.runs, arm)
+        return runs[runs["sparsity"] == (0.0 if pruner == "dense" else sparsity)]
+
+    def sparsities(self, pruner: str, arm: str = "main") -> list[float]:
+        runs = self.runs
+        return sorted(set(runs.loc[(runs["pruner"] == pruner) & (runs["arm"] == arm), "sparsity"]))
+
+    def on(self, target: str) -> "VpnsEvidence":
+        """The results on one target."""
+        return VpnsEvidence(self.runs[self.runs["target"] == target])
+
+    def asked(self, one: Arm, other: Arm, sparsity: float) -> int:
+        """How many pairs of runs were made, whether they finished or not."""
+        return len(self.of(one, sparsity)[ON].merge(self.of(other, sparsity)[ON], on=ON))
+
+
+def select(runs: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """The runs of an arm, at every sparsity."""
+    pruner, name, view = arm
+    return runs[(runs["pruner"] == pruner) & (runs["arm"] == name) & (runs["view"] == view)]
+
+
+def arm(pruner: str, name: str = "main", view: str | None = None) -> Arm:
+    """An arm, measured with its prompt only if that was added to a network that stays as it is."""
+    return pruner, name, view or ("prompted" if name in ADDED else "bare")
+
+
+def words(arm: Arm) -> str:
+    """An arm, in words: "OMP, two passes"."""
+    pruner, name, view = arm
+    done = f", {SHORT[name]}" if name in SHORT else ""
+    measured = ""
+    if view == "prompted" and name not in ADDED:
+        measured = ", with prompt"
+    elif view == "bare" and name in ADDED:
+        measured = ", taken off again"
+    return METHODS[pruner].label + done + measured
+
+
+def percent(sparsity: float) -> str:
+    """A sparsity or a ratio of channels, in words."""
+    return f"{100 * sparsity:.0f} %"
+
+
+def comparable(evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, metric: str) -> pd.DataFrame:
+    """`one` less `other` in pairs of runs that finished, as `paired` gives them.
+
+    A network that gives one answer whatever it sees is no opponent: pairs whose `other` has collapsed are left out.
+    """
+    others = evidence.of(other, sparsity)
+    pairs = paired(evidence.of(one, sparsity), others[~others["collapsed"].eq(True)], ON, metric)
+    return pairs[pairs["status"] == "ok"]
+
+
+def difference(
+    evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, metric: str = "accuracy"
+) -> Finding | None:
+    """`one` less `other` at a sparsity; None where either was not run.
+
+    The label counts the pairs that cannot be compared; where none is left, there is no effect.
+    """
+    asked = evidence.asked(one, other, sparsity)
+    if not asked:
+        return None
+    label = f"{words(one)} − {words(other)}, {percent(sparsity)}"
+    return compared(label, comparable(evidence, one, other, sparsity, metric), asked, "collapsed or diverged")
+
+
+def changes(
+    evidence: VpnsEvidence,
+    pairs: Sequence[tuple[str, Arm, Arm]],
+    metric: str = "accuracy",
+    by_target: bool = False,
+    by_sparsity: bool = True,
+) -> pd.DataFrame:
+    """Effects of (label, one, other) over replicates, as for the claims.
+
+    Returns a row for each label and group: row, group (sparsities, in words), target, n and n_diverged (pairs compared
+    and left out), mean, low, high (95 % interval), replicates.
+    """
+    rows = []
+    for label, one, other in pairs:
+        sparsities = evidence.sparsities(*one[:2])
+        for group in [[each] for each in sparsities] if by_sparsity else [sparsities]:
+            for target in dict.fromkeys(evidence.runs["target"]) if by_target else [None]:
+                here = evidence.on(target) if target else evidence
+                values = [comparable(here, one, other, sparsity, metric) for sparsity in group]
+                values = pd.concat(values).rename(columns={"difference": "value"}) if values else pd.DataFrame()
+                asked = sum(here.asked(one, other, sparsity) for sparsity in group)
+                if asked:
+                    effect = Effect.of(replicates(values)) if len(values) else Effect.none()
+                    row = {"row": label, "group": " and ".join(map(percent, group)), "target": target}
+                    row |= {"n": len(values), "n_diverged": asked - len(values), "replicates": effect.n}
+                    rows.append(row | {"mean": effect.mean, "low": effect.low, "high": effect.high})
+    columns = ["row", "group", "target", "n", "n_diverged", "mean", "low", "high", "replicates"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,149 @@
+"""What a pruning cell shows and writes: its result, probabilities, masks, prompts, and pictures."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from safetensors.torch import save as serialize
+
+from studies import results
+from studies.rows import head, row
+from studies.vpns.cell import PruneCell, Trained, probabilities
+from vpstudy import atomic, paths
+from vpstudy.compression.channels import macs
+from vpstudy.data import glyphs
+from vpstudy.training.mask_search.methods import CONTROLS
+
+
+def result(cell: PruneCell, done: list[Trained]) -> dict:
+    """Everything that figures, tables and claims read of a cell."""
+    seed = cell.settings.seeds[0]
+    mains = [one for one in done if one.arm == "main" and one.candidate]
+    firsts = [one for one in mains if one.seed == seed]
+    facts = {
+        "classes": cell.data.class_names,
+        "source_classes": cell.source.class_names,
+        "mapping": cell.start(seed).mapping.tolist(),
+        "pictures": {part: len(cell.indices(part, seed)) for part in ("train", "validation", "test")},
+        "tuning": cell.tuning,
+        "emptied": {  # layers without any weight left, by sparsity and seed
+            f"{one.sparsity:g} {one.seed}": [
+                name for name, density in one.candidate.mask.layer_densities.items() if not density
+            ]
+            for one in mains
+        },
+        "layers": {f"{one.sparsity:g}": one.candidate.mask.layer_densities for one in firsts if one.sparsity},
+        "networks": {f"{one.sparsity:g}": _size(cell, one) for one in firsts},
+    }
+    rows = [_row(cell, one, view) for one in done for view in _views(cell, one)]
+    return head(cell.cell, cell.runtime, vpns=cell.settings) | {"facts": facts, "rows": rows}
+
+
+def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
+    """Write probabilities, masks with prompts, and the prompt's picture; last the result."""
+    tensors, artefacts = {}, {}
+    for one in done:
+        key = f"{one.arm}/{one.sparsity:g}/{one.seed}"
+        for (part, view), logits in one.logits.items():
+            tensors[f"{key}/{part}/{view}"] = torch.from_numpy(probabilities(logits).astype(np.float32))
+            tensors[f"{key}/{part}/labels"] = torch.from_numpy(cell.labels(part, one.seed))
+        if one.network is not None and one.network.prompt is not None:
+            for name, tensor in one.network.prompt.state_dict().items():
+                artefacts[f"{key}/prompt.{name}"] = tensor.cpu().contiguous()
+        if one.candidate is not None and one.arm == "main" and one.seed == cell.settings.seeds[0]:
+            artefacts |= one.candidate.mask.to_tensors(f"{key}/mask.")
+    axes = dict(cell.cell.axes)
+    place = paths.PROBABILITIES / cell.cell.scale / f"{cell.cell.file}.safetensors"
+    atomic.write_bytes(place, serialize(tensors))
+    place = cell.folder / "pruned" / f"{axes['target']}-{axes['pruner']}.safetensors"
+    atomic.write_bytes(place, serialize(artefacts))
+    pictures = prompt_and_example(cell, done)
+    grey = torch.full((3, cell.settings.canvas, cell.settings.canvas), 0.5)  # to which nothing is added
+    atomic.write_bytes(results.prompt_path(cell.cell), _png(pictures[0] if pictures else grey))
+    results.write(results.path(cell.cell), result)
+
+
+def summary(result: dict) -> pd.DataFrame:
+    """Accuracy and debiased ECE of each arm: means over the seeds that finished."""
+    rows = [
+        {
+            "arm": CONTROLS[row["arm"]].label if row["arm"] in CONTROLS else row["arm"],
+            "pruned": f"{row['sparsity']:.0%}",
+            "measured": "with the prompt" if row["view"] == "prompted" else "without a prompt",
+            **{name: (row["metrics"] or {}).get(name) for name in ("accuracy", "ece_debiased")},
+            "diverged": row["status"] == "diverged",
+        }
+        for row in result["rows"]
+    ]
+    table = pd.DataFrame(rows).astype({"accuracy": float, "ece_debiased": float})
+    means = {"accuracy": "mean", "ece_debiased": "mean", "diverged": "sum"}
+    return table.groupby(["arm", "pruned", "measured"], sort=False).agg(means).round(3).reset_index()
+
+
+def mapping_pairs(cell: PruneCell) -> tuple[list, list[str], list, list[str]]:
+    """For each target class: a picture, its name, a picture of the source class in its place, and its name."""
+    run, size = cell.start(cell.settings.seeds[0]), cell.settings.canvas
+    sources = run.mapping.tolist()
+    targets = [run.pictures[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(sources))]
+    names = [cell.source.class_names[source] for source in sources]
+    return targets, cell.data.class_names, [glyphs.example(source, size) for source in sources], names
+
+
+def prompt_and_example(cell: PruneCell, done: list[Trained]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The learned prompt and a test picture with it, both (3, canvas, canvas) in [0, 1]; None without a prompt.
+
+    Of the first seed, at the highest sparsity that did not diverge.
+    """
+    mains = [one for one in done if one.arm == "main" and one.network and one.seed == cell.settings.seeds[0]]
+    if not mains or mains[-1].network.prompt is None:
+        return None
+    prompt = mains[-1].network.prompt.cpu().eval()
+    picture = cell.start(mains[-1].seed).pictures[cell.data.target.test[0]].cpu().float() / 255
+    return prompt.picture(), prompt(picture[None])[0].detach()
+
+
+def _size(cell: PruneCell, trained: Trained) -> dict:
+    """What is left of a network."""
+    backbone, mask = trained.network.backbone.frozen(), trained.candidate.mask
+    unmapped = len(cell.source.class_names) - len(cell.data.class_names)  # outputs of the classifier without a class
+    unused = unmapped * (backbone.classifier.in_features + 1)
+    others = sum(p.numel() for p in backbone.model.parameters()) - mask.size
+    return {
+        "macs": macs(backbone, cell.settings.canvas),
+        "parameters": mask.kept + others,
+        "parameters_in_use": mask.kept + others - unused,
+        "sparsity": mask.sparsity,
+        "sparsity_in_use": (mask.size - mask.kept) / (mask.size + others - unused),
+    }
+
+
+def _views(cell: PruneCell, trained: Trained) -> list[str]:
+    """How a run was measured; of one that diverged, how it would have been."""
+    if not trained.reason:
+        return [view for part, view in trained.logits if part == "test"]
+    own = trained.arm in ("main", "source_mask") and cell.method.tuning_prompt
+    also = trained.arm == "bn" and cell.method.finding_prompt
+    prompted = own or also or trained.arm in ("prompted", "prompt_only", "prompt_after")
+    return ["bare", "prompted"] if prompted else ["bare"]
+
+
+def _row(cell: PruneCell, trained: Trained, view: str) -> dict:
+    name, budget = f"{trained.arm} {trained.sparsity:g} {view}", cell.settings.budget
+    more = {"arm": trained.arm, "sparsity": trained.sparsity, "view": view}
+    more |= {"factor": trained.factor, "passes": trained.passes}
+    if trained.reason:
+        nothing = {"status": "diverged", "reason": trained.reason, "metrics": None, "reliability": None}
+        identity = {"method": name, "budget": str(budget), "seed": trained.seed}
+        return identity | nothing | more | {"collapsed": None}
+    chances, labels = probabilities(trained.logits["test", view]), cell.labels("test", trained.seed)
+    more["collapsed"] = len(set(chances.argmax(1).tolist())) == 1  # one answer whatever it sees
+    return row(name, chances, labels, budget=budget, seed=trained.seed) | more
+
+
+def _png(picture: torch.Tensor) -> bytes:
+    pixels = (picture.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,158 @@
+"""Tables of the vpns study, from its runs (a row for each run, arm and view) and its results."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from studies.claims.verdict import LEVEL
+from studies.figures import tables
+from studies.report import METRICS
+from studies.statistics import summarise
+from studies.vpns.claims import SAME
+from studies.vpns.evidence import SINGLE_PASS, VpnsEvidence, arm, changes, difference, percent, words
+from vpstudy import paths
+from vpstudy.training.mask_search.methods import METHODS
+
+PUBLISHED = paths.ROOT / "data" / "published" / "vpns.csv"
+BEST, DENSE = "VPNs − best other that does not iterate", "VPNs − dense"
+STEPS = (  # from HYDRA to VPNs, one change at a time
+    ("optimizer of scores: Adam, not SGD", arm("hydra_adam"), arm("hydra")),
+    ("two passes, no prompt", arm("vpns_no_prompt"), arm("hydra_adam")),
+    ("the prompt, measured without it", arm("vpns"), arm("vpns_no_prompt")),
+    ("the prompt, measured with it", arm("vpns", view="prompted"), arm("vpns_no_prompt")),
+)
+
+
+def results(runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and calibration of every arm as "mean ± half the 95 % interval", by target."""
+    by = ["backbone", "target", "pruner", "arm", "view", "sparsity"]
+    summaries = {metric: summarise(runs, by, metric) for metric in METRICS}
+    first = summaries["accuracy"]
+    return pd.DataFrame(
+        {
+            "backbone": first["backbone"],
+            "target": first["target"],
+            "method": [words((row.pruner, row.arm, row.view)) for row in first.itertuples()],
+            "pruned": first["sparsity"].map(percent),
+            **{label: [tables.mean_text(row) for row in summaries[m].itertuples()] for m, label in METRICS.items()},
+            "runs": [tables.seeds_text(row) for row in first.itertuples()],
+        }
+    )
+
+
+def published(runs: pd.DataFrame) -> pd.DataFrame:
+    """The paper's gains beside this scale's, in points: other networks and data, so only directions compare."""
+    paper = pd.read_csv(PUBLISHED)
+    paper = paper[paper["table"] == "main"].assign(arm=lambda table: table["arm"].str.split(" ").str[0])
+    wide = paper.pivot_table(index=["dataset", "sparsity"], columns="arm", values="accuracy")
+    dense = wide["dense"].groupby("dataset").transform("max")
+    gain = pd.DataFrame({BEST: wide["VPNs"] - wide["best"], DENSE: wide["VPNs"] - dense}).dropna()
+    source = f"paper, mean of {gain.index.get_level_values('dataset').nunique()} data sets (ResNet-18)"
+    rows = [
+        {"source": source, "pruned": f"{sparsity:g} %", **means.to_dict()}
+        for sparsity, means in gain.groupby("sparsity").mean().iterrows()
+    ]
+    for backbone, of_backbone in runs.groupby("backbone", sort=False):
+        evidence = VpnsEvidence(of_backbone)
+        names = [name for name in ("dense", "vpns", *SINGLE_PASS) if name in set(of_backbone["pruner"])]
+        for sparsity in evidence.sparsities("vpns"):
+            accuracy = {name: evidence.of(arm(name), sparsity).groupby("target")["accuracy"].mean() for name in names}
+            means = 100 * pd.DataFrame(accuracy).astype(float)
+            best = means.drop(columns=["dense", "vpns"]).max(axis=1)
+            of = {BEST: (means["vpns"] - best).mean(), DENSE: (means["vpns"] - means["dense"]).mean()}
+            source = f"here, mean of {len(means)} target(s) ({backbone})"
+            rows.append({"source": source, "pruned": percent(sparsity), **of})
+    return pd.DataFrame(rows).round(2)
+
+
+def published_ablations(runs: pd.DataFrame, control_sparsities: Iterable[float]) -> pd.DataFrame:
+    """The paper's ablations and channels beside this scale's, in per cent; networks and data differ."""
+    paper = pd.read_csv(PUBLISHED)
+    rows = [
+        {"table": row.table, "source": f"paper, {row.dataset}", "pruned": f"{row.sparsity:g} %", "arm": row.arm}
+        | {"accuracy": f"{row.accuracy:.2f}"}
+        for row in paper[paper["table"] != "main"].itertuples()
+    ]
+    runs = runs[(runs["arm"] == "main") & (runs["view"] == "bare")]
+    at_controls = runs[runs["sparsity"].isin([*control_sparsities])]
+    ours = [("channels", runs[runs["pruner"].isin(methods(runs, "channels"))])]
+    if changed := methods(runs, "ablation"):
+        ours.insert(0, ("ablation", at_controls[at_controls["pruner"].isin(["vpns", "vpns_no_prompt", *changed])]))
+    for table, frame in ours:
+        for row in summarise(frame, ["target", "sparsity", "pruner"], "accuracy").itertuples():
+            at = {"source": f"here, {row.target}", "pruned": percent(row.sparsity), "arm": METHODS[row.pruner].label}
+            rows.append({"table": table, **at, "accuracy": f"{100 * row.mean:.2f}"})
+    return pd.DataFrame(rows)
+
+
+def largest_matching(runs: pd.DataFrame) -> pd.DataFrame:
+    """The largest sparsity up to which, from the lowest on, a loss of a point or more against dense is rejected."""
+    rows = []
+    for backbone, of_backbone in runs.groupby("backbone", sort=False):
+        evidence = VpnsEvidence(of_backbone)
+        for name in methods(runs, "baseline", "vpns", "control"):
+            reached = "none"
+            for sparsity in evidence.sparsities(name):
+                found = difference(evidence, arm(name), arm("dense"), sparsity)
+                if found is None or found.effect.p_above(-SAME) >= LEVEL:
+                    break
+                reached = percent(sparsity)
+            rows.append({"backbone": backbone, "method": METHODS[name].label, "matches dense up to": reached})
+    return pd.DataFrame(rows)
+
+
+def tuning(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """How often validation chose each factor on the learning rates, by method."""
+    tried = [
+        {"method": METHODS[result["cell"]["pruner"]].label, "factor": one["factor"], "chosen": one is best}
+        for result in results
+        for each in result["facts"]["tuning"]
+        for best in [max(each["tried"], key=lambda o: (o["validation_accuracy"], -o["validation_nll"]))]
+        for one in each["tried"]
+    ]
+    table = pd.DataFrame(tried).groupby(["method", "factor"], sort=False)["chosen"]
+    return table.agg(times="size", chosen="sum").reset_index()
+
+
+def conclusion(runs: pd.DataFrame) -> pd.DataFrame:
+    """What each step from HYDRA to VPNs is worth, over targets and sparsities."""
+    rows = []
+    for backbone, of_backbone in runs.groupby("backbone", sort=False):
+        columns: dict[str, dict[str, Any]] = {}
+        for metric, label in (("ece_debiased", "debiased ECE [95 %]"), ("accuracy", "accuracy [95 %]")):
+            table = changes(VpnsEvidence(of_backbone), STEPS, metric, by_sparsity=False)
+            found = [one for one in table.itertuples() if one.n]
+            columns = {label: {one.row: tables.interval_text(one, 4) for one in found}, **columns}
+            replicates = {one.row: one.replicates for one in found}
+        for step, *_ in STEPS:
+            texts = {label: of.get(step, "—") for label, of in columns.items()}
+            rows.append({"backbone": backbone, "step": step, **texts, "replicates": replicates.get(step, 0)})
+    return pd.DataFrame(rows)
+
+
+def layers(results: Iterable[Mapping[str, Any]], sparsity: float) -> dict[str, dict[str, float]]:
+    """What is left of each layer, by method and layer: means over the first seeds of cells."""
+    left: dict[str, list[dict[str, float]]] = {}
+    for result in results:
+        of_layers, method = result["facts"]["layers"].get(f"{sparsity:g}"), METHODS[result["cell"]["pruner"]]
+        if of_layers and method.role in ("baseline", "vpns", "control"):
+            left.setdefault(method.label, []).append(of_layers)
+    return {label: pd.DataFrame(each).mean().to_dict() for label, each in left.items()}
+
+
+def sizes(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """What is left of networks, means over results: target, pruner, sparsity, macs, parameters."""
+    by = ["target", "pruner", "sparsity"]
+    frame = pd.DataFrame(
+        {**size, "target": result["cell"]["target"], "pruner": result["cell"]["pruner"], "sparsity": float(key)}
+        for result in results
+        for key, size in result["facts"]["networks"].items()
+    )
+    return frame.groupby(by, sort=False)[["macs", "parameters"]].mean().reset_index()
+
+
+def methods(runs: pd.DataFrame, *roles: str) -> list[str]:
+    """The methods of these roles that were run."""
+    present = set(runs["pruner"])
+    return [name for name, method in METHODS.items() if method.role in roles and name in present]

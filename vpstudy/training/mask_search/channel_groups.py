@@ -1,0 +1,182 @@
+"""Channels that must go together, chosen by score and then removed, so that the network is smaller in fact.
+
+Channels that depend on each other, as on both sides of a residual connection, are one channel of a group (DepGraph,
+Fang et al., CVPR 2023, by Torch-Pruning) with one score. Every method removes equally many channels, over all groups
+together. As the paper does for VPNs, and here for every method, groups that hold one of the first five convolutions
+lose at most a quarter of their channels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
+
+from vpstudy.compression.channels import _torch_pruning
+from vpstudy.compression.learned import Selection
+from vpstudy.compression.masks import constrain_weight
+from vpstudy.models.backbones import Backbone
+from vpstudy.models.shapes import follow_shapes
+
+EARLY, EARLY_SHARE = 5, 0.25  # the first convolutions, and the largest share that they lose
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that go together, across layers.
+
+    Attributes
+    ----------
+    convolutions, norms
+        Names of the convolutions that make them, and of the BatchNorms they pass, all with `size` channels.
+    most
+        How many of them may be removed.
+    """
+
+    convolutions: tuple[str, ...]
+    norms: tuple[str, ...]
+    size: int
+    most: int
+
+
+def groups(backbone: Backbone, side: int) -> list[Group]:
+    """The groups of a backbone, in the order of their first convolutions, traced with a picture of `side` px.
+
+    Raises ValueError for a network whose channels do not all pass a BatchNorm: only that can close them exactly.
+    """
+    model = backbone.model
+    names = {module: name for name, module in model.named_modules()}
+    order = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    found = []
+    for group in _graph(backbone, side).get_all_groups([backbone.classifier], [nn.Conv2d]):
+        layers = [(dependency.target.module, dependency.handler.__name__) for dependency, _ in group]
+        norms = [names[module] for module, _ in layers if isinstance(module, _BatchNorm)]
+        makers = [
+            m for m, handler in layers if handler == "prune_out_channels" and isinstance(m, nn.Conv2d | nn.Linear)
+        ]
+        made = sorted((names[m] for m in makers if isinstance(m, nn.Conv2d)), key=order.index)
+        others = [m for m, _ in layers if isinstance(m, nn.LayerNorm | nn.Parameter)]
+        if len(norms) < len(made) or len(made) < len(makers) or others:
+            raise ValueError(
+                f"{backbone.name}: not all channels of {', '.join(made)} pass a BatchNorm; methods that prune channels "
+                "need one behind every convolution (cnn has them)"
+            )
+        size = model.get_submodule(made[0]).out_channels
+        share = EARLY_SHARE if {*made} & {*order[:EARLY]} else 1.0
+        found.append(Group(tuple(made), tuple(sorted(norms)), size, min(int(share * size), size - 1)))
+    if not found:
+        raise ValueError(f"{backbone.name}: no convolution whose channels could be removed; take cnn")
+    return sorted(found, key=lambda group: order.index(group.convolutions[0]))
+
+
+def lowest(scores: Sequence[Tensor], groups: Sequence[Group], ratio: float) -> list[Tensor]:
+    """Which channels stay, (size,) bool for each group: round(ratio · n) of all n go, the lowest |score| first.
+
+    Raises ValueError if so many may not go.
+    """
+    total, most = sum(group.size for group in groups), sum(group.most for group in groups)
+    wanted = round(ratio * total)
+    if wanted > most:
+        raise ValueError(f"ratio {ratio} would remove {wanted} of {total} channels, but at most {most} may go")
+    places = [(g, channel) for g, group in enumerate(groups) for channel in range(group.size)]
+    kept = [torch.ones(group.size, dtype=torch.bool) for group in groups]
+    room = [group.most for group in groups]
+    for index in torch.cat([score.detach().abs().cpu() for score in scores]).sort(stable=True).indices.tolist():
+        g, channel = places[index]
+        if wanted and room[g]:
+            kept[g][channel] = False
+            room[g] -= 1
+            wanted -= 1
+    return kept
+
+
+def norms_of_filters(backbone: Backbone, groups: Sequence[Group]) -> list[Tensor]:
+    """The L2 norm of each channel's filters, over all convolutions that make it; over its mean in the group."""
+    scores = []
+    for group in groups:
+        weights = [backbone.model.get_submodule(name).weight.detach().flatten(1) for name in group.convolutions]
+        norm = torch.cat(weights, 1).norm(dim=1)
+        scores.append(norm / norm.mean())
+    return scores
+
+
+def norms_of_groups(backbone: Backbone, groups: Sequence[Group], side: int) -> list[Tensor]:
+    """DepGraph's importance of each channel: the mean L2 norm of all its weights, in consumers and BatchNorms too."""
+    importance = _torch_pruning().importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer="mean")
+    graph = _graph(backbone, side)
+    scores = [importance(_whole(graph, backbone, group, range(group.size))).detach() for group in groups]
+    backbone.frozen()
+    return scores
+
+
+def factors_of_norms(backbone: Backbone, groups: Sequence[Group]) -> list[Tensor]:
+    """The mean |factor| of each channel's BatchNorms."""
+    factors = {
+        name: module.weight.detach().abs()
+        for name, module in backbone.model.named_modules()
+        if isinstance(module, _BatchNorm)
+    }
+    return [torch.stack([factors[name] for name in group.norms]).mean(0) for group in groups]
+
+
+def remove(backbone: Backbone, groups: Sequence[Group], kept: Sequence[Tensor], side: int) -> None:
+    """Take the other channels out of every layer, in place."""
+    graph = _graph(backbone, side)
+    for group, stays in zip(groups, kept, strict=True):
+        if not stays.all():
+            _whole(graph, backbone, group, (~stays).nonzero().flatten().tolist()).prune()
+    follow_shapes(backbone.model)
+    if hasattr(backbone.model, "num_features"):
+        backbone.model.num_features = backbone.classifier.in_features
+    backbone.frozen()
+
+
+class LearnedChannels:
+    """Channels of the lowest |score| are closed, while scores are trained, until `release`; as `LearnedMask`.
+
+    A channel is closed by the factor and the shift of every BatchNorm it passes, so that removing it later changes no
+    output. Scores start at the norms of its filters.
+    """
+
+    def __init__(self, backbone: Backbone, groups: Sequence[Group], ratio: float):
+        self._backbone, self._groups, self._ratio = backbone, groups, ratio
+        self.scores = [nn.Parameter(scores) for scores in norms_of_filters(backbone, groups)]
+        self._kept = [torch.ones_like(scores, dtype=torch.bool) for scores in self.scores]
+        for name, scores, kept in self._norms():
+            for values in ("weight", "bias"):
+                constrain_weight(backbone.model, f"{name}.{values}", Selection(scores, kept))
+        self.update()
+
+    def update(self) -> None:
+        """Close the channels that score lowest now. Raises ValueError if a score is not finite."""
+        if not all(torch.isfinite(scores).all() for scores in self.scores):
+            raise ValueError("scores are not finite: training has diverged")
+        for kept, stays in zip(self._kept, lowest(self.scores, self._groups, self._ratio), strict=True):
+            kept.copy_(stays)
+
+    def release(self) -> list[Tensor]:
+        """End the training of scores and open every channel. Returns which channels the scores keep."""
+        for name, *_ in self._norms():
+            for values in ("weight", "bias"):
+                norm = self._backbone.model.get_submodule(name)
+                parametrize.remove_parametrizations(norm, values, leave_parametrized=False)
+        return [kept.cpu() for kept in self._kept]
+
+    def _norms(self) -> list[tuple[str, nn.Parameter, Tensor]]:
+        """Every BatchNorm with the scores and the gates of its channels."""
+        of_groups = zip(self._groups, self.scores, self._kept, strict=True)
+        return [(name, scores, kept) for group, scores, kept in of_groups for name in group.norms]
+
+
+def _graph(backbone: Backbone, side: int):
+    backbone.model.eval().requires_grad_(True)  # tracing follows gradients
+    picture = torch.rand(1, 3, side, side, device=next(backbone.parameters()).device)
+    return _torch_pruning().DependencyGraph().build_dependency(backbone.model, example_inputs=picture)
+
+
+def _whole(graph, backbone: Backbone, group: Group, channels: Sequence[int]):
+    """Torch-Pruning's own group of these channels: everything that depends on them."""
+    root = backbone.model.get_submodule(group.convolutions[0])
+    return graph.get_pruning_group(root, _torch_pruning().prune_conv_out_channels, idxs=list(channels))

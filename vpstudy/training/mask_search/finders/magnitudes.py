@@ -1,0 +1,64 @@
+"""Masks by the magnitudes of fine-tuned weights, at once (OMP) or in rounds (IMP); and no mask at all."""
+
+from itertools import takewhile
+
+import torch
+
+from vpstudy.compression.magnitude import magnitude
+from vpstudy.compression.masks import Mask
+from vpstudy.training.mask_search.run import Candidate, Run
+
+
+def dense(run: Run, _: float) -> Candidate:
+    """Every weight is kept."""
+    network = run.fresh()
+    return Candidate(network, Mask.dense(network.backbone.prunable), run.settings.steps)
+
+
+def omp(run: Run, sparsity: float) -> Candidate:
+    """Magnitudes of the dense network, fine-tuned for half of the steps."""
+    return _omp(run, sparsity, run.half)
+
+
+def omp_published(run: Run, sparsity: float) -> Candidate:
+    """As published: fine-tuning dense takes as many steps again as tuning."""
+    return _omp(run, sparsity, run.settings.steps)
+
+
+def imp(run: Run, sparsity: float) -> Candidate:
+    """All rounds and the tuning together take as many steps as other methods."""
+    return _imp(run, sparsity, run.settings.steps // (len(rounds(run, sparsity)) + 1))
+
+
+def imp_published(run: Run, sparsity: float) -> Candidate:
+    """As published: each round takes as many steps as tuning."""
+    return _imp(run, sparsity, run.settings.steps)
+
+
+def rounds(run: Run, sparsity: float) -> list[float]:
+    """The rounds of IMP up to a sparsity."""
+    return [*takewhile(lambda r: r < sparsity, run.settings.imp_rounds), sparsity]
+
+
+def _omp(run: Run, sparsity: float, steps: int) -> Candidate:
+    if run.on_source:  # where the backbone is trained already
+        return run.rewound(magnitude(run.source.prunable, sparsity), 0, run.half)
+    weights = _trained(run, Mask.dense(run.source.prunable), steps)
+    return run.rewound(magnitude(weights, sparsity), steps, steps)
+
+
+def _imp(run: Run, sparsity: float, steps: int) -> Candidate:
+    mask, passes = Mask.dense(run.source.prunable), 0
+    for each in rounds(run, sparsity):
+        mask = magnitude(_trained(run, mask, steps), each, mask=mask)
+        passes += steps
+    return run.rewound(mask, passes, steps)
+
+
+def _trained(run: Run, mask: Mask, steps: int) -> dict[str, torch.Tensor]:
+    """The prunable weights trained from the source weights under `mask`; once for all sparsities."""
+    key = (run.seed, run.factor, steps, mask.kept)
+    if key not in run.cache:
+        tuned = run.tuned(run.rewound(mask), "augmented", steps, prompt=False)
+        run.cache[key] = dict(tuned.backbone.prunable)
+    return run.cache[key]

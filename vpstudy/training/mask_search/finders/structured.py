@@ -1,0 +1,51 @@
+"""Structured pruning: whole channels are removed, in groups that must go together (see `channel_groups`)."""
+
+import torch
+
+from vpstudy.compression.masks import Mask
+from vpstudy.training.mask_search import channel_groups
+from vpstudy.training.mask_search.channel_groups import Group, LearnedChannels
+from vpstudy.training.mask_search.finders.magnitudes import dense
+from vpstudy.training.mask_search.run import Candidate, Run
+
+
+def depgraph(run: Run, ratio: float) -> Candidate:
+    """Channels with the smallest weights, over all layers of a group, in the fine-tuned dense network."""
+    network = run.tuned(dense(run, 0), "augmented", run.half, prompt=False)
+    scores = channel_groups.norms_of_groups(network.backbone, _groups(run), run.settings.canvas)
+    return _narrowed(run, ratio, scores)
+
+
+def slimming(run: Run, ratio: float, l1: float = 0.001) -> Candidate:
+    """Channels with the smallest BatchNorm factors, whose L1 norm was in the loss of fine-tuning, `l1` times.
+
+    Source: Network Slimming (Liu et al., ICCV 2017).
+    """
+    network = run.fresh()
+    run.train(network, "tuning", learns="weights", passes="augmented", steps=run.half, l1=l1)
+    return _narrowed(run, ratio, channel_groups.factors_of_norms(network.backbone, _groups(run)))
+
+
+def vpns_channels(run: Run, ratio: float, rate: float = 0.03) -> Candidate:
+    """Scores of channels and a prompt, trained as `vpns` trains those of weights; `rate` is that of the scores."""
+    network = run.fresh(run.method.finding_prompt)
+    learned = LearnedChannels(network.backbone, _groups(run), ratio)
+    run.train(
+        network, "finding", learns="scores", passes="alternating", steps=run.half, learned=learned, score_rate=rate
+    )
+    scores = [each.detach() for each in learned.scores]
+    learned.release()
+    candidate = _narrowed(run, ratio, scores)
+    candidate.network.prompt = network.prompt
+    return candidate
+
+
+def _narrowed(run: Run, ratio: float, scores: list[torch.Tensor]) -> Candidate:
+    """The source weights without the channels that score lowest."""
+    network, groups = run.fresh(), _groups(run)
+    channel_groups.remove(network.backbone, groups, channel_groups.lowest(scores, groups, ratio), run.settings.canvas)
+    return Candidate(network, Mask.dense(network.backbone.prunable), run.half, run.half)
+
+
+def _groups(run: Run) -> list[Group]:
+    return channel_groups.groups(run.fresh().backbone, run.settings.canvas)
