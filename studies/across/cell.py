@@ -74,7 +74,7 @@ class QuantizeCell:
         self.compressed = obtain(parameters.scale, backbone, compression)
         self.compressed.backbone.to(self.runtime.device)
         self.frozen = fused(self.compressed.backbone, self.prompting.canvas)
-        self.data = TransferData(target, hidden_cost.validation_per_class, self.runtime)
+        self.data = TransferData(target, hidden_cost.validation_per_class, self.runtime, parameters.pictures)
         self.size = self.border().n_values
         self.tuning: list[dict] = []
 

@@ -37,7 +37,7 @@ class TransferCell:
         self.compressed = obtain(parameters.scale, backbone, compression)
         self.compressed.backbone.to(self.runtime.device)
         self.frozen = fused(self.compressed.backbone, self.settings.linear_probe.size)
-        self.data = TransferData(target, self.settings.validation_per_class, self.runtime)
+        self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)
         self.tuning: list[dict] = []
 
     def run(self) -> list[Outcome]:
