@@ -70,7 +70,7 @@ class PruneCell:
         self.runtime = configure(parameters.execution)
         self.folder = paths.MODELS / parameters.scale / backbone
         self.source = backbones.load(self.folder / "source.safetensors")
-        self.data = TransferData(target, self.settings.validation_per_class, self.runtime)
+        self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)
         self.tuning: list[dict] = []  # the factors tried, for each arm and sparsity that tries some
         self._trained_before: dict = {}
 

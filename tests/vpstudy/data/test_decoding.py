@@ -36,18 +36,6 @@ def test_odd_sizes_are_resized_and_cut_as_torch_does(sides, size):
     assert np.abs(decoded.astype(int) - oracle(np.asarray(image), size)).max() <= 2
 
 
-def test_squares_are_what_pillow_resizes():
-    image = picture("a", (40, 40))
-    expected = np.moveaxis(np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR)), 2, 0)
-    assert np.abs(decode(image, 16).astype(int) - expected).max() <= 2
-
-
-def test_the_middle_is_kept():
-    wide = np.zeros((10, 30, 3), np.uint8)
-    wide[:, 10:20] = 255
-    assert (decode(Image.fromarray(wide), 10) == 255).all()
-
-
 def saved(image: Image.Image, kind: str, **options) -> Image.Image:
     """The picture as it comes back from a file."""
     buffer = io.BytesIO()
