@@ -1,0 +1,122 @@
+"""Effects of the study across: what quantizing a visual prompt costs, and whether a compressed backbone pays more.
+
+No paper claims anything here, so there are no verdicts, only effects with 95 % intervals and words for them. The
+*change* of a quantized prompt is its value less that of the full-precision prompt of the same backbone, compression,
+source checkpoint, target and seed. The *interaction* of a compression is its change less that of the dense backbone, in
+the same pairs: zero if a prompt's bits matter no more on the compressed backbone. Replicates as for the claims: seeds,
+or source checkpoints if there are several, means over targets. Tests go through the bits of one way to quantize in a
+fixed order, which was chosen after a look at the default scale: Holm's correction resolved next to nothing with five
+seeds. There is no correction across compressions, metrics and ways to quantize.
+"""
+
+from collections.abc import Sequence
+from itertools import product, takewhile
+
+import numpy as np
+import pandas as pd
+
+from studies.claims.claim import ON, replicates
+from studies.claims.verdict import LEVEL, Effect, Test
+from studies.statistics import paired
+
+MARGIN = 0.01  # smallest change of interest: a point of accuracy, 0.01 of calibration error
+ARM = ["arm", "codebook", "bits"]
+UNRESOLVED = ("not resolved", "no interval from one replicate")
+EQUAL = Test("equivalence", 0, MARGIN)
+METRICS = {"accuracy": "accuracy", "ece_debiased": "debiased ECE"}
+COST, DEPENDENCE = "quantized − full precision", "that less dense's"  # comparisons
+OTHER = "_other"  # ends the arms of controls, at a learning rate that validation did not choose
+
+
+def changes(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Every quantized run less the full-precision one, of one backbone: compression, `ARM`, `ON`, status, value."""
+    full = runs["arm"] == "full"
+    pairs = paired(runs[~full], runs[full], ["compression", *ON], metric, keep=ARM)
+    return pairs.rename(columns={"difference": "value"})
+
+
+def interactions(of_changes: pd.DataFrame) -> pd.DataFrame:
+    """Every change on a compressed backbone less that on the dense one: the columns of `changes`."""
+    dense = of_changes["compression"] == "dense"
+    pairs = paired(of_changes[~dense], of_changes[dense], [*ARM, *ON], "value", keep=["compression"])
+    return pairs.rename(columns={"difference": "value"})
+
+
+def effects(values: pd.DataFrame) -> pd.DataFrame:
+    """One row for each compression and arm: mean, low, high, n (pairs), n_diverged, replicates, and `words`."""
+    rows = []
+    for (compression, arm, codebook), way in values.groupby(["compression", *ARM[:2]], sort=False, dropna=False):
+        found = {}
+        for bits, group in way.groupby("bits", sort=False):
+            done = group[group["status"] == "ok"]
+            # rounded, so that differences of equal shares of pictures are equal, not one rounding error apart
+            effect = Effect.of(replicates(done).round(12)) if len(done) else Effect.none()
+            found[bits] = effect
+            row = {"compression": compression, "arm": arm, "codebook": codebook, "bits": bits}
+            row |= {"mean": effect.mean, "low": effect.low, "high": effect.high}
+            rows.append(row | {"n": len(done), "n_diverged": len(group) - len(done), "replicates": effect.n})
+        for row, said in zip(rows[-len(found) :], words(list(found.values()), list(found)), strict=True):
+            row["words"] = said
+    columns = ["compression", *ARM, "mean", "low", "high", "n", "n_diverged", "replicates", "words"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def words(found: Sequence[Effect], bits: Sequence[int]) -> list[str]:
+    """What the effects of one way to quantize show, at 5 %, in fixed sequences over bits.
+
+    "within ±0.01": changes of `MARGIN` or more are rejected on both sides, there and at all more bits. "lower" or
+    "higher": zero is rejected two-sided, there and at all fewer bits. Both if both are; "not resolved" if neither is.
+    As each sequence ends where it first fails, some false rejection in it is at most 5 % likely.
+    """
+    order = np.argsort(bits)
+    equal = _sequence([EQUAL.p(effect) for effect in found], order[::-1])
+    different = _sequence([min(1.0, 2 * min(e.p_above(0), e.p_below(0))) for e in found], order)
+    said = []
+    for i, effect in enumerate(found):
+        parts = [*(["higher" if effect.mean > 0 else "lower"] if i in different else [])]
+        parts += [f"within ±{MARGIN:g}"] if i in equal else []
+        said.append(", ".join(parts) or UNRESOLVED[effect.n < 2])
+    return said
+
+
+def _sequence(p_values: Sequence[float], order: Sequence[int]) -> set[int]:
+    """The places whose p values are below the level, in that order up to the first that is not."""
+    return set(takewhile(lambda place: p_values[place] < LEVEL, map(int, order)))
+
+
+def fewest_bits(table: pd.DataFrame, codebook: str) -> int | None:
+    """The fewest bits after training down to which, from the most on, `effects` on a compression are within the margin.
+
+    None if they never are.
+    """
+    here = table[(table["arm"] == "ptq") & (table["codebook"] == codebook)].sort_values("bits", ascending=False)
+    within = here["words"].str.contains("within").to_numpy()
+    reached = here["bits"].to_numpy()[: int(np.argmin([*within, False]))]
+    return int(reached[-1]) if len(reached) else None
+
+
+def table(every: pd.DataFrame, codebook: str) -> pd.DataFrame:
+    """`effects` of every backbone, metric and comparison.
+
+    Comparisons are the cost, its dependence on compression, and that dependence with all borders at one learning rate,
+    after training by `codebook`: a higher rate spreads a border more, and then rounding errs more.
+
+    Parameters
+    ----------
+    every
+        Runs, controls included: backbone, compression, `ARM`, `ON`, status, `METRICS` and learning_rate.
+    """
+    tables = []
+    for (backbone, runs), (metric, named) in product(every.groupby("backbone", sort=False), METRICS.items()):
+        chosen = runs[~runs["arm"].str.endswith(OTHER) & ~runs["arm"].isin(["half", "grey"])]
+        of = changes(chosen, metric)
+        compared = {COST: of, DEPENDENCE: interactions(of)}
+        for rate, same in runs.groupby("learning_rate"):
+            same = same.assign(arm=same["arm"].str.removesuffix(OTHER))
+            same = same[(same["arm"] == "full") | ((same["arm"] == "ptq") & (same["codebook"] == codebook))]
+            compared[f"{DEPENDENCE}, all at learning rate {rate:g}"] = interactions(changes(same, metric))
+        tables += [
+            effects(values).assign(backbone=backbone, metric=named, comparison=comparison)
+            for comparison, values in compared.items()
+        ]
+    return pd.concat(tables, ignore_index=True)
