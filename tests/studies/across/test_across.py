@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studies.across import claims as across
+from studies.across import effects as across
 from studies.across import figures
-from studies.across.report import AcrossReport
 from studies.across.settings import Codebook
 from studies.claims.verdict import Effect
 from studies.parameters import validate
@@ -46,7 +45,7 @@ def test_effects_are_paired_and_say_what_they_show():
     one = said(table, "imp-0.95", 1)
     assert one["mean"] == pytest.approx(-0.15, abs=0.002) and one["words"] == "lower" and one["n"] == 5
     assert said(table, "dense", 8)["words"] == "within ±0.01"
-    assert across.fewest_bits(table[table["compression"] == "dense"], "ptq", "clustered") == 8
+    assert across.fewest_bits(table[table["compression"] == "dense"], "clustered") == 8
     against = across.effects(across.interactions(changes))
     assert set(against["compression"]) == {"int4", "imp-0.95"}
     assert said(against, "imp-0.95", 1)["mean"] == pytest.approx(-0.10, abs=0.002)
@@ -60,7 +59,7 @@ def test_effects_are_paired_and_say_what_they_show():
 def test_noise_is_not_resolved_and_one_seed_has_no_interval():
     table = across.effects(across.changes(frame({"dense": 0.0}, noise=0.05), "accuracy"))
     assert set(table["words"]) == {"not resolved"}
-    assert across.fewest_bits(table, "ptq", "clustered") is None
+    assert across.fewest_bits(table, "clustered") is None
     table = across.effects(across.changes(frame({"dense": -0.3}, seeds=1), "accuracy"))
     assert set(table["words"]) == {"no interval from one replicate"}
 
@@ -109,25 +108,23 @@ def test_a_dependence_that_is_the_learning_rate_s_is_gone_at_one_rate():
     ]
     every = pd.concat(frames)
     other = every["learning_rate"] != every["compression"].map(chosen)
-    study = object.__new__(AcrossReport)
-    study.save, study.parameters = False, validate(read(paths.SCALES / "default/params.yaml"), "default.yaml")
-    study.every = every.assign(arm=every["arm"] + other.map({True: "_other", False: ""}))
-    asked = across.effects(across.interactions(across.changes(every[~other], "accuracy")))
-    assert said(asked, "int4", 1)["words"] == "higher"
-    table = study.equal_rates()
-    assert set(table["learning rate"]) == {"0.1", "0.03"} and len(table) == 2 * 2 * 2
-    assert set(table["says"]) == {"within ±0.01"}
+    every = every.assign(arm=every["arm"] + other.map({True: across.OTHER, False: ""}))
+    table = across.table(every, "clustered")
+    assert set(table["metric"]) == {"accuracy", "debiased ECE"}
+    accuracy = table[table["metric"] == "accuracy"]
+    assert said(accuracy[accuracy["comparison"] == across.DEPENDENCE], "int4", 1)["words"] == "higher"
+    at_one_rate = table[table["comparison"].str.contains("learning rate")]
+    assert len(at_one_rate) == 2 * 2 * 2 and set(at_one_rate["words"]) == {"within ±0.01"}
 
 
 def test_no_arm_is_left_out_of_the_figure_by_bits():
-    runs = frame({"dense": -0.05, "int4": -0.2})
-    table = runs.groupby(["compression", "arm", "codebook", "bits"], dropna=False)["accuracy"].mean().reset_index()
-    table = table.assign(mean=table["accuracy"], low=table["accuracy"], high=table["accuracy"], n=5, metric="accuracy")
-    (axis,) = figures.by_bits(table, {"accuracy": "accuracy"}, "Title", "Note.").axes
-    assert axis.get_title() == "after training, k-means" and axis.get_xlabel()
-    drawn = np.concatenate([line.get_ydata() for line in axis.lines])
-    assert {round(value, 6) for value in table["mean"]} == {round(value, 6) for value in drawn}
-    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["32", "8", "1", "–"]
+    runs = frame({"dense": -0.05, "int4": -0.2}).assign(ece_debiased=0.0)
+    top, bottom = figures.by_bits(runs, "Title").axes
+    assert top.get_title() == "after training, k-means"
+    drawn = np.concatenate([line.get_ydata() for line in top.lines])
+    means = runs.groupby(["compression", "bits"])["accuracy"].mean()
+    assert {round(value, 6) for value in means} <= {round(value, 6) for value in drawn}
+    assert [tick.get_text() for tick in bottom.get_xticklabels()] == ["32", "8", "1", "–"]
 
 
 CASES = {
