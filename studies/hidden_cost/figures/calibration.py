@@ -121,25 +121,23 @@ def counts(diagrams) -> tuple[np.ndarray, np.ndarray]:
 def legacy(results: pd.DataFrame) -> Figure:
     """A panel for each method, a point for each run: the legacy quantity against ECE; one backbone.
 
-    Runs are ranked within their target only: the legacy quantity depends on the number of test pictures, too, where
-    that is below a batch, and then its level tells targets apart, not runs.
+    Runs are compared within their target only: the legacy quantity depends on the number of test pictures, too, if that
+    is below a batch, and then its level tells targets apart, not runs.
     """
     backbone = panels.only_backbone(results)
     runs = results[results["status"] == "ok"]
     methods, targets = style.methods(runs["method"]), list(dict.fromkeys(runs["target"]))
     figure, (axes,) = style.new_figure(1, len(methods), 3.6, sharey=True)
-    opposite = compared = 0
     for method, axis in zip(methods, axes, strict=True):
-        ranks = []
+        opposite = compared = 0
         for k, target in enumerate(targets):
             here = runs[(runs["method"] == method) & (runs["target"] == target)]
             look = dots.look(k) | {"color": style.method(method).colour, "alpha": 0.55, "mew": 0}
             axis.plot(here["ece"], here["legacy_ece"], ls="", **look)
             one, all_ = disagreements(here["ece"].to_numpy(float), here["legacy_ece"].to_numpy(float))
             opposite, compared = opposite + one, compared + all_
-            if min(here["ece"].nunique(), here["legacy_ece"].nunique()) > 1:
-                ranks.append(stats.spearmanr(here["ece"], here["legacy_ece"]).statistic)
-        axis.set(title=f"{style.method(method).label}\n{_rank_words(ranks)}", xlabel="ECE")
+        share = f"{100 * opposite / max(compared, 1):.0f} % of {compared:,} pairs opposite"
+        axis.set(title=f"{style.method(method).label}\n{share}", xlabel="ECE")
         axis.set_xlim(left=0)
         axis.set_ylim(bottom=0)
     axes[0].set_ylabel("legacy quantity")
@@ -148,22 +146,12 @@ def legacy(results: pd.DataFrame) -> Figure:
         for k, target in enumerate(targets)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(targets))
-    share = f"{100 * opposite / max(compared, 1):.0f} %"
     note = (
-        f"A point for each run. The legacy quantity takes raw logits for probabilities and shrinks with the batch: of "
-        f"{compared:,} pairs of runs of one method on one target it ranks {opposite:,} ({share}) in opposite order. "
-        "ρ: Spearman's rank correlation within a target, its mean and range over targets."
+        "A point for each run. The legacy quantity takes raw logits for probabilities and shrinks with the batch. "
+        "Opposite: pairs of runs on one target that it ranks in the other order than ECE does."
     )
     style.caption(figure, f"What the original code logs is not the calibration error ({backbone})", note)
     return figure
-
-
-def _rank_words(ranks: list[float]) -> str:
-    """The mean of one correlation a target, and the range of several."""
-    if not ranks:
-        return "too few runs to rank"
-    low, mean, high = (f"{value:+.2f}".replace("-", "−") for value in (min(ranks), np.mean(ranks), max(ranks)))
-    return f"ρ = {mean}" + (f" ({low} … {high})" if len(ranks) > 1 else "")
 
 
 def disagreements(ece: np.ndarray, legacy: np.ndarray) -> tuple[int, int]:

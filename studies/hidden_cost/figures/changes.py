@@ -4,7 +4,6 @@ import math
 
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -14,8 +13,7 @@ from studies.statistics import against_dense, summarise
 from vpstudy.training.controls import CONTROLS
 
 RED_BLUE = "RdBu"  # red is a loss, blue a gain: told apart under every common colour blindness
-ROW, AROUND = 0.24, 0.95  # inches: the height of a cell; what stands above and below a panel's cells
-MANY = 10  # compressions that fit as columns
+ROW = 0.24  # inches: the height of a cell
 NOTHING = "Nothing to compare: no other compression than 'dense' was run."
 SHORT = {"accuracy": "accuracy", "ece_debiased": "ECE"}
 
@@ -23,38 +21,41 @@ SHORT = {"accuracy": "accuracy", "ece_debiased": "ECE"}
 def heatmap(results: pd.DataFrame) -> Figure:
     """Change of accuracy in percentage points, paired by seed: a panel for each method; one backbone.
 
-    Rows are targets and budgets, columns compressions; of many compressions the other way round.
+    Rows are compressions, columns targets and budgets.
     """
     title = f"Change in test accuracy against the dense backbone ({panels.only_backbone(results)})"
     table = summarise(against_dense(results, "accuracy"), ["method", "target", "budget", "compression"], "difference")
     if table.empty:
         return _nothing(title)
     table[["mean", "low", "high"]] *= 100
-    methods = style.methods(table["method"])
-    tables = [table[table["method"] == method] for method in methods]
-    names = compressions.ordered(table["compression"])
-    turned = len(names) > MANY
-    sizes = [len(part[["target", "budget"]].drop_duplicates()) for part in tables]
-    if turned:
-        height = 1.6 + AROUND + ROW * len(names)
-        figure, axes = style.new_figure(1, len(methods), height, width_ratios=sizes, sharey=True)
-    else:
-        heights = [max(sizes[i : i + 2]) for i in range(0, len(methods), 2)]
-        height = 0.5 + AROUND * len(heights) + ROW * sum(heights)
-        figure, axes = style.new_figure(len(heights), 2, height, height_ratios=heights)
+    table["text"] = [_text(row) for row in table.itertuples()]
+    methods, names = style.methods(table["method"]), compressions.ordered(table["compression"])
+    present = set(zip(table["target"], table["budget"], strict=True))
+    columns = [
+        (t, b) for t in dict.fromkeys(table["target"]) for b in style.budgets(table["budget"]) if (t, b) in present
+    ]
+    wide = table.set_index(["compression", "target", "budget"])
+    height = 1.5 + len(methods) * (0.25 + ROW * len(names))
+    figure, axes = style.new_figure(len(methods), 1, height, sharex=True)
     worst = max(1, math.ceil(table["mean"].abs().max())) if table["mean"].notna().any() else 1
-    for method, part, axis in zip(methods, tables, axes.flat, strict=False):
-        _cells(axis, part, names, worst, turned)
+    for method, axis in zip(methods, axes[:, 0], strict=True):
+        here = wide[wide["method"] == method][["mean", "text"]].unstack(["target", "budget"])
+        means, texts = (here[column].reindex(index=names, columns=columns) for column in ("mean", "text"))
+        sns.heatmap(
+            means.astype(float), annot=texts.fillna(""), fmt="", annot_kws={"size": 8}, cmap=RED_BLUE, vmin=-worst,
+            vmax=worst, cbar=False, linewidths=0.8, ax=axis, yticklabels=list(map(compressions.short_label, names)),
+            xticklabels=[f"{target}\n{style.budget_label(budget)}" for target, budget in columns],
+        )  # fmt: skip
+        for row, column in zip(*means.isna().to_numpy().nonzero(), strict=True):
+            axis.text(column + 0.5, row + 0.5, texts.fillna("").iloc[row, column], ha="center", va="center", size=8)
+        axis.set(facecolor="0.9", xlabel="", ylabel="")
+        axis.grid(False)
+        axis.tick_params(axis="both", rotation=0)
         axis.set_title(style.method(method).label, color=style.method(method).colour, weight="bold")
-    for left, right in [] if turned else axes:
-        if [text.get_text() for text in left.get_yticklabels()] == [
-            text.get_text() for text in right.get_yticklabels()
-        ]:
-            right.set_yticklabels([])
+        for k in range(1, len(columns)):
+            if columns[k][0] != columns[k - 1][0]:
+                axis.axvline(k, color="black", lw=0.8)
     place = {"ax": list(axes.flat), "location": "bottom", "shrink": 0.5, "aspect": 40}
-    if len(methods) % 2 and not turned:  # the last place is free
-        axes[-1, 1].set_axis_off()
-        place = {"cax": axes[-1, 1].inset_axes([0.1, 0.45, 0.8, 0.16]), "orientation": "horizontal"}
     bar = figure.colorbar(ScalarMappable(Normalize(-worst, worst), RED_BLUE), **place)
     bar.set_label("compressed − dense (percentage points)")
     bar.outline.set_visible(False)
@@ -62,33 +63,6 @@ def heatmap(results: pd.DataFrame) -> Figure:
     note += " †: a run diverged and is left out." if table["n_diverged"].any() else ""
     style.caption(figure, title, note)
     return figure
-
-
-def _cells(axis: Axes, table: pd.DataFrame, names: list[str], worst: float, turned: bool) -> None:
-    budgets = style.budgets(table["budget"])
-    rows = [(t, b) for t in dict.fromkeys(table["target"]) for b in budgets]
-    table = table.assign(text=[_text(row) for row in table.itertuples()])
-    wide = table.set_index(["target", "budget", "compression"])[["mean", "text"]].unstack()
-    rows = [row for row in rows if row in wide.index]
-    means, texts = (wide[column].reindex(index=rows, columns=names) for column in ("mean", "text"))
-    labels = [f"{target}, {style.budget_label(budget)}" for target, budget in rows]
-    columns = [compressions.short_label(name) for name in names]
-    if turned:
-        means, texts, labels, columns = means.T, texts.T, columns, labels
-    sns.heatmap(
-        means.to_numpy(dtype=float), mask=means.isna().to_numpy(), annot=texts.fillna("").to_numpy(), fmt="",
-        annot_kws={"size": 8}, cmap=RED_BLUE, vmin=-worst, vmax=worst, cbar=False, linewidths=0.8, ax=axis,
-        xticklabels=columns, yticklabels=labels,
-    )  # fmt: skip
-    for j, i in zip(*means.isna().to_numpy().nonzero(), strict=True):
-        axis.text(i + 0.5, j + 0.5, texts.fillna("").iloc[j, i], ha="center", va="center", size=8)
-    axis.set_facecolor("0.9")
-    axis.grid(False)
-    axis.tick_params(axis="y", rotation=0)
-    axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
-    for j in range(1, len(rows)):
-        if rows[j][0] != rows[j - 1][0]:
-            (axis.axvline if turned else axis.axhline)(j, color="black", lw=0.8)
 
 
 def _text(row) -> str:
