@@ -6,7 +6,6 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
-from scipy.stats import spearmanr
 
 from studies.figures import style
 from studies.hidden_cost.figures import calibration
@@ -132,28 +131,16 @@ def test_the_legacy_panels_hold_every_finished_run_by_target():
             assert line.get_color() == style.method(method).colour
 
 
-def test_rank_correlations_and_pairs_do_not_mix_targets():
-    """Within each target the two agree, between targets they do not: a pooled correlation would be negative."""
+def test_pairs_of_runs_do_not_mix_targets():
+    """Within each target the two agree, between targets they do not."""
     frame = results(budgets=("all",))
     steps = frame.groupby(["target", "method"]).cumcount() / 100
     is_faces = frame["target"] == "faces"
     frame["ece"] = 0.05 + steps + 0.2 * ~is_faces
     frame["legacy_ece"] = 0.01 + steps / 10 + 0.05 * is_faces
-    assert spearmanr(frame["ece"], frame["legacy_ece"]).statistic < 0
-    said = words(calibration.legacy(frame))
-    assert said.count("ρ = +1.00 (+1.00 … +1.00)") == 2
-    assert "of 112 pairs of runs of one method on one target it ranks 0 (0 %)" in said  # 2 × 2 × (8 over 2)
+    assert words(calibration.legacy(frame)).count("0 % of 56 pairs opposite") == 2  # 2 × (8 over 2)
     frame.loc[is_faces, "ece"] = 1 - frame["ece"]
-    said = words(calibration.legacy(frame))
-    assert said.count("ρ = +0.00 (−1.00 … +1.00)") == 2
-    assert "it ranks 56 (50 %)" in said
-
-
-def test_the_correlation_is_that_of_the_data():
-    frame = results(targets=("faces",))
-    expected = [spearmanr(*frame[frame["method"] == m][["ece", "legacy_ece"]].to_numpy().T).statistic for m in METHODS]
-    titles = [axis.get_title().split("ρ = ")[1].replace("−", "-") for axis in calibration.legacy(frame).axes]
-    assert [float(title) for title in titles] == pytest.approx(expected, abs=0.005)
+    assert words(calibration.legacy(frame)).count("50 % of 56 pairs opposite") == 2
 
 
 def test_disagreements_by_hand():
@@ -161,10 +148,6 @@ def test_disagreements_by_hand():
     # opposite: (0, 1), (0, 3), (1, 3); equal ECE, so no order: (2, 3)
     assert calibration.disagreements(ece, legacy_values) == (3, 6)
     assert calibration.disagreements(ece[:1], legacy_values[:1]) == (0, 0)
-
-
-def test_one_run_has_no_rank():
-    assert words(calibration.legacy(results(("dense",), ("faces",), ("all",), (0,)))).count("too few runs to rank") == 2
 
 
 # --- temperature scaling

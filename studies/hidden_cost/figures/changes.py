@@ -1,6 +1,7 @@
 """What compression changes against dense, what temperature scaling repairs, and what the controls say."""
 
 import math
+from itertools import product
 
 import pandas as pd
 import seaborn as sns
@@ -31,9 +32,8 @@ def heatmap(results: pd.DataFrame) -> Figure:
     table["text"] = [_text(row) for row in table.itertuples()]
     methods, names = style.methods(table["method"]), compressions.ordered(table["compression"])
     present = set(zip(table["target"], table["budget"], strict=True))
-    columns = [
-        (t, b) for t in dict.fromkeys(table["target"]) for b in style.budgets(table["budget"]) if (t, b) in present
-    ]
+    pairs = product(dict.fromkeys(table["target"]), style.budgets(table["budget"]))
+    columns = [pair for pair in pairs if pair in present]
     wide = table.set_index(["compression", "target", "budget"])
     height = 1.5 + len(methods) * (0.25 + ROW * len(names))
     figure, axes = style.new_figure(len(methods), 1, height, sharex=True)
@@ -41,13 +41,14 @@ def heatmap(results: pd.DataFrame) -> Figure:
     for method, axis in zip(methods, axes[:, 0], strict=True):
         here = wide[wide["method"] == method][["mean", "text"]].unstack(["target", "budget"])
         means, texts = (here[column].reindex(index=names, columns=columns) for column in ("mean", "text"))
+        means, texts = means.astype(float), texts.astype(object).fillna("")
         sns.heatmap(
-            means.astype(float), annot=texts.fillna(""), fmt="", annot_kws={"size": 8}, cmap=RED_BLUE, vmin=-worst,
+            means, annot=texts, fmt="", annot_kws={"size": 8}, cmap=RED_BLUE, vmin=-worst,
             vmax=worst, cbar=False, linewidths=0.8, ax=axis, yticklabels=list(map(compressions.short_label, names)),
             xticklabels=[f"{target}\n{style.budget_label(budget)}" for target, budget in columns],
         )  # fmt: skip
         for row, column in zip(*means.isna().to_numpy().nonzero(), strict=True):
-            axis.text(column + 0.5, row + 0.5, texts.fillna("").iloc[row, column], ha="center", va="center", size=8)
+            axis.text(column + 0.5, row + 0.5, texts.iloc[row, column], ha="center", va="center", size=8)
         axis.set(facecolor="0.9", xlabel="", ylabel="")
         axis.grid(False)
         axis.tick_params(axis="both", rotation=0)

@@ -47,9 +47,7 @@ def test_a_control_changes_what_it_says_and_nothing_else(cell):
 
 def test_a_control_needs_the_settings_of_its_prompt(cell):
     content = cell.settings.model_dump() | {"controls": ["circle_prompt"]}
-    with pytest.raises(
-        ParameterError, match=r"circle_prompt needs visual_prompting\.prompts\.circle"
-    ):
+    with pytest.raises(ParameterError, match=r"circle_prompt needs visual_prompting\.prompts\.circle"):
         check(content, type(cell.settings), "params.yaml")
 
 
