@@ -87,7 +87,7 @@ class PicturesCell:
         quantiles = np.quantile(self.sizes, (0, 0.5, 1), axis=0, method="nearest").astype(int)
         facts = identity | {
             "counts": self.counts,
-            "origin": target.origin,
+            "credit": target.credit,
             "originals": dict(zip(("width", "height"), quantiles.T.tolist(), strict=True)),
         }
         axes = {"stage": "pictures", "study": "pictures", "scale": self.cell.scale, "target": target.name}

@@ -36,8 +36,7 @@ class Prepared:
             class_names=self.class_names,
             **decoded.tensors(path, key, self.originals, chosen, size),
             test=np.searchsorted(chosen, self.partition.test),
-            description=known.title if known else f"pictures of {self.alias}",
-            origin=known.made_by if known else "a reader's own",
+            credit=known.credit if known else "a reader's own",
         )
 
 

@@ -37,7 +37,7 @@ class Known:
     """A data set of the papers. Torchvision downloads it, or a person prepares an image folder by `steps`."""
 
     title: str
-    made_by: str  # and its terms of use
+    credit: str  # who made it, and its terms of use
     origin: dict[str, Any]  # an entry of `pictures` in params.yaml
     steps: str = ""
     class_names: tuple[str, ...] = ()  # for class folders that are the numbers from 0 on

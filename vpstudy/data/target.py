@@ -25,8 +25,7 @@ class Target:
     pictures: Tensor  # uint8 (N, 3, size, size)
     labels: Tensor  # int64 (N,)
     test: np.ndarray  # int64 indices; the rest is the pool for training and validation
-    description: str
-    origin: str  # who made the pictures, and their licence
+    credit: str  # who made the pictures, and their licence
 
 
 def load(name: str, size: int = 32, origins: Mapping[str, Origin] | None = None) -> Target:

@@ -14,7 +14,7 @@ def target() -> Target:
     labels = np.repeat([0, 1, 2], [30, 40, 50])
     test = np.concatenate([np.flatnonzero(labels == k)[:5] for k in range(3)])
     pictures = torch.zeros(len(labels), 3, 2, 2, dtype=torch.uint8)
-    return Target("toy", ["a", "b", "c"], pictures, torch.from_numpy(labels), test, "", "")
+    return Target("toy", ["a", "b", "c"], pictures, torch.from_numpy(labels), test, "")
 
 
 def per_class(target: Target, indices: np.ndarray) -> list[int]:

@@ -59,7 +59,7 @@ def test_originals_are_listed_once_for_each_size_but_parameters_are_compared_eac
     monkeypatch.setattr(fetched, "find", lambda *_: pytest.fail("listed the folder"))
     second = load(pens)
     assert torch.equal(second.pictures, first.pictures) and np.array_equal(second.test, first.test)
-    assert (second.class_names, second.origin) == (first.class_names, first.origin)
+    assert (second.class_names, second.credit) == (first.class_names, first.credit)
     with pytest.raises(ValueError, match=r"test_share is 0\.5, and was 0\.2"):
         load({"pens": pens["pens"].model_copy(update={"test_share": 0.5})})
 

@@ -27,7 +27,7 @@ COUNTS = {"digits": (1797, 600), "textures": (1560, 600), "faces": (200, 100), "
 def test_every_target_has_pictures_labels_and_a_balanced_test_set_apart_from_the_pool(name):
     target = load(name)
     n, n_test = COUNTS[name]
-    assert target.name == name and target.description and target.origin
+    assert target.name == name and target.credit
     assert target.pictures.shape == (n, 3, 32, 32) and target.pictures.dtype == torch.uint8
     assert target.labels.shape == (n,) and target.labels.dtype == torch.int64
     if name != "letters":
@@ -51,7 +51,7 @@ NEW = """
         labels = np.repeat([0, 1], 20)
         grey = np.random.default_rng(0).random((40, 4, 4))
         return Target(
-            "stripes", ["a", "b"], from_grey(grey, size), torch.from_numpy(labels), stratified_test(labels, 5), "", ""
+            "stripes", ["a", "b"], from_grey(grey, size), torch.from_numpy(labels), stratified_test(labels, 5), ""
         )
 """
 

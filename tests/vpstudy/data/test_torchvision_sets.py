@@ -109,5 +109,5 @@ def test_every_known_set_is_either_torchvision_s_or_a_folder_with_steps():
     for alias, known in KNOWN.items():
         origin = origin_of(alias, {})
         assert (origin.torchvision in TORCHVISION) != bool(origin.imagefolder and known.steps), alias
-        assert known.title and known.made_by
+        assert known.title and known.credit
     assert {known.origin.get("torchvision") for known in KNOWN.values()} - {None} == set(TORCHVISION)

@@ -17,7 +17,6 @@ def load(size: int) -> Target:
         pictures=from_grey(data.images / 16, size),
         labels=torch.from_numpy(data.target).long(),
         test=stratified_test(data.target, TEST_PER_CLASS),
-        description="handwritten digits, 8 x 8 pixels, grey",
-        origin="scikit-learn load_digits: UCI Optical Recognition of Handwritten Digits,"
+        credit="scikit-learn load_digits: UCI Optical Recognition of Handwritten Digits,"
         " E. Alpaydin and C. Kaynak (1998), CC BY 4.0",
     )

@@ -19,7 +19,6 @@ def load(size: int) -> Target:
         pictures=from_grey(faces, size),
         labels=torch.from_numpy(labels),
         test=stratified_test(labels, TEST_PER_CLASS),
-        description="faces and pieces of background, 25 x 25 pixels, grey",
-        origin="scikit-image lfw_subset: a sample of Labeled Faces in the Wild, G. B. Huang et al. (2007),"
+        credit="scikit-image lfw_subset: a sample of Labeled Faces in the Wild, G. B. Huang et al. (2007),"
         " for research",
     )

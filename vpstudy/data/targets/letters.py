@@ -22,6 +22,5 @@ def load(size: int) -> Target:
         pictures=torch.cat(parts),
         labels=labels,
         test=np.arange(len(letters) * POOL_PER_CLASS, len(labels)),
-        description="rendered capital and small letters in three fonts held out from the source",
-        origin="rendered here from DejaVu and STIX fonts that matplotlib ships (Bitstream Vera and SIL OFL licences)",
+        credit="rendered here from DejaVu and STIX fonts that matplotlib ships (Bitstream Vera and SIL OFL licences)",
     )

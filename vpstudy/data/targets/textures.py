@@ -60,8 +60,7 @@ def load(size: int) -> Target:
         pictures=from_grey(np.concatenate(pictures), size),
         labels=torch.tensor(labels),
         test=np.flatnonzero(in_test),
-        description=f"patches of twelve photographs, {PATCH} x {PATCH} pixels, grey",
-        origin="scikit-image's bundled photographs (skimage.data names each one's source):"
+        credit="scikit-image's bundled photographs (skimage.data names each one's source):"
         " public domain or CC0, as far as known",
     )
 
