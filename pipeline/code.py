@@ -19,11 +19,15 @@ PACKAGES = ("vpstudy", "studies", "pipeline")
 # May change without a run: registries (a line for something new alters nothing old), places, and what shows progress.
 FREE = (
     "vpstudy/models/architectures.py",
-    "vpstudy/compression/names.py",
+    "vpstudy/compression/registry.py",
     "vpstudy/data/registry.py",
     "vpstudy/progress.py",
     "vpstudy/paths.py",
 )
+# Families of compressions are called by name, with imports of their own in functions; these modules call them, the
+# second for labels.
+FAMILIES = "vpstudy/compression/families"
+CALL_FAMILIES = ("studies/backbones/compress.py", "studies/report.py")
 
 Digests = dict[str, str]  # by path from the project's root
 
@@ -46,7 +50,8 @@ def digests(notebook: Path, root: Path) -> Digests:
         if name not in found and name not in FREE:
             tree = _parsed(root / name)
             found[name] = _digest(ast.unparse(tree))
-            waiting += _imported(tree, root)
+            waiting += _imported(tree, root, in_functions=name.startswith(FAMILIES))
+            waiting += sorted((root / FAMILIES).glob("*.py")) if name in CALL_FAMILIES else []
     return dict(sorted(found.items()))
 
 
@@ -86,14 +91,14 @@ def _parsed(path: Path) -> ast.Module:
     return tree
 
 
-def _imported(tree: ast.Module, root: Path) -> Iterator[Path]:
-    """The project's own files that `tree` imports at its top.
+def _imported(tree: ast.Module, root: Path, in_functions: bool = False) -> Iterator[Path]:
+    """The project's own files that `tree` imports at its top, or also in its functions.
 
     What a function imports when it is called is left out: so do the ways of JupyterLab that no cell of the grid goes.
     """
     waiting = list(tree.body)
     for node in waiting:  # grows: also what stands under `if`, `try`, `with` or in a class is run by an import
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if in_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             waiting += ast.iter_child_nodes(node)
         names = []
         if isinstance(node, ast.Import):

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from vpstudy.compression import names
+from vpstudy.compression.registry import parse
 from vpstudy.models import architectures
 from vpstudy.settings import AXIS, unique
 
 
 def _compression(value: str) -> str:
     try:
-        return names.parse(value).name
+        return parse(value).name
     except ValueError as error:
         raise ValueError(str(error).removeprefix(f"{value}: ")) from None
 

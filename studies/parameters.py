@@ -14,8 +14,7 @@ from studies.hidden_cost.settings import HiddenCost
 from studies.qprompt import settings as qprompt
 from studies.vpns import settings as vpns
 from vpstudy import paths
-from vpstudy.compression.recovery import Distillation
-from vpstudy.compression.settings import Checkpoints, Compressing, Imp, Source
+from vpstudy.compression.settings import Checkpoints, Compressing, Distillation, Imp, Source
 from vpstudy.data.origin import Fetched, Origins
 from vpstudy.models.weights import Weights
 from vpstudy.settings import AXIS, Execution, Strict, problems_of, read, refuse, unique

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from studies.backbones.obtain import obtain
 from studies.cells import Cell
 from studies.parameters import Parameters
-from vpstudy.compression.compressed import obtain
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
 from vpstudy.prompts.codebook import Packed, stored_bytes
@@ -71,7 +71,7 @@ class QuantizeCell:
         self.settings, hidden_cost = parameters.across.settings, parameters.hidden_cost.settings
         self.prompting = hidden_cost.visual_prompting
         self.runtime = configure(parameters.execution)
-        self.compressed = obtain(parameters.scale, backbone, compression)
+        self.compressed = obtain(parameters, backbone, compression)
         self.compressed.backbone.to(self.runtime.device)
         self.frozen = fused(self.compressed.backbone, self.prompting.canvas)
         self.data = TransferData(target, hidden_cost.validation_per_class, self.runtime, parameters.pictures)

@@ -1,12 +1,9 @@
 """What must fit between the lists of backbones, their weights, their compressions and their pictures."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from vpstudy.compression.recovery import SUFFIX, TRAINED
-
-IMP_ROUND = re.compile(r"imp-0\.\d\d[1-9]?")
+from vpstudy.compression.registry import parse
 
 
 def backbone_problems(p: Any) -> Iterator[str]:
@@ -28,34 +25,21 @@ def compression_problems(p: Any) -> Iterator[str]:
     """Compressions that nothing makes, or that a backbone cannot have."""
     if "dense" not in p.compressions:
         yield "compressions: 'dense' is missing, and every change is measured against it"
-    rounds = [f"imp-{sparsity:.3f}".removesuffix("0") for sparsity in p.imp.rounds]
-    files = [f"file-{key}" for key in p.checkpoints.root]
     outside = [name for name in p.backbones if name in p.outside]
     own = [name for name in p.backbones if name not in p.outside]
-    for name in p.compressions:
-        family = name.partition("-")[0]
-        if IMP_ROUND.fullmatch(name) and name not in rounds:
-            yield (
-                f"compressions: {name!r} is no round of imp.rounds; allowed: {', '.join(rounds)}, "
-                "or another once its sparsity stands in imp.rounds"
-            )
-        if name.startswith("file-") and name not in files:
-            allowed = ", ".join(files) or "none, checkpoints is empty"
-            yield f"compressions: {name!r} is no entry of checkpoints; allowed: {allowed}"
-        if family == "imp" and outside:
-            yield (
-                f"compressions: {name!r}: {outside[0]!r} of backbones is in outside, so there are no rounds "
-                "(no early step to rewind to); take out the one or the other"
-            )
-        if family.endswith(SUFFIX) and own:
+    for compression in map(parse, p.compressions):
+        name = compression.name
+        if problem := compression.problem(p.imp.rounds, list(p.checkpoints.root)):
+            yield f"compressions: {name!r} {problem}"
+        if compression.learns_from_dense and own:
             yield (
                 f"compressions: {name!r} is for backbones in outside, and {own[0]!r} is none, which recovers on its "
-                f"source: give {family.removesuffix(SUFFIX)}_tuned, or take {own[0]!r} out of backbones"
+                f"source: give magnitude_tuned, or take {own[0]!r} out of backbones"
             )
-        if outside and (family in TRAINED or name.endswith("-lsq")):
+        if compression.trains_on_source and outside:
             yield (
                 f"compressions: {name!r} trains on the source, and {outside[0]!r} of backbones is in outside: its "
-                f"source is not here; take out the one or the other (magnitude{SUFFIX} learns from dense)"
+                "source is not here; take out the one or the other (magnitude_distilled learns from dense)"
             )
     for key in ("control_compressions", "fine_tuning_compressions"):
         chosen = getattr(p.hidden_cost.settings, key)

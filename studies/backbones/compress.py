@@ -1,45 +1,34 @@
 """The compress cell: make one compression of one backbone, and measure it upstream."""
 
-from dataclasses import dataclass
-from importlib import metadata
-
-import torch
-
 from studies import results
+from studies.backbones import integers
+from studies.backbones.access import source_access
 from studies.cells import Cell
+from studies.parameters import Parameters
 from studies.rows import head, row
-from vpstudy.calibration.metrics import summary
-from vpstudy.compression import integer
+from vpstudy import atomic, paths
 from vpstudy.compression.channels import macs
 from vpstudy.compression.compressed import Compressed
-from vpstudy.compression.make import make, making
-from vpstudy.compression.source_free import OutsideMaking
+from vpstudy.compression.registry import parse
+from vpstudy.compression.source_access import NoSourceAccess
 from vpstudy.data import glyphs
 from vpstudy.training.pretraining import upstream_probabilities
 
-BATCH = 256  # pictures of a forward pass
-TIMED = 128  # pictures of a forward pass that is timed
 
-
-@dataclass
 class CompressCell:
     """One compression of one source backbone."""
 
-    scale: str
-    backbone: str
-    compression: str
-
-    def __post_init__(self):
-        axes = {"backbone": self.backbone, "compression": self.compression}
-        self.cell = Cell.of("compress", "backbones", self.scale, **axes)
-        self.making = making(self.scale, self.backbone)
-        self.source, self.runtime = self.making.source, self.making.runtime
-        self.outside = isinstance(self.making, OutsideMaking)
-        self.size = self.making.recovery.size if self.outside else self.source.size  # side of its pictures, px
+    def __init__(self, parameters: Parameters, backbone: str, compression: str):
+        self.cell = Cell.of("compress", "backbones", parameters.scale, backbone=backbone, compression=compression)
+        self.compression, self.access = compression, source_access(parameters, backbone)
+        self.source, self.runtime = self.access.source, self.access.runtime
+        self.without_source = isinstance(self.access, NoSourceAccess)
+        self.size = self.access.distillation.size if self.without_source else self.source.size  # of pictures, px
+        self.latency: dict | None = None
 
     def compress(self, compression: str | None = None) -> Compressed:
         """This compression, or another one to compare it with."""
-        return make(compression or self.compression, self.making)
+        return parse(compression or self.compression).make(self.access)
 
     def facts(self, compressed: Compressed) -> dict:
         """Sparsity, size, and the multiplications (with additions, as pairs) of one picture."""
@@ -48,56 +37,32 @@ class CompressCell:
     def measure(self, compressed: Compressed) -> dict:
         """Accuracy and calibration on fresh glyphs, the same ones for every compression.
 
-        The source pictures of a backbone from elsewhere are not here. Its accuracy is how often it agrees with dense,
-        on the pictures for recovery that recovery does not see.
+        For a backbone of `weights` accuracy is agreement with dense, on pictures that recovery does not see.
         """
-        if self.outside:
-            return row("upstream", *self.making.answers(compressed.backbone))
+        if self.without_source:
+            return row("upstream", *self.access.answers(compressed.backbone))
         backbone = compressed.backbone.to(self.runtime.device)
         return row("upstream", *upstream_probabilities(backbone, self.source, self.runtime))
 
     def measure_integers(self, compressed: Compressed) -> dict | None:
-        """The dense checkpoint in real integers, beside itself, their emulation and `compressed`, which simulates them.
+        """The dense checkpoint in real integers, on the pictures of `measure`; None where `compressed` is not 8 bits.
 
-        None unless `compressed` rounds to 8 bits, untrained, and the backbone is one of the study's own with linear
-        layers to convert. All run in fp32, on the pictures of `measure`. Latencies ("latency_ms", medians) are all that
-        differs from run to run.
+        Latencies, the only numbers that differ from run to run, are kept apart in `latency`.
         """
-        simulated, what = compressed.backbone.frozen(), compressed.compression
-        eight_bits = (what.bits, what.activation_bits) == (8, 8) and what.ranges != "lsq"
-        layers = integer.linear_layers(simulated)
-        if not eight_bits or not layers or self.outside:
+        if self.without_source or not integers.applies(compressed):
             return None
-        dense = self.making.dense().frozen()
-        integers = integer.to_int8(dense)
-        arms = {"dense": dense, "integers": integers, "emulated": integer.emulate(dense), "simulated": simulated}
         pictures, labels = glyphs.dataset(self.source.held_out, seed=self.source.seed, size=self.source.size)
         pictures = pictures.to(self.runtime.device).float() / 255
-        with torch.inference_mode():
-            logits = {
-                arm: torch.cat([backbone(chunk) for chunk in pictures.split(BATCH)]) for arm, backbone in arms.items()
-            }
-        metrics = {arm: summary(each.softmax(1).cpu().numpy(), labels.numpy()) for arm, each in logits.items()}
-        stored = {"dense": dense, "integers": integers}  # the others hold floats, and stand for integers
-        return {
-            "torchao": metadata.version("torchao"),
-            "layers": len(layers),
-            "accuracy": {arm: each["accuracy"] for arm, each in metrics.items()},
-            "ece_debiased": {arm: each["ece_debiased"] for arm, each in metrics.items()},
-            "agreement": {
-                arm: integer.agreement(logits["integers"], each) for arm, each in logits.items() if arm != "integers"
-            },
-            "bytes": {arm: integer.stored_bytes(backbone) for arm, backbone in stored.items()},
-            "batch": len(pictures[:TIMED]),
-            "latency_ms": {
-                arm: round(integer.latency(backbone, pictures[:TIMED]), 1) for arm, backbone in stored.items()
-            },
-        }
+        dense, simulated = self.access.dense().frozen(), compressed.backbone.frozen()
+        facts, self.latency = integers.measure(dense, simulated, pictures, labels)
+        return facts
 
-    def save(self, compressed: Compressed, upstream: dict, integers: dict | None) -> None:
-        """Write the model, then the record; `integers` is what `measure_integers` gave."""
-        compressed.save(self.making.folder / f"{self.compression}.safetensors")
-        recovery = {"recovery": self.making.recovery} if self.outside else {}
-        record = head(self.cell, self.runtime, source=self.source, compressing=self.making.settings, **recovery)
-        facts = self.facts(compressed) | ({"integer": integers} if integers else {})
-        results.write(results.path(self.cell), record | {"facts": facts, "rows": [upstream]})
+    def save(self, compressed: Compressed, upstream: dict, integer: dict | None) -> None:
+        """Write the model, latencies if any, then the result; `integer` is what `measure_integers` gave."""
+        compressed.save(self.access.folder / f"{self.compression}.safetensors")
+        if self.latency:
+            atomic.write_json(paths.TIMINGS / self.cell.scale / "latency" / f"{self.cell.file}.json", self.latency)
+        recovery = {"recovery": self.access.distillation} if self.without_source else {}
+        content = head(self.cell, self.runtime, source=self.source, compressing=self.access.settings, **recovery)
+        facts = self.facts(compressed) | ({"integer": integer} if integer else {})
+        results.write(results.path(self.cell), content | {"facts": facts, "rows": [upstream]})

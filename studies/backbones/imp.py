@@ -3,43 +3,35 @@
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from studies import results
-from studies.backbones.source import folder
 from studies.cells import Cell
+from studies.parameters import Parameters
 from studies.rows import head, row
+from vpstudy import paths
 from vpstudy.compression import iterative, magnitude, masks
+from vpstudy.compression.family import sparsity_text
 from vpstudy.compression.iterative import Round, iterative_magnitude_pruning, load_round
-from vpstudy.compression.names import sparsity_text
-from vpstudy.compression.settings import Imp, Source
 from vpstudy.data import glyphs
 from vpstudy.models import backbones
 from vpstudy.runtime import configure
-from vpstudy.settings import Execution, section
-from vpstudy.training import pretraining as source
+from vpstudy.training import pretraining
 from vpstudy.training.pretraining import train_on_source, upstream_probabilities
 
-CODE = (source, glyphs, iterative, magnitude, masks)  # what decides the bits of a round
+CODE = (pretraining, glyphs, iterative, magnitude, masks)  # what decides the bits of a round
 
 
-@dataclass
 class ImpCell:
     """Prune the smallest weights, rewind the rest to an early step, train again; round after round."""
 
-    scale: str
-    backbone: str
-    save: bool
-
-    def __post_init__(self):
-        self.cell = Cell.of("imp", "backbones", self.scale, backbone=self.backbone)
-        self.settings = section("imp", Imp, self.scale)
-        self.source = section("source", Source, self.scale)
-        self.runtime = configure(section("execution", Execution, self.scale), chain=True)
-        self.folder = folder(self.scale, self.backbone)
+    def __init__(self, parameters: Parameters, backbone: str, save: bool):
+        self.cell = Cell.of("imp", "backbones", parameters.scale, backbone=backbone)
+        self.settings, self.source, self.save = parameters.imp, parameters.source, save
+        self.runtime = configure(parameters.execution, chain=True)
+        self.folder = paths.MODELS / parameters.scale / backbone
 
     def prune(self) -> list[Round]:
         """Run every round that is not on disk yet; without `save`, in a temporary folder."""
@@ -81,10 +73,10 @@ class ImpCell:
         )
 
     def write(self, rounds: list[Round], upstream: list[dict]) -> None:
-        """Write the record."""
-        record = head(self.cell, self.runtime, imp=self.settings, source=self.source)
+        """Write the result."""
+        content = head(self.cell, self.runtime, imp=self.settings, source=self.source)
         sparsities = [{"nominal": r.nominal_sparsity, "actual": r.sparsity} for r in rounds]
-        results.write(results.path(self.cell), record | {"facts": {"rounds": sparsities}, "rows": upstream})
+        results.write(results.path(self.cell), content | {"facts": {"rounds": sparsities}, "rows": upstream})
 
     def _retrain(self, model: backbones.Backbone, place: int) -> None:
         sparsity = self.settings.rounds[place]

@@ -1,47 +1,34 @@
 """The source cell: pretrain a backbone, keep an early step to rewind to, measure it upstream."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
-
 import torch
 
 from studies import results
 from studies.cells import Cell
+from studies.parameters import Parameters
 from studies.rows import head, row
 from vpstudy import paths
-from vpstudy.compression.settings import Imp, Source
 from vpstudy.data import glyphs
 from vpstudy.models import backbones
 from vpstudy.models.architectures import own, parse
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import configure
-from vpstudy.settings import Execution, section
 from vpstudy.training.pretraining import train_on_source, upstream_probabilities
 
 
-def folder(scale: str, backbone: str) -> Path:
-    """Where the checkpoints of a backbone lie."""
-    return paths.MODELS / scale / backbone
-
-
-@dataclass
 class SourceCell:
     """Pretraining of one backbone on glyphs."""
 
-    scale: str
-    backbone: str
-    early: dict[str, torch.Tensor] = field(default_factory=dict, init=False)
-
-    def __post_init__(self):
-        self.cell = Cell.of("source", "backbones", self.scale, backbone=self.backbone)
-        self.settings = section("source", Source, self.scale)
-        self.rewind_step = section("imp", Imp, self.scale).rewind_step
-        self.runtime = configure(section("execution", Execution, self.scale), chain=True)
+    def __init__(self, parameters: Parameters, backbone: str):
+        self.cell = Cell.of("source", "backbones", parameters.scale, backbone=backbone)
+        self.backbone, self.settings = backbone, parameters.source
+        self.rewind_step = parameters.imp.rewind_step
+        self.runtime = configure(parameters.execution, chain=True)
+        self.early: dict[str, torch.Tensor] = {}
 
     def pretrain(self) -> tuple[Backbone, list[float]]:
         """The trained backbone and its loss at each step; the weights at the rewind step are kept aside."""
-        replicate = parse(self.backbone)[1]
-        model = Backbone(own(self.backbone), glyphs.class_names, self.settings.seed, replicate).to(self.runtime.device)
+        architecture, (_, replicate) = own(self.backbone), parse(self.backbone)
+        model = Backbone(architecture, glyphs.class_names, self.settings.seed, replicate).to(self.runtime.device)
 
         def keep_early(step: int, inner: torch.nn.Module) -> None:
             if step == self.rewind_step:
@@ -62,17 +49,17 @@ class SourceCell:
         return row("upstream", *upstream_probabilities(model, self.settings, self.runtime))
 
     def save(self, model: Backbone, losses: list[float], upstream: dict) -> None:
-        """Write both checkpoints, then the record."""
-        place = folder(self.scale, self.backbone)
-        backbones.save(model, place / "source.safetensors")
+        """Write both checkpoints, then the result."""
+        folder = paths.MODELS / self.cell.scale / self.backbone
+        backbones.save(model, folder / "source.safetensors")
         trained = model.model.state_dict()
         model.model.load_state_dict(self.early)
-        backbones.save(model, place / "early.safetensors")
+        backbones.save(model, folder / "early.safetensors")
         model.model.load_state_dict(trained)
-        record = head(self.cell, self.runtime, source=self.settings)
-        record["facts"] = {
+        content = head(self.cell, self.runtime, source=self.settings)
+        content["facts"] = {
             "classes": len(model.class_names),
             "rewind_step": self.rewind_step,
             "loss": {"first": losses[0], "last": sum(losses[-20:]) / len(losses[-20:])},
         }
-        results.write(results.path(self.cell), record | {"rows": [upstream]})
+        results.write(results.path(self.cell), content | {"rows": [upstream]})

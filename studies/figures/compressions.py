@@ -6,43 +6,9 @@ import matplotlib
 import seaborn as sns
 from matplotlib.colors import to_hex
 
-from vpstudy.compression.names import FAMILIES, parse
-
-# For each family that prunes: its label, its short label for columns, a colour map to darken with sparsity.
-PRUNING = {
-    "imp": ("{} % sparse (IMP)", "IMP {} %", "Purples"),
-    "magnitude": ("one-shot magnitude, {} % sparse", "one-shot {} %", "RdPu"),
-    "magnitude_bn": ("one-shot magnitude, {} % sparse, new BatchNorm statistics", "one-shot {} % BN", "RdPu"),
-    "magnitude_tuned": ("one-shot magnitude, {} % sparse, trained again", "one-shot {} % tuned", "YlOrRd"),
-    "gradual": ("gradual magnitude, {} % sparse", "gradual {} %", "YlGn"),
-    "random": ("random at the start, {} % sparse", "random {} %", "Greys"),
-    "snip": ("SNIP, {} % sparse", "SNIP {} %", "Blues"),
-    "grasp": ("GraSP, {} % sparse", "GraSP {} %", "GnBu"),
-    "synflow": ("SynFlow, {} % sparse", "SynFlow {} %", "BuGn"),
-    "channels": ("{} % of the channels removed", "channels {} %", "Oranges"),
-}
-RANGES = {"minmax": "", "mse": ", MSE", "lsq": ", LSQ"}
+from vpstudy.compression.registry import FAMILIES, parse
 
 BITS = sns.light_palette("#7A5C00", as_cmap=True)
-
-
-def _pruning(family: str) -> tuple[str, str, str]:
-    return PRUNING.get(family, (f"{{}} % sparse ({family})", f"{family} {{}} %", "Purples"))
-
-
-def _words(name: str, form: int) -> str:
-    compression = parse(name)
-    if compression.activation_bits:
-        words = f"W{compression.bits}A{compression.activation_bits}"
-    elif compression.bits:
-        words = ("{}-bit weights", "{} bits")[form].format(compression.bits)
-    if compression.bits:
-        return words + RANGES[compression.ranges]
-    if compression.label:
-        return compression.label
-    if compression.sparsity:
-        return _pruning(compression.family)[form].format(percent(compression.sparsity))
-    return "dense"
 
 
 def label(name: str) -> str:
@@ -50,17 +16,12 @@ def label(name: str) -> str:
 
     Raises ValueError for any other name.
     """
-    return _words(name, 0)
+    return parse(name).label
 
 
 def short_label(name: str) -> str:
     """`imp-0.80` → "IMP 80 %", `int4` → "4 bits": for columns."""
-    return _words(name, 1)
-
-
-def percent(share: float) -> str:
-    """0.9 → "90", 0.9487 → "94.9"."""
-    return f"{100 * share:.3g}"
+    return parse(name).short_label
 
 
 def colour(name: str) -> str:
@@ -69,7 +30,7 @@ def colour(name: str) -> str:
     if compression.bits:
         return to_hex(BITS(1.1 - 0.1 * compression.bits))
     if compression.sparsity:
-        return to_hex(matplotlib.colormaps[_pruning(compression.family)[2]](0.25 + 0.65 * compression.sparsity))
+        return to_hex(matplotlib.colormaps[compression.colours](0.25 + 0.65 * compression.sparsity))
     return "#555555"
 
 

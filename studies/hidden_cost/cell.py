@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from studies.backbones.obtain import obtain
 from studies.cells import Cell
 from studies.parameters import Parameters
-from vpstudy.compression.compressed import obtain
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
 from vpstudy.runtime import configure
@@ -34,7 +34,7 @@ class TransferCell:
         self.cell = Cell.of("transfer", "hidden_cost", parameters.scale, **axes)
         self.settings = parameters.hidden_cost.settings
         self.runtime = configure(parameters.execution)
-        self.compressed = obtain(parameters.scale, backbone, compression)
+        self.compressed = obtain(parameters, backbone, compression)
         self.compressed.backbone.to(self.runtime.device)
         self.frozen = fused(self.compressed.backbone, self.settings.linear_probe.size)
         self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)

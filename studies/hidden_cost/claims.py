@@ -21,7 +21,7 @@ from studies.hidden_cost import twins
 from studies.parameters import Parameters
 from studies.results import Results
 from studies.statistics import against_dense
-from vpstudy.compression.names import parse
+from vpstudy.compression.registry import parse
 
 PAPER, STAGE = "arXiv 2308.14969", "transfer"
 SMALL_TEST = 300  # test pictures below which a target stays out of pooled calibration

@@ -7,7 +7,7 @@ from studies import results
 from vpstudy import paths
 from vpstudy.compression.compressed import Compressed
 from vpstudy.compression.magnitude import magnitude
-from vpstudy.compression.names import parse
+from vpstudy.compression.registry import parse
 from vpstudy.data import glyphs
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from vpstudy.compression.names import MAX_BITS, MIN_BITS
+from vpstudy.compression.family import MAX_BITS, MIN_BITS
 
 CANDIDATES = 100  # ranges that "mse" tries
 SAMPLE = 50_000  # values of a layer's input that ranges of least squared error are measured on

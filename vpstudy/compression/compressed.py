@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vpstudy import paths
 from vpstudy.compression import activations, quantization
+from vpstudy.compression.family import Compression
 from vpstudy.compression.masks import Mask
-from vpstudy.compression.names import Compression, parse
+from vpstudy.compression.registry import parse
 from vpstudy.models import backbones
 from vpstudy.models.backbones import Backbone
 
@@ -96,23 +96,3 @@ def load(path: Path, compression: str) -> Compressed:
     loaded = backbones.load(path)
     activations.attach(loaded.model, ranges, parsed.activation_bits)
     return Compressed(parsed, loaded, Mask.from_tensors(tensors, "mask."), parsed.bits or 32, scales, ranges)
-
-
-def obtain(scale: str, backbone: str, compression: str) -> Compressed:
-    """The stored compression of a backbone, or one made on the spot where the grid has none (nothing is written).
-
-    Raises
-    ------
-    ValueError
-        If the name is no compression.
-    FileNotFoundError
-        If what it is made from is not there either; the message says which stage makes it.
-    """
-    folder = paths.MODELS / scale / backbone
-    path = folder / f"{compression}.safetensors"
-    if path.exists():
-        return load(path, compression)
-    # not above: a new way of making re-runs no stored one's cells
-    from vpstudy.compression.make import make, making
-
-    return make(compression, making(scale, backbone))

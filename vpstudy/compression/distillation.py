@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from vpstudy.compression.recovery import Distillation
+from vpstudy.compression.settings import Distillation
 from vpstudy.models.backbones import Backbone
 from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator

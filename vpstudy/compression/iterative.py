@@ -17,9 +17,9 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from vpstudy import atomic
+from vpstudy.compression.family import sparsity_text
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.compression.masks import Mask, release
-from vpstudy.compression.names import sparsity_text
 
 WEIGHTS, MASK = "weights.", "mask."
 

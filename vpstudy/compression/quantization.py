@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from vpstudy.compression.family import MAX_BITS, MIN_BITS
 from vpstudy.compression.masks import constrain_weight
-from vpstudy.compression.names import MAX_BITS, MIN_BITS
 
 SCALE_BYTES = 4  # float32
 CANDIDATES = 100  # ranges that `mse_scales` tries

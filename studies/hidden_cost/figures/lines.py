@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 from studies.figures import compressions, panels, style
 from studies.report import METRICS
 from studies.statistics import summarise
-from vpstudy.compression.names import parse
+from vpstudy.compression.family import percent
+from vpstudy.compression.registry import parse
 
 # Families on the line, families apart from it, and what those are called. Backbones without rounds of iterative
 # pruning have, on the line, one-shot pruning with recovery.
@@ -64,7 +65,7 @@ def _by_sparsity(results: pd.DataFrame, backbones: pd.DataFrame, metric: str, ti
         axis.set_title(style.method(method).label, color=style.method(method).colour, weight="bold")
     ticks = sorted(set(places["sparsity"]))
     for axis in axes[-1]:
-        axis.set_xticks([_decades(tick) for tick in ticks], [compressions.percent(tick) for tick in ticks])
+        axis.set_xticks([_decades(tick) for tick in ticks], [percent(tick) for tick in ticks])
         axis.margins(x=0.08)
         axis.set_xlabel("pruned weights (%)")
     handles = panels.budget_handles(style.budgets(table["budget"]))

@@ -6,15 +6,13 @@ import dataclasses
 import pytest
 import torch
 
-from vpstudy import paths
 from vpstudy.compression import activations, compressed
-from vpstudy.compression import make as making_module
+from vpstudy.compression.families.nm import largest
 from vpstudy.compression.iterative import iterative_magnitude_pruning
 from vpstudy.compression.magnitude import magnitude
-from vpstudy.compression.make import MAKERS, Making, make
-from vpstudy.compression.names import FAMILIES
+from vpstudy.compression.registry import parse
 from vpstudy.compression.settings import Checkpoint, Compressing, Source
-from vpstudy.compression.source_free import DISTILLED
+from vpstudy.compression.source_access import SourceAccess
 from vpstudy.data import glyphs
 from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES
@@ -37,20 +35,20 @@ def folder(tmp_path_factory):
     return place
 
 
-def making(folder) -> Making:
+def access(folder) -> SourceAccess:
     """Schedules of a few steps."""
     source = Source(seed=0, size=32, steps=6, batch=4, learning_rate=0.01, weight_decay=0.0, held_out=100)
     runtime = Runtime(torch.device("cpu"), "fp32", torch.get_num_threads())
-    return Making("cnn", folder, source, Compressing(pictures=8, recovery_from=2), runtime, {})
+    return SourceAccess(folder, source, Compressing(pictures=8, recovery_from=2), runtime, {})
 
 
-def test_every_family_can_be_made():
-    assert MAKERS.keys() | DISTILLED.keys() == FAMILIES.keys()
+def make(name: str, access: SourceAccess):
+    return parse(name).make(access)
 
 
 @pytest.mark.parametrize("family", ["magnitude_bn", "magnitude_tuned", "gradual", "random", "snip", "grasp", "synflow"])
 def test_pruning_families_are_exact_stored_and_kept(folder, tmp_path, family):
-    made, path = make(f"{family}-0.80", making(folder)), tmp_path / "x.safetensors"
+    made, path = make(f"{family}-0.80", access(folder)), tmp_path / "x.safetensors"
     assert made.mask.size - made.mask.kept == round(0.8 * made.mask.size)
     pruned = torch.cat([~kept.flatten() for kept in made.mask.values()])
     assert (made.weights()[pruned] == 0).all() and (made.weights()[~pruned] != 0).any()
@@ -61,17 +59,17 @@ def test_pruning_families_are_exact_stored_and_kept(folder, tmp_path, family):
 
 def test_pruning_at_the_start_trains_on_what_dense_saw(folder):
     """Density is all that differs: at a sparsity of nearly nothing the run is nearly that of dense."""
-    again, source = (make("random-0.01", making(folder)).weights() for _ in range(2))
+    again, source = (make("random-0.01", access(folder)).weights() for _ in range(2))
     assert torch.equal(again, source)
-    other = make("random-0.02", making(folder)).weights()
+    other = make("random-0.02", access(folder)).weights()
     assert not torch.equal(again, other)
     assert torch.corrcoef(torch.stack([again, other]))[0, 1] > 0.9
 
 
 def test_new_batchnorm_statistics_are_those_of_source_pictures(folder):
-    plain, new = (make(f"{family}-0.80", making(folder)).backbone for family in ("magnitude", "magnitude_bn"))
+    plain, new = (make(f"{family}-0.80", access(folder)).backbone for family in ("magnitude", "magnitude_bn"))
     assert torch.equal(*(torch.cat([w.flatten() for w in b.prunable.values()]) for b in (plain, new)))
-    pictures, _ = making(folder).pictures()
+    pictures, _ = access(folder).pictures()
     seen = []
     first = next(m for m in new.modules() if isinstance(m, torch.nn.BatchNorm2d))
     hook = first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -83,8 +81,8 @@ def test_new_batchnorm_statistics_are_those_of_source_pictures(folder):
 
 
 def test_removed_channels_count_as_sparsity(folder, tmp_path):
-    made = make("channels-0.50", making(folder))
-    facts, dense = made.facts(), make("dense", making(folder)).facts()
+    made = make("channels-0.50", access(folder))
+    facts, dense = made.facts(), make("dense", access(folder)).facts()
     assert facts["sparsity"] == pytest.approx(1 - facts["prunable"] / dense["prunable"])
     assert facts["parameters"] < 0.4 * dense["parameters"] and facts["zero_weights"] < 0.01
     made.save(tmp_path / "x.safetensors")
@@ -95,7 +93,7 @@ def test_removed_channels_count_as_sparsity(folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["w4a4", "w3a3-mse", "w4a4-lsq"])
 def test_activations_are_rounded_after_loading_and_in_copies(folder, tmp_path, name):
-    made, path = make(name, making(folder)), tmp_path / "x.safetensors"
+    made, path = make(name, access(folder)), tmp_path / "x.safetensors"
     made.save(path)
     loaded, pictures = compressed.load(path, name), torch.rand(2, 3, 32, 32)
     logits = made.backbone.frozen()(pictures)
@@ -111,7 +109,7 @@ def test_a_checkpoint_from_outside_is_a_compression_like_any_other(folder, tmp_p
     magnitude(outside.prunable, 0.7).apply_(outside.prunable)
     backbones.save(outside, tmp_path / "net.safetensors")
     entry = Checkpoint(location=str(tmp_path / "net.safetensors"))
-    made = make("file-net", dataclasses.replace(making(folder), checkpoints={"net": entry}))
+    made = make("file-net", dataclasses.replace(access(folder), checkpoints={"net": entry}))
     assert made.facts()["sparsity"] == pytest.approx(0.7, abs=1e-5)
     assert made.facts()["sparsity_nominal"] == 0.0
 
@@ -121,7 +119,7 @@ def test_a_checkpoint_from_outside_is_a_compression_like_any_other(folder, tmp_p
     [("dense", 0, 32), ("imp-0.80", 0.8, 32), ("magnitude-0.90", 0.9, 32), ("int4", 0, 4), ("int2", 0, 2)],
 )
 def test_facts_are_measured_on_the_weights(folder, name, sparsity, bits):
-    made = make(name, making(folder))
+    made = make(name, access(folder))
     facts, weights = made.facts(), made.weights()
     assert facts["sparsity"] == pytest.approx(sparsity, abs=1e-5)
     assert facts["bits"] == bits
@@ -134,21 +132,21 @@ def test_facts_are_measured_on_the_weights(folder, name, sparsity, bits):
 
 def test_a_dense_compression_is_the_source_bit_for_bit(folder):
     source = backbones.load(folder / "source.safetensors")
-    dense = make("dense", making(folder)).backbone
+    dense = make("dense", access(folder)).backbone
     state = dense.model.state_dict()
     assert all(torch.equal(state[key], value) for key, value in source.model.state_dict().items())
 
 
 def test_quantized_channels_hold_few_values_and_others_stay(folder):
-    source, made = (make(name, making(folder)).backbone for name in ("dense", "int2"))
+    source, made = (make(name, access(folder)).backbone for name in ("dense", "int2"))
     for name, weight in made.prunable.items():
         assert all(len(channel.unique()) <= 3 for channel in weight.detach()), name
     assert torch.equal(source.classifier.weight, made.classifier.weight)
 
 
 def test_sizes_follow_from_what_is_stored(folder):
-    sizes = {name: make(name, making(folder)).facts()["bytes"] for name in ("dense", "magnitude-0.90", "int4", "int2")}
-    dense = make("dense", making(folder))
+    sizes = {name: make(name, access(folder)).facts()["bytes"] for name in ("dense", "magnitude-0.90", "int4", "int2")}
+    dense = make("dense", access(folder))
     n, parameters = dense.mask.size, dense.facts()["parameters"]
     channels = sum(len(weight) for weight in dense.backbone.prunable.values())
     others = 4 * (parameters - n)
@@ -160,7 +158,7 @@ def test_sizes_follow_from_what_is_stored(folder):
 
 @pytest.mark.parametrize("name", ["imp-0.50", "int4"])
 def test_what_is_stored_comes_back(folder, tmp_path, name):
-    made, path = make(name, making(folder)), tmp_path / "x.safetensors"
+    made, path = make(name, access(folder)), tmp_path / "x.safetensors"
     made.save(path)
     loaded = compressed.load(path, name)
     assert loaded.mask == made.mask
@@ -169,22 +167,14 @@ def test_what_is_stored_comes_back(folder, tmp_path, name):
     assert loaded.backbone.class_names == CLASSES
 
 
-def test_one_that_is_not_stored_is_made_on_the_spot_and_nothing_is_written(folder, monkeypatch):
-    monkeypatch.setattr(paths, "MODELS", folder.parents[1])
-    monkeypatch.setattr(making_module, "making", lambda scale, backbone: making(folder))
-    before = sorted(folder.rglob("*"))
-    assert compressed.obtain("tiny", "cnn", "int3").bits == 3
-    assert sorted(folder.rglob("*")) == before
-
-
 def test_a_round_that_imp_has_not_written_says_what_to_do(folder):
     with pytest.raises(FileNotFoundError, match=r"imp\.rounds"):
-        make("imp-0.95", making(folder))
+        make("imp-0.95", access(folder))
 
 
 @pytest.mark.parametrize("name", ["imp-0.80", "int4", "int4-mse", "w4a4-lsq"])
 def test_constraining_keeps_a_copy_compressed_through_a_step(folder, name):
-    made = make(name, making(folder))
+    made = make(name, access(folder))
     made.constrain(made.backbone.model)
     made.backbone.requires_grad_(True).train()
     optimizer = torch.optim.SGD(made.backbone.parameters(), lr=0.5, momentum=0.9, weight_decay=0.1)
@@ -197,3 +187,35 @@ def test_constraining_keeps_a_copy_compressed_through_a_step(folder, name):
         else:
             assert (weight[~made.mask[weight_name]] == 0).all()
             assert weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("n", "m", "shape"), [(2, 4, (6, 8)), (1, 4, (3, 12)), (2, 4, (5, 8, 3, 3)), (3, 5, (2, 10))])
+def test_of_every_few_inputs_the_largest_stay(n, m, shape):
+    """Against a loop over every group."""
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    kept = largest(weight, n, m)
+    by_place = weight.movedim(1, -1).reshape(-1, m), kept.movedim(1, -1).reshape(-1, m)
+    for values, mask in zip(*by_place, strict=True):
+        best = sorted(range(m), key=lambda k: values[k].abs(), reverse=True)[:n]
+        assert mask.nonzero().flatten().tolist() == sorted(best)
+
+
+def test_two_of_four_is_what_semi_structured_kernels_take():
+    weight = torch.randn(64, 64, dtype=torch.half, generator=torch.Generator().manual_seed(0))
+    sparse = weight * largest(weight, 2, 4)
+    try:
+        packed = torch.sparse.to_sparse_semi_structured(sparse)
+    except RuntimeError as error:
+        pytest.skip(f"no kernels here: {error}")
+    assert torch.equal(packed.to_dense(), sparse)
+
+
+def test_layers_with_other_numbers_of_inputs_stay_dense(folder, tmp_path):
+    made, dense = make("nm-2of4", access(folder)), make("dense", access(folder))
+    for name, weight in dense.backbone.prunable.items():
+        kept = made.mask[name]
+        assert kept.all() if weight.shape[1] % 4 else kept.float().mean() == 0.5
+        assert torch.equal(made.backbone.prunable[name], weight * kept)
+    assert 0.45 < made.facts()["sparsity"] < made.facts()["sparsity_nominal"] == 0.5
+    made.save(tmp_path / "x.safetensors")
+    assert compressed.load(tmp_path / "x.safetensors", "nm-2of4").mask == made.mask

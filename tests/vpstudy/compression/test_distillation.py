@@ -11,11 +11,10 @@ from studies.parameters import validate
 from vpstudy.compression import quantization
 from vpstudy.compression.distillation import distill, softened_kl
 from vpstudy.compression.magnitude import magnitude
-from vpstudy.compression.make import make
 from vpstudy.compression.masks import release
-from vpstudy.compression.recovery import Distillation
-from vpstudy.compression.settings import Compressing, Source
-from vpstudy.compression.source_free import OutsideMaking
+from vpstudy.compression.registry import parse
+from vpstudy.compression.settings import Compressing, Distillation, Source
+from vpstudy.compression.source_access import NoSourceAccess
 from vpstudy.data import glyphs
 from vpstudy.data.target import load as load_target
 from vpstudy.models import backbones
@@ -196,16 +195,18 @@ def test_what_cannot_be_distilled_is_refused(teacher, pictures):
 @pytest.fixture
 def outside(teacher, tmp_path):
     backbones.save(teacher, tmp_path / "source.safetensors")
-    return OutsideMaking("cnn", tmp_path, SOURCE, Compressing(pictures=16, recovery_from=2), RUNTIME, {}, settings())
+    other = load_target("textures", 32, {})
+    settings_ = Compressing(pictures=16, recovery_from=2)
+    return NoSourceAccess(tmp_path, SOURCE, settings_, RUNTIME, {}, settings(), other)
 
 
 def test_distilled_families_are_made_and_keep_their_sparsity(outside, teacher):
-    made, plain = (make(f"{family}-0.50", outside) for family in ("magnitude_distilled", "magnitude"))
+    made, plain = (parse(f"{family}-0.50").make(outside) for family in ("magnitude_distilled", "magnitude"))
     assert made.mask == plain.mask and made.facts()["sparsity"] == pytest.approx(0.5, abs=1e-4)
     assert (torch.cat([made.weights()]) == 0).float().mean() == pytest.approx(0.5, abs=1e-3)
     assert not torch.equal(made.weights(), plain.weights())
     assert not [name for name, _ in made.backbone.named_parameters() if "parametrizations" in name]
-    dense = make("dense_distilled", outside).backbone
+    dense = parse("dense_distilled").make(outside).backbone
     assert agreement(dense, teacher, outside.pictures()[0]) == 1
 
 
@@ -222,8 +223,8 @@ def test_pictures_of_another_set_carry_what_dense_takes_them_for(outside, teache
 
 @pytest.mark.parametrize("name", ["magnitude_tuned-0.50", "gradual-0.50", "random-0.50", "channels-0.50", "w4a4-lsq"])
 def test_what_would_train_on_the_source_is_refused(outside, name):
-    with pytest.raises(ValueError, match=r"cnn comes from elsewhere: .* dense_distilled, magnitude_distilled"):
-        make(name, outside)
+    with pytest.raises(ValueError, match=r"was not pretrained here: .* \*_distilled"):
+        parse(name).make(outside)
 
 
 OUTSIDE = {

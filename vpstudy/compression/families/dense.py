@@ -1,0 +1,12 @@
+"""Dense: the source weights as they are."""
+
+from vpstudy.compression.family import Compression
+
+
+class Dense(Compression):
+    family = form = label = "dense"
+
+    def make(self, access):
+        from vpstudy.compression.recipes import pruned
+
+        return pruned(self, access.dense())

@@ -1,0 +1,15 @@
+"""The smallest weights pruned at once, then new BatchNorm statistics."""
+
+from vpstudy.compression.families.magnitude import Magnitude
+
+
+class MagnitudeBn(Magnitude):
+    family, form = "magnitude_bn", "magnitude_bn-0.90"
+    words = "one-shot magnitude, {} % sparse, new BatchNorm statistics", "one-shot {} % BN"
+
+    def make(self, access):
+        from vpstudy.compression.recipes import recalibrate
+
+        made = super().make(access)
+        recalibrate(made.backbone, access)
+        return made

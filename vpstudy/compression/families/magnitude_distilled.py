@@ -1,0 +1,15 @@
+"""The smallest weights pruned at once, then the rest trained towards dense on other pictures, without labels."""
+
+from vpstudy.compression.families.magnitude import Magnitude
+
+
+class MagnitudeDistilled(Magnitude):
+    family, form = "magnitude_distilled", "magnitude_distilled-0.50"
+    words = "recovered {} %", "recovered {} %"
+    colours = "Purples"
+    learns_from_dense = True
+
+    def make(self, access):
+        from vpstudy.compression.recipes import distilled
+
+        return distilled(super().make(access), access)

@@ -1,0 +1,16 @@
+"""The smallest weights pruned at once, then the rest trained again on the source."""
+
+from vpstudy.compression.families.magnitude import Magnitude
+
+
+class MagnitudeTuned(Magnitude):
+    family, form = "magnitude_tuned", "magnitude_tuned-0.90"
+    words = "one-shot magnitude, {} % sparse, trained again", "one-shot {} % tuned"
+    colours = "YlOrRd"
+    trains_on_source = True
+
+    def make(self, access):
+        from vpstudy.compression.recipes import trained
+
+        made = super().make(access)
+        return trained(made, lambda: access.recover(made.backbone, self.name))

@@ -1,0 +1,50 @@
+"""The families of compressions by name. Free of torch: the command line checks names with it."""
+
+import re
+from pkgutil import resolve_name
+
+from vpstudy.compression.family import MAX_SPARSITY, MIN_SPARSITY, Compression
+
+# One line a family: its file in `families`, and the class in it. Figures and tables keep this order.
+FAMILIES: dict[str, type[Compression]] = {
+    (found := resolve_name(f"vpstudy.compression.families.{place}")).family: found
+    for place in (
+        "dense:Dense",
+        "dense_distilled:DenseDistilled",
+        "imp:Imp",
+        "magnitude:Magnitude",
+        "magnitude_bn:MagnitudeBn",
+        "magnitude_tuned:MagnitudeTuned",
+        "magnitude_distilled:MagnitudeDistilled",
+        "gradual:Gradual",
+        "random:Random",
+        "snip:Snip",
+        "grasp:Grasp",
+        "synflow:Synflow",
+        "channels:Channels",
+        "nm:StructuredSparsity",
+        "int:Integers",
+        "w:WeightsAndActivations",
+        "file:File",
+    )
+}
+
+
+def parse(name: str) -> Compression:
+    """Read a compression's name, e.g. "dense", "imp-0.90", "magnitude-0.90", "int4", "w4a4-mse".
+
+    Raises ValueError naming the value, what is wrong with it, and all allowed forms.
+    """
+    known = re.fullmatch(r"([a-z_]+)(.*)", name) if isinstance(name, str) else None
+    try:
+        if known is None or known[1] not in FAMILIES:
+            raise ValueError("unknown compression")
+        return FAMILIES[known[1]].read(name, known[2])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}; allowed: {allowed_names()}") from None
+
+
+def allowed_names() -> str:
+    """All allowed forms of a name, in words, for messages."""
+    forms = ", ".join(family.form for family in FAMILIES.values())
+    return f"{forms} (sparsities from {MIN_SPARSITY} to {MAX_SPARSITY})"

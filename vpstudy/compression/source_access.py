@@ -1,0 +1,119 @@
+"""What compressions are made from: the dense network, pictures, and training on its source."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vpstudy.compression.settings import Checkpoint, Compressing, Distillation, Source
+from vpstudy.data import glyphs
+from vpstudy.data.target import Target
+from vpstudy.models import backbones
+from vpstudy.models.backbones import Backbone
+from vpstudy.runtime import Runtime, generator
+from vpstudy.training.pretraining import train_on_source
+
+BATCH = 128  # pictures of a forward pass
+
+AfterStep = Callable[[int, nn.Module], None]
+
+
+@dataclass(frozen=True)
+class SourceAccess:
+    """A backbone that was pretrained here, so that all of its source is at hand.
+
+    Attributes
+    ----------
+    folder
+        Holds the checkpoints of the backbone.
+    checkpoints
+        Compressed ones from outside, by key.
+    """
+
+    folder: Path
+    source: Source
+    settings: Compressing
+    runtime: Runtime
+    checkpoints: Mapping[str, Checkpoint]
+
+    def dense(self) -> Backbone:
+        """The source checkpoint, loaded again for each call. Raises FileNotFoundError if there is none yet."""
+        return backbones.load(self.folder / "source.safetensors").to(self.runtime.device)
+
+    def start(self) -> Backbone:
+        """The initial weights that the source checkpoint was trained from."""
+        dense = self.dense()
+        start = Backbone(dense.architecture, dense.class_names, self.source.seed, dense.replicate)
+        return start.to(self.runtime.device)
+
+    def pictures(self) -> tuple[Tensor, Tensor]:
+        """Source pictures (N, 3, H, W) in [0, 1] and labels (N,), which no training run and no measurement sees."""
+        draw = generator("compressing", self.source.seed + self.dense().replicate)  # each replicate has others
+        labels = torch.randint(len(glyphs.class_names), (self.settings.pictures,), generator=draw)
+        pictures = glyphs.render(labels, draw, self.source.size).float() / 255
+        return pictures.to(self.runtime.device), labels.to(self.runtime.device)
+
+    def train(self, model: Backbone, stream: str, start: int, after_step: AfterStep | None = None) -> None:
+        """Train on the source by its own schedule from step `start` on, on the pictures of `stream`."""
+        label = f"{stream}: training on the source"
+        train_on_source(
+            model, self.source, self.runtime, stream=stream, start=start, label=label, after_step=after_step
+        )
+
+    def recover(self, model: Backbone, stream: str, after_step: AfterStep | None = None) -> None:
+        """Train a compressed dense network for the last steps of the schedule, on new pictures."""
+        self.train(model, stream, self.settings.recovery_from, after_step)
+
+    def unlabelled(self) -> Tensor:
+        """Pictures to learn from dense on, uint8 (N, 3, H, W), where the source is not at hand."""
+        raise ValueError("only a backbone of `weights` recovers by distillation; allowed: *_tuned")
+
+
+@dataclass(frozen=True)
+class NoSourceAccess(SourceAccess):
+    """A backbone of `weights`: pictures of another set stand in for its source, and what trains on that is refused.
+
+    The test pictures of that set are left out: agreement with dense is measured on them.
+    """
+
+    distillation: Distillation
+    other: Target
+
+    def unlabelled(self) -> Tensor:
+        """The pictures that recovery learns from, uint8 (N, 3, size, size)."""
+        pool = np.setdiff1d(np.arange(len(self.other.labels)), self.other.test)
+        return torch.as_tensor(self.other.pictures)[pool]
+
+    def answers(self, backbone: Backbone) -> tuple[np.ndarray, np.ndarray]:
+        """On the pictures that recovery does not see: probabilities (N, S), and what dense takes each for (N,)."""
+        held_out = torch.as_tensor(self.other.pictures)[self.other.test]
+        logits = self._logits(backbone, held_out)
+        return logits.softmax(1).cpu().numpy(), self._logits(self.dense(), held_out).argmax(1).cpu().numpy()
+
+    def pictures(self) -> tuple[Tensor, Tensor]:
+        """`settings.pictures` of those (fewer if there are no more), in [0, 1], and what dense takes them for (N,)."""
+        pictures = self.unlabelled()
+        order = torch.randperm(len(pictures), generator=generator("compressing", self.source.seed))
+        chosen = pictures[order[: self.settings.pictures]]
+        return chosen.to(self.runtime.device).float() / 255, self._logits(self.dense(), chosen).argmax(1)
+
+    def start(self) -> Backbone:
+        raise self._refusal("its initial weights are not known")
+
+    def train(self, model: Backbone, stream: str, start: int, after_step: AfterStep | None = None) -> None:
+        raise self._refusal("it cannot be trained on its source")
+
+    def _logits(self, backbone: Backbone, pictures: Tensor) -> Tensor:
+        backbone.frozen().to(self.runtime.device)
+        with torch.no_grad(), self.runtime.autocast():
+            batches = pictures.split(BATCH)
+            return torch.cat([backbone(batch.to(self.runtime.device).float() / 255).float() for batch in batches])
+
+    def _refusal(self, reason: str) -> ValueError:
+        return ValueError(
+            f"{self.folder.name} was not pretrained here: {reason}. Give a compression that needs no training, or one "
+            "that learns from dense: *_distilled"
+        )
