@@ -42,7 +42,8 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MODELS", "RESULTS"):
             patch.setattr(paths, name, tmp_path_factory.mktemp("data") / name.lower())
-        patch.setattr(results.path, "__defaults__", (paths.RESULTS,))
+        for function in (results.path, results.read, results.read_records):
+            patch.setattr(function, "__defaults__", (paths.RESULTS,))
         towers = {"size": 32, "width": 32, "heads": 2, "layers": 2, "embed": 16}
         for name, architecture in ARCHITECTURES.items():
             place = paths.MODELS / "default" / name / "clip.safetensors"
