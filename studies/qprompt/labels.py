@@ -3,6 +3,7 @@
 from vpstudy.training.prompt_learning.prompters import PROMPTERS
 
 Arm = tuple[str, str]  # prompter, arm
+ZERO_SHOT = "zero-shot"  # the arm of protocols that learns from no picture
 FEWEST = 1  # bits of QCoOp as published
 COOP, COCOOP, KGCOOP, PROGRAD = (("coop", "full"), ("cocoop", "full"), ("kgcoop", "full"), ("prograd", "full"))
 MAPLE, QMAPLE = ("maple", "full"), ("qmaple", "qat-4")  # the latter at the bits as published

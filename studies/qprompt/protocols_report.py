@@ -8,7 +8,7 @@ from studies.claims.verdict import NOT_RUN
 from studies.figures import tables
 from studies.parameters import Parameters
 from studies.qprompt import cell_figures
-from studies.qprompt.labels import words
+from studies.qprompt.labels import ZERO_SHOT, words
 from studies.report import Report
 from studies.statistics import paired, summarise
 
@@ -20,36 +20,35 @@ class ProtocolsReport(Report):
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
-        read = results.read(grid.cells(parameters, "protocol"))
-        self.frame, self.rows = read.frame, {}
-        for content in read.contents.values():
-            named = [row | {"arm": _in_words(row["arm"])} for row in content["rows"]]
-            self.rows.setdefault(content["cell"]["protocol"], []).extend(named)
+        self.runs = results.read(grid.cells(parameters, "protocol")).frame
+
+    def _of(self, protocol: str) -> pd.DataFrame:
+        return self.runs[self.runs["protocol"] == protocol] if len(self.runs) else self.runs
 
     def figure(self, protocol: str) -> None:
-        """All source checkpoints and seeds of a protocol."""
-        rows = self.rows.get(protocol)
-        if not rows:
+        """Every arm of a protocol, over all source checkpoints and seeds."""
+        runs = self._of(protocol)
+        if runs.empty:
             print(NOT_RUN)
             return
         draw = cell_figures.by_shots if protocol == "few_shot" else cell_figures.by_group
-        self.show(f"protocol_{protocol}", draw(rows))
+        self.show(f"protocol_{protocol}", draw(runs.assign(arm=runs["arm"].map(_in_words))))
 
     def accuracies(self, protocol: str) -> pd.DataFrame | str:
         """Accuracy ± half of the 95 % interval, a line for each arm, and each quantized one less CoOp, in pairs.
 
         Intervals are over source checkpoints, the means of their seeds, where there are several, as in `summarise`.
         """
-        if protocol not in self.rows:
+        runs = self._of(protocol)
+        if runs.empty:
             return NOT_RUN
-        runs = self.frame[self.frame["protocol"] == protocol]
         return self.table(f"protocol_{protocol}", accuracies(runs, "budget" if protocol == "few_shot" else "group"))
 
 
 def accuracies(runs: pd.DataFrame, by: str) -> pd.DataFrame:
     """A line for each arm, and one for each quantized arm less CoOp; a column for each value of the column `by`."""
     arms = dict(list(runs.groupby("arm", sort=False)))
-    columns = list(dict.fromkeys(runs.loc[runs["arm"] != cell_figures.ZERO_SHOT, by]))
+    columns = list(dict.fromkeys(runs.loc[runs["arm"] != ZERO_SHOT, by]))
     lines = []
     for arm, of in arms.items():
         means = {line[1]: tables.mean_text(line) for line in summarise(of, [by, "arm"], "accuracy").itertuples()}
@@ -68,4 +67,4 @@ def accuracies(runs: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def _in_words(arm: str) -> str:
     """An arm of these cells, as `words` says those of the cells of base-to-new."""
-    return arm if arm == cell_figures.ZERO_SHOT else words(("coop" if arm == "full" else "qcoop", arm))
+    return arm if arm == ZERO_SHOT else words(("coop" if arm == "full" else "qcoop", arm))

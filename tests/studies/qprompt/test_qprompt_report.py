@@ -1,6 +1,5 @@
 """The reports of the qprompt study: cells on tiny CLIPs in, tables and figures out; scales without some of them."""
 
-import pandas as pd
 import pytest
 
 from studies import grid, results
@@ -78,7 +77,7 @@ def test_protocols_have_a_line_for_each_arm_and_for_quantized_ones_less_coop(don
     table = report.accuracies(protocol)
     assert list(table["arm"]) == ["zero-shot", "CoOp", "QCoOp, 1 bit", "QCoOp, 1 bit − CoOp"]
     assert list(table.columns[1:]) == columns
-    accuracy = report.frame[report.frame["protocol"] == protocol].query("arm == 'full'")["accuracy"]
+    accuracy = report.runs[report.runs["protocol"] == protocol].query("arm == 'full'")["accuracy"]
     assert table.set_index("arm").loc["CoOp", columns[0]].startswith(f"{accuracy.iloc[:: len(columns)].mean():.3f} ± ")
 
 
@@ -102,4 +101,4 @@ def test_a_scale_without_the_cells_says_so(small, capsys):
     protocols.figure("few_shot")
     multimodal.dots()
     assert capsys.readouterr().out.split("\n")[:2] == [NOT_RUN, NOT_RUN]
-    assert isinstance(protocols.frame, pd.DataFrame) and protocols.frame.empty
+    assert protocols.runs.empty
