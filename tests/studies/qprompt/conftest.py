@@ -34,7 +34,7 @@ def changed(content: dict, changes: dict) -> dict:
     return content
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """From changes to parameters; CLIPs of the two architectures lie in a temporary folder."""
     torch.set_num_threads(1)
