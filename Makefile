@@ -1,10 +1,12 @@
 # Needs Python 3.11, git and make, nothing else; everything is installed into .venv/. `make` alone lists what there is.
 # Where Python is not found by itself, name it: make repro PYTHON=/path/to/python3.11
 
-.PHONY: help repro plan scale lab test lock setup
+.PHONY: help repro alone plan scale lab test test-cluster lock setup
 .DEFAULT_GOAL := help
 PYTHON ?=
 SCALE :=
+CLUSTER := local
+JOBS :=
 
 # DVC starts the stages' `python` through PATH: it has to be this environment's.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -18,13 +20,18 @@ help:
 	@echo "make repro   set up, then run the study at the scale in params.yaml: every result, figure and notebook"
 	@echo "make plan    set up, then list the cells, their cost and what is out of date; runs none of them"
 	@echo "             both take SCALE=NAME, which puts a scale of scales/ into params.yaml first: make repro SCALE=paper"
+	@echo "             make repro CLUSTER=slurm (Dask's jobqueue.yaml) or CLUSTER=tcp://HOST:8786 uses a cluster; JOBS=N cores or jobs"
 	@echo "make lab     set up, then open the notebooks in JupyterLab"
 	@echo "make test    set up, then check the style and run every test, with the whole pipeline at the smoke scale"
 	@echo "make lock    resolve pyproject.toml into requirements.lock again; pins that still fit stay"
 
-repro: scale
+repro: alone scale
 	@echo "==> the study: vpstudy repro"
-	@.venv/bin/vpstudy repro
+	@.venv/bin/vpstudy repro --cluster "$(CLUSTER)" $(if $(JOBS),--jobs "$(JOBS)")
+
+# Before any set-up: a second run would change the environment under the first.
+alone:
+	@[ ! -x .venv/bin/python ] || .venv/bin/python pipeline/alone.py
 
 plan: scale
 	@.venv/bin/vpstudy plan
@@ -40,6 +47,8 @@ test: setup
 	@echo "==> ruff: lint and format, notebooks too"
 	@.venv/bin/python -m ruff check .
 	@.venv/bin/python -m ruff format --check .
+	@echo "==> import-linter: pipeline above studies above vpstudy"
+	@.venv/bin/lint-imports
 	@echo "==> pytest"
 	@.venv/bin/python -m pytest
 

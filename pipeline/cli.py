@@ -13,7 +13,7 @@ def main(words: list[str] | None = None) -> int:
 
     try:
         return getattr(commands, arguments.pop("command"))(**arguments)
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # a full disk, a folder that may not be written to
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -53,6 +53,15 @@ def parser() -> argparse.ArgumentParser:
         "repro transfer@cnn-int4-digits",
     )
     repro.add_argument("targets", nargs="*", help="stages to run, with all they depend on; without any, all")
+    repro.add_argument("-j", "--jobs", type=int, metavar="N", help="cores to use here, or jobs on a cluster")
+    repro.add_argument(
+        "--cluster",
+        metavar="NAME",
+        default="local",
+        help="local (this machine), slurm (as Dask's jobqueue.yaml says), or a Dask scheduler: tcp://HOST:8786",
+    )
+    repro.add_argument("-f", "--force", action="store_true", help="run what is up to date, too")
+    repro.add_argument("-n", "--dry-run", action="store_true", help="list the stages that would or may run")
 
     compare = add(
         "compare",
@@ -90,12 +99,6 @@ def parser() -> argparse.ArgumentParser:
         "targets cars",
     )
     targets.add_argument("name", nargs="?", help="one of them; without it, they are listed")
-
-    add(
-        "repair",
-        "restore a dvc.lock that was cut off because DVC was killed",
-        "`repro` does this by itself; this is for use with `dvc` commands.",
-    )
 
     run = add(
         "run",

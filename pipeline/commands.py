@@ -1,12 +1,9 @@
 """What the commands do. Each returns its exit code, or raises a ValueError for the reader to see."""
 
 import sys
-from collections import Counter
 
-from pipeline import committed, estimates, lock, overview, parallel, scales, session, warm
-from pipeline import compare as comparison
-from pipeline import stage as stages
-from pipeline.notebook import NotebookError
+from pipeline import alone, cell_job, scales
+from pipeline import plan as planning
 from studies import grid
 from studies import parameters as study
 from vpstudy import paths
@@ -21,76 +18,100 @@ def check(scale: str | None = None) -> int:
         from studies.backbones import weights_checks  # loads torch
 
         weights_checks.check(parameters)
-    stages = Counter(cell.stage for cell in grid.cells(parameters))
-    counts = ", ".join(f"{number} {name}" for name, number in stages.items())
     file = f"scales/{scale}/params.yaml" if scale else "params.yaml"
-    print(f"{file} is valid: scale {parameters.scale}, {stages.total()} cells ({counts})")
+    print(f"{file} is valid: scale {parameters.scale}, {planning.size(parameters)}")
     return 0
 
 
 def plan(scale: str | None = None) -> int:
     if scale:
-        parameters = scales.parameters(scale)
-        print(f"Scale {scale}: {len(grid.cells(parameters))} cells")
-    else:
-        parameters = study.load(paths.PARAMS)
-        print("\n".join(overview.table(parameters)))
-    return 0
-
-
-def repro(targets: list[str]) -> int:
+        print(f"Scale {scale}: {planning.size(scales.parameters(scale))}")
+        return 0
+    alone.check(paths.ROOT, shared=True)
     parameters = study.load(paths.PARAMS)
-    if repaired := lock.repair(paths.ROOT):
-        print(repaired)
-    session.wait_for_killed(paths.ROOT)
-    _make_folders(parameters)
-    if not targets:
-        print(overview.summary(parameters), flush=True)
-    runner = parallel.Runner(
-        targets,
-        estimates.seconds(parameters.scale),
-        weight=lambda kind: grid.threads(kind, parameters),
-        cores=parallel.cores(),
-        timings=paths.TIMINGS / parameters.scale,
-        kernels=lambda: warm.kernels(parameters.execution.cell_threads),
-    )
-    code = runner.run()
-    print()
-    if code:
-        print(
-            f"a stage ended with exit code {code}. `vpstudy repro` continues where it stopped; "
-            "`vpstudy compare` tells what has changed so far."
-        )
-        return code
-    scales.save_lock(parameters.scale)
-    try:
-        print("\n".join(comparison.report().lines))
-    except ValueError as error:
-        print(f"not compared: {error}")
-    _print_unsaved()
+    stages, estimate, threads = _prepared(parameters)
+    stages.bring_back(stages.by_name)
+    from pipeline.timings import cores
+
+    print("\n".join(planning.plan(parameters, stages, estimate, threads, cores())))
     return 0
+
+
+def repro(targets: list[str], jobs: int | None, cluster: str, force: bool, dry_run: bool) -> int:
+    alone.check(paths.ROOT)
+    parameters = study.load(paths.PARAMS)
+    stages, estimate, threads = _prepared(parameters)
+    with stages.alone():
+        wanted = stages.wanted(targets)
+        stages.bring_back(wanted)
+        due = list(wanted) if force else list(stages.out_of_date(wanted))
+        if dry_run:
+            print("\n".join(due) or "nothing to run")
+            return 0
+        if "code" in due:  # the lists are written already
+            due.remove("code")
+            stages.record(["code"])
+        code = 0
+        if due:
+            code = _run(parameters, stages, estimate, threads, due, jobs, cluster, force)
+        scales.save_lock(parameters.scale)
+    if code:
+        return code
+    from pipeline import compare as comparison
+
+    print(*comparison.after_a_run(), sep="\n")
+    return 0
+
+
+def _prepared(parameters: study.Parameters) -> tuple:
+    """DVC's view of the stages, and what is known of their times; a cut dvc.lock is restored first."""
+    from pipeline import stages as dvc
+    from pipeline.timings import Estimate
+
+    if repaired := dvc.repair(paths.ROOT):
+        print(repaired)
+    scales.make_folders(parameters)
+    cell_job.write_code_lists()
+    stages = dvc.Stages(paths.ROOT)
+    estimate = Estimate(stages, paths.TIMINGS / parameters.scale)
+    return stages, estimate, lambda name: 1 if name == "code" else grid.threads(name.split("@")[0], parameters)
+
+
+def _run(parameters, stages, estimate, threads, due, jobs, cluster, force) -> int:
+    from pipeline import workers
+    from pipeline.runner import Runner
+    from pipeline.timings import cores
+
+    of = {cell.name: cell for cell in grid.cells(parameters)}
+
+    def task(name: str) -> tuple:
+        removed = tuple(paths.ROOT / out.def_path for out in stages.by_name[name].outs if not out.persist)
+        return workers.run, cell_job.job(of[name], parameters, removed), parameters.execution.cell_threads
+
+    with workers.connect(cluster, jobs, cores()) as (client, per_worker):
+        runner = Runner(stages, client, task, threads, estimate, due, per_worker, cell_job.write_code_lists, force)
+        finished = runner.run()
+    if not finished:
+        print("interrupted: `vpstudy repro` continues where it stopped", file=sys.stderr)
+        return 130
+    if runner.failed:
+        print(f"{len(runner.failed)} failed: {', '.join(runner.failed)}. `vpstudy repro` continues", file=sys.stderr)
+    return 1 if runner.failed else 0
 
 
 def compare(against: str) -> int:
+    from pipeline import compare as comparison
+
     report = comparison.report(against)
-    print("\n".join(report.lines))
-    _print_unsaved()
+    print(*report.lines, *comparison.unsaved(), sep="\n")
     return 0 if report.agrees else 1
-
-
-def _print_unsaved() -> None:
-    try:
-        unsaved = committed.unsaved()
-    except ValueError:  # no repository, no HEAD: there is nothing that the files could differ from
-        return
-    if unsaved:
-        print("", *unsaved, sep="\n")
 
 
 def scale(name: str | None, force: bool) -> int:
     if name:
+        alone.check(paths.ROOT)
         print("\n".join(scales.put_in_place(name, force)))
-        _make_folders(study.validate(read(paths.PARAMS), paths.PARAMS.name))
+        scales.make_folders(study.validate(read(paths.PARAMS), paths.PARAMS.name))
         return 0
     current = read(paths.PARAMS).get("scale") if paths.PARAMS.exists() else None
     width = max(map(len, scales.presets()))
@@ -98,15 +119,6 @@ def scale(name: str | None, force: bool) -> int:
         print(f"{'*' if preset == current else ' '} {preset:<{width}}  {purpose}")
     print("\n* stands in params.yaml now; `vpstudy scale NAME` puts another there")
     return 0
-
-
-def _make_folders(parameters: study.Parameters) -> None:
-    """What final stages depend on for studies that have no cells at a scale, kept in git by an empty file."""
-    full = {cell.study for cell in grid.cells(parameters) if cell.axes}
-    for name in {stage.study for kind, stage in grid.STAGES.items() if not grid.is_final(kind)} - full:
-        folder = paths.RESULTS / parameters.scale / name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitkeep").touch()
 
 
 def targets(name: str | None) -> int:
@@ -134,21 +146,23 @@ def _where(alias: str, pictures: Origins) -> str:
     return f"{KNOWN[alias].title if alias in KNOWN else 'your own'} ({where})"
 
 
-def repair() -> int:
-    print(lock.repair(paths.ROOT) or "nothing to repair in dvc.lock")
-    return 0
-
-
 def run(stage: str, values: list[str]) -> int:
+    from pipeline import kernel_process, notebook
+    from pipeline import stages as dvc
+
+    kernel_process.die_with_parent()  # the `dvc repro` above
+    parameters = study.load(paths.PARAMS)
+    cell = cell_job.asked_for(parameters, stage, *values)
+    dvc.keep_copy(paths.ROOT)
     try:
-        stages.run(stage, *values)
-    except NotebookError as error:
+        notebook.run(cell_job.job(cell, parameters))
+    except notebook.NotebookError as error:
         print(f"{' '.join([stage, *values])}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def code() -> int:
-    lists = stages.code_lists()
+    lists = cell_job.write_code_lists()
     print(f"{len(lists)} lists of modules written to {paths.CODE.relative_to(paths.ROOT)}")
     return 0

@@ -3,6 +3,7 @@
 Notebooks are plain JSON here (nbformat 4): reading them so spares the command line a second of imports.
 """
 
+import ast
 import json
 import re
 import sys
@@ -10,7 +11,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pipeline import parameters_cell
 from vpstudy import atomic, paths
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -42,19 +42,39 @@ def write(path: Path, notebook: Notebook) -> None:
 def strip(notebook: Notebook) -> Notebook:
     """The copy of `notebook` that cells depend on: no saved run or parameter value changes it.
 
-    No outputs, counts or editor metadata, ids by position, and each `name = value` of the cell tagged
-    `parameters` with the value's type in its place (comments stay). Prose stays: a changed sentence re-runs
-    the notebook, so that a rendered page never shows text that its source no longer has.
+    No outputs, counts or editor metadata, ids by position, and names and types alone of the cell tagged `parameters`.
+    Prose stays: a changed sentence re-runs the notebook, so that a page never shows text that its source lacks.
     """
     cells = []
     for index, cell in enumerate(notebook["cells"]):
         kept = _bare(cell, index)
-        if parameters_cell.is_one(kept):
-            kept["source"] = parameters_cell.without_values(kept["source"])
+        if _holds_parameters(kept):
+            kept["source"] = "\n".join(f"{name}: {kind}" for name, kind in _declared(kept["source"]).items())
         if kept["cell_type"] == "code":
             kept |= {"outputs": [], "execution_count": None}
         cells.append(kept)
     return _notebook(cells)
+
+
+def parameters(notebook: Notebook) -> dict[str, str]:
+    """Names and types of the parameters, from the cell tagged `parameters`; empty where there is none.
+
+    Raises ValueError where that cell holds anything but `name = literal`.
+    """
+    tagged = [cell for cell in notebook["cells"] if _holds_parameters(cell)]
+    return {name: kind for cell in tagged for name, kind in _declared(_text(cell["source"])).items()}
+
+
+def _holds_parameters(cell: dict[str, Any]) -> bool:
+    return "parameters" in cell["metadata"].get("tags", [])
+
+
+def _declared(source: str) -> dict[str, str]:
+    try:
+        return {s.targets[0].id: type(ast.literal_eval(s.value)).__name__ for s in ast.parse(source).body}
+    except (SyntaxError, AttributeError, ValueError) as error:
+        message = f"the cell tagged `parameters` has {source!r} ({error}); allowed is `name = literal` a line"
+        raise ValueError(message) from None
 
 
 def rendered(notebook: Notebook) -> Notebook:

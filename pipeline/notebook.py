@@ -1,117 +1,123 @@
-"""Run one notebook for one cell of the grid: papermill, a fixed environment, a normalised page."""
+"""Run one notebook for one cell of the grid: papermill, a kernel in a fixed environment, a normalised page."""
 
 import os
-import signal
+import shutil
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from pipeline import normalise, parameters_cell
-from pipeline.session import stop_with_dvc
-from vpstudy import atomic
+from pipeline import normalise
+from vpstudy import atomic, paths
 from vpstudy.progress import FILE, Relay
+
+# jsonschema, which papermill imports, compiles a grammar of internationalised addresses if this is installed, as
+# JupyterLab sees to: four seconds, for a check that notebooks do not need.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 
 class NotebookError(RuntimeError):
-    """A cell of a notebook failed, or its kernel died; `failed` is the notebook as far as it came."""
-
-    def __init__(self, message: str, failed: Path):
-        super().__init__(f"{message}\n  the whole traceback: {failed}")
-        self.failed = failed
+    """A cell of a notebook failed, or its kernel died."""
 
 
-def run(
-    notebook: Path,
-    parameters: dict[str, Any],
-    output: Path,
-    *,
-    cwd: Path,
-    threads: int,
-    logs: Path,
-    timing: Path,
-) -> dict[str, Any]:
-    """Execute `notebook` with `parameters` in `cwd` and write the normalised page to `output`, whole or not.
+@dataclass(frozen=True)
+class Job:
+    """A notebook to run, with `values` for its parameters; `removed` are outputs of earlier runs to delete first."""
 
-    `timing` gets (and this returns) `seconds`, `peak_mib` of the kernel and `modules`, the files of the
-    project that it imported. While it runs, and where it fails, the raw notebook is in `logs`. The kernel
-    never outlives this call, whether that ends, is interrupted or terminated.
+    name: str
+    notebook: Path
+    values: dict[str, Any]
+    output: Path
+    threads: int
+    logs: Path
+    timing: Path
+    removed: tuple[Path, ...] = ()
+    folder: Path = paths.NOTEBOOKS
 
-    Raises ValueError where names or types of `parameters` do not fit, before a kernel starts, and
-    NotebookError where a cell fails or the kernel dies.
+
+def run(job: Job, server: Any = None, stopped: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """Execute `job` and write the normalised page to its output, whole or not at all.
+
+    Returns, and writes to `job.timing`, `seconds`, `peak_mib` of the kernel and `modules`, the files of the project
+    that it imported. While it runs, and where it fails, the raw notebook is in `job.logs`. The kernel is forked by
+    `server` if that has as many threads, and killed once `stopped`.
+
+    Raises ValueError where names or types of values do not fit, before a kernel starts, and NotebookError where a cell
+    fails or the kernel dies.
     """
-    filled = parameters_cell.fill(normalise.read(notebook), parameters)
+    notebook = normalise.read(job.notebook)
+    _check(notebook, job.values)
+    for path in job.removed:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     start, used = time.monotonic(), {}
-    running = logs / f"{output.stem}.running.ipynb"
+    running = job.logs / f"{job.output.stem}.running.ipynb"
+    failed = job.logs / f"{job.output.stem}.failed.ipynb"
     running.parent.mkdir(parents=True, exist_ok=True)
-    scratch = tempfile.TemporaryDirectory(prefix="vpstudy-", ignore_cleanup_errors=True)
-    with scratch as folder, Relay(Path(folder) / FILE), _terminable():
-        executed = _execute(filled, running, cwd, threads, Path(folder), used)
-    normalise.write(output, normalise.rendered(executed))
+    with tempfile.TemporaryDirectory(prefix="vpstudy-", ignore_cleanup_errors=True) as scratch:
+        options = {"scratch": Path(scratch), "folder": job.folder, "threads": job.threads}
+        options |= {"server": server if server and server.threads == job.threads else None}
+        options |= {"stopped": stopped, "used": used}
+        with nullcontext() if server else Relay(Path(scratch) / FILE):  # many cells share one line of progress
+            try:
+                executed = _papermill(notebook, job, running, options)
+            except NotebookError as error:
+                os.replace(running, failed)
+                raise NotebookError(f"{error}\n  the whole traceback: {failed}") from None
+    normalise.write(job.output, normalise.rendered(executed))
     running.unlink()
-    _failed(running).unlink(missing_ok=True)  # an earlier run's
-    record = {"seconds": round(time.monotonic() - start, 1), **used}
-    atomic.write_json(timing, record)
-    return record
+    failed.unlink(missing_ok=True)  # an earlier run's
+    timing = {"seconds": round(time.monotonic() - start, 1), **{key: used[key] for key in ("peak_mib", "modules")}}
+    atomic.write_json(job.timing, timing)
+    return timing
 
 
-def _execute(
-    filled: normalise.Notebook, running: Path, cwd: Path, threads: int, scratch: Path, used: dict[str, Any]
-) -> normalise.Notebook:
-    # jsonschema compiles a grammar of internationalised addresses if this is installed, which JupyterLab sees
-    # to: four seconds a notebook, for a check that notebooks do not need.
-    sys.modules.setdefault("rfc3987_syntax", None)
+def _papermill(notebook: normalise.Notebook, job: Job, running: Path, options: dict[str, Any]) -> Any:
     import nbformat
     from nbclient.exceptions import DeadKernelError
     from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
-    from pipeline.kernel import Engine
+    from pipeline.kernels import Engine
 
     papermill_engines.register("vpstudy", Engine)
     try:
         return execute_notebook(
-            nbformat.from_dict(filled),
+            nbformat.from_dict(notebook),
             str(running).replace("{", "{{").replace("}", "}}"),  # papermill formats this path
+            job.values,
             engine_name="vpstudy",
             kernel_name="python3",
+            language="python",
             progress_bar=False,
-            cwd=cwd,
-            scratch=scratch,
-            threads=threads,
-            used=used,
+            **options,
         )
     except PapermillExecutionError as error:
-        message = f"code cell {error.exec_count}: {error.ename}: {error.evalue}"
-    except DeadKernelError:
-        message = "the kernel died, as it does where memory runs out (MemoryError, or killed by the system)"
-    os.replace(running, _failed(running))
-    raise NotebookError(message, _failed(running))
+        raise NotebookError(f"code cell {error.exec_count}: {error.ename}: {error.evalue}") from None
+    except (DeadKernelError, RuntimeError) as error:
+        if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
+            raise
+        code, peak = options["used"].get("exit_code"), options["used"].get("peak_mib", 0)
+        how = "was killed" if code == -9 else f"died (exit code {code})"
+        why = ", as happens where memory runs out" if code == -9 else ""
+        printed = options["scratch"] / "output"
+        last = printed.read_text(errors="replace")[-500:].strip() if printed.exists() else ""
+        message = f"the kernel {how} having taken {peak / 1024:.1f} GiB of memory{why}"
+        raise NotebookError("\n  ".join(filter(None, [message, last]))) from None
 
 
-def _failed(running: Path) -> Path:
-    return running.with_name(running.name.removesuffix(".running.ipynb") + ".failed.ipynb")
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM, also the one sent when the `dvc` above dies, unwind the stack: so the kernel ends."""
-
-    def leave(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        with stop_with_dvc():
-            yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _check(notebook: normalise.Notebook, values: dict[str, Any]) -> None:
+    """Raise ValueError, naming every problem, where `values` do not fit the cell tagged `parameters`."""
+    known, problems = normalise.parameters(notebook), []
+    for name, value in values.items():
+        if name not in known:
+            problems.append(f"{name} is no parameter; allowed: {', '.join(known) or 'none'}")
+        elif type(value).__name__ != known[name]:
+            problems.append(f"{name} is {value!r}, of type {type(value).__name__}; allowed is {known[name]}")
+    problems += [f"{name} has no value" for name in known if name not in values]
+    if problems:
+        raise ValueError("the cell tagged `parameters` does not fit:\n  " + "\n  ".join(problems))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML, CommentedMap, CommentedSeq
 
+from studies import grid
 from studies.parameters import Parameters, validate
 from vpstudy import atomic, paths
 from vpstudy.settings import ParameterError, read
@@ -110,6 +111,15 @@ def _scale_in_place() -> str | None:
     except ParameterError:
         return None
     return scale if isinstance(scale, str) and re.fullmatch("[a-z][a-z0-9_]*", scale) else None
+
+
+def make_folders(parameters: Parameters) -> None:
+    """What final stages depend on for studies that have no cells at a scale, kept in git by an empty file."""
+    full = {cell.study for cell in grid.cells(parameters) if cell.axes}
+    for name in {stage.study for kind, stage in grid.STAGES.items() if not grid.is_final(kind)} - full:
+        folder = paths.RESULTS / parameters.scale / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitkeep").touch()
 
 
 def hand_edits() -> list[str]:

@@ -52,7 +52,7 @@ def threads(stage: str, parameters: Parameters) -> int:
 @cache
 def _matrices() -> dict[str, dict[str, str]]:
     """The matrix of each stage in dvc.yaml: its axes, and the parameter that each takes its values from."""
-    stages = yaml.safe_load((paths.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = yaml.safe_load(paths.STAGES.read_text(encoding="utf-8"))["stages"]
     return {
         name: {axis: source.removeprefix("${").removesuffix("}") for axis, source in stage.get("matrix", {}).items()}
         for name, stage in stages.items()

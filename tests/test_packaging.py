@@ -124,7 +124,7 @@ def imported_packages() -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 found.add(node.module.split(".")[0])
     # The tests import each other's helpers by their bare names.
-    ours = {"pipeline", "studies", "vpstudy", "benchmarks"} | {path.stem for path in (ROOT / "tests").glob("*.py")}
+    ours = {"pipeline", "studies", "vpstudy", "benchmarks"} | {path.stem for path in (ROOT / "tests").rglob("*.py")}
     return found - set(sys.stdlib_module_names) - ours
 
 
@@ -193,7 +193,8 @@ def test_make_targets_set_up_and_then_run(target: str, command: str) -> None:
     listing = subprocess.run(
         ["make", "--dry-run", target], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout
-    assert "SETUP" in listing.splitlines()[0]
+    (set_up,) = [line for line in listing.splitlines() if "SETUP" in line]
+    assert listing.index(set_up) < listing.index(f".venv/bin/{command}")
     assert f".venv/bin/{command}" in listing
     assert (
         f"make {target} "

@@ -5,6 +5,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 PARAMS = ROOT / "params.yaml"
+STAGES = ROOT / "dvc.yaml"
 SCALES = ROOT / "scales"
 NOTEBOOKS = ROOT / "notebooks"
 FIGURES = ROOT / "figures"

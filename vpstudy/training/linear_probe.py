@@ -25,8 +25,22 @@ class Head(Learner):
 
 
 def linear_probe(
-    backbone: Backbone, data: TransferData, budget: int | str, seed: int, settings: LinearProbe
+    backbone: Backbone,
+    data: TransferData,
+    budget: int | str,
+    seed: int,
+    settings: LinearProbe,
+    *,
+    method: str = "linear_probe",
+    test_curves: bool = False,
 ) -> Outcome:
-    """Train a head; the artefact holds `linear.weight` (K, F) and `linear.bias` (K,)."""
+    """Train a head on frozen features.
+
+    Returns
+    -------
+    Outcome
+        Its artefact holds `linear.weight` (K, F) and `linear.bias` (K,).
+    """
     features = data.features(backbone, settings.size, settings.inner)
-    return fit(Head(features.shape[1], len(data.class_names), seed), data, features, budget, seed, settings)
+    head = Head(features.shape[1], len(data.class_names), seed)
+    return fit(head, data, features, budget, seed, settings, method=method, test_curves=test_curves)

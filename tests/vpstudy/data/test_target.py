@@ -11,7 +11,7 @@ import torch
 from skimage.data import _fetchers
 from sklearn.datasets import load_digits
 
-from pipeline import code
+from pipeline import fingerprints
 from studies import parameters
 from vpstudy import paths
 from vpstudy.data import captions, glyphs, registry, targets
@@ -68,11 +68,11 @@ def test_a_new_target_is_one_file_and_one_registry_line(tmp_path, monkeypatch):
     target = load("stripes", 8)
     assert target.pictures.shape == (40, 3, 8, 8) and len(split(target, 10, 5, seed=0).train) == 20
     (tmp_path / "vpstudy" / "data" / "target.py").write_text("")
-    before = code.of_target("stripes", tmp_path)
+    before = fingerprints.of_target("stripes", tmp_path)
     file.write_text(file.read_text().replace("Stripes and dots", "Dots and stripes"))
-    assert code.of_target("stripes", tmp_path) == before  # a docstring
+    assert fingerprints.of_target("stripes", tmp_path) == before  # a docstring
     file.write_text(file.read_text().replace("repeat([0, 1], 20)", "repeat([1, 0], 20)"))
-    assert code.of_target("stripes", tmp_path) != before
+    assert fingerprints.of_target("stripes", tmp_path) != before
 
 
 def test_size_changes_the_pictures_and_nothing_else():

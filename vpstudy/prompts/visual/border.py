@@ -1,10 +1,13 @@
 """A learned border around a picture that is made smaller."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from vpstudy.prompts.visual.kinds import Module, VisualPrompt
+from vpstudy.prompts.visual.kinds import VisualPrompt
 from vpstudy.settings import Positive
+
+if TYPE_CHECKING:
+    from vpstudy.prompts.visual.modules import BorderPrompt
 
 
 class Border(VisualPrompt):
@@ -17,7 +20,7 @@ class Border(VisualPrompt):
         if self.inner >= canvas:
             yield f"inner ({self.inner}) must be below canvas ({canvas}), or no border is left"
 
-    def make(self, canvas: int, seed: int) -> Module:
+    def make(self, canvas: int, seed: int) -> "BorderPrompt":
         from vpstudy.prompts.visual.modules import BorderPrompt
 
         return BorderPrompt(self.inner, canvas)

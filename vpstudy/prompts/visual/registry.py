@@ -1,12 +1,15 @@
 """The visual prompts by name, and the settings with which a study chooses among them. Free of torch."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, PlainSerializer, model_validator
 
 from vpstudy.prompts.visual import border, circle, frame, full, low_rank, patch
-from vpstudy.prompts.visual.kinds import Module, VisualPrompt
+from vpstudy.prompts.visual.kinds import VisualPrompt
 from vpstudy.settings import Positive, Strict, one_of, problems_of
+
+if TYPE_CHECKING:
+    import torch
 
 PROMPTS: dict[str, type[VisualPrompt]] = {
     "border": border.Border,
@@ -37,23 +40,28 @@ class Prompting(Strict):
 
     canvas: Positive  # side of what the backbone sees, px
     prompt: PromptName
-    # the own settings of each, by name
-    prompts: Annotated[dict[PromptName, dict[str, Any]], AfterValidator(_typed), PlainSerializer(_plain)]
+    prompts: Annotated[
+        dict[PromptName, dict[str, Any]], AfterValidator(_typed), PlainSerializer(_plain)
+    ]  # own settings of each
 
     @property
     def chosen(self) -> VisualPrompt:
         """The settings of the prompt that is used."""
         return self.prompts[self.prompt]
 
-    def make_prompt(self, seed: int) -> Module:
+    def make_prompt(self, seed: int) -> "torch.nn.Module":
         """The prompt that is used, as it is before it learns."""
         return self.chosen.make(self.canvas, seed)
 
     @model_validator(mode="after")
     def _prompts_fit(self):
-        problems = [f"prompts.{name}: {line}" for name, p in self.prompts.items() for line in p.problems(self.canvas)]
+        problems = [
+            f"prompts.{name}: {line}" for name, each in self.prompts.items() for line in each.problems(self.canvas)
+        ]
         if self.prompt not in self.prompts:
-            problems.append(f"prompts: the settings of {self.prompt!r}, which is used, are missing")
+            problems.append(
+                f"prompts: the settings of {self.prompt!r}, which is used, are missing; give `{self.prompt}: {{…}}`"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -1,0 +1,97 @@
+"""Where cells run: Dask workers on this machine, of a SLURM cluster, or of a scheduler that is there already."""
+
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster, get_worker
+
+from pipeline import notebook
+from pipeline.kernels import ForkServer
+
+STARTED = "vpstudy-started"  # the topic on which workers tell the keys of tasks that start
+CORES = "cores"  # the resource that workers offer, and of which a cell takes as many as it has threads
+CONFIGURATION = {
+    "distributed.comm.timeouts.connect": "300s",  # a busy machine answers late
+    "distributed.worker.memory.terminate": False,  # cells take their memory in processes of their own
+    "distributed.worker.memory.pause": False,
+}
+
+
+@contextmanager
+def connect(cluster: str, jobs: int | None, cores: int) -> Iterator[tuple[Client, int]]:
+    """A client of `cluster`: `local`, `slurm` (configured by Dask's jobqueue.yaml), or the address of a scheduler.
+
+    Yields the cores of a worker, too. `jobs` is the number of cores that cells take on this machine (all `cores` by
+    default), or the number of jobs.
+
+    Raises ValueError where there is no such cluster, or its workers do not say how many cores they have.
+    """
+    with dask.config.set(CONFIGURATION):
+        if "://" in cluster:
+            with Client(cluster) as client:
+                yield client, _offered(client)
+            return
+        with _cluster(cluster, jobs, cores) as made, Client(made) as client:
+            yield client, dask.config.get("jobqueue.slurm.cores") if cluster == "slurm" else jobs or cores
+
+
+def _cluster(name: str, jobs: int | None, cores: int) -> Any:
+    if name == "local":
+        return LocalCluster(
+            n_workers=1,  # one process, whose fork server all cells share
+            threads_per_worker=jobs or cores,
+            resources={CORES: jobs or cores},
+            memory_limit=0,
+            dashboard_address=None,
+            security=True,  # other users of this machine must not send it work
+            silence_logs=logging.CRITICAL,
+        )
+    if name != "slurm":
+        raise ValueError(f"cluster {name!r} is unknown; allowed: local, slurm, or a scheduler as in tcp://HOST:8786")
+    from dask_jobqueue import SLURMCluster
+
+    offered = dask.config.get("jobqueue.slurm.cores")
+    if not offered:
+        raise ValueError("jobqueue.slurm.cores is not set: `slurm` needs ~/.config/dask/jobqueue.yaml, or $DASK_CONFIG")
+    made = SLURMCluster(worker_extra_args=["--resources", f"{CORES}={offered}"], processes=1)
+    made.scale(jobs=jobs or 1)
+    return made
+
+
+def _offered(client: Client) -> int:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if lacking := [worker["id"] for worker in workers if not worker["resources"].get(CORES)]:
+        raise ValueError(
+            f"{', '.join(map(str, lacking))}: a worker does not say how many cores it has; "
+            f'start it with `dask worker --resources "{CORES}=N"`'
+        )
+    if not workers:
+        raise ValueError(f"{client.scheduler.address} has no workers")
+    return int(min(worker["resources"][CORES] for worker in workers))
+
+
+@functools.cache
+def _server(threads: int) -> ForkServer:
+    return ForkServer(threads)
+
+
+def run(job: notebook.Job, warm_threads: int) -> dict[str, Any]:
+    """Run `job` in this worker; its timing, or the `error` that ended it, in words.
+
+    Kernels of `warm_threads` threads are forked, others start cold.
+    """
+    worker = get_worker()
+    key = worker.get_current_task()
+    worker.log_event(STARTED, key)
+
+    def stopped() -> bool:  # the runner has gone, or does not want this any more
+        return key not in worker.state.tasks or worker.state.tasks[key].state == "cancelled"
+
+    try:
+        return notebook.run(job, _server(warm_threads), stopped)
+    except (notebook.NotebookError, ValueError, OSError) as error:
+        return {"error": str(error)}

@@ -1,0 +1,103 @@
+"""What a stage depends on of the code: every module that it reaches, and of each only what can change a result."""
+
+import ast
+
+import pytest
+
+from pipeline import fingerprints
+from studies import grid
+from vpstudy import paths
+
+NOTEBOOK = """{"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "source": "from vpstudy import %s",
+ "outputs": [], "execution_count": null}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}"""
+MODULE = '''"""What it is."""
+
+def f(x):
+    """What it does."""
+    return x + 1  # why
+'''
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "vpstudy" / "inner").mkdir(parents=True)
+    files = {"a": "from vpstudy.inner import b\n", "inner/b": "import vpstudy.c\n", "c": MODULE, "unused": "x = 1\n"}
+    files["lazy"] = "def f():\n    from vpstudy import unused\n    return unused\n"
+    for name, text in files.items():
+        (tmp_path / "vpstudy" / f"{name}.py").write_text(text)
+    (tmp_path / "n.ipynb").write_text(NOTEBOOK % "a, lazy")
+    return tmp_path
+
+
+def test_every_module_reached_by_imports_is_listed_and_no_other(root):
+    found = fingerprints.digests(root / "n.ipynb", root)
+    assert list(found) == ["n.ipynb", *(f"vpstudy/{name}.py" for name in ("a", "c", "inner/b", "lazy"))]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("# why", "# because", True),
+        ("What it does.", "What it did.", True),
+        ("What it is.", "What it was.", True),
+        ("x + 1", "x+1", True),
+        ("x + 1", "(x\n        + 1)", True),
+        ("x + 1", "x + 2", False),
+        ("def f(x)", "def f(x, y=0)", False),
+        ("return x", "x = 3\n    return x", False),
+    ],
+)
+def test_only_what_can_change_a_result_counts(root, before, after, same):
+    path = root / "vpstudy" / "c.py"
+    first = fingerprints.digests(root / "n.ipynb", root)
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    second = fingerprints.digests(root / "n.ipynb", root)
+    assert (second == first) == same
+    assert {name for name in first if first[name] != second[name]} == (set() if same else {"vpstudy/c.py"})
+
+
+def test_a_function_of_nothing_but_its_docstring_stays_python(root):
+    (root / "vpstudy" / "c.py").write_text('def f():\n    """Nothing."""\n')
+    assert "vpstudy/c.py" in fingerprints.digests(root / "n.ipynb", root)
+
+
+def test_a_module_that_is_no_python_is_named(root):
+    (root / "vpstudy" / "c.py").write_text("def f(:\n")
+    with pytest.raises(ValueError, match=r"c\.py, line 1: .*nothing was run"):
+        fingerprints.digests(root / "n.ipynb", root)
+
+
+def test_an_embedded_target_depends_on_its_module_and_the_shared_one_free_of_comments(root):
+    listed = fingerprints.of_target("digits", paths.ROOT)
+    assert len(listed) == 2
+    for name in listed:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(MODULE)
+    first, module = fingerprints.of_target("digits", root), root / next(iter(listed))
+    module.write_text(MODULE.replace("What it does", "What it did").replace("# why", ""))
+    assert fingerprints.of_target("digits", root) == first
+    module.write_text(MODULE.replace("x + 1", "x + 2"))
+    second = fingerprints.of_target("digits", root)
+    assert [name for name in first if first[name] != second[name]] == [next(iter(listed))]
+
+
+def test_what_is_free_to_change_is_there():
+    assert all((paths.ROOT / name).exists() for name in fingerprints.FREE)
+
+
+@pytest.mark.parametrize("kind", grid.STAGES)
+def test_the_project_s_own_notebooks_reach_their_study(kind):
+    stage = grid.STAGES[kind]
+    found = fingerprints.digests(paths.NOTEBOOKS / f"{stage.notebook}.ipynb", paths.ROOT)
+    study = {"pictures": "backbones"}.get(stage.study, stage.study)
+    assert any(name.startswith(f"studies/{study}/") for name in found)
+    for name in found.keys() - {f"notebooks/{stage.notebook}.ipynb"}:
+        ast.parse((paths.ROOT / name).read_text())
+
+
+def test_a_package_with_code_counts_with_all_its_modules(root):
+    """It may look them up by name."""
+    (root / "vpstudy/inner/__init__.py").write_text("def find(name):\n    return name\n")
+    (root / "vpstudy/inner/d.py").write_text("x = 1\n")
+    assert {"vpstudy/inner/b.py", "vpstudy/inner/d.py"} <= set(fingerprints.digests(root / "n.ipynb", root))
