@@ -60,7 +60,6 @@ class MultimodalCell:
         self.data = load_target(target, p.source.size, p.pictures)
         self.pictures = self.data.pictures.to(self.runtime.device)
         self.normalise = partial(clips.normalised, architecture=self.architecture)
-        self.per_layer = self.settings.codebooks == "layer"
         self.task = cache(lambda seed: self._task(seed, self.pictures))  # as long as the cell lives
 
     def _task(self, seed: int, of_pictures: Tensor) -> Task:
@@ -101,12 +100,12 @@ class MultimodalCell:
     def quantized(self, weights: Weights, bits: int, task: Task) -> MultimodalPrompt:
         """A prompt with a copy of learned weights, quantized as they are by the published quantizer."""
         prompt = MultimodalPrompt(self.clip, task.base_names, copy.deepcopy(weights))
-        quantize(prompt, quantizer(self.how, bits), self.per_layer)
+        quantize(prompt, quantizer(self.how, bits))
         return prompt
 
     def bytes(self, bits: int | None, shape: dict[str, int] | None = None) -> int:
         """Of a stored prompt, here or of another shape."""
-        return stored_bytes(**shape or self.shape, bits=bits or 16, per_layer=self.per_layer)
+        return stored_bytes(**shape or self.shape, bits=bits or 16)
 
     def result(self, arms: list[Arm]) -> dict:
         """Everything that figures, tables and claims read of this cell."""
@@ -120,7 +119,7 @@ class MultimodalCell:
             "losses": _by_arm(arms, lambda learned: learned.losses),
             "refits": _by_arm(
                 [arm for arm in arms if arm.prompter == "qmaple"],
-                lambda learned: {kind: [log.refits for log in logs] for kind, logs in learned.quantized.logs().items()},
+                lambda learned: {kind: by.log.refits for kind, by in learned.quantized.quantizers.items()},
             ),
         }
         identity = head(self.cell, self.runtime, qprompt=self.how, multimodal=self.settings, clip=self.clip_settings)

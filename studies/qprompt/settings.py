@@ -78,18 +78,9 @@ class Multimodal(Strict):
 
 
 def problems(p: Any) -> Iterator[str]:
-    """CLIPs that nothing makes, prompts that their towers do not allow, more evaluations than epochs."""
+    """CLIPs that nothing makes, and prompts that their towers do not allow."""
     yield from _missing_clips(p)
     yield from _depth(p)
-    for key in ("qprompt", "multimodal"):
-        section = getattr(p, key)
-        if section.axes.backbones:
-            yield from _evaluations(f"{key}.settings", section.settings.evaluations, section.settings.epochs)
-    if p.qprompt.axes.backbones:
-        times = p.qprompt.settings.evaluations
-        for name in p.qprompt.axes.prompters:
-            if epochs := getattr(getattr(p.qprompt.settings, name, None), "epochs", None):
-                yield from _evaluations("qprompt.settings", times, epochs, f".{name}")
     width, heads = p.clip_source.width, p.clip_source.heads
     if width % heads:
         yield f"clip_source.heads: {heads}: must divide clip_source.width ({width})"
@@ -130,8 +121,3 @@ def _depth(p: Any) -> Iterator[str]:
         if depth > towers[name]:
             most = towers[name]
             yield f"multimodal.settings.depth: {depth}: {name} has {most} blocks; allowed: 1 to {most}"
-
-
-def _evaluations(key: str, times: int, epochs: int, of: str = "") -> Iterator[str]:
-    if times > epochs:
-        yield f"{key}.evaluations: {times}: epochs are evaluated at most once; at most {key}{of}.epochs ({epochs})"

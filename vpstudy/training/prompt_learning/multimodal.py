@@ -77,7 +77,7 @@ def learn_multimodal(
     weights = first_weights(clip, settings.context, settings.depth, seed_for("context", seed))
     learned = LearnedMultimodal(prompt := MultimodalPrompt(clip, task.base_names, weights))
     if bits:
-        learned.quantized = quantize(prompt, bits, settings.codebooks == "layer")
+        learned.quantized = quantize(prompt, bits)
 
     def step(pictures: Tensor, labels: Tensor) -> tuple[Tensor, Callable[[], None]]:
         with parametrize.cached():  # both towers use the weights: quantize them once a step

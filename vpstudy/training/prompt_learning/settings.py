@@ -1,6 +1,6 @@
 """Settings of a small CLIP's pretraining, and of prompts that are learned for it (arXiv 2407.10704)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, create_model
 
@@ -45,7 +45,7 @@ class Learning(Strict):
     batch: Positive
     learning_rate: Rate
     weight_decay: Share
-    evaluations: Positive  # evenly spaced epochs at which base and new are measured
+    evaluations: Positive  # evenly spaced epochs at which base and new are measured, at most all
     bits: Bits
 
 
@@ -67,5 +67,4 @@ PromptLearning = create_model(
 class MultimodalLearning(Learning):
     """Prompts for both towers. Pictures, validation and the quantizer are those of text prompts."""
 
-    codebooks: Literal["tensor", "layer"]  # one for all prompts and one for all projections, or one for each
     depth: Positive  # blocks of both towers that prompts enter
