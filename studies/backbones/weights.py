@@ -1,15 +1,10 @@
-"""The weights cell: a backbone from elsewhere, fetched, checked and measured."""
+"""The weights cell: a backbone with weights of others, fetched, checked and measured."""
 
 import contextlib
 import hashlib
-import os
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
-from safetensors import SafetensorError, safe_open
 from torchvision.models import ResNet18_Weights
 
 from studies import results
@@ -18,60 +13,59 @@ from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.rows import head
 from vpstudy import atomic, paths
-from vpstudy.compression import external
 from vpstudy.compression.channels import macs
+from vpstudy.compression.external import load_into
 from vpstudy.compression.masks import Mask
-from vpstudy.models import backbones, published
-from vpstudy.models import libraries as outside
-from vpstudy.models import open_clips as outside_clip
-from vpstudy.models.architectures import Architecture
+from vpstudy.models import backbones, files, libraries, open_clips
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.weights import HUB, OutsideWeights
 from vpstudy.runtime import configure
 from vpstudy.settings import ParameterError
 
-NO_ROUNDS = "Iterative pruning has no rounds here: weights from elsewhere have no early step to rewind to.\n"
-HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # of timm, and of open_clip
+NO_ROUNDS = "Iterative pruning has no rounds here: these weights have no early step to rewind to.\n"
 
 
-@dataclass
 class WeightsCell:
     """One backbone of the section `weights`.
 
     Raises ParameterError, before anything is fetched, where a study asks of it what it cannot do.
     """
 
-    parameters: Parameters
-    backbone: str
-
-    def __post_init__(self):
-        p = self.parameters
-        self.cell = Cell.of("weights", "backbones", p.scale, backbone=self.backbone)
-        self.entry = p.weights.root[self.backbone]
-        self.runtime = configure(p.execution)
-        self.architecture = outside.architecture(self.backbone, self.entry)
-        self.size = outside.input_size(self.entry)
-        if problems := list(weights_checks.misfits(p, self.architecture, self.size)):
+    def __init__(self, parameters: Parameters, backbone: str):
+        self.cell = Cell.of("weights", "backbones", parameters.scale, backbone=backbone)
+        self.entry, self.runtime = parameters.weights.root[backbone], configure(parameters.execution)
+        self.architecture = libraries.architecture(backbone, self.entry)
+        self.size = libraries.input_size(self.entry)
+        if problems := list(weights_checks.misfits(parameters, self.architecture, self.size)):
             raise ParameterError("\n".join(problems))
 
     def fetch(self) -> Path:
         """The checkpoint on this machine, its checksum as `params.yaml` says."""
-        return fetch(self.entry)
+        return files.fetch_weights(self.entry, paths.RAW, paths.ROOT)
 
     def load(self, path: Path) -> tuple[Backbone, Mask]:
-        """The backbone with every weight from `path`, and which of them are not zero."""
-        return load(self.architecture, class_names(self.entry), path)
+        """The backbone with every weight from `path`, and which of them are not zero.
+
+        Raises ValueError if the file does not fit the model or the names of its classes.
+        """
+        names = class_names(self.entry)
+        backbone = Backbone(self.architecture, names)
+        try:
+            return backbone, load_into(backbone, path)
+        except ValueError as error:
+            hint = "for others than ImageNet's give `classes`, a text file with a name a line"
+            raise ValueError(f"{error}; there are {len(names)} names of classes: {hint}") from None
 
     def facts(self, path: Path, backbone: Backbone, mask: Mask) -> dict:
         """Where the weights are from, how many there are and how many are zero, and what the network takes."""
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         parameters = list(backbone.model.parameters())
-        with outside_clip.unfused() if self.entry.is_clip else contextlib.nullcontext():
+        with open_clips.unfused() if self.entry.is_clip else contextlib.nullcontext():
             multiplications = macs(backbone.frozen(), self.size)
         return {
             "model": self.entry.model,
-            "location": self.entry.location or f"{HUB}{outside.hub_name(self.entry)}",
+            "location": self.entry.location or f"{HUB}{libraries.hub_name(self.entry)}",
             "sha256": sha256,
             "revision": self.entry.revision,
             "classes": len(backbone.class_names),
@@ -93,45 +87,12 @@ class WeightsCell:
         return torch.cat([weight.detach().flatten() for weight in backbone.prunable.values()])
 
     def save(self, backbone: Backbone, facts: dict) -> None:
-        """Write the checkpoint, the folder that later stages look for rounds in, then the record."""
-        folder = paths.MODELS / self.parameters.scale / self.backbone
+        """Write the checkpoint, the folder that later stages look for rounds in, then the result."""
+        folder = paths.MODELS / self.cell.scale / self.architecture.name
         backbones.save(backbone, folder / "source.safetensors")
         atomic.write_text(folder / "imp" / "README.txt", NO_ROUNDS)
-        record = head(self.cell, self.runtime, weights=self.entry)
-        results.write(results.path(self.cell), record | {"facts": facts, "rows": []})
-
-
-def fetch(entry: OutsideWeights) -> Path:
-    """The checkpoint of `entry` on this machine, its checksum as it says; paths are from the project's root.
-
-    Raises
-    ------
-    ValueError
-        If the checksum is another one, or it is no safetensors file.
-    FileNotFoundError
-        If there is no such file, variable or download; the message says what to do by hand.
-    """
-    location = entry.location or f"{HUB}{outside.hub_name(entry)}"
-    if entry.published:
-        return published.fetch(entry, paths.RAW)
-    if entry.on_hub:
-        organisation, repository, *file = location.removeprefix(HUB).split("/", 2)
-        name, file = f"{organisation}/{repository}", (file or [HUB_FILE[entry.is_clip]])[0]
-        try:
-            location = hf_hub_download(name, file, revision=entry.revision, cache_dir=paths.RAW / "hub")
-        except (OSError, ValueError) as error:
-            raise FileNotFoundError(
-                f"{location}: {file} of {name} at {entry.revision} could not be downloaded ({error}); "
-                "get it by hand and give its path as the location, with its sha256"
-            ) from None
-    location = os.path.expandvars(location)
-    if unset := re.search(r"\$\{?\w+\}?", location):
-        raise FileNotFoundError(
-            f"{entry.location}: there is no environment variable {unset[0]}; set it, so that this is the path of a file"
-        )
-    if not location.startswith(("https:", "http:")):
-        location = str(paths.ROOT / Path(location).expanduser())
-    return external.fetch(location, entry.sha256, paths.RAW)
+        content = head(self.cell, self.runtime, weights=self.entry)
+        results.write(results.path(self.cell), content | {"facts": facts, "rows": []})
 
 
 def class_names(entry: OutsideWeights) -> list[str]:
@@ -147,21 +108,3 @@ def class_names(entry: OutsideWeights) -> list[str]:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"classes: {entry.classes}: each name may stand only once; repeated: {', '.join(repeated)}")
     return names
-
-
-def load(architecture: Architecture, names: list[str], path: Path) -> tuple[Backbone, Mask]:
-    """The backbone with every weight from `path`, and which of them are not zero.
-
-    Raises ValueError if the file does not fit the model, or its head does not fit the names of the classes.
-    """
-    backbone = Backbone(architecture, names)
-    if backbone.classifier is None:
-        return backbone, external.load_into(backbone, path)
-    weight = next(key for key, module in backbone.model.named_modules() if module is backbone.classifier) + ".weight"
-    with contextlib.suppress(SafetensorError), safe_open(path, "pt") as file:  # told by load_into
-        if weight in set(file.keys()) and (outputs := file.get_slice(weight).get_shape()[0]) != len(names):
-            raise ValueError(
-                f"{path.name}: its head ({weight}) has {outputs} outputs, and there are {len(names)} names of classes; "
-                "give `classes`, a text file with a name a line"
-            )
-    return backbone, external.load_into(backbone, path)

@@ -6,7 +6,7 @@ Only their libraries know, which load torch, so this is not part of reading the 
 from collections.abc import Iterator
 
 from studies.parameters import Parameters
-from vpstudy.models import libraries, published
+from vpstudy.models import files, libraries
 from vpstudy.models.architectures import Architecture
 from vpstudy.settings import refuse
 from vpstudy.training.mask_search.methods import METHODS
@@ -20,7 +20,7 @@ def check(parameters: Parameters) -> None:
         try:
             architecture, size = libraries.architecture(alias, entry), libraries.input_size(entry)
             if entry.published:
-                published.url(entry)
+                files.published_url(entry)
             problems += misfits(parameters, architecture, size)
         except (ValueError, TypeError) as error:  # what the constructor of a model says of its arguments
             problems.append(f"weights.{alias}: {error}")

@@ -42,7 +42,7 @@ class Compressed:
     def constrain(self, model: nn.Module) -> None:
         """Keep a copy of the backbone's model compressed while it is trained."""
         if self.bits < 32:
-            quantization.constrain(model, self.mask.names, self.bits, self.scales or None)
+            quantization.constrain(model, list(self.mask), self.bits, self.scales or None)
         elif self.mask.sparsity > 0:
             self.mask.constrain(model)
 

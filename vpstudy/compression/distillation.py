@@ -1,7 +1,7 @@
 """Recovery without the source data: a compressed backbone learns to answer as the dense one does, on other pictures.
 
 No label is used, and no picture of a target. Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network"
-(2015).
+(2015), at temperature 1.
 """
 
 import math
@@ -22,13 +22,10 @@ from vpstudy.runtime import Runtime, generator
 LONGEST = 1.0  # norm of a gradient; a network that pruning has broken begins with very long ones
 
 
-def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T² · KL(teacher ‖ student) of logits (N, S) divided by T, in nats, the mean over pictures.
-
-    T² keeps the size of gradients about the same at every temperature.
-    """
-    logs = [(logits / temperature).log_softmax(1) for logits in (student, teacher)]
-    return temperature**2 * F.kl_div(*logs, reduction="batchmean", log_target=True)
+def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(teacher ‖ student) of logits (N, S), in nats, the mean over pictures."""
+    logs = [logits.log_softmax(1) for logits in (student, teacher)]
+    return F.kl_div(*logs, reduction="batchmean", log_target=True)
 
 
 def distill(
@@ -42,8 +39,7 @@ def distill(
     """Train every weight of `student` towards what `teacher` makes of `pictures`, uint8 (N, 3, H, W).
 
     Constraints on the student (masks, quantization) are part of its forward pass and so survive. Dropout is off: both
-    see the same network. With BatchNorm in training its statistics are those of a micro-batch, and the sum of
-    gradients is no longer exactly that of the whole batch.
+    see the same network.
 
     Returns
     -------
@@ -73,39 +69,25 @@ def distill(
     scheduler = CosineAnnealingLR(optimizer, max(settings.steps, 1))
     losses, batches = [], _batches(len(pictures), settings)
     for step in track(range(1, settings.steps + 1), label):
-        indices, total = next(batches), 0.0
-        optimizer.zero_grad()
-        for part in indices.split(settings.micro_batch or settings.batch):
-            seen = pictures[part].to(runtime.device).float() / 255
-            with runtime.autocast():
-                loss = _loss(student, teacher, seen, settings) * (len(part) / len(indices))
-            loss.backward()
-            total += loss.item()
-        if not math.isfinite(total):
+        seen = pictures[next(batches)].to(runtime.device).float() / 255
+        with runtime.autocast():
+            with torch.no_grad():
+                wanted = teacher(seen).float()
+            loss = divergence(student(seen).float(), wanted)
+        if not torch.isfinite(loss):
             raise ValueError(
-                f"{label}: the loss is {total} at step {step} of {settings.steps}; "
+                f"{label}: the loss is {loss.item()} at step {step} of {settings.steps}; "
                 f"lower recovery.learning_rate ({settings.learning_rate})"
             )
+        optimizer.zero_grad()
+        loss.backward()
         clip_grad_norm_(student.parameters(), LONGEST)
         optimizer.step()
         scheduler.step()
-        losses.append(total)
+        losses.append(loss.item())
     student.zero_grad()
     student.frozen()
     return losses
-
-
-def _loss(student: Backbone, teacher: Backbone, pictures: Tensor, settings: Distillation) -> Tensor:
-    if not settings.feature_weight:
-        with torch.no_grad():
-            wanted = teacher(pictures).float()
-        return softened_kl(student(pictures).float(), wanted, settings.temperature)
-    with torch.no_grad():
-        features = teacher.features(pictures)
-        wanted = teacher.classifier(features).float()
-    found = student.features(pictures)
-    kl = softened_kl(student.classifier(found).float(), wanted, settings.temperature)
-    return kl + settings.feature_weight * F.mse_loss(found.float(), features.float())
 
 
 def _batches(n: int, settings: Distillation) -> Iterator[Tensor]:

@@ -1,16 +1,10 @@
 """Pruning masks: which weights a network keeps, how they are applied, kept in training, and stored."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-
-from vpstudy import atomic
 
 
 class Mask(Mapping[str, Tensor]):
@@ -52,11 +46,6 @@ class Mask(Mapping[str, Tensor]):
     __hash__ = None
 
     @property
-    def names(self) -> list[str]:
-        """The masked parameters."""
-        return list(self)
-
-    @property
     def size(self) -> int:
         """Number of weights, kept or pruned."""
         return sum(kept.numel() for kept in self.values())
@@ -67,11 +56,6 @@ class Mask(Mapping[str, Tensor]):
         return sum(int(kept.sum()) for kept in self.values())
 
     @property
-    def density(self) -> float:
-        """Kept weights / all weights, in [0, 1]."""
-        return self.kept / self.size
-
-    @property
     def sparsity(self) -> float:
         """Pruned weights / all weights, in [0, 1]."""
         return (self.size - self.kept) / self.size
@@ -80,11 +64,6 @@ class Mask(Mapping[str, Tensor]):
     def layer_densities(self) -> dict[str, float]:
         """The density of each masked parameter by its name."""
         return {name: int(kept.sum()) / kept.numel() for name, kept in self.items()}
-
-    def is_subset_of(self, other: "Mask") -> bool:
-        """Whether `other` keeps all that is kept here. Raises ValueError if it masks other weights."""
-        self.check(other)
-        return not any(bool((kept & ~other[name]).any()) for name, kept in self.items())
 
     def apply_(self, parameters: Mapping[str, Tensor]) -> None:
         """Set the pruned weights of `parameters` to zero, in place and once; for training see `constrain`.
@@ -119,18 +98,6 @@ class Mask(Mapping[str, Tensor]):
     def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str = "") -> "Mask":
         """The mask made of those `tensors` whose name starts with `prefix`; the inverse of `to_tensors`."""
         return cls({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
-
-    def save(self, path: Path) -> None:
-        """Write the mask as a safetensors file, whole or not at all."""
-        atomic.write_bytes(path, serialize(self.to_tensors()))
-
-    @classmethod
-    def load(cls, path: Path) -> "Mask":
-        """Read what `save` wrote. Raises FileNotFoundError, or ValueError if the file is no complete mask."""
-        try:
-            return cls(load_file(path))
-        except SafetensorError as error:
-            raise ValueError(f"{path} is no complete safetensors file: {error}") from error
 
     def check(self, parameters: Mapping[str, Tensor]) -> None:
         """Raise ValueError, with every problem, unless `parameters` have the mask's names and shapes."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, RootModel, model_validator
+from pydantic import AfterValidator, Field, RootModel
 
 from vpstudy.compression.family import sparsity_text
 from vpstudy.settings import Positive, Rate, Seed, Share, Strict, increasing
@@ -66,16 +66,7 @@ class Distillation(Strict):
     size: Positive  # side of a picture, px
     steps: Annotated[int, Field(ge=0)]  # optimizer steps
     batch: Positive  # pictures per step
-    micro_batch: Positive | None  # pictures in memory at a time, their gradients added up; empty: the whole batch
     learning_rate: Rate  # at the start of the cosine
     weight_decay: Share
-    temperature: Annotated[float, Field(gt=0)]  # that divides the logits of both
-    feature_weight: Annotated[float, Field(ge=0)]  # of the squared error of features beside the logits; 0: none
     batchnorm: Literal["eval", "train"]  # statistics as they are, or those of each batch, which are learned on the way
     seed: Seed  # of the order of pictures
-
-    @model_validator(mode="after")
-    def _micro_batch_fits(self):
-        if self.micro_batch is not None and self.micro_batch > self.batch:
-            raise ValueError(f"micro_batch ({self.micro_batch}) must not exceed batch ({self.batch})")
-        return self

@@ -1,4 +1,4 @@
-"""Parameters of backbones from elsewhere: an alias for the grid, the model, and where its weights come from."""
+"""The section `weights` of the parameters: backbones with weights of others, by alias."""
 
 import re
 from typing import Annotated, Any
@@ -22,21 +22,21 @@ def _alias(value: str) -> str:
 
 
 class OutsideWeights(Strict):
-    """A model of timm, torchvision or open_clip by its name there, with a checkpoint. Of open_clip it is a CLIP.
+    """A model of timm, torchvision or open_clip (then it is a CLIP) by its name there, with a checkpoint.
 
     Attributes
     ----------
     location
-        The path of a file, an https URL, `$NAME` for the path in an environment variable, or `hf://ORG/REPO` (and
-        `/FILE` unless that is model.safetensors, of open_clip open_clip_model.safetensors). Empty: timm's own weights
-        on the hub.
+        A path, an https URL, `$NAME` for the path in an environment variable, `published/TAG` for the file that the
+        library names, or `hf://ORG/REPO` (and `/FILE` unless that is model.safetensors, of open_clip
+        open_clip_model.safetensors). Empty: timm's own weights on the hub.
     revision
         The commit on the hub.
     arguments
         For the model's constructor. Of timm, `dynamic_img_size: true` lets a ViT take pictures of other sizes, its
         position embeddings interpolated, and `strict_img_size: false` a Swin; `img_size` is for weights of that size.
         Of open_clip they change its configuration of the model, also within `vision_cfg` and `text_cfg`. Weights of
-        OpenAI need `quick_gelu: true`, or a model whose name ends so: without, they fit, and are worse.
+        OpenAI need `quick_gelu: true`, or a model whose name ends so: without, they load, and perform worse.
     mean, std, size
         Per channel, for pictures in [0, 1], and the side of these, px. Empty: what the library says of the model.
     classes
@@ -66,7 +66,7 @@ class OutsideWeights(Strict):
         if self.is_clip and (self.location is None or self.published):
             raise ValueError(f"location: {self.model}: give a safetensors file, or {HUB}ORG/REPO, of these weights")
         if self.is_clip and self.classes is not None:
-            raise ValueError(f"classes: {self.model} is a CLIP, which has none of its own")
+            raise ValueError(f"classes: {self.model} is a CLIP, which has no classes of its own")
         if self.location is None and self.library != "timm":
             raise ValueError(f"location is missing: {self.model} has no safetensors file of its own; give {PUBLISHED}")
         if self.on_hub and self.revision is None:
@@ -74,7 +74,7 @@ class OutsideWeights(Strict):
         if not self.on_hub and self.revision is not None:
             raise ValueError(f"revision: only files on the hub ({HUB}ORG/REPO) have one; pin this one by sha256")
         if not self.on_hub and not self.published and self.sha256 is None:
-            raise ValueError(f"sha256 of {self.location} is missing; `sha256sum FILE` tells it")
+            raise ValueError(f"sha256 of {self.location} is missing; `sha256sum FILE` computes it")
         if self.on_hub and self.location and not re.fullmatch(r"[\w.-]+/[\w.-]+(/.+)?", self.location[len(HUB) :]):
             raise ValueError(f"location: {self.location!r}: should be {HUB}ORG/REPO or {HUB}ORG/REPO/FILE")
         return self
@@ -102,5 +102,4 @@ class OutsideWeights(Strict):
         return self.location is not None and self.location.partition("/")[0] == PUBLISHED
 
 
-class Weights(RootModel[dict[Annotated[str, AfterValidator(_alias)], OutsideWeights]]):
-    """By alias; those that `outside` names are fetched."""
+Weights = RootModel[dict[Annotated[str, AfterValidator(_alias)], OutsideWeights]]

@@ -1,4 +1,4 @@
-"""Backbones from elsewhere: what is refused, and the stage that fetches, checks and measures them."""
+"""Backbones with weights of others: what is refused, and the stage that fetches, checks and measures them."""
 
 import copy
 import hashlib
@@ -11,7 +11,6 @@ import pytest
 import timm
 import torch
 import torchvision
-from ruamel.yaml import YAML
 from safetensors.torch import load_file, save
 from timm.data import ImageNetInfo
 
@@ -21,19 +20,19 @@ from studies.backbones import weights
 from studies.backbones.weights import WeightsCell
 from studies.backbones.weights_checks import misfits
 from vpstudy import paths
-from vpstudy import settings as base
-from vpstudy.models import backbones, libraries
+from vpstudy.models import backbones, files, libraries
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.weights import OutsideWeights
-from vpstudy.settings import ParameterError
+from vpstudy.settings import ParameterError, read
 
-CONTENT = base.read(paths.SCALES / "default/params.yaml")
+CONTENT = read(paths.SCALES / "default" / "params.yaml")
 ENTRY = {"model": "torchvision/squeezenet1_1", "location": "$SQUEEZENET", "sha256": "0" * 64}
 SWIN = {"model": "timm/swin_tiny_patch4_window7_224", "revision": "a" * 40}
 ASSETS = Path(os.environ.get("VPSTUDY_ASSETS", paths.ROOT.parent / "shared" / "assets")) / "weights"
 
 
 def changed(**changes):
+    """The default parameters with other values at dotted keys, written with __."""
     content = copy.deepcopy(CONTENT)
     for dotted, value in changes.items():
         *sections, key = dotted.split("__")
@@ -47,43 +46,45 @@ def changed(**changes):
 def problems(**changes):
     with pytest.raises(ParameterError) as error:
         study.validate(changed(**changes), "params.yaml")
-    return str(error.value).splitlines()[1:]
+    return [line.removeprefix("  - ") for line in str(error.value).splitlines()[1:]]
+
+
+def parameters(**entries):
+    return study.validate(changed(weights=entries, outside=list(entries)), "params.yaml")
 
 
 KNOWN = {"weights": {"squeeze": ENTRY}, "outside": ["squeeze"]}
-NO_ROUNDS = {"compressions": ["dense", "int4"], "hidden_cost__control_compressions": ["dense"]}
-NO_ROUNDS |= {"across__compressions": ["dense"]}
+NO_ROUNDS = {
+    "compressions": ["dense", "int4"],
+    "hidden_cost__settings__control_compressions": ["dense"],
+    "across__axes__compressions": ["dense"],
+}
 
 
-def test_backbones_from_elsewhere_stand_beside_pretrained_ones():
-    parameters = study.validate(changed(**KNOWN, **NO_ROUNDS, backbones=["cnn", "squeeze"]), "params.yaml")
-    assert parameters.weights.root["squeeze"].name == "squeezenet1_1"
-    alone = {"pretrained": [], "clips": [], "qprompt__backbones": [], "protocols__backbones": []}
-    said = problems(**KNOWN, **NO_ROUNDS, **alone, backbones=["squeeze"], vpns__backbones=["squeeze"])
-    assert not [line for line in said if not any(part in line for part in ("qprompt", "protocols", "across"))], said
+def test_backbones_of_weights_stand_beside_pretrained_ones():
+    both = study.validate(changed(**KNOWN, **NO_ROUNDS, backbones=["cnn", "squeeze"]), "params.yaml")
+    assert both.weights.root["squeeze"].name == "squeezenet1_1"
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"outside": ["squeeze"]}, "outside: 'squeeze' is not in weights; allowed: none, weights is empty"),
-        ({"weights": {"cnn": ENTRY}}, "weights.cnn.[key]: 'cnn': a backbone of this study has that name"),
-        ({"weights": {"Net-r1": ENTRY}}, "weights.Net-r1.[key]: 'Net-r1': an alias stands in names and paths; allowed"),
-        (KNOWN | {"pretrained": ["cnn", "squeeze"]}, "pretrained: 'squeeze' is in weights, so it is fetched"),
+        ({"weights": {"cnn": ENTRY}}, "weights.cnn: 'cnn': a backbone of this study has that name"),
+        ({"weights": {"Net-r1": ENTRY}}, "weights.Net-r1: 'Net-r1': an alias stands in names and paths; allowed"),
+        (KNOWN | {"pretrained": ["cnn", "squeeze"]}, "pretrained.1: 'squeeze': no such architecture; allowed: cnn"),
         (
             KNOWN | {"backbones": ["cnn", "squeeze"], "outside": []},
             "backbones: 'squeeze' is not in pretrained or",
         ),
-        (KNOWN | {"backbones": ["cnn", "squeeze"]}, "compressions: 'imp-0.80': 'squeeze' of backbones is in outside"),
-        (KNOWN | {"qprompt__backbones": ["cnn", "squeeze"]}, "qprompt.backbones: 'squeeze' is not in clips"),
+        (KNOWN | {"backbones": ["cnn", "squeeze"]}, "compressions: 'imp-0.80' trains on the source, and 'squeeze'"),
+        (KNOWN | {"qprompt__axes__backbones": ["cnn", "squeeze"]}, "qprompt.axes.backbones: 'squeeze' is not in clips"),
         ({"pretrained": []}, "pretrained: []: give at least 1, or backbones from elsewhere in outside"),
     ],
 )
-def test_names_that_do_not_fit_are_one_problem(changes, said):
-    lines = [line.removeprefix("  - ") for line in problems(**changes)]
+def test_names_that_do_not_fit_are_told(changes, said):
+    lines = problems(**changes)
     assert [line.startswith(said) for line in lines].count(True) == 1, lines
-    others = [line for line in lines if not line.startswith(said)]
-    assert not others or changes == {"pretrained": []}, others  # each study says that it has nothing to use, too
 
 
 @pytest.mark.parametrize(
@@ -103,22 +104,7 @@ def test_names_that_do_not_fit_are_one_problem(changes, said):
 )
 def test_entries_that_are_not_pinned_are_refused(entry, said):
     (line,) = problems(weights={"x": entry})
-    assert line.removeprefix("  - ").startswith(said), line
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """Parameters of these weights in a temporary project."""
-    for name in ("PARAMS", "MODELS", "RESULTS", "RAW"):
-        monkeypatch.setattr(paths, name, tmp_path / getattr(paths, name).relative_to(paths.ROOT))
-    monkeypatch.setattr(base.read, "__defaults__", (paths.PARAMS,))
-    monkeypatch.setattr(results.path, "__defaults__", (paths.RESULTS,))
-
-    def put(**entries):
-        YAML(typ="safe").dump(CONTENT | {"weights": entries, "outside": list(entries)}, paths.PARAMS)
-        return tmp_path
-
-    return put
+    assert line.startswith(said), line
 
 
 def stored(tmp_path, monkeypatch, model):
@@ -130,20 +116,21 @@ def stored(tmp_path, monkeypatch, model):
     return path, ENTRY | {"sha256": hashlib.sha256(content).hexdigest()}
 
 
-def test_the_stage_keeps_weights_names_and_facts(place, tmp_path, monkeypatch):
+def test_the_stage_keeps_weights_names_and_facts(tmp_path, monkeypatch):
+    for name in ("MODELS", "RESULTS"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    monkeypatch.setattr(results.path, "__defaults__", (paths.RESULTS,))
     model = torchvision.models.squeezenet1_1()
     with torch.no_grad():
         model.features[0].weight.flatten()[:864] = 0  # half of the first layer
     path, entry = stored(tmp_path, monkeypatch, model)
-    place(squeeze=entry)
-    cell = WeightsCell(study.load(paths.PARAMS), "squeeze")
+    cell = WeightsCell(parameters(squeeze=entry), "squeeze")
     assert cell.fetch() == path
     backbone, mask = cell.load(path)
     facts = cell.facts(path, backbone, mask)
     assert facts["location"] == "$SQUEEZENET" and facts["sha256"] == entry["sha256"] and facts["revision"] is None
-    assert (
-        facts["zero_weights"] == pytest.approx(864 / facts["prunable"]) and facts["layers"]["features.0.weight"] == 0.5
-    )
+    assert facts["zero_weights"] == pytest.approx(864 / facts["prunable"])
+    assert facts["layers"]["features.0.weight"] == 0.5
     assert facts["parameters"] == sum(p.numel() for p in model.parameters()) == 1235496
     assert facts["macs"] == pytest.approx(349e6, rel=0.01)  # 0.35 G, as torchvision documents
     cell.save(backbone, facts)
@@ -156,52 +143,24 @@ def test_the_stage_keeps_weights_names_and_facts(place, tmp_path, monkeypatch):
     first = (folder / "source.safetensors").read_bytes()
     cell.save(backbone, facts)
     assert (folder / "source.safetensors").read_bytes() == first
-    place(squeeze=entry | {"std": [0.5, 0.5, 0.5]})
-    WeightsCell(study.load(paths.PARAMS), "squeeze").save(backbone, facts)
+    other = WeightsCell(parameters(squeeze=entry | {"std": [0.5, 0.5, 0.5]}), "squeeze")
+    other.save(other.load(path)[0], facts)
     assert (folder / "source.safetensors").read_bytes() != first  # so that what depends on it runs again
 
 
-def test_files_that_do_not_fit_are_told(place, tmp_path, monkeypatch):
+def test_files_that_do_not_fit_are_told(tmp_path, monkeypatch):
     path, entry = stored(tmp_path, monkeypatch, torchvision.models.squeezenet1_1(num_classes=7))
-    (tmp_path / "names.txt").write_text("a\nb\nc\n")
-    place(squeeze=entry, three=entry | {"classes": str(tmp_path / "names.txt")})
-    with pytest.raises(ValueError, match=r"its head \(classifier.1.weight\) has 7 outputs, and there are 1000 names"):
-        WeightsCell(study.load(paths.PARAMS), "squeeze").load(path)
-    with pytest.raises(ValueError, match="has 7 outputs, and there are 3 names"):
-        WeightsCell(study.load(paths.PARAMS), "three").load(path)
+    with pytest.raises(ValueError, match=r"classifier.1.weight is \[7, .*there are 1000 names of classes"):
+        WeightsCell(parameters(squeeze=entry), "squeeze").load(path)
     with pytest.raises(ValueError, match="expected 0000"):
-        weights.fetch(OutsideWeights.model_validate(ENTRY))
+        files.fetch_weights(OutsideWeights.model_validate(ENTRY), tmp_path, tmp_path)
     monkeypatch.delenv("SQUEEZENET")
     with pytest.raises(FileNotFoundError, match=r"\$SQUEEZENET: there is no environment variable"):
-        weights.fetch(OutsideWeights.model_validate(ENTRY))
-
-
-def test_the_hub_is_asked_for_the_pinned_commit(place, tmp_path, monkeypatch):
-    place()
-    asked = []
-    (tmp_path / "model.safetensors").write_bytes(b"")
-
-    def download(repository, file, *, revision, cache_dir):
-        asked.append((repository, file, revision))
-        assert Path(cache_dir).is_relative_to(tmp_path)
-        return str(tmp_path / "model.safetensors")
-
-    monkeypatch.setattr(weights, "hf_hub_download", download)
-    for location in (None, "hf://me/net", "hf://me/net/deep/w.safetensors"):
-        entry = SWIN | ({"location": location} if location else {})
-        weights.fetch(OutsideWeights.model_validate(entry))
-    assert asked == [
-        ("timm/swin_tiny_patch4_window7_224.ms_in1k", "model.safetensors", "a" * 40),
-        ("me/net", "model.safetensors", "a" * 40),
-        ("me/net", "deep/w.safetensors", "a" * 40),
-    ]
-    monkeypatch.setattr(weights, "hf_hub_download", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
-    with pytest.raises(FileNotFoundError, match=r"could not be downloaded \(no network\); get it by hand"):
-        weights.fetch(OutsideWeights.model_validate(SWIN))
+        files.fetch_weights(OutsideWeights.model_validate(ENTRY), tmp_path, tmp_path)
 
 
 def test_what_a_network_cannot_do_is_told_first():
-    content = changed(outside=["swin"], weights={"swin": SWIN}, backbones=["cnn", "swin"])
+    content = changed(weights={"swin": SWIN}, outside=["swin"], backbones=["cnn", "swin"], **NO_ROUNDS)
     swin = libraries.architecture("swin", OutsideWeights.model_validate(SWIN))
     lines = list(misfits(study.validate(content, "params.yaml"), swin, 224))
     assert [line.split(":")[0] for line in lines] == [
@@ -211,6 +170,7 @@ def test_what_a_network_cannot_do_is_told_first():
     assert not list(misfits(study.validate(content, "params.yaml"), swin, 32))
     assert not list(misfits(study.validate(content, "params.yaml"), ARCHITECTURES["cnn"], 224))
     content["vpns"]["axes"] |= {"backbones": ["swin"], "pruners": ["dense", "slimming"]}
+    content["vpns"]["settings"]["channel_ratios"] = [0.3]
     (line,) = misfits(study.validate(content, "params.yaml"), swin, 32)
     assert line.startswith("vpns.axes.pruners: 'slimming' prunes channels by their BatchNorm factors, and 'swin' has")
 
@@ -218,21 +178,24 @@ def test_what_a_network_cannot_do_is_told_first():
 def test_parameters_are_checked_without_the_libraries():
     code = (
         "import sys; from studies import parameters as study; from vpstudy import paths, settings as base\n"
-        f"content = base.read(paths.SCALES / 'default/params.yaml')\n"
-        f"content |= {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin']}}\n"
-        "content['vpns']['backbones'] = ['swin']; study.validate(content, 'params.yaml')\n"
+        f"weights = {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin']}}\n"
+        "content = base.read(paths.SCALES / 'default' / 'params.yaml') | weights\n"
+        "content['vpns']['axes']['backbones'] = ['swin']; study.validate(content, 'params.yaml')\n"
         "print({'torch', 'timm', 'torchvision'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
 
 
-def test_names_of_imagenet_are_unique_first_synonyms_in_the_order_of_timm():
+def test_names_of_imagenet_are_unique_first_synonyms_in_the_order_of_timm(tmp_path):
     names, info = weights.class_names(OutsideWeights.model_validate(ENTRY)), ImageNetInfo()
     first = [info.index_to_description(index).split(",")[0] for index in range(1000)]
     assert len(set(names)) == 1000
     differing = {name: mine for name, mine in zip(first, names, strict=True) if name != mine}
     assert differing == {"crane": "crane bird", "maillot": "maillot tank suit"}  # two classes each have these names
+    (tmp_path / "names.txt").write_text("a\nb\na\n")
+    with pytest.raises(ValueError, match="each name may stand only once; repeated: a"):
+        weights.class_names(OutsideWeights.model_validate(ENTRY | {"classes": str(tmp_path / "names.txt")}))
 
 
 REAL = {
@@ -251,13 +214,13 @@ REAL = {
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_checkpoints(place, name):
+def test_real_checkpoints(name):
     path = ASSETS / f"{name}.safetensors"
     if not path.exists():
         pytest.skip(f"{path.name} is not in $VPSTUDY_ASSETS/weights")
     entry, build, sparsity = REAL[name]
-    place(net=entry | {"location": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
-    cell = WeightsCell(study.load(paths.PARAMS), "net")
+    entry = entry | {"location": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    cell = WeightsCell(parameters(net=entry), "net")
     backbone, mask = cell.load(cell.fetch())
     model, tensors = build().eval(), load_file(path)
     model.load_state_dict(tensors, strict=True)
@@ -270,63 +233,3 @@ def test_real_checkpoints(place, name):
     assert facts["zero_parameters"] == pytest.approx(sparsity, abs=1e-4)
     counted = [tensors[key] == 0 for key in backbone.prunable]
     assert facts["zero_weights"] == pytest.approx(torch.cat([zero.flatten() for zero in counted]).float().mean().item())
-
-
-def test_every_published_file_of_the_scale_paper_is_pinned():
-    from pipeline import scales
-    from vpstudy.models import published
-
-    section = scales._plain(scales.compose("paper"))["weights"]
-    entries = {alias: OutsideWeights.model_validate(entry) for alias, entry in section.items()}
-    assert [alias for alias, entry in entries.items() if entry.published]
-    for entry in entries.values():
-        if entry.published:
-            assert published.url(entry).startswith("https://")
-
-
-@pytest.mark.parametrize(
-    ("model", "location", "said"),
-    [
-        (
-            "torchvision/resnet50",
-            "published",
-            "give published/TAG; of torchvision/resnet50: IMAGENET1K_V1, IMAGENET",
-        ),
-        ("torchvision/resnet50", "published/V9", "of torchvision/resnet50: IMAGENET1K_V1"),
-        ("timm/swin_tiny_patch4_window7_224", "published", "no file with a checksum is published"),
-    ],
-)
-def test_what_nothing_pins_is_refused(model, location, said):
-    from vpstudy.models import published
-
-    with pytest.raises(ValueError, match=said):
-        published.url(OutsideWeights(model=model, location=location))
-
-
-def test_a_published_file_is_checked_and_kept_as_safetensors(tmp_path, monkeypatch):
-    from vpstudy.models import published
-
-    model = torchvision.models.squeezenet1_1(num_classes=3)
-    for number, wrapped in enumerate((model.state_dict(), {"model": model.state_dict()})):
-        torch.save(wrapped, tmp_path / "net.pth")
-        digest = hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
-        for digits, folder in ((digest[:8], "right"), ("0" * 8, "wrong")):
-            named = tmp_path / f"net-{digits}.pth"
-            named.write_bytes((tmp_path / "net.pth").read_bytes())
-            monkeypatch.setattr(published, "url", lambda _, named=named: named.as_uri())
-            if folder == "wrong":
-                with pytest.raises(ValueError, match="does not begin as its name says"):
-                    published.fetch(ENTRY, tmp_path / f"{folder}{number}")
-                continue
-            path = published.fetch(ENTRY, tmp_path / f"{folder}{number}")
-            assert path.name == f"net-{digits}.safetensors"
-            kept = load_file(path)
-            assert all(torch.equal(kept[key], value) for key, value in model.state_dict().items())
-
-
-def test_a_published_file_that_does_not_come_is_one_message(tmp_path, monkeypatch):
-    from vpstudy.models import published
-
-    monkeypatch.setattr(published, "url", lambda _: (tmp_path / "gone-01234567.pth").as_uri())
-    with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*get it by hand"):
-        published.fetch(ENTRY, tmp_path)

@@ -83,9 +83,7 @@ def naive_bins(probabilities, labels, n_bins):
 def test_ece_by_hand():
     # bin (0.6, 0.8]: confidences 0.7 and 0.8, one of two correct; bin (0.8, 1]: 0.9 wrong
     probabilities, labels = two_class([0.7, 0.8, 0.9], [1, 0, 0])
-    gaps = {"l1": (2 * 0.25 + 0.9) / 3, "l2": math.sqrt((2 * 0.25**2 + 0.9**2) / 3), "max": 0.9}
-    for kind, expected in gaps.items():
-        assert expected_calibration_error(probabilities, labels, 5, kind) == pytest.approx(expected)
+    assert expected_calibration_error(probabilities, labels, 5) == pytest.approx((2 * 0.25 + 0.9) / 3)
 
 
 def test_confidence_of_exactly_one_is_in_the_last_bin():
@@ -102,14 +100,13 @@ def test_a_confidence_on_an_edge_is_in_the_bin_below(dtype):
     assert np.flatnonzero(bins.count).tolist() == [8, 11, 13]
 
 
-@pytest.mark.parametrize("kind", ["l1", "l2", "max"])
 @pytest.mark.parametrize("n_bins", [1, 10, 15])
-def test_ece_agrees_with_torchmetrics(kind, n_bins):
+def test_ece_agrees_with_torchmetrics(n_bins):
     probabilities, labels, _ = draw(np.random.default_rng(0), 500, sharpness=1.5)
     assert probabilities.max() < 1.0  # torchmetrics puts a confidence of exactly 1 into an extra bin
     tensors = torch.from_numpy(probabilities), torch.from_numpy(labels)
-    oracle = multiclass_calibration_error(*tensors, num_classes=10, n_bins=n_bins, norm=kind)
-    ece = expected_calibration_error(probabilities, labels, n_bins, norm=kind)
+    oracle = multiclass_calibration_error(*tensors, num_classes=10, n_bins=n_bins, norm="l1")
+    ece = expected_calibration_error(probabilities, labels, n_bins)
     assert ece == pytest.approx(float(oracle), abs=1e-6)
 
 
@@ -151,11 +148,6 @@ def test_equal_mass_ece_keeps_ties_together():
     for seed in range(5):
         shuffled = np.random.default_rng(seed).permutation(6)
         assert equal_mass_ece(probabilities[shuffled], labels[shuffled], 2) == pytest.approx(expected)
-
-
-def test_equal_mass_ece_with_fewer_pictures_than_bins_gives_each_its_own():
-    probabilities, labels = two_class([0.6, 0.7, 0.8], [1, 0, 1])
-    assert equal_mass_ece(probabilities, labels, 15) == pytest.approx((0.4 + 0.7 + 0.2) / 3)
 
 
 def test_nll_agrees_with_scikit_learn_and_stays_finite():
@@ -221,16 +213,6 @@ def test_debiased_ece_is_not_clipped():
 
 
 @pytest.mark.parametrize("count", [100, 900])
-def test_debiased_ece_of_calibrated_data_is_near_zero(count):
-    rng = np.random.default_rng(4)
-    samples = [draw(rng, count)[:2] for _ in range(300)]
-    plain = np.mean([expected_calibration_error(p, y) for p, y in samples])
-    debiased = np.mean([debiased_ece(p, y) for p, y in samples])
-    assert plain > {100: 0.08, 900: 0.03}[count]
-    assert abs(debiased) < 0.2 * plain
-
-
-@pytest.mark.parametrize("count", [100, 300, 900])
 def test_debiased_ece_is_closer_to_the_truth_than_the_plain_one(count):
     """On average over models that are over- or under-confident by a known amount (that of the same bins)."""
     rng = np.random.default_rng(5)
@@ -256,28 +238,6 @@ def test_debiased_ece_equals_the_plain_one_where_the_gap_is_beyond_doubt():
 
 
 # --- all of them
-def test_summary_holds_every_measure():
-    probabilities, labels, _ = draw(np.random.default_rng(6), 50)
-    assert summary(probabilities, labels) == {
-        "accuracy": (probabilities.argmax(axis=1) == labels).mean(),
-        "ece": expected_calibration_error(probabilities, labels),
-        "ece_debiased": debiased_ece(probabilities, labels),
-        "ece_equal_mass": equal_mass_ece(probabilities, labels),
-        "nll": negative_log_likelihood(probabilities, labels),
-        "brier": brier_score(probabilities, labels),
-        "ece_classwise": classwise_ece(probabilities, labels),
-        **dict(
-            zip(("overconfidence", "underconfidence"), over_and_underconfidence(probabilities, labels), strict=True)
-        ),
-        **{
-            f"brier_{name}": part
-            for name, part in zip(
-                ("reliability", "resolution", "uncertainty"), brier_decomposition(probabilities, labels), strict=True
-            )
-        },
-    }
-
-
 def test_over_and_underconfidence_are_the_parts_of_the_error():
     probabilities, labels, _ = draw(np.random.default_rng(3), 300, sharpness=2.0)
     over, under = over_and_underconfidence(probabilities, labels)
@@ -333,9 +293,7 @@ def test_bounds(sharpness):
     assert 0.0 <= values["ece"] <= 1.0 and 0.0 <= values["ece_equal_mass"] <= 1.0
     assert 0.0 <= values["brier"] <= 2.0 and values["nll"] >= 0.0
     assert values["ece_debiased"] <= 1.0
-    l1, l2, largest = (expected_calibration_error(probabilities, labels, norm=n) for n in ("l1", "l2", "max"))
-    assert l1 <= l2 <= largest
-    assert expected_calibration_error(probabilities, labels, n_bins=1) <= l1  # the triangle inequality
+    assert expected_calibration_error(probabilities, labels, n_bins=1) <= values["ece"]  # the triangle inequality
 
 
 def test_a_softmax_in_float32_over_many_classes_is_accepted():
@@ -384,5 +342,3 @@ def test_bad_options_are_refused():
         for n_bins in (0, -3, 2.5):
             with pytest.raises(ValueError, match="n_bins"):
                 measure(GOOD, [0, 1], n_bins)
-    with pytest.raises(ValueError, match="'l1', 'l2', 'max'"):
-        expected_calibration_error(GOOD, [0, 1], norm="l3")

@@ -1,11 +1,10 @@
-"""Temperature scaling and the legacy quantity, against truths that are known."""
+"""Temperature scaling against truths that are known."""
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
 from vpstudy.calibration import temperature
-from vpstudy.calibration.legacy import legacy_ece
 from vpstudy.calibration.metrics import expected_calibration_error
 
 
@@ -61,37 +60,3 @@ def test_nonsense_is_refused():
         temperature.fit_temperature(np.full((2, 2), np.nan), [0, 1])
     with pytest.raises(ValueError, match="above 0"):
         temperature.apply(np.zeros((1, 2)), 0)
-    with pytest.raises(ValueError, match="batch is 0"):
-        legacy_ece(np.zeros((1, 2)), [0], 0)
-
-
-WORKED = np.array([[0.2, 0.9, 0.1], [3.0, 1.0, -2.0], [-0.5, -0.2, -0.9]]), np.array([1, 2, 1])
-
-
-def test_the_worked_example_of_the_legacy_quantity():
-    assert legacy_ece(*WORKED, batch=3) == pytest.approx(1.4333 / 3, abs=1e-4)
-    assert legacy_ece(*WORKED, batch=3) == pytest.approx(0.4778, abs=1e-4)
-
-
-@pytest.mark.parametrize("batch", [1, 7, 64, 1000])
-def test_the_legacy_quantity_is_that_of_a_loop(batch):
-    logits, labels = overconfident(100, 1.0)
-    total = 0.0
-    for start in range(0, 100, batch):
-        rows = range(start, min(start + batch, 100))
-        bins: dict[int, list[tuple[float, float]]] = {}
-        for i in rows:
-            value = logits[i].max()
-            index = next((b for b in range(14) if value <= (b + 1) / 15), 14)
-            bins.setdefault(index, []).append((float(logits[i].argmax() == labels[i]), value))
-        for members in bins.values():
-            correct, value = np.mean(members, axis=0)
-            total += len(members) / len(rows) * abs(correct - value)
-    assert legacy_ece(logits, labels, batch) == pytest.approx(total / 100)
-
-
-def test_the_legacy_quantity_follows_batch_size_and_logit_scale_not_calibration():
-    logits, labels = overconfident(1024, 1.0)
-    assert legacy_ece(logits, labels, 64) == pytest.approx(4 * legacy_ece(logits, labels, 256), rel=0.1)
-    shifted = logits + 100.0  # the same probabilities
-    assert legacy_ece(shifted, labels, 64) > 10 * legacy_ece(logits, labels, 64)

@@ -1,72 +1,12 @@
-"""Checkpoints from outside: fetched with a checksum, refused where they do not fit, measured."""
-
-import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+"""Checkpoints from outside: refused where they do not fit, measured."""
 
 import pytest
 import torch
 from safetensors.torch import save
 
-from vpstudy.compression.external import fetch, load_into
+from vpstudy.compression.external import load_into
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
-
-CONTENT = save({"weight": torch.arange(5000.0)})
-SHA = hashlib.sha256(CONTENT).hexdigest()
-
-
-@pytest.fixture
-def server():
-    """Serves CONTENT, and breaks the first answer off in the middle."""
-
-    class Handler(BaseHTTPRequestHandler):
-        asked: list[str | None] = []  # noqa: RUF012 (one list for each server)
-
-        def do_GET(self):
-            wanted = self.headers.get("Range")
-            self.asked.append(wanted)
-            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-            body = CONTENT[start:]
-            self.send_response(206 if wanted else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if len(self.asked) == 1 else body)
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        server.asked = Handler.asked
-        yield server, f"http://127.0.0.1:{server.server_port}/net.safetensors"
-        server.shutdown()
-
-
-def test_a_download_that_breaks_off_goes_on_where_it_stopped(server, tmp_path):
-    server, url = server
-    path = fetch(url, SHA, tmp_path, pause=0)
-    assert path.read_bytes() == CONTENT
-    assert server.asked[0] is None and server.asked[1] == f"bytes={len(CONTENT) // 2}-"
-    assert fetch(url, SHA, tmp_path) == path and len(server.asked) == 2  # once is enough
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_wrong_checksum_is_named_and_nothing_is_left(server, tmp_path):
-    with pytest.raises(ValueError, match=f"SHA-256 is {SHA}, expected {'0' * 64}"):
-        fetch(server[1], "0" * 64, tmp_path, pause=0)
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"only \.safetensors"):
-        fetch("net.pt", None, tmp_path)
-    with pytest.raises(ValueError, match="https"):
-        fetch("http://example.org/net.safetensors", SHA, tmp_path)
-    with pytest.raises(ValueError, match="needs its sha256"):
-        fetch("https://example.org/net.safetensors", None, tmp_path)
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        fetch(str(tmp_path / "none.safetensors"), None, tmp_path)
 
 
 @pytest.fixture

@@ -27,9 +27,10 @@ class File(Compression):
 
     def make(self, access):
         from vpstudy import paths
-        from vpstudy.compression import external
+        from vpstudy.compression.external import load_into
         from vpstudy.compression.recipes import pruned
+        from vpstudy.models.files import fetch
 
         entry, backbone = access.checkpoints[self.label], access.dense()
-        path = external.fetch(entry.location, entry.sha256, paths.RAW)
-        return pruned(self, backbone, external.load_into(backbone, path))
+        path = fetch(entry.location, entry.sha256, paths.RAW)
+        return pruned(self, backbone, load_into(backbone, path))
