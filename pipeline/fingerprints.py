@@ -7,7 +7,7 @@ imports.
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -39,12 +39,22 @@ def digests(notebook: Path, root: Path) -> Digests:
     """
     stripped = normalise.strip(normalise.read(notebook))
     code = [cell["source"] for cell in stripped["cells"] if cell["cell_type"] == "code"]
-    found = {notebook.relative_to(root).as_posix(): _digest(atomic.json_text(stripped))}
     try:
-        waiting = [path for source in code for path in _imported(ast.parse(source), root)]
+        imported = [path for source in code for path in _imported(ast.parse(source), root)]
     except SyntaxError as error:
         where = f"{notebook.name}: {(error.text or '').strip()!r}"
         raise ValueError(f"{where}: {error.msg}; cells hold plain Python, no magics") from None
+    return {notebook.relative_to(root).as_posix(): _digest(atomic.json_text(stripped))} | _reached(imported, root)
+
+
+def of_target(name: str, root: Path) -> Digests:
+    """Of the module of an embedded target, and of every module that it reaches by imports."""
+    return _reached([root / f"{EMBEDDED[name].replace('.', '/')}.py"], root)
+
+
+def _reached(waiting: list[Path], root: Path) -> Digests:
+    """Of modules and all that they import, except what is free to change. Raises ValueError for what is no Python."""
+    found: Digests = {}
     while waiting:
         name = waiting.pop().relative_to(root).as_posix()
         if name not in found and name not in FREE:
@@ -52,16 +62,6 @@ def digests(notebook: Path, root: Path) -> Digests:
             waiting += imported
             waiting += sorted((root / FAMILIES).glob("*.py")) if name in CALL_FAMILIES else []
     return dict(sorted(found.items()))
-
-
-def of_modules(names: Iterable[str], root: Path) -> Digests:
-    """Of the modules at paths from `root`, and of nothing that they import. Raises ValueError for what is no Python."""
-    return {name: _module(root / name, root)[0] for name in names}
-
-
-def of_target(name: str, root: Path) -> Digests:
-    """Of the modules that make the pictures of an embedded target."""
-    return of_modules([f"{EMBEDDED[name].replace('.', '/')}.py", "vpstudy/data/target.py"], root)
 
 
 def write(notebooks: Mapping[str, Path], folder: Path, root: Path) -> None:

@@ -68,18 +68,10 @@ def test_a_module_that_is_no_python_is_named(root):
         fingerprints.digests(root / "n.ipynb", root)
 
 
-def test_an_embedded_target_depends_on_its_module_and_the_shared_one_free_of_comments(root):
-    listed = fingerprints.of_target("digits", paths.ROOT)
-    assert len(listed) == 2
-    for name in listed:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(MODULE)
-    first, module = fingerprints.of_target("digits", root), root / next(iter(listed))
-    module.write_text(MODULE.replace("What it does", "What it did").replace("# why", ""))
-    assert fingerprints.of_target("digits", root) == first
-    module.write_text(MODULE.replace("x + 1", "x + 2"))
-    second = fingerprints.of_target("digits", root)
-    assert [name for name in first if first[name] != second[name]] == [next(iter(listed))]
+def test_embedded_targets_depend_on_all_that_they_import():
+    letters, digits = (fingerprints.of_target(name, paths.ROOT) for name in ("letters", "digits"))
+    assert {"vpstudy/data/targets/letters.py", "vpstudy/data/target.py", "vpstudy/data/glyphs.py"} <= letters.keys()
+    assert not {"vpstudy/data/targets/letters.py", "vpstudy/data/glyphs.py", "vpstudy/data/registry.py"} & digits.keys()
 
 
 def test_what_is_free_to_change_is_there():
