@@ -109,4 +109,4 @@ def recomputing_probe(backbone: Backbone, data: TransferData, settings: LinearPr
     """`linear_probe` on every training picture, without its cache."""
     learner = Recomputing(backbone.to(data.runtime.device), len(data.class_names), seed=0)
     pictures = data.padded(settings.size, settings.inner)
-    return fit(learner, data, pictures, "all", 0, settings, method="recomputing_probe")
+    return fit(learner, data, pictures, "all", 0, settings)

@@ -10,9 +10,10 @@ from studies.cells import Cell
 from studies.parameters import Parameters
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
-from vpstudy.prompts.codebook import Packed, stored_bytes
+from vpstudy.prompts import codebook
+from vpstudy.prompts.codebook import Packed
 from vpstudy.prompts.quantized import Settings as Quantizer
-from vpstudy.prompts.quantized_border import QuantizedBorder, quantized
+from vpstudy.prompts.quantized_border import QuantizedBorder
 from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.runtime import configure
 from vpstudy.training.data import TransferData
@@ -75,7 +76,7 @@ class QuantizeCell:
         self.compressed.backbone.to(self.runtime.device)
         self.frozen = fused(self.compressed.backbone, self.prompting.canvas)
         self.data = TransferData(target, hidden_cost.validation_per_class, self.runtime, parameters.pictures)
-        self.size = self.border().n_values
+        self.size = len(self.border().values())
         self.tuning: list[dict] = []
 
     def border(self) -> BorderPrompt:
@@ -130,7 +131,7 @@ class QuantizeCell:
         for run in runs:
             run.artefact = outcome.artefact
             if run.codebook:
-                run.packed = quantized(full, run.bits, run.codebook, seed)
+                run.packed = codebook.quantized(full, run.bits, run.codebook, seed)
             run.values = run.packed.unpacked() if run.packed else (full if run.bits == 32 else full.half()).float()
             run.rms = (run.values - full).square().mean().sqrt().item()
         return [self._measured(run) for run in runs]
@@ -164,4 +165,4 @@ class QuantizeCell:
         """What is stored of a border: codes and codebook; of one that is not learned, nothing."""
         if run.packed:
             return run.packed.bytes
-        return 0 if run.arm == "grey" else stored_bytes(self.size, run.bits)
+        return 0 if run.arm == "grey" else codebook.stored_bytes(self.size, run.bits)

@@ -21,8 +21,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from vpstudy import atomic
-from vpstudy.prompts.label_mapping import MAPPINGS
-from vpstudy.prompts.visual.registry import PROMPTS
+from vpstudy.training.controls import CONTROLS
 
 WIDTH = 18 / 2.54  # inches: printed at this width, no text is smaller than 8 points
 GREY = "#666666"
@@ -59,22 +58,16 @@ class Method:
     colour: str
 
 
-VIOLETS = ("#CC79A7", "#B35C8C", "#E7298A", "#8C6BB1", "#6A51A3", "#3F007D")  # of label mappings, in turn
-EARTHEN = ("#F0B27A", "#A6761D", "#7F5F00", "#66A61E", "#4D7C0F", "#BF812D", "#35978F")  # of prompts, in turn
-
+# Of controls, in turn: blue and yellow, then violets of mappings, then earthen ones of prompts.
+CONTROL_COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#B35C8C", "#E7298A", "#8C6BB1", "#6A51A3", "#3F007D", "#F0B27A",
+                   "#A6761D", "#7F5F00", "#66A61E", "#4D7C0F", "#BF812D", "#35978F")  # fmt: skip
 METHODS = {
     "visual_prompting": Method("visual prompt", "#D55E00"),
     "linear_probe": Method("linear probe", "#0072B2"),
     "fine_tuning": Method("fine-tuning", "#009E73"),
-    "padded_probe": Method("linear probe, padded", "#56B4E9"),
-    "fixed_epochs": Method("prompt, fixed epochs", "#E69F00"),
     **{
-        f"{name}_mapping": Method(f"prompt, {mapping.label}", colour)
-        for (name, mapping), colour in zip(MAPPINGS.items(), cycle(VIOLETS), strict=False)
-    },
-    **{
-        f"{name}_prompt": Method(kind.label, colour)
-        for (name, kind), colour in zip(PROMPTS.items(), cycle(EARTHEN), strict=False)
+        name: Method(control.label, colour)
+        for (name, control), colour in zip(CONTROLS.items(), cycle(CONTROL_COLOURS), strict=False)
     },
     "upstream": Method("source task", "#555555"),
 }

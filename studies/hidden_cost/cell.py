@@ -1,5 +1,7 @@
 """The transfer cell: one compressed backbone and one target, adapted by every method, budget and seed."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -59,12 +61,14 @@ class TransferCell:
         """Train one arm, a method or a control, at one learning rate."""
         settings = self.settings.schedule(method, self.pictures(budget)).at(rate)
         how = CONTROLS[method].method if method in CONTROLS else method
-        arm, more = (self.data, budget, seed, settings), {"method": method, "test_curves": self.settings.test_curves}
         if how == "visual_prompting":
-            return visual_prompting(self.frozen, *arm, **more)
-        if how == "linear_probe":
-            return linear_probe(self.frozen, *arm, **more)
-        return fine_tuning(self.compressed.backbone, *arm, constrain=self.compressed.constrain, **more)
+            outcome = visual_prompting(self.frozen, self.data, budget, seed, settings)
+        elif how == "linear_probe":
+            outcome = linear_probe(self.frozen, self.data, budget, seed, settings)
+        else:
+            whole, constrain = self.compressed.backbone, self.compressed.constrain
+            outcome = fine_tuning(whole, self.data, budget, seed, settings, constrain)
+        return replace(outcome, method=method)
 
     def pictures(self, budget: Budget, part: str = "train") -> int:
         """How many pictures train at a budget, or are for "validation" or "test"."""

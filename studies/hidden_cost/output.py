@@ -58,17 +58,15 @@ def save(cell: TransferCell, outcomes: list[Outcome], result: dict) -> None:
 
 def _row(cell: TransferCell, outcome: Outcome) -> dict:
     of = {"budget": outcome.budget, "seed": outcome.seed}
-    more = {"chosen": None, "mapping": None, "curve": None}
+    more = {"chosen": None, "mapping": None}
     more |= {"learning_rate": outcome.learning_rate, "steps": outcome.steps}
     if outcome.status != "ok":
         return lost(outcome.method, outcome.reason, **of) | more
     measured = row(outcome.method, outcome.probabilities["test"], cell.labels("test", outcome), **of)
     measured["metrics"] |= _scaled(cell, outcome)
-    more["chosen"] = {key: value for key, value in outcome.chosen.items() if not key.startswith("test_")}
+    more["chosen"] = outcome.chosen
     if outcome.method == "visual_prompting":
         more["mapping"] = mapping_of(outcome.artefact).tolist()
-    if cell.settings.test_curves:
-        more["curve"] = outcome.history
     return measured | more
 
 

@@ -24,7 +24,6 @@ class Settings(Strict):
     fine_tuning_compressions: Annotated[list[str], AfterValidator(unique)] | Literal["all"]
     controls: Annotated[list[ControlName], AfterValidator(unique)]
     control_compressions: Annotated[list[str], AfterValidator(unique)]
-    test_curves: bool  # measure the test split at every evaluation: diagnostics, which choose nothing
     validation_per_class: Annotated[int, Field(ge=2)]
     visual_prompting: VisualPrompting
     linear_probe: LinearProbe

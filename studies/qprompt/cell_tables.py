@@ -7,6 +7,8 @@ import numpy as np
 from IPython.display import Markdown
 from torch import Tensor
 
+from studies.qprompt.labels import ZERO_SHOT
+
 Row = dict[str, Any]  # as in a result
 
 
@@ -22,9 +24,9 @@ def base_and_new(rows: Sequence[Row]) -> Markdown:
     return Markdown("\n".join(lines))
 
 
-def by_group_and_shots(rows: Sequence[Row], untrained: str) -> Markdown:
-    """Accuracy by arm: a column for each group and number of pictures; the `untrained` arm learns from none."""
-    columns = list(dict.fromkeys((r["group"], r["budget"]) for r in rows if r["arm"] != untrained))
+def by_group_and_shots(rows: Sequence[Row]) -> Markdown:
+    """Accuracy by arm: a column for each group and number of pictures; zero-shot learns from none."""
+    columns = list(dict.fromkeys((r["group"], r["budget"]) for r in rows if r["arm"] != ZERO_SHOT))
     heads = [f"{group}, {budget} per class" for group, budget in columns]
     lines = [f"| arm | {' | '.join(heads)} | bytes |", "|---" * (len(heads) + 2) + "|"]
     for arm, mine in _grouped(rows, lambda r: r["arm"]).items():

@@ -1,4 +1,4 @@
-"""The results of MaPLe and QMaPLe, for the final notebook of the qprompt study and for its claims."""
+"""The results of MaPLe and QMaPLe, for the final notebook of the qprompt study."""
 
 import pandas as pd
 
@@ -6,28 +6,23 @@ from studies import grid, results
 from studies.claims.verdict import NOT_RUN
 from studies.figures import dots, panels, tables
 from studies.parameters import Parameters
-from studies.qprompt.claims import GROUPS, MAPLE, QMAPLE, with_harmonic_mean, words
+from studies.qprompt.evidence import GROUPS, with_harmonic_mean
+from studies.qprompt.labels import MAPLE, QMAPLE, words
 from studies.report import METRICS, Report
 from studies.statistics import summarise
 from vpstudy import paths
 
-PUBLISHED = {"MaPLe": MAPLE, "QMaPLe, 4 bits": QMAPLE}  # by name in data/published/qprompt.csv
+PUBLISHED = {MAPLE: "MaPLe", QMAPLE: "QMaPLe, 4 bits"}  # the name in data/published/qprompt.csv
 
 
-def read(parameters: Parameters) -> pd.DataFrame:
-    """The tidy frame of the cells of `multimodal`; without rows where none was run."""
-    cells = grid.cells(parameters, "multimodal")
-    return results.read(cells).frame if cells else pd.DataFrame()
-
-
-class MultimodalResults(Report):
+class MultimodalReport(Report):
     """Prompts for both towers at one scale: base, new and H, on all architectures that have them."""
 
     study = "qprompt"
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
-        frame = read(self.parameters)
+        frame = results.read(grid.cells(parameters, "multimodal")).frame
         self.runs = with_harmonic_mean(frame) if len(frame) else frame
 
     def dots(self) -> None:
@@ -38,8 +33,7 @@ class MultimodalResults(Report):
         arms = [words(arm) for arm in zip(self.runs["prompter"], self.runs["arm"], strict=True)]
         named = self.runs.assign(row=arms, panel=self.runs["group"], group=self.runs["target"])
         table = summarise(named, ["row", "panel", "group"], "accuracy")
-        order = {group: k for k, group in enumerate(GROUPS)}
-        table = table.sort_values("panel", key=lambda column: column.map(order), kind="stable")
+        table = table.sort_values("panel", key=lambda column: column.map(GROUPS.index), kind="stable")
         title, note = "MaPLe and QMaPLe: base, new, and H", panels.seeds_note(self.runs, "bars")
         self.show("multimodal", dots.draw(table, METRICS["accuracy"], title, note, bounds=(0.0, 1.0)))
 
@@ -48,14 +42,13 @@ class MultimodalResults(Report):
         if self.runs.empty:
             return NOT_RUN
         paper = pd.read_csv(paths.ROOT / "data" / "published" / "qprompt.csv").set_index("method")
-        theirs = {arm: paper.loc[method] for method, arm in PUBLISHED.items()}
         rows = []
         by = ["backbone", "target", "prompter", "arm", "bytes"]
         for (backbone, target, *arm, size), runs in self.runs.groupby(by, sort=False):
-            told = theirs.get(tuple(arm))
+            name = PUBLISHED.get(tuple(arm))
             row = {"backbone": backbone, "target": target, "arm": words(tuple(arm))}
             row |= {line.group: tables.mean_text(line) for line in summarise(runs, ["group"], "accuracy").itertuples()}
             row |= {"runs": runs["seed"].nunique(), "bytes": f"{size:,}"}
-            row |= {f"paper, {group}": "—" if told is None else f"{told[group]:.2f}" for group in GROUPS}
-            rows.append(row | {"paper, bytes": "—" if told is None else f"{told['bytes']:,.0f}"})
+            row |= {f"paper, {group}": f"{paper.loc[name, group]:.2f}" if name else "—" for group in GROUPS}
+            rows.append(row | {"paper, bytes": f"{paper.loc[name, 'bytes']:,.0f}" if name else "—"})
         return self.table("multimodal", pd.DataFrame(rows))

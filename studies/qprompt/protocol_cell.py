@@ -10,6 +10,7 @@ from torch import Tensor
 from studies import results
 from studies.cells import Cell
 from studies.parameters import Parameters
+from studies.qprompt.labels import ZERO_SHOT
 from studies.qprompt.settings import Protocol
 from studies.rows import head, lost, row
 from vpstudy import paths
@@ -26,8 +27,6 @@ from vpstudy.training.prompt_learning import tasks
 from vpstudy.training.prompt_learning.prompters.base import Variant
 from vpstudy.training.prompt_learning.settings import PromptLearning
 from vpstudy.training.prompt_learning.trial import Trial
-
-ZERO_SHOT = "zero-shot"
 
 
 @dataclass(frozen=True)

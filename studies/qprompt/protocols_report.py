@@ -1,72 +1,59 @@
-"""The results of the protocols beside base-to-new, for the final notebook of the qprompt study."""
+"""Few-shot learning, domain shift and transfer across data sets, for the final notebook of the qprompt study."""
 
 import pandas as pd
-from IPython.display import display
 
 from studies import grid, results
 from studies.claims.claim import ON
 from studies.claims.verdict import NOT_RUN
-from studies.figures import style, tables
+from studies.figures import tables
 from studies.parameters import Parameters
 from studies.qprompt import cell_figures
-from studies.qprompt.claims import words
+from studies.qprompt.labels import ZERO_SHOT, words
+from studies.report import Report
 from studies.statistics import paired, summarise
-from vpstudy import paths
 
 
-def read(parameters: Parameters) -> pd.DataFrame:
-    """The tidy frame of the cells of `protocol`; without rows where none was run."""
-    cells = grid.cells(parameters, "protocol")
-    return results.read(cells).frame if cells else pd.DataFrame()
+class ProtocolsReport(Report):
+    """The results of the cells of `protocol` at one scale."""
 
-
-class ProtocolResults:
-    """Few-shot learning, domain shift and transfer across data sets, at one scale."""
+    study = "qprompt"
 
     def __init__(self, parameters: Parameters, save: bool):
-        self.save, self.folder = save, paths.FIGURES / parameters.scale / "qprompt"
-        self.frame = read(parameters)
-        records = results.read_records(grid.cells(parameters, "protocol"))
-        self.rows: dict[str, list[dict]] = {}
-        for record in records.values():
-            named = [row | {"arm": _in_words(row["arm"])} for row in record["rows"]]
-            self.rows.setdefault(record["cell"]["protocol"], []).extend(named)
+        super().__init__(parameters, save)
+        self.runs = results.read(grid.cells(parameters, "protocol")).frame
 
-    def show(self, protocol: str) -> None:
-        """The figure of a protocol, all source checkpoints and seeds in it."""
-        rows = self.rows.get(protocol)
-        if not rows:
+    def _of(self, protocol: str) -> pd.DataFrame:
+        return self.runs[self.runs["protocol"] == protocol] if len(self.runs) else self.runs
+
+    def figure(self, protocol: str) -> None:
+        """Every arm of a protocol, over all source checkpoints and seeds."""
+        runs = self._of(protocol)
+        if runs.empty:
             print(NOT_RUN)
             return
-        figure = cell_figures.by_shots(rows) if protocol == "few_shot" else cell_figures.by_group(rows)
-        if self.save:
-            style.save(figure, f"protocol_{protocol}", self.folder)
-        display(figure)
+        draw = cell_figures.by_shots if protocol == "few_shot" else cell_figures.by_group
+        self.show(f"protocol_{protocol}", draw(runs.assign(arm=runs["arm"].map(_in_words))))
 
-    def table(self, protocol: str) -> pd.DataFrame | str:
+    def accuracies(self, protocol: str) -> pd.DataFrame | str:
         """Accuracy ± half of the 95 % interval, a line for each arm, and each quantized one less CoOp, in pairs.
 
         Intervals are over source checkpoints, the means of their seeds, where there are several, as in `summarise`.
         """
-        if protocol not in self.rows:
+        runs = self._of(protocol)
+        if runs.empty:
             return NOT_RUN
-        table = accuracies(self.frame[self.frame["protocol"] == protocol], protocol)
-        if self.save:
-            tables.save(table, f"protocol_{protocol}", self.folder)
-        return table
+        return self.table(f"protocol_{protocol}", accuracies(runs, "budget" if protocol == "few_shot" else "group"))
 
 
-def accuracies(runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """The table of a protocol from its runs: a line for each arm, and one for each quantized arm less CoOp."""
-    by = "budget" if protocol == "few_shot" else "group"
+def accuracies(runs: pd.DataFrame, by: str) -> pd.DataFrame:
+    """A line for each arm, and one for each quantized arm less CoOp; a column for each value of the column `by`."""
     arms = dict(list(runs.groupby("arm", sort=False)))
-    learned = runs[runs["arm"] != cell_figures.ZERO_SHOT]
-    columns = list(dict.fromkeys(learned[by]))
+    columns = list(dict.fromkeys(runs.loc[runs["arm"] != ZERO_SHOT, by]))
     lines = []
     for arm, of in arms.items():
-        told = {line[1]: tables.mean_text(line) for line in summarise(of, [by, "arm"], "accuracy").itertuples()}
+        means = {line[1]: tables.mean_text(line) for line in summarise(of, [by, "arm"], "accuracy").itertuples()}
         # The hand-written prompt learns from no pictures: it is the same at each number of them.
-        lines.append({"arm": _in_words(arm)} | {column: told.get(column, told.get("0", "—")) for column in columns})
+        lines.append({"arm": _in_words(arm)} | {column: means.get(column, means.get("0", "—")) for column in columns})
     for arm, of in arms.items():
         if arm.startswith("qat-") and "full" in arms:
             pairs = paired(of, arms["full"], [*ON, by], "accuracy")
@@ -80,4 +67,4 @@ def accuracies(runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
 
 def _in_words(arm: str) -> str:
     """An arm of these cells, as `words` says those of the cells of base-to-new."""
-    return arm if arm == cell_figures.ZERO_SHOT else words(("coop" if arm == "full" else "qcoop", arm))
+    return arm if arm == ZERO_SHOT else words(("coop" if arm == "full" else "qcoop", arm))

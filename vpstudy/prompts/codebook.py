@@ -5,23 +5,55 @@ stored as the number of their cluster. Beside it the controls that it lacks: eve
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Scheme = Literal["clustered", "uniform", "random"]
-SCHEMES = ("clustered", "uniform", "random")
+SCHEMES = get_args(Scheme)
 MOST_BITS = 8
 CODEBOOK_BYTES = 2  # a value of the codebook, half precision
 
 
-def standardise(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(values − mean) / deviation, the mean and the deviation (0-dimensional); the deviation of a constant is 1."""
-    mean, deviation = values.mean(), values.std(correction=0)
-    deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-    return (values - mean) / deviation, mean, deviation
+@dataclass(frozen=True)
+class Packed:
+    """A quantized tensor as it is stored.
+
+    Attributes
+    ----------
+    codes
+        uint8, `bits` bits a value, in order, the first in the lowest bits.
+    book
+        (2^bits,), half precision: what the codes stand for.
+    """
+
+    codes: Tensor
+    book: Tensor
+    shape: tuple[int, ...]
+
+    @property
+    def bits(self) -> int:
+        return len(self.book).bit_length() - 1
+
+    @property
+    def bytes(self) -> int:
+        """Of codes and codebook: ⌈bits · N / 8⌉ + 2 · 2^bits."""
+        return self.codes.numel() + CODEBOOK_BYTES * len(self.book)
+
+    def unpacked(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The tensor that this stands for."""
+        n = int(np.prod(self.shape))
+        flat = np.unpackbits(self.codes.cpu().numpy(), bitorder="little")[: n * self.bits].reshape(n, self.bits)
+        places = flat.astype(np.int64) @ (1 << np.arange(self.bits))
+        return self.book.to(dtype)[torch.from_numpy(places).to(self.book.device)].view(self.shape)
+
+
+def quantized(values: Tensor, bits: int, scheme: Scheme, seed: int = 0) -> Packed:
+    """Trained values quantized afterwards, as they are stored."""
+    book = fit(values, bits, scheme, seed)
+    return pack(nearest(values, book), book)
 
 
 def fit(values: Tensor, bits: int, scheme: Scheme = "clustered", seed: int = 0) -> Tensor:
@@ -30,9 +62,8 @@ def fit(values: Tensor, bits: int, scheme: Scheme = "clustered", seed: int = 0) 
     Parameters
     ----------
     scheme
-        "clustered": k-means; "uniform": even steps
-        between the smallest and the largest value; "random": draws of a normal distribution with their mean and
-        deviation, by `seed`.
+        "clustered": k-means; "uniform": even steps between the smallest and the largest value; "random": draws of a
+        normal distribution with their mean and deviation, by `seed`.
 
     Raises
     ------
@@ -89,58 +120,10 @@ def nearest(values: Tensor, book: Tensor) -> Tensor:
     return torch.bucketize(values, (book[1:] + book[:-1]) / 2)
 
 
-def shares(codes: Tensor, bits: int) -> Tensor:
-    """How the codes fall on the 2^bits values: shares (2^bits,) that sum to 1."""
-    return torch.bincount(codes.flatten(), minlength=2**bits).double() / codes.numel()
-
-
-def divergence(old: Tensor, new: Tensor) -> float:
-    """KL(new ‖ old) of two histograms of shares, in nats, half a count in a million added to each."""
-    old, new = old + 5e-7, new + 5e-7
-    old, new = old / old.sum(), new / new.sum()
-    return float((new * (new / old).log()).sum())
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A quantized tensor as it is stored.
-
-    Attributes
-    ----------
-    codes
-        uint8, `bits` bits a value, in order, the first in the lowest bits.
-    book
-        (2^bits,), half precision: what the codes stand for.
-    """
-
-    codes: Tensor
-    book: Tensor
-    shape: tuple[int, ...]
-
-    @property
-    def bits(self) -> int:
-        return len(self.book).bit_length() - 1
-
-    @property
-    def bytes(self) -> int:
-        """Of codes and codebook: ⌈bits · N / 8⌉ + 2 · 2^bits."""
-        return self.codes.numel() + CODEBOOK_BYTES * len(self.book)
-
-    def unpacked(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The tensor that this stands for."""
-        n = int(np.prod(self.shape))
-        flat = np.unpackbits(self.codes.cpu().numpy(), bitorder="little")[: n * self.bits].reshape(n, self.bits)
-        places = flat.astype(np.int64) @ (1 << np.arange(self.bits))
-        return self.book.to(dtype)[torch.from_numpy(places).to(self.book.device)].view(self.shape)
-
-
 def pack(codes: Tensor, book: Tensor) -> Packed:
-    """Store codes (any shape) into `book` (2^bits,); the book is rounded to half precision.
+    """Store codes (any shape) into `book` (2^bits,), which is rounded to half precision.
 
-    Raises
-    ------
-    ValueError
-        If the book has no power of two of values, or a code lies outside of it.
+    Raises ValueError if the book has no power of two of values, or a code lies outside of it.
     """
     bits = len(book).bit_length() - 1
     if len(book) != 2**bits:
@@ -151,6 +134,25 @@ def pack(codes: Tensor, book: Tensor) -> Packed:
     places = codes.detach().flatten().cpu().numpy()[:, None] >> np.arange(bits) & 1
     stored = np.packbits(places.astype(np.uint8), bitorder="little")
     return Packed(torch.from_numpy(stored), book.detach().cpu().half(), tuple(codes.shape))
+
+
+def standardise(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(values − mean) / deviation, the mean and the deviation (0-dimensional); the deviation of a constant is 1."""
+    mean, deviation = values.mean(), values.std(correction=0)
+    deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    return (values - mean) / deviation, mean, deviation
+
+
+def shares(codes: Tensor, bits: int) -> Tensor:
+    """How the codes fall on the 2^bits values: shares (2^bits,) that sum to 1."""
+    return torch.bincount(codes.flatten(), minlength=2**bits).double() / codes.numel()
+
+
+def divergence(old: Tensor, new: Tensor) -> float:
+    """KL(new ‖ old) of two histograms of shares, in nats, half a count in a million added to each."""
+    old, new = old + 5e-7, new + 5e-7
+    old, new = old / old.sum(), new / new.sum()
+    return float((new * (new / old).log()).sum())
 
 
 def stored_bytes(n: int, bits: int) -> int:

@@ -1,11 +1,11 @@
 """Quantized prompts: the prompt is trained in full, and used as the nearest values of a codebook.
 
 The codebook follows the prompt by constrained adaptive clustering (CAC, arXiv 2407.10704): at least `interval` steps
-after the last fit, the shares of codes then and now are compared, and it is fitted anew if they have drifted apart.
+after the last fit, the shares of codes then and now are compared, and it is fitted again if they have drifted apart.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from vpstudy.prompts import codebook
 from vpstudy.prompts.codebook import Packed, Scheme
 
 Refit = Literal["cac", "never", "always"]
-REFITS = ("cac", "never", "always")
+REFITS = get_args(Refit)
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Settings:
     normalise
         Standardise before clustering. Mean and deviation are of the prompt as it is, and pass no gradient.
     refit
-        When the codebook is fitted anew: by "cac", "never" (once, at the start) or "always" (every step).
+        When the codebook is fitted again: by "cac", "never" (once, at the start) or "always" (every step).
     interval
         Steps after a fit before CAC compares again; above 0.
     threshold
-        KL divergence of the shares of codes, in nats, above which CAC fits anew.
+        KL divergence of the shares of codes, in nats, above which CAC fits again.
     """
 
     bits: int
@@ -93,7 +93,7 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def step(self, values: Tensor) -> None:
-        """Take note of a step, after which the tensor is `values`, and fit the codebook anew where that is due."""
+        """Count a step, after which the tensor is `values`, and fit the codebook again where that is due."""
         self._steps += 1
         s = self.settings
         if s.refit == "always":

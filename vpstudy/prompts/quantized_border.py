@@ -7,8 +7,7 @@ their absolute scale [0, 1]. What lies behind the picture is neither shown nor c
 import torch
 from torch import Tensor
 
-from vpstudy.prompts import codebook
-from vpstudy.prompts.codebook import Packed, Scheme
+from vpstudy.prompts.codebook import Packed
 from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.visual.modules import BorderPrompt
 
@@ -17,11 +16,7 @@ class QuantizedBorder(BorderPrompt):
     """A border that is trained in full and shown quantized; call `step` after each step of the optimizer.
 
     A grey border has no clusters: the codebook starts evenly over [0, 1], and follows the values as `settings` say.
-
-    Raises
-    ------
-    ValueError
-        If `settings` ask for standardised values.
+    Raises ValueError if those ask for standardised values.
     """
 
     def __init__(self, inner: int, canvas: int, settings: Settings, device: torch.device | str = "cpu") -> None:
@@ -29,7 +24,7 @@ class QuantizedBorder(BorderPrompt):
         if settings.normalise:
             raise ValueError("normalise=True; the values of a border are those of pixels: give normalise=False")
         # made on its device: what the quantizer remembers of its codes does not move with it
-        self.quantizer = Quantizer(torch.linspace(0, 1, self.n_values, device=device), settings)
+        self.quantizer = Quantizer(torch.linspace(0, 1, int(self.outside.sum()), device=device), settings)
 
     def shown(self) -> Tensor:
         return self.canvas_of(self.quantizer(self.values()))
@@ -43,25 +38,13 @@ class QuantizedBorder(BorderPrompt):
 
 
 class FixedBorder(BorderPrompt):
-    """A border that shows given values (n,) and learns nothing.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many values as the border has.
-    """
+    """A border that shows given values (n,) and learns nothing. Raises ValueError for another number of values."""
 
     def __init__(self, inner: int, canvas: int, values: Tensor) -> None:
         super().__init__(inner, canvas)
-        if values.shape != (self.n_values,):
-            raise ValueError(f"values have shape {tuple(values.shape)}; this border has ({self.n_values},)")
+        if values.shape != (n := int(self.outside.sum()),):
+            raise ValueError(f"values have shape {tuple(values.shape)}; this border has ({n},)")
         self.register_buffer("fixed", values.detach().clone(), persistent=False)
 
     def shown(self) -> Tensor:
         return self.canvas_of(self.fixed)
-
-
-def quantized(values: Tensor, bits: int, scheme: Scheme, seed: int = 0) -> Packed:
-    """Trained values (n,) quantized afterwards, as they are stored; errors are those of `codebook.fit`."""
-    book = codebook.fit(values, bits, scheme, seed)
-    return codebook.pack(codebook.nearest(values, book), book)

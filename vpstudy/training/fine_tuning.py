@@ -27,6 +27,7 @@ class Tuned(Learner):
         return self.head(self.backbone.features(pictures))
 
     def optimizer(self, schedule: FineTuning) -> tuple[torch.optim.Optimizer, LRScheduler]:
+        """Adam with weight decay, its rate on a cosine."""
         optimizer = torch.optim.Adam(
             [p for p in self.parameters() if p.requires_grad],
             lr=schedule.learning_rate * self.backbone.architecture.rate,
@@ -41,27 +42,15 @@ def fine_tuning(
     budget: int | str,
     seed: int,
     settings: FineTuning,
-    *,
     constrain: Callable[[nn.Module], None] | None = None,
-    method: str = "fine_tuning",
-    test_curves: bool = False,
 ) -> Outcome:
-    """Train a copy of `backbone` and a new head: Adam, cosine schedule, weight decay.
+    """Train a copy of `backbone` and a new head; the artefact holds the state of the whole tuned model.
 
-    Parameters
-    ----------
-    constrain
-        Keeps the copy compressed while it trains: pruned weights at exactly zero, quantized weights on their
-        grid. `backbone` itself does not change.
-
-    Returns
-    -------
-    Outcome
-        Its artefact holds the state of the whole tuned model.
+    `constrain` keeps the copy compressed while it trains: pruned weights at exactly zero, quantized ones on their grid.
     """
     tuned = copy.deepcopy(backbone).requires_grad_(True)
     tuned.classifier.requires_grad_(False)  # the source head is not in use
     if constrain:
         constrain(tuned.model)
-    learner, pictures = Tuned(tuned, len(data.class_names), seed), data.pictures(settings.size)
-    return fit(learner, data, pictures, budget, seed, settings, method=method, test_curves=test_curves)
+    learner = Tuned(tuned, len(data.class_names), seed)
+    return fit(learner, data, data.pictures(settings.size), budget, seed, settings)

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from vpstudy.calibration.metrics import debiased_ece
 from vpstudy.runtime import Runtime, generator
 from vpstudy.training.data import Examples, TransferData, as_float
 from vpstudy.training.outcome import Outcome, rank
@@ -45,23 +44,11 @@ def fit(
     budget: int | str,
     seed: int,
     schedule: Schedule,
-    *,
-    method: str,
-    test_curves: bool = False,
 ) -> Outcome:
     """Train for a fixed number of steps, let validation choose the moment, read the test split once.
 
-    Parameters
-    ----------
-    inputs
-        Every example of the target, (N, ...): uint8 pictures or float features.
-    test_curves
-        Measure accuracy and calibration on the test split at each evaluation, too. They choose nothing.
-
-    Returns
-    -------
-    Outcome
-        With status "diverged", the reason and no logits if a loss or a logit was not finite.
+    `inputs` are every example of the target, (N, ...): uint8 pictures or float features. The outcome has the status
+    "diverged", a reason and no logits if a loss or a logit was not finite.
     """
     splits = data.split(budget, seed)
     train, validation, test = (data.examples(inputs, i) for i in (splits.train, splits.validation, splits.test))
@@ -69,8 +56,7 @@ def fit(
     optimizer, scheduler = learner.optimizer(schedule)
     moments = {math.ceil(schedule.steps * i / schedule.evaluations) for i in range(1, schedule.evaluations + 1)}
     history, best = [], None
-    run = {"method": method, "budget": budget, "seed": seed, "history": history}
-    run |= {"learning_rate": schedule.learning_rate, "steps": schedule.steps}
+    run = {"learning_rate": schedule.learning_rate, "steps": schedule.steps, "history": history}
     try:
         for step, (batch, last) in enumerate(batches(train, schedule, generator("order", seed)), 1):
             learner.train()
@@ -87,8 +73,6 @@ def fit(
                 learner.after_epoch()
             if step in moments:
                 history.append({"step": step, "loss": loss.item(), **_score(learner, validation, data.runtime)})
-                if test_curves:
-                    history[-1] |= _diagnosed(learner, test, data.runtime)
                 if best is None or rank(history[-1]) > rank(best[0]):
                     best = history[-1], {name: value.clone() for name, value in learner.state_dict().items()}
         chosen, state = best
@@ -96,9 +80,9 @@ def fit(
         parts = {"validation": validation, "test": test}
         logits = {name: logits_of(learner, part, data.runtime).cpu().numpy() for name, part in parts.items()}
     except Diverged as error:
-        return Outcome(**run, status="diverged", reason=str(error))
+        return Outcome(budget, seed, **run, status="diverged", reason=str(error))
     artefact = {name: value.cpu() for name, value in state.items()}
-    return Outcome(**run, logits=logits, artefact=artefact, chosen=chosen)
+    return Outcome(budget, seed, **run, logits=logits, artefact=artefact, chosen=chosen)
 
 
 def batches(examples: Examples, schedule: Schedule, order: torch.Generator) -> Iterator[tuple[Examples, bool]]:
@@ -132,9 +116,3 @@ def _score(learner: Learner, examples: Examples, runtime: Runtime) -> dict[str, 
     correct = (log_probabilities.argmax(1) == examples.labels).float().mean().item()
     nll = F.nll_loss(log_probabilities, examples.labels).item()
     return {"validation_accuracy": correct, "validation_nll": nll}
-
-
-def _diagnosed(learner: Learner, examples: Examples, runtime: Runtime) -> dict[str, float]:
-    probabilities, labels = logits_of(learner, examples, runtime).softmax(1).cpu(), examples.labels.cpu()
-    correct = (probabilities.argmax(1) == labels).float().mean().item()
-    return {"test_accuracy": correct, "test_ece_debiased": debiased_ece(probabilities, labels)}

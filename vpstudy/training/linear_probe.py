@@ -25,22 +25,8 @@ class Head(Learner):
 
 
 def linear_probe(
-    backbone: Backbone,
-    data: TransferData,
-    budget: int | str,
-    seed: int,
-    settings: LinearProbe,
-    *,
-    method: str = "linear_probe",
-    test_curves: bool = False,
+    backbone: Backbone, data: TransferData, budget: int | str, seed: int, settings: LinearProbe
 ) -> Outcome:
-    """Train a head on frozen features.
-
-    Returns
-    -------
-    Outcome
-        Its artefact holds `linear.weight` (K, F) and `linear.bias` (K,).
-    """
+    """Train a head; the artefact holds `linear.weight` (K, F) and `linear.bias` (K,)."""
     features = data.features(backbone, settings.size, settings.inner)
-    head = Head(features.shape[1], len(data.class_names), seed)
-    return fit(head, data, features, budget, seed, settings, method=method, test_curves=test_curves)
+    return fit(Head(features.shape[1], len(data.class_names), seed), data, features, budget, seed, settings)

@@ -13,6 +13,8 @@ class Outcome:
 
     Attributes
     ----------
+    method
+        A name given by who compares several.
     logits
         For "validation" and "test": float32 (N, K). Empty if the run diverged.
     artefact
@@ -25,9 +27,9 @@ class Outcome:
         It was trained at, and for.
     """
 
-    method: str
     budget: int | str
     seed: int
+    method: str = ""
     status: str = "ok"
     reason: str | None = None
     logits: dict[str, np.ndarray] = field(default_factory=dict)

@@ -29,7 +29,7 @@ def quantized_prompting(
         The second is the border at the moment that validation chose; if training diverged, at its end.
     """
     border = QuantizedBorder(settings.chosen.inner, settings.canvas, how, data.runtime.device)
-    return visual_prompting(backbone, data, budget, seed, settings, prompt=border), border
+    return visual_prompting(backbone, data, budget, seed, settings, border), border
 
 
 def answers(

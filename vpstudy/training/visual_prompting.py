@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.label_mapping import MAPPINGS, random_mapping
-from vpstudy.prompts.output import LinearOutput
 from vpstudy.prompts.quantized_border import QuantizedBorder
 from vpstudy.prompts.visual.modules import AddedPrompt, BorderPrompt
 from vpstudy.runtime import seed_for
@@ -29,7 +29,8 @@ class PromptedBackbone(Learner):
         n_source, self._n_target = len(backbone.class_names), n_target
         start = torch.as_tensor(random_mapping(n_source, n_target, seed_for("mapping", seed)))
         if self.kind.learned:
-            self.output = LinearOutput(n_source, n_target, start)
+            self.output = nn.utils.skip_init(nn.Linear, n_source, n_target)
+            self._set(start)
         elif self.kind.weighted:
             self.register_buffer("omega", F.one_hot(start, n_source).T.float().contiguous())
         else:
@@ -72,11 +73,15 @@ class PromptedBackbone(Learner):
                 self._estimate(logits, labels)
 
     def _estimate(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        estimate = torch.as_tensor(self.kind.estimate(logits, labels, self._n_target))
-        if self.kind.learned:
-            self.output.start_from(estimate)
+        self._set(torch.as_tensor(self.kind.estimate(logits, labels, self._n_target)))
+
+    @torch.no_grad()
+    def _set(self, mapping: torch.Tensor) -> None:
+        if self.kind.learned:  # target logits are the mapped source logits, to the bit, until the first step
+            self.output.weight.copy_(F.one_hot(mapping, self.output.in_features))
+            self.output.bias.zero_()
         else:
-            (self.omega if self.kind.weighted else self.mapping).copy_(estimate)
+            (self.omega if self.kind.weighted else self.mapping).copy_(mapping)
 
 
 def prompted(
@@ -102,10 +107,7 @@ def visual_prompting(
     budget: int | str,
     seed: int,
     settings: VisualPrompting,
-    *,
     prompt: QuantizedBorder | None = None,
-    method: str = "visual_prompting",
-    test_curves: bool = False,
 ) -> Outcome:
     """Learn a prompt and a label mapping (arXiv 2308.14969; iterative mapping of ILM-VP, CVPR 2023), unaugmented.
 
@@ -122,13 +124,12 @@ def visual_prompting(
     """
     prompt = prompt or settings.make_prompt(seed_for("prompt", seed))
     learner = prompted(backbone, data, budget, seed, settings, prompt)
-    inputs = data.pictures(prompt.inner)
-    return fit(learner, data, inputs, budget, seed, settings, method=method, test_curves=test_curves)
+    return fit(learner, data, data.pictures(prompt.inner), budget, seed, settings)
 
 
 def mapping_of(artefact: dict[str, torch.Tensor]) -> np.ndarray:
     """The source class (K,) that weighs most in each target class."""
     if "mapping" in artefact:
         return artefact["mapping"].numpy()
-    weights = artefact["omega"].T if "omega" in artefact else artefact["output.linear.weight"]
+    weights = artefact["omega"].T if "omega" in artefact else artefact["output.weight"]
     return weights.argmax(1).numpy()

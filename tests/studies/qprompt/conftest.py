@@ -34,7 +34,7 @@ def changed(content: dict, changes: dict) -> dict:
     return content
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """From changes to parameters; CLIPs of the two architectures lie in a temporary folder."""
     torch.set_num_threads(1)
@@ -42,7 +42,8 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MODELS", "RESULTS"):
             patch.setattr(paths, name, tmp_path_factory.mktemp("data") / name.lower())
-        patch.setattr(results.path, "__defaults__", (paths.RESULTS,))
+        for function in (results.path, results.read, results.read_records):
+            patch.setattr(function, "__defaults__", (paths.RESULTS,))
         towers = {"size": 32, "width": 32, "heads": 2, "layers": 2, "embed": 16}
         for name, architecture in ARCHITECTURES.items():
             place = paths.MODELS / "default" / name / "clip.safetensors"

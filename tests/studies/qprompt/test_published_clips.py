@@ -40,7 +40,7 @@ MODELS = {  # by alias: a name of open_clip, made small; the last has its text t
 TEXTS = ["a photo of a cat", "three", "one two three four five six seven"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def using(small, tmp_path_factory):
     """From an alias, changes of its entry and other changes to parameters with that published CLIP alone."""
     file = tmp_path_factory.mktemp("published") / "clip.safetensors"

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from studies import grid, results
-from studies.qprompt import cell_figures, cell_tables, multimodal_cell, protocol_cell
-from studies.qprompt.claims import gathered
+from studies.qprompt import cell_figures, cell_tables, multimodal_cell
 from studies.qprompt.clip_source_cell import ClipSourceCell
+from studies.qprompt.evidence import gathered
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
 from studies.qprompt.protocol_cell import ProtocolCell
@@ -118,7 +118,7 @@ def test_transfer_measures_the_same_prompt_on_every_group(transfer):
     assert torch.equal(groups["all"].labels, groups["inverted"].labels)
     assert not torch.allclose(groups["all"].features, groups["inverted"].features)
     assert set(cell.examples(4)) == {"digits", "inverted", "letters"}
-    said = cell_tables.by_group_and_shots(rows, protocol_cell.ZERO_SHOT).data
+    said = cell_tables.by_group_and_shots(rows).data
     assert "letters, 1 per class" in said and said.count("\n") == 4
 
 
@@ -139,11 +139,23 @@ def test_a_protocol_that_diverges_is_rows(few_shot, monkeypatch):
 
 
 def test_figures_of_protocols_show_every_arm(few_shot):
-    figure = cell_figures.by_shots(few_shot[1])
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["zero-shot", "full", "qat-1"]
+    runs = cell_figures.runs(few_shot[1])
+    figure = cell_figures.by_shots(runs)
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["full", "qat-1", "zero-shot"]
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1", "2"]
-    figure = cell_figures.by_group(few_shot[1])
+    figure = cell_figures.by_group(runs)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["as learned"]
+
+
+def test_figures_of_cells_show_every_arm(coop, transfer):
+    rows, facts = coop[2]["rows"], coop[2]["facts"]
+    figure = cell_figures.arms(cell_figures.runs(rows))
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["full", "ptq-1"]
+    assert [axis.get_title() for axis in figure.axes] == ["base", "new"]
+    assert len(cell_figures.curves(facts["curves"]).axes[0].get_lines()) == 1
+    assert len(cell_figures.reliability(rows).axes) == 4
+    shown = transfer[0].examples(4)
+    assert len(cell_figures.examples(shown).axes) == 8 * len(shown)
 
 
 # Prompts for both towers.

@@ -6,18 +6,10 @@ import pytest
 
 from studies.claims import ledger
 from studies.qprompt import figures
-from studies.qprompt.claims import (
-    CLAIMS,
-    COOP,
-    QpromptEvidence,
-    difference,
-    gathered,
-    ptq,
-    qat,
-    with_harmonic_mean,
-    words,
-)
-from studies.qprompt.report import _told
+from studies.qprompt.claims import CLAIMS
+from studies.qprompt.controls_report import answer
+from studies.qprompt.evidence import QpromptEvidence, few_shot, gathered, with_harmonic_mean
+from studies.qprompt.labels import COOP, ptq, qat, words
 from vpstudy.training.prompt_learning.prompters import PROMPTERS
 
 KEPT = {  # accuracy on base and new, as the paper would have it
@@ -140,7 +132,7 @@ def test_a_trigger_that_never_fired_is_not_tested(fits, tested):
         assert found["Q8b"]["p_holm"] < plain["Q8b"]["p_holm"]  # Holm corrects for two claims less
 
 
-def test_what_was_not_run_is_told():
+def test_what_was_not_run_isanswer():
     records_ = judged({COOP: (0.8, 0.6)}, facts={})
     assert {record["verdict"] for record in records_.values()} == {"not run at this scale"}
 
@@ -158,18 +150,77 @@ def test_h_is_the_harmonic_mean_of_a_run():
 def test_pairs_that_diverged_are_counted():
     lost = frame({COOP: (0.8, 0.6), qat(1): (0.8, 0.7)})
     lost.loc[(lost["seed"] == 1) & (lost["prompter"] == "qcoop"), ["status", "accuracy"]] = ["diverged", None]
-    evidence = QpromptEvidence(with_harmonic_mean(lost), pd.DataFrame(), pd.DataFrame())
-    found = difference(evidence, qat(1), COOP, "H")
+    evidence = QpromptEvidence(with_harmonic_mean(lost))
+    found = evidence.difference(qat(1), COOP, "H")
     assert found.effect.n == 4
     assert "1 of 5 pairs diverged" in found.label
 
 
 def test_differences_are_told_in_words():
-    evidence = QpromptEvidence(with_harmonic_mean(frame(KEPT)), pd.DataFrame(), pd.DataFrame())
-    assert _told(difference(evidence, qat(1), COOP, "new"))[1] == "few bits are better"
-    assert _told(difference(evidence, COOP, qat(1), "new"))[1] == "few bits are worse"
-    assert _told(difference(evidence, qat(1), ("noise", "fixed-matched"), "new"))[1] == "the same within 0.01"
-    assert _told(None) == ("—", "not run at this scale")
+    evidence = QpromptEvidence(with_harmonic_mean(frame(KEPT)))
+    assert answer(evidence.difference(qat(1), COOP, "new"))[1] == "few bits are better"
+    assert answer(evidence.difference(COOP, qat(1), "new"))[1] == "few bits are worse"
+    assert answer(evidence.difference(qat(1), ("noise", "fixed-matched"), "new"))[1] == "the same within 0.01"
+    assert answer(None) == ("—", "not run at this scale")
+
+
+def few_pictures(gain: dict[int, float]) -> pd.DataFrame:
+    draw, rows = np.random.default_rng(0), []
+    for shots, more in gain.items():
+        for seed in range(5):
+            shared = draw.normal(0.7, 0.02)
+            for arm, value in (("full", shared), ("qat-1", shared + more + draw.normal(0, 0.002))):
+                rows.append({"arm": arm, "budget": str(shots), "seed": seed, "accuracy": value, "bits": None})
+    fixed = {"backbone": "cnn", "source_seed": 0, "target": "digits", "protocol": "few_shot", "group": "all"}
+    return pd.DataFrame(rows).assign(status="ok", **fixed)
+
+
+def test_the_claim_of_few_pictures_must_hold_at_each_number():
+    verdicts = []
+    for gain in ({1: 0.05, 4: 0.05}, {1: 0.05, 4: -0.05}, {1: -0.05, 4: -0.05}):
+        (claim,) = (c for c in CLAIMS if c.id == "Q11")
+        (entry,) = ledger.assess("qprompt", (claim,), QpromptEvidence(few_shot(few_pictures(gain))))
+        assert len(entry["findings"]) == 2
+        verdicts.append(entry["verdict"])
+    assert verdicts == ["reproduced", "contradicted", "contradicted"]
+    assert words(("few_shot", "qat-1 of 4")) == "QCoOp, 1 bit, 4 a class"
+    assert few_shot(pd.DataFrame()).empty
+
+
+def arm(prompter: str, name: str, backbone: str, gain: float = 0.0, sources: int = 1) -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    fixed = {"backbone": backbone, "target": "digits", "prompter": prompter, "arm": name, "status": "ok", "bits": None}
+    return pd.DataFrame(
+        fixed
+        | {"source_seed": source, "seed": seed, "group": group, "bytes": 5, "accuracy": draw.normal(0.7, 0.02) + gain}
+        for source in range(sources)
+        for seed in range(5)
+        for group in ("base", "new")
+    )
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.05, "reproduced"), (-0.05, "contradicted")])
+def test_a_claim_is_tested_on_the_architecture_that_has_its_cells(gain, verdict):
+    arms = [("coop", "full", "cnn", 0.0, 3), ("qcoop", "qat-1", "cnn", 0.05, 3)]
+    arms += [("maple", "full", "vit"), ("qmaple", "qat-4", "vit", gain), ("maple", "ptq-4", "vit", 0.01)]
+    evidence = gathered(pd.concat(arm(*each) for each in arms), {})
+    assert list(evidence) == ["cnn", "vit"]
+    entries = {entry["id"]: entry for entry in ledger.assess("qprompt", CLAIMS, *evidence.values())}
+    q9 = entries["Q9"]
+    assert (q9["backbone"], q9["verdict"], q9["source_checkpoints"]) == ("vit", verdict, 1)
+    assert [f["label"] for f in q9["findings"]] == [f"QMaPLe, 4 bits − MaPLe, {g}" for g in ("base", "new", "H")]
+    assert [f["label"] for f in q9["beside"]] == [f"MaPLe, then 4 bits − MaPLe, {g}" for g in ("base", "new", "H")]
+    assert (entries["Q8a"]["backbone"], entries["Q8a"]["source_checkpoints"]) == ("cnn", 3)
+    assert entries["Q10"]["verdict"] == "not run at this scale"
+    # One correction within the study: the claims on both architectures count.
+    tested = [entry for entry in entries.values() if entry["p"] is not None]
+    smallest = min(tested, key=lambda entry: entry["p"])
+    assert smallest["p_holm"] == pytest.approx(min(1, len(tested) * smallest["p"]))
+
+
+def test_a_clip_that_has_both_kinds_of_cells_has_its_hand_written_prompt_once():
+    both = pd.concat([arm("zero_shot", "one", "vit"), arm("zero_shot", "one", "vit", gain=0.1)])
+    assert len(gathered(both, {})["vit"].runs) == len(gathered(arm("zero_shot", "one", "vit"), {})["vit"].runs)
 
 
 def test_arms_have_names():

@@ -1,4 +1,4 @@
-"""What a prompt is trained with: fused backbones and learned output layers."""
+"""Fused backbones: the same outputs without BatchNorm."""
 
 import pytest
 import torch
@@ -8,7 +8,6 @@ from vpstudy.compression import activations
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.fused import fused
-from vpstudy.prompts.output import LinearOutput
 
 
 @pytest.fixture
@@ -42,13 +41,3 @@ def test_a_fused_backbone_computes_the_same(backbone, bits):
         gradients = [torch.autograd.grad(out.square().sum(), pictures)[0] for out in (one, other)]
         assert torch.allclose(*gradients, rtol=1e-3, atol=1e-5 * gradients[0].abs().max())
     assert copied.features(pictures).shape == (3, copied.classifier.in_features)
-
-
-def test_a_learned_output_starts_as_the_mapping_and_is_learned_whole():
-    mapping = torch.tensor([4, 0, 2])
-    output, logits = LinearOutput(6, 3, mapping), torch.randn(5, 6)
-    assert torch.equal(output(logits), logits[:, mapping])
-    output(logits).square().sum().backward()
-    assert (output.linear.weight.grad != 0).all() and (output.linear.bias.grad != 0).all()
-    with pytest.raises(ValueError, match=r"expected \(3,\)"):
-        output.start_from(torch.tensor([1]))

@@ -12,13 +12,19 @@ from torch import nn
 
 from studies.parameters import validate
 from vpstudy import paths
+from vpstudy.data import glyphs
 from vpstudy.data.augmentation import shifted
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.visual import registry
 from vpstudy.prompts.visual.circle import Circle
 from vpstudy.prompts.visual.frame import Frame
 from vpstudy.prompts.visual.kinds import Added
 from vpstudy.prompts.visual.registry import PROMPTS, Prompting
+from vpstudy.runtime import Runtime
 from vpstudy.settings import ParameterError, Positive, problems_of, read
+from vpstudy.training.data import TransferData
+from vpstudy.training.visual_prompting import visual_prompting
 
 CANVAS = 16
 SIZES = {
@@ -181,10 +187,14 @@ def test_one_line_of_the_registry_is_enough_for_a_new_prompt(monkeypatch):
         validate(content, "params.yaml")
     monkeypatch.setitem(registry.PROMPTS, "cross", Cross)
     parameters = validate(content, "params.yaml")
-    assert parameters.model_dump() == content
-    for settings in (parameters.hidden_cost.settings.visual_prompting, parameters.vpns.settings):
-        prompt = settings.make_prompt(seed=0)
-        assert prompt.mask.sum() == 4 * settings.canvas - 4
+    for study in ("hidden_cost", "vpns"):
+        assert getattr(parameters, study).model_dump() == content[study]
+    assert parameters.vpns.settings.make_prompt(seed=0).mask.sum() == 4 * parameters.vpns.settings.canvas - 4
+    settings = parameters.hidden_cost.settings.visual_prompting.model_copy(update={"steps": 2, "evaluations": 1})
+    data = TransferData("faces", 5, Runtime(torch.device("cpu"), "fp32", torch.get_num_threads()))
+    outcome = visual_prompting(Backbone(ARCHITECTURES["cnn"], glyphs.class_names), data, 2, 0, settings)
+    learned = outcome.artefact["prompt.theta"] != 0
+    assert torch.equal(learned, torch.from_numpy(Cross(width=2).mask(32)).expand(3, -1, -1))
 
 
 def test_moved_pictures_against_a_loop():

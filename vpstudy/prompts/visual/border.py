@@ -1,13 +1,10 @@
 """A learned border around a picture that is made smaller."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from vpstudy.prompts.visual.kinds import VisualPrompt
+from vpstudy.prompts.visual.kinds import Module, VisualPrompt
 from vpstudy.settings import Positive
-
-if TYPE_CHECKING:
-    from vpstudy.prompts.visual.modules import BorderPrompt
 
 
 class Border(VisualPrompt):
@@ -20,7 +17,7 @@ class Border(VisualPrompt):
         if self.inner >= canvas:
             yield f"inner ({self.inner}) must be below canvas ({canvas}), or no border is left"
 
-    def make(self, canvas: int, seed: int) -> "BorderPrompt":
+    def make(self, canvas: int, seed: int) -> Module:
         from vpstudy.prompts.visual.modules import BorderPrompt
 
         return BorderPrompt(self.inner, canvas)

@@ -1,34 +1,29 @@
-"""What every visual prompt is made of: its settings, their checks, a label, and how to make it. Free of torch."""
+"""What every visual prompt consists of: its settings, their checks, a label, and how to make it. Free of torch."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from vpstudy.settings import Strict
 
 if TYPE_CHECKING:
-    import torch
-
-    from vpstudy.prompts.visual.modules import AddedPrompt
+    from torch import Generator, Tensor
+    from torch.nn import Module
+else:
+    Generator = Module = Tensor = Any
 
 
 class VisualPrompt(Strict):
-    """The settings of a prompt that shows pictures on a square canvas; the fields of a subclass are its own sizes, px.
+    """The settings of a prompt on a square canvas; the fields of a subclass are its own sizes."""
 
-    Attributes
-    ----------
-    label
-        In figures and tables.
-    """
-
-    label: ClassVar[str]
+    label: ClassVar[str]  # in figures and tables
 
     def problems(self, canvas: int) -> Iterator[str]:
         """A line for each setting that does not fit a canvas of that side, px."""
         yield from ()
 
-    def make(self, canvas: int, seed: int) -> "torch.nn.Module":
+    def make(self, canvas: int, seed: int) -> Module:
         """A prompt that has learned nothing. Its `inner` is the side of the pictures that it takes, px."""
         raise NotImplementedError
 
@@ -36,7 +31,7 @@ class VisualPrompt(Strict):
 class Added(VisualPrompt):
     """A prompt added to a picture that fills the canvas; by default a value for each pixel, starting at zero."""
 
-    def make(self, canvas: int, seed: int) -> "AddedPrompt":
+    def make(self, canvas: int, seed: int) -> Module:
         import torch
 
         from vpstudy.prompts.visual.modules import AddedPrompt
@@ -46,8 +41,8 @@ class Added(VisualPrompt):
         draw = torch.Generator().manual_seed(seed)
         return AddedPrompt(canvas, self.start(canvas, draw), self.delta, self.mask(canvas), draw)
 
-    def start(self, canvas: int, draw: "torch.Generator") -> "dict[str, torch.Tensor]":
-        """The tensors that are learned, as they start."""
+    def start(self, canvas: int, draw: Generator) -> dict[str, Tensor]:
+        """The tensors that are learned, by name, as they start."""
         import torch
 
         return {"theta": torch.zeros(3, canvas, canvas)}
@@ -56,6 +51,6 @@ class Added(VisualPrompt):
         """The pixels (canvas, canvas) that the prompt may change; None: all."""
         return None
 
-    def delta(self, prompt: "AddedPrompt") -> "torch.Tensor":
-        """What is added, (3, canvas, canvas), from the tensors of `start`."""
+    def delta(self, prompt: Module) -> Tensor:
+        """What is added, (3, canvas, canvas); `prompt` has the tensors of `start` as attributes."""
         return prompt.theta

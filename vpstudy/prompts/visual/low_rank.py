@@ -1,15 +1,10 @@
 """A pattern of low rank in each colour, added to the whole picture."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from vpstudy.prompts.visual.kinds import Added
+from vpstudy.prompts.visual.kinds import Added, Generator, Module, Tensor
 from vpstudy.settings import Positive
-
-if TYPE_CHECKING:
-    import torch
-
-    from vpstudy.prompts.visual.modules import AddedPrompt
 
 
 class LowRank(Added):
@@ -22,11 +17,11 @@ class LowRank(Added):
         if self.rank > canvas:
             yield f"rank ({self.rank}) must not exceed canvas ({canvas})"
 
-    def start(self, canvas: int, draw: "torch.Generator") -> "dict[str, torch.Tensor]":
+    def start(self, canvas: int, draw: Generator) -> dict[str, Tensor]:
         import torch
 
         a = torch.randn(3, self.rank, canvas, generator=draw) / self.rank**0.5
         return {"B": torch.zeros(3, canvas, self.rank), "A": a}
 
-    def delta(self, prompt: "AddedPrompt") -> "torch.Tensor":
+    def delta(self, prompt: Module) -> Tensor:
         return prompt.B @ prompt.A

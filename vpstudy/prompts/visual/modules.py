@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class BorderPrompt(nn.Module):
@@ -14,10 +13,7 @@ class BorderPrompt(nn.Module):
     The border shows sigmoid(theta); `theta` (3, canvas, canvas) starts at 0, that is at mid-grey. Its part
     behind the picture is never shown and gets a gradient of exactly 0; the picture itself passes bit for bit.
     Pictures and output are in [0, 1]: normalisation is the backbone's business. An odd difference leaves the
-    wider margin on the right and at the bottom.
-
-    Source: the hidden-cost paper, after ILM-VP (Chen et al., CVPR 2023).
-    Raises ValueError if no border is left (`inner` >= `canvas`) or `inner` < 1.
+    wider margin on the right and at the bottom. Raises ValueError if no border is left.
     """
 
     def __init__(self, inner: int, canvas: int) -> None:
@@ -27,27 +23,10 @@ class BorderPrompt(nn.Module):
         self.inner, self.canvas = inner, canvas
         self.theta = nn.Parameter(torch.zeros(3, canvas, canvas))
         margin = (canvas - inner) // 2
-        centre = slice(margin, margin + inner)
-        self._window = (..., centre, centre)
+        self._window = (..., slice(margin, margin + inner), slice(margin, margin + inner))
         outside = torch.ones(3, canvas, canvas, dtype=torch.bool)
         outside[self._window] = False
         self.register_buffer("outside", outside, persistent=False)
-        self.n_values = 3 * (canvas**2 - inner**2)
-
-    def prepare(self, pictures: Tensor) -> Tensor:
-        """(N, 3, h, w) -> (N, 3, inner, inner): antialiased bilinear, or the same tensor if that is its size.
-
-        Call it once for a whole data set: `forward` then has nothing to resize.
-        """
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
-            raise ValueError(
-                f"pictures are {pictures.dtype} of shape {tuple(pictures.shape)};"
-                " expected floating-point numbers in [0, 1] of shape (N, 3, h, w)"
-            )
-        if pictures.shape[2:] == (self.inner, self.inner):
-            return pictures
-        size = (self.inner, self.inner)
-        return F.interpolate(pictures, size=size, mode="bilinear", antialias=True, align_corners=False)
 
     def values(self) -> Tensor:
         """What was learned, (n,) in [0, 1], n = 3 · (canvas² − inner²): colours in turn, row by row."""
@@ -62,8 +41,8 @@ class BorderPrompt(nn.Module):
         return torch.sigmoid(self.theta)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(N, 3, h, w) in [0, 1] -> (N, 3, canvas, canvas) in [0, 1], in the wider of the two precisions."""
-        pictures = self.prepare(pictures)
+        """(N, 3, inner, inner) in [0, 1] -> (N, 3, canvas, canvas) in [0, 1], in the wider of the two precisions."""
+        _check(pictures, self.inner)
         prompt = self.shown().to(torch.promote_types(self.theta.dtype, pictures.dtype))
         # writing into copies of the prompt takes less than half the time of padding and torch.where
         canvas = prompt.expand(len(pictures), -1, -1, -1).clone()
@@ -85,8 +64,6 @@ class AddedPrompt(nn.Module):
 
     Parameters
     ----------
-    canvas
-        Side of the picture, px.
     start
         The tensors that are learned, by name, as they start.
     pattern
@@ -119,10 +96,7 @@ class AddedPrompt(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, canvas, canvas) in [0, 1] -> the same shape in [0, 1]."""
-        if pictures.shape[1:] != (3, self.canvas, self.canvas):
-            raise ValueError(
-                f"pictures have shape {tuple(pictures.shape)}; expected (N, 3, {self.canvas}, {self.canvas})"
-            )
+        _check(pictures, self.canvas)
         prompted = pictures + self.delta()
         return prompted + (prompted.clamp(0, 1) - prompted).detach()
 
@@ -130,3 +104,11 @@ class AddedPrompt(nn.Module):
     def picture(self) -> Tensor:
         """The pattern on mid-grey, (3, canvas, canvas) in [0, 1]."""
         return (0.5 + self.delta()).clamp(0, 1)
+
+
+def _check(pictures: Tensor, side: int) -> None:
+    if pictures.shape[1:] != (3, side, side) or not pictures.is_floating_point():
+        raise ValueError(
+            f"pictures are {pictures.dtype} of shape {tuple(pictures.shape)};"
+            f" expected floating-point numbers in [0, 1] of shape (N, 3, {side}, {side})"
+        )

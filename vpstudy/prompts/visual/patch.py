@@ -1,15 +1,10 @@
 """A square added in a corner of the picture, or, in training, at a place drawn for each batch."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from vpstudy.prompts.visual.kinds import Added
+from vpstudy.prompts.visual.kinds import Added, Generator, Module, Tensor
 from vpstudy.settings import Positive
-
-if TYPE_CHECKING:
-    import torch
-
-    from vpstudy.prompts.visual.modules import AddedPrompt
 
 
 class Patch(Added):
@@ -22,19 +17,17 @@ class Patch(Added):
         if self.side > canvas:
             yield f"side ({self.side}) must not exceed canvas ({canvas})"
 
-    def start(self, canvas: int, draw: "torch.Generator") -> "dict[str, torch.Tensor]":
-        import torch
+    def start(self, canvas: int, draw: Generator) -> dict[str, Tensor]:
+        return super().start(self.side, draw)
 
-        return {"theta": torch.zeros(3, self.side, self.side)}
-
-    def delta(self, prompt: "AddedPrompt") -> "torch.Tensor":
+    def delta(self, prompt: Module) -> Tensor:
         from torch.nn.functional import pad
 
         room = prompt.canvas - self.side
         top, left = self.place(prompt, room)
         return pad(prompt.theta, (left, room - left, top, room - top))
 
-    def place(self, prompt: "AddedPrompt", room: int) -> tuple[int, int]:
+    def place(self, prompt: Module, room: int) -> tuple[int, int]:
         """The upper left pixel of the square, (row, column) within 0 … room."""
         return 0, 0
 
@@ -44,7 +37,7 @@ class RandomPatch(Patch):
 
     label: ClassVar = "random-patch prompt"
 
-    def place(self, prompt: "AddedPrompt", room: int) -> tuple[int, int]:
+    def place(self, prompt: Module, room: int) -> tuple[int, int]:
         import torch
 
         if not prompt.training:

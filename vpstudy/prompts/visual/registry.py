@@ -1,15 +1,12 @@
 """The visual prompts by name, and the settings with which a study chooses among them. Free of torch."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, PlainSerializer, model_validator
 
 from vpstudy.prompts.visual import border, circle, frame, full, low_rank, patch
-from vpstudy.prompts.visual.kinds import VisualPrompt
+from vpstudy.prompts.visual.kinds import Module, VisualPrompt
 from vpstudy.settings import Positive, Strict, one_of, problems_of
-
-if TYPE_CHECKING:
-    import torch
 
 PROMPTS: dict[str, type[VisualPrompt]] = {
     "border": border.Border,
@@ -40,28 +37,23 @@ class Prompting(Strict):
 
     canvas: Positive  # side of what the backbone sees, px
     prompt: PromptName
-    prompts: Annotated[
-        dict[PromptName, dict[str, Any]], AfterValidator(_typed), PlainSerializer(_plain)
-    ]  # own settings of each
+    # the own settings of each, by name
+    prompts: Annotated[dict[PromptName, dict[str, Any]], AfterValidator(_typed), PlainSerializer(_plain)]
 
     @property
     def chosen(self) -> VisualPrompt:
         """The settings of the prompt that is used."""
         return self.prompts[self.prompt]
 
-    def make_prompt(self, seed: int) -> "torch.nn.Module":
+    def make_prompt(self, seed: int) -> Module:
         """The prompt that is used, as it is before it learns."""
         return self.chosen.make(self.canvas, seed)
 
     @model_validator(mode="after")
     def _prompts_fit(self):
-        problems = [
-            f"prompts.{name}: {line}" for name, each in self.prompts.items() for line in each.problems(self.canvas)
-        ]
+        problems = [f"prompts.{name}: {line}" for name, p in self.prompts.items() for line in p.problems(self.canvas)]
         if self.prompt not in self.prompts:
-            problems.append(
-                f"prompts: the settings of {self.prompt!r}, which is used, are missing; give `{self.prompt}: {{…}}`"
-            )
+            problems.append(f"prompts: the settings of {self.prompt!r}, which is used, are missing")
         if problems:
             raise ValueError("; ".join(problems))
         return self

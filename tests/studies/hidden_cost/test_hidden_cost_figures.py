@@ -23,7 +23,7 @@ LEVEL = {"visual_prompting": 0.72, "linear_probe": 0.86, "fine_tuning": 0.95}
 GAIN = {"1": -0.35, "10": -0.1, "all": 0.0}
 DAMAGE = {"dense": 0, "imp-0.50": 0.01, "imp-0.80": 0.04, "imp-0.90": 0.09, "imp-0.95": 0.16}
 DAMAGE |= {"magnitude-0.90": 0.22, "int4": 0.005, "int2": 0.2}
-METRICS = ["accuracy", "ece", "ece_debiased", "ece_equal_mass", "nll", "brier"]
+METRICS = ["accuracy", "ece", "ece_debiased", "ece_equal_mass", "nll", "brier", "legacy_ece", "ece_debiased_scaled"]
 
 
 def diagram(draw: np.random.Generator, accuracy: float, gap: float) -> dict:
@@ -53,7 +53,8 @@ def make_results(names=COMPRESSIONS, targets=CLASSES, budgets=("1", "10", "all")
         ece = float(abs(0.08 + 0.9 * DAMAGE[compression] * prompted + draw.normal(0, 0.012)))
         keys = ("compression", "target", "method", "budget", "seed")
         row = {"backbone": "cnn", "source_seed": 0, **dict(zip(keys, arm, strict=True)), "status": "ok", "reason": None}
-        row |= dict(zip(METRICS, (accuracy, ece + 0.01, ece, ece + 0.005, 2 - accuracy, 1 - accuracy), strict=True))
+        values = (accuracy, ece + 0.01, ece, ece + 0.005, 2 - accuracy, 1 - accuracy, 0.1 - ece / 2, ece / 3)
+        row |= dict(zip(METRICS, values, strict=True))
         row |= {"reliability": diagram(draw, accuracy, ece), "mapping": None}
         if prompted:
             row["mapping"] = draw.permutation(len(SOURCE_NAMES))[: CLASSES[target]].tolist()
@@ -118,6 +119,9 @@ DRAWN = {
     "families": lambda results, _: changes.by_family(results),
     "change_heatmap": lambda results, _: changes.heatmap(results),
     "reliability": lambda results, _: calibration.reliability(results),
+    "confidence": lambda results, _: calibration.confidence(results),
+    "legacy": lambda results, _: calibration.legacy(results),
+    "scaling": lambda results, _: changes.scaling(results),
     "prompts": draw_prompts,
     "mapping": draw_mapping,
 }
@@ -156,6 +160,8 @@ def assert_fit_for_print(figure: Figure) -> None:
     page, all_of_them = figure.bbox.padded(3), Bbox.union(boxes)
     assert page.contains(*all_of_them.min)
     assert page.contains(*all_of_them.max)
+    titles = [axis.title.get_window_extent() for axis in figure.axes if axis.get_title()]
+    assert not any(a.overlaps(b) for k, a in enumerate(titles) for b in titles[:k])
     for artist in [*figure.legends, *figure.texts]:
         inside = artist.get_tightbbox().shrunk(0.98, 0.98)
         assert not any(inside.overlaps(box) for box in boxes), artist
@@ -187,11 +193,11 @@ def test_equal_figures_give_equal_files_however_often_they_are_saved(tmp_path):
         assert b"Software" not in first and b"<dc:date>" not in first and b"CreationDate" not in first
 
 
-def test_a_figure_shows_one_backbone():
+@pytest.mark.parametrize("name", [name for name in DRAWN if name != "controls"])
+def test_a_figure_shows_one_backbone(name):
     two = pd.concat([TINY, TINY.assign(backbone="vit")])
-    for name in ("accuracy_by_sparsity", "bit_width", "change_heatmap", "reliability", "prompts"):
-        with pytest.raises(ValueError, match="one backbone; given: cnn, vit"):
-            DRAWN[name](two, TINY_BACKBONES)
+    with pytest.raises(ValueError, match="one backbone; given: cnn, vit"):
+        DRAWN[name](two, TINY_BACKBONES)
 
 
 def test_accuracy_lines_are_the_means_of_pruned_backbones_only():
@@ -217,6 +223,7 @@ def test_diverged_runs_are_counted_where_they_are_missing():
     assert "3 of 3" in words(full("bit_width"))
     assert sum("1 of 3 diverged" in text for text in words(full("reliability"))) == 2
     assert words(full("prompts")).count("diverged") == 1
+    assert any("2 of 18 runs diverged" in text for text in words(full("confidence")))
     rows = [row | {"status": "diverged"} if row["seed"] == 0 else row for row in records(FULL, "dense")]
     assert any("5 of 15 runs diverged" in text for text in words(cell.accuracy_by_budget(rows, 10)))
 
@@ -286,11 +293,6 @@ def test_cell_figures_are_fit_for_print():
         backbone_cell.weight_histogram(weights, np.where(abs(weights) < 1, 0, weights)),
     ):
         assert_fit_for_print(figure)
-
-
-def test_pictures_are_shown_as_they_are():
-    axis = cell.prompt_and_example(PICTURES[0], PICTURES[1]).axes[1]
-    assert np.array_equal(axis.images[0].get_array(), np.moveaxis(PICTURES[1], 0, 2))
 
 
 def test_a_large_target_shows_some_of_its_classes(monkeypatch):
@@ -386,6 +388,41 @@ def test_tables_are_written_as_csv_and_markdown(tmp_path):
     lines = (tmp_path / "results.md").read_text().splitlines()
     assert len(lines) == 2 + len(table)
     assert lines[2].split("|")[6].strip() == table["accuracy"][0]
+
+
+def test_histograms_of_confidence_are_the_counts_of_the_bins():
+    here = TINY[(TINY["method"] == "visual_prompting") & (TINY["compression"] == "dense")]
+    (bins,) = here["reliability"]
+    right = np.nan_to_num(np.array(bins["count"]) * np.array(bins["accuracy"], dtype=float))
+    axis = tiny("confidence").axes[0]
+    assert axis.get_title() == "dense"
+    heights = np.array([bar.get_height() for bar in axis.patches]) * sum(bins["count"])
+    assert heights == pytest.approx([*right, *(right - np.array(bins["count"]))])
+
+
+def test_pairs_of_runs_for_the_legacy_quantity_do_not_mix_targets():
+    """Within each target the two agree, between targets they do not."""
+    frame = make_results(["dense", "int4"], ["digits", "faces"], ("all",))
+    steps = frame.groupby(["target", "method"]).cumcount() / 100
+    is_faces = frame["target"] == "faces"
+    frame["ece"] = 0.05 + steps + 0.2 * ~is_faces
+    frame["legacy_ece"] = 0.01 + steps / 10 + 0.05 * is_faces
+    titles = [axis.get_title() for axis in calibration.legacy(frame).axes]
+    assert titles[0] == "visual prompt\n0 % of 30 pairs opposite" and len(titles) == 3  # 2 × (6 over 2)
+    frame.loc[is_faces, "ece"] = 1 - frame["ece"]
+    assert "50 % of 30" in calibration.legacy(frame).axes[1].get_title()
+    ece, other = np.array([0.1, 0.2, 0.3, 0.3]), np.array([5.0, 4.0, 6.0, 1.0])
+    assert calibration.disagreements(ece, other) == (3, 6)  # (0, 1), (0, 3), (1, 3); (2, 3) has no order
+
+
+def test_scaling_shows_means_of_what_finished_before_and_after():
+    done = FULL[(FULL["budget"] == "10") & (FULL["status"] == "ok")]
+    means = done.groupby(["target", "method", "compression"])[["ece_debiased", "ece_debiased_scaled"]].mean()
+    for axis in full("scaling").axes:
+        of_target = means.loc[axis.get_title()].round(9)
+        hollow = {round(x, 9) for line in axis.lines if line.get_markerfacecolor() == "white" for x in line.get_xdata()}
+        drawn = {round(x, 9) for line in axis.lines if line.get_marker() in "os^" for x in line.get_xdata()}
+        assert hollow == set(of_target["ece_debiased"]) and drawn == set(of_target.to_numpy().ravel())
 
 
 def test_the_band_of_a_reliability_diagram_holds_95_percent_of_calibrated_models():

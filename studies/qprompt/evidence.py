@@ -1,0 +1,140 @@
+"""What the claims of the qprompt study rest on: runs with harmonic means, training curves, paired differences."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from studies import grid, results
+from studies.claims.claim import ON, Finding, compared
+from studies.parameters import Parameters
+from studies.qprompt.labels import Arm, words
+from studies.results import Results
+from studies.statistics import paired
+from vpstudy.models.architectures import parse
+
+GROUPS = ("base", "new", "H")
+IDENTITY = ["backbone", "source_seed", "target", "prompter", "arm", "seed"]  # of a run
+FACTS = {"curves": "curves", "weights": "weights", "fits": "refits"}  # of the evidence, in results
+
+
+@dataclass(frozen=True)
+class QpromptEvidence:
+    """The results of the qprompt study at one scale, of one backbone.
+
+    Attributes
+    ----------
+    runs
+        A row for each (prompter, arm, seed, group), the group "H" with the harmonic mean as its accuracy included.
+    curves, weights
+        A row for each (prompter, arm, seed, epoch): accuracy on base and new; sigma, ks, beyond_3, kurtosis, kl.
+    fits
+        A row for each fit of the codebook of a (prompter, arm, seed), the first included.
+    """
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
+    weights: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
+    fits: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
+
+    def of(self, arm: Arm, group: str) -> pd.DataFrame:
+        """The runs of an arm on a group."""
+        runs = _of(self.runs, arm)
+        return runs[runs["group"] == group]
+
+    def bits(self) -> list[int]:
+        """Of QCoOp's arms."""
+        return sorted({int(bits) for bits in self.runs.loc[self.runs["prompter"] == "qcoop", "bits"].dropna()})
+
+    def difference(self, one: Arm, other: Arm, group: str, metric: str = "accuracy") -> Finding | None:
+        """`one` less `other` on base, new or H; None where either was not run."""
+        pairs = paired(self.of(one, group), self.of(other, group), ON, metric)
+        if pairs.empty:
+            return None
+        left = pairs[pairs["status"] == "ok"]
+        return compared(f"{words(one)} − {words(other)}, {group}", left, len(pairs), "diverged")
+
+    def farther(self, one: Arm, other: Arm) -> Finding | None:
+        """How much farther the used prompt of `one` ends from its start than that of `other`.
+
+        Root mean squares, in deviations of the initial prompt; None where either was not run or is no learned prompt.
+        """
+        runs = [self.of(arm, "base") for arm in (one, other)]
+        if any("distance" not in of or of["distance"].isna().all() for of in runs):
+            return None
+        return self.difference(one, other, "base", "distance")
+
+    def growth(self, arm: Arm) -> float | None:
+        """The deviation of an arm's weights at the end of training over that at its start, the mean of its runs."""
+        sigma = ends(self.weights, arm, "sigma")
+        return float((sigma["last"] / sigma["first"]).mean()) if len(sigma) else None
+
+
+def evidence(parameters: Parameters, read: Results) -> dict[str, QpromptEvidence]:
+    """By architecture, with few-shot learning and the prompts for both towers."""
+    protocols, multimodal = (results.read(grid.cells(parameters, stage)).frame for stage in ("protocol", "multimodal"))
+    frames = [frame for frame in (read.frame, few_shot(protocols), multimodal) if len(frame)]
+    return gathered(pd.concat(frames) if frames else read.frame, read.contents)
+
+
+def gathered(runs: pd.DataFrame, contents: dict[Any, dict[str, Any]]) -> dict[str, QpromptEvidence]:
+    """Evidence by architecture, from the frame of results and the files behind it.
+
+    A CLIP that MaPLe learns for, too, has its hand-written prompt in both kinds of cells: the first is kept.
+    """
+    runs = with_harmonic_mean(runs.drop_duplicates([*IDENTITY, "group"]))
+    tables = {name: _table(contents, fact) for name, fact in FACTS.items()}
+    return {
+        backbone: QpromptEvidence(
+            mine, **{name: table[table["backbone"] == backbone] for name, table in tables.items()}
+        )
+        for backbone, mine in runs.groupby("backbone", sort=False)
+    }
+
+
+def _table(contents: dict[Any, dict[str, Any]], fact: str) -> pd.DataFrame:
+    """A fact of results as a frame: a row for each entry of each arm and seed."""
+    rows = [
+        {"backbone": backbone, "source_seed": source, "target": cell["target"], "prompter": cell["prompter"]}
+        | {"arm": arm, "seed": int(seed)}
+        | (entry if isinstance(entry, dict) else {"step": entry})
+        for cell, facts in ((each["cell"], each["facts"]) for each in contents.values())
+        for backbone, source in [parse(cell["backbone"])]
+        for arm, seeds in facts.get(fact, {}).items()
+        for seed, entries in seeds.items()
+        for entry in entries
+    ]
+    return pd.DataFrame(rows, columns=None if rows else [*IDENTITY, "epoch"])
+
+
+def _of(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    return table[(table["prompter"] == arm[0]) & (table["arm"] == arm[1])]
+
+
+def ends(table: pd.DataFrame, arm: Arm, column: str) -> pd.DataFrame:
+    """Of each run of an arm its values in `column` at the start and the end of training: `ON`, first, last."""
+    mine = _of(table, arm)
+    if mine.empty:
+        return pd.DataFrame(columns=[*ON, "first", "last"])
+    return mine.sort_values("epoch").groupby(ON)[column].agg(["first", "last"]).reset_index()
+
+
+def with_harmonic_mean(runs: pd.DataFrame) -> pd.DataFrame:
+    """`runs` and, for each run that has base and new, a row of the group "H"."""
+    base, new = (runs[runs["group"] == group] for group in ("base", "new"))
+    both = base.merge(new[[*IDENTITY, "accuracy", "status"]], on=IDENTITY, suffixes=("", "_new"))
+    b, n = both["accuracy"].astype(float), both["accuracy_new"].astype(float)
+    ok = (both["status"] == "ok") & (both["status_new"] == "ok")
+    mean = (2 * b * n / (b + n).where(b + n > 0, 1.0)).where(ok)
+    harmonic = both.drop(columns=["accuracy_new", "status_new", "accuracy", "status", "group"]).assign(
+        accuracy=mean, status=ok.map({True: "ok", False: "diverged"}), group="H"
+    )
+    return pd.concat([runs, harmonic[[c for c in runs.columns if c in harmonic]]], ignore_index=True)
+
+
+def few_shot(protocols: pd.DataFrame) -> pd.DataFrame:
+    """Of the results of the stage `protocol`, those by few pictures, each number of them as an arm: "qat-1 of 4"."""
+    if protocols.empty:
+        return protocols
+    mine = protocols[(protocols["protocol"] == "few_shot") & (protocols["budget"] != "0")]
+    return mine.assign(prompter="few_shot", arm=mine["arm"] + " of " + mine["budget"])

@@ -1,0 +1,30 @@
+"""Arms of the qprompt study and what they are called."""
+
+from vpstudy.training.prompt_learning.prompters import PROMPTERS
+
+Arm = tuple[str, str]  # prompter, arm
+ZERO_SHOT = "zero-shot"  # the arm of protocols that learns from no picture
+FEWEST = 1  # bits of QCoOp as published
+COOP, COCOOP, KGCOOP, PROGRAD = (("coop", "full"), ("cocoop", "full"), ("kgcoop", "full"), ("prograd", "full"))
+MAPLE, QMAPLE = ("maple", "full"), ("qmaple", "qat-4")  # the latter at the bits as published
+MULTIMODAL = {"maple": {"full": "MaPLe", "ptq": "MaPLe, then {bits}"}, "qmaple": {"qat": "QMaPLe, {bits}"}}
+
+
+def qat(bits: int) -> Arm:
+    return "qcoop", f"qat-{bits}"
+
+
+def ptq(bits: int) -> Arm:
+    return "coop", f"ptq-{bits}"
+
+
+def words(arm: Arm) -> str:
+    """An arm, in words: "QCoOp, 1 bit"."""
+    prompter, name = arm
+    if prompter == "few_shot":
+        name, _, shots = name.partition(" of ")
+        return f"{words(('coop' if name == 'full' else 'qcoop', name))}, {shots} a class"
+    labels = MULTIMODAL.get(prompter) or {"full": PROMPTERS[prompter].label} | PROMPTERS[prompter].arm_labels
+    kind, _, level = name.partition("-")
+    label = labels.get(name) or labels.get(kind, name)
+    return label.format(level=level, bits=f"{level} bit" + ("s" if level != "1" else ""))

@@ -1,0 +1,113 @@
+"""What the claims of the qprompt study measure: functions from evidence to findings."""
+
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from studies.claims.claim import Finding, finding
+from studies.qprompt.evidence import GROUPS, QpromptEvidence, ends
+from studies.qprompt.labels import COOP, FEWEST, MAPLE, QMAPLE, Arm, qat, words
+
+Measure = Callable[[QpromptEvidence], list[Finding]]
+Pair = tuple[Arm, Arm, str]  # one, other, group
+
+
+def on(one: Arm, other: Arm, *groups: str) -> list[Pair]:
+    """The difference between two arms on each of these groups."""
+    return [(one, other, group) for group in groups]
+
+
+def codebook(name: str, *groups: str) -> list[Pair]:
+    """QCoOp as published against another codebook."""
+    return on(qat(FEWEST), ("quantizers", f"{name}-{FEWEST}"), *groups)
+
+
+def differences(pairs: Iterable[Pair] | Callable[[QpromptEvidence], Iterable[Pair]], complete: bool = True) -> Measure:
+    """A finding for each pair that was run; with `complete`, none if one of them was not."""
+
+    def measure(evidence: QpromptEvidence) -> list[Finding]:
+        found = [evidence.difference(*pair) for pair in (pairs(evidence) if callable(pairs) else pairs)]
+        return [] if complete and None in found else [each for each in found if each is not None]
+
+    return measure
+
+
+def beside(*pairs: Iterable[Pair] | Callable[[QpromptEvidence], Iterable[Pair]]) -> Measure:
+    """Findings for all that were run."""
+    return lambda evidence: [found for each in pairs for found in differences(each, complete=False)(evidence)]
+
+
+def at_other_bits(one: Callable[[int], Arm], other: Callable[[int], Arm], *groups: str):
+    """The pairs at every number of bits but the published one."""
+    return lambda evidence: [p for b in evidence.bits() if b != FEWEST for p in on(one(b), other(b), *groups)]
+
+
+def fewest_against_more(*groups: str):
+    """QCoOp as published against each other number of bits."""
+    return lambda evidence: [p for b in evidence.bits() if b != FEWEST for p in on(qat(FEWEST), qat(b), *groups)]
+
+
+def changed_codebook(name: str) -> Callable[[int], Arm]:
+    return lambda bits: ("quantizers", f"{name}-{bits}")
+
+
+def last_less_first(group: str, *arms: Arm) -> Measure:
+    """The change of accuracy from the start of training to its end, of each arm."""
+
+    def measure(evidence: QpromptEvidence) -> list[Finding]:
+        curves = {arm: ends(evidence.curves, arm, group) for arm in arms}
+        return [
+            finding(f"{words(arm)}, {group}: end − start of training", of.assign(value=of["last"] - of["first"]))
+            for arm, of in curves.items()
+            if len(of)
+        ]
+
+    return measure
+
+
+def weights(column: str, label: str, change: Callable[[pd.DataFrame], pd.Series]) -> Measure:
+    """A `change` from the columns first to last of the weights of CoOp."""
+
+    def measure(evidence: QpromptEvidence) -> list[Finding]:
+        of = ends(evidence.weights, COOP, column)
+        return [finding(label, of.assign(value=change(of)))] if len(of) else []
+
+    return measure
+
+
+def inverted_u(kind: str) -> Measure:
+    """The middle level of noise less none and less the highest, on new; none below three levels."""
+
+    def pairs(evidence: QpromptEvidence) -> list[Pair]:
+        arms = evidence.runs.loc[evidence.runs["prompter"] == "noise", "arm"].unique()
+        levels = [arm for arm in arms if arm.startswith(f"{kind}-") and not arm.endswith("matched")]
+        levels.sort(key=lambda arm: float(arm.partition("-")[2]))
+        if len(levels) < 3:
+            return []
+        middle, highest = ("noise", levels[len(levels) // 2]), ("noise", levels[-1])
+        return [*on(middle, COOP, "new"), *on(middle, highest, "new")]
+
+    return differences(pairs)
+
+
+def against_maple(evidence: QpromptEvidence) -> list[Pair]:
+    """QMaPLe at other bits, MaPLe quantized after training, and the hand-written prompt, against MaPLe."""
+    arms = evidence.runs[["prompter", "arm"]].drop_duplicates().itertuples(index=False, name=None)
+    others = [arm for arm in arms if arm[0] in ("maple", "qmaple", "zero_shot") and arm not in (MAPLE, QMAPLE)]
+    return [pair for arm in others for pair in on(arm, MAPLE, *GROUPS)]
+
+
+def few_pictures(evidence: QpromptEvidence) -> list[Pair]:
+    """QCoOp as published against CoOp at each number of pictures, on all classes."""
+    arms = evidence.runs.loc[evidence.runs["prompter"] == "few_shot", "arm"].unique()
+    shots = sorted({int(arm.partition(" of ")[2]) for arm in arms})
+    return [(("few_shot", f"qat-{FEWEST} of {k}"), ("few_shot", f"full of {k}"), "all") for k in shots]
+
+
+def never_fitted_again(evidence: QpromptEvidence) -> str | None:
+    """Adaptive clustering that never fits its codebook again *is* the arm that it is compared with."""
+    fits = evidence.fits
+    mine = fits[(fits["prompter"] == "qcoop") & (fits["arm"] == qat(FEWEST)[1])]
+    if len(mine) and (mine.groupby(["source_seed", "target", "seed"]).size() == 1).all():
+        return f"the trigger never fired: at {FEWEST} bit no run fitted its codebook again, so both arms are the same"
+    return None
