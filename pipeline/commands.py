@@ -6,10 +6,10 @@ from pipeline import alone, cell_job, scales
 from pipeline import plan as planning
 from studies import grid
 from studies import parameters as study
+from studies.parameters import read
 from vpstudy import paths
 from vpstudy.data.origin import Origins, origin_of
 from vpstudy.data.registry import EMBEDDED, KNOWN
-from vpstudy.settings import read
 
 
 def check(scale: str | None = None) -> int:

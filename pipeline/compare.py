@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.scales import flat
+from studies.parameters import read
 from vpstudy import paths
-from vpstudy.settings import read
 
 METRICS = ("accuracy", "ece_debiased")
 NEGLIGIBLE = 0.01  # means that differ by no more agree, even where the seeds hardly vary

@@ -9,9 +9,9 @@ from typing import Any
 from ruamel.yaml import YAML, CommentedMap, CommentedSeq
 
 from studies import grid
-from studies.parameters import Parameters, validate
+from studies.parameters import Parameters, read, validate
 from vpstudy import atomic, paths
-from vpstudy.settings import ParameterError, read
+from vpstudy.settings import ParameterError
 
 BASE = "default"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter
+from ruamel.yaml import YAML, YAMLError
 
 from studies.across import settings as across
 from studies.axes import Backbones, CompressionName, OwnBackbone
@@ -17,7 +18,7 @@ from vpstudy import paths
 from vpstudy.compression.settings import Checkpoints, Compressing, Distillation, Imp, Source
 from vpstudy.data.origin import Fetched, Origins
 from vpstudy.models.weights import Weights
-from vpstudy.settings import AXIS, Execution, Strict, problems_of, read, refuse, unique
+from vpstudy.settings import AXIS, Execution, ParameterError, Strict, problems_of, refuse, unique
 from vpstudy.training.prompt_learning.settings import ClipSource
 
 STUDIES = ("vpns", "qprompt", "protocols", "multimodal", "across")  # with backbones of their own, which may be none
@@ -69,6 +70,24 @@ CHECKS: tuple[Callable[[Any], Iterator[str]], ...] = (
     picture_checks.problems,
     _nothing_to_run,
 )
+
+
+def read(path: Path = paths.PARAMS) -> dict[str, Any]:
+    """The content of a parameters file, as plain values; a ParameterError if it is none.
+
+    Read as DVC reads it (YAML 1.2): `1e-3` is a number, and a key that stands twice is an error.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text())
+    except FileNotFoundError:
+        raise ParameterError(f"{path.name} is missing; `vpstudy scale default` puts it back") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path.name}, line {mark.line + 1}" if mark else path.name
+        raise ParameterError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(content, dict):
+        raise ParameterError(f"{path.name} must map keys to values; it holds {content!r}")
+    return content
 
 
 def load(path: Path = paths.PARAMS) -> Parameters:

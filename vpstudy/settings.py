@@ -1,15 +1,11 @@
-"""Strict typed parameters: the building blocks, and errors that list every problem at once."""
+"""Strict typed settings: the building blocks, and errors that list every problem at once."""
 
 import difflib
 from collections.abc import Collection
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML, YAMLError
-
-from vpstudy import paths
 
 
 class ParameterError(ValueError):
@@ -68,43 +64,6 @@ class Execution(Strict):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read(path: Path = paths.PARAMS) -> dict[str, Any]:
-    """The content of a parameters file, as plain values; a ParameterError if it is none.
-
-    Read as DVC reads it (YAML 1.2): `1e-3` is a number, and a key that stands twice is an error.
-    """
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text())
-    except FileNotFoundError:
-        raise ParameterError(f"{path.name} is missing; `vpstudy scale default` puts it back") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path.name}, line {mark.line + 1}" if mark else path.name
-        raise ParameterError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(content, dict):
-        raise ParameterError(f"{path.name} must map keys to values; it holds {content!r}")
-    return content
-
-
-def section(key: str, model: type[Model], scale: str) -> Model:
-    """One section of `params.yaml` by its dotted key, typed, for a notebook that runs at `scale`.
-
-    Raises
-    ------
-    ParameterError
-        If the section is wrong, or if `params.yaml` holds another scale than the one asked for.
-    """
-    content = read()
-    if content.get("scale") != scale:
-        raise ParameterError(
-            f"scale: {scale!r} was asked for, but params.yaml holds {content.get('scale')!r}; "
-            f"`vpstudy scale {scale}` puts it in place"
-        )
-    for part in key.split("."):
-        content = content.get(part)
-    return check(content, model, f"params.yaml, section {key}")
-
-
 def check(content: Any, model: type[Model], source: str) -> Model:
     """`content` as a `model`, or one ParameterError with every problem in it."""
     if problems := problems_of(content, model):
@@ -121,27 +80,22 @@ def refuse(source: str, problems: list[str]) -> ParameterError:
 
 
 def problems_of(content: Any, model: type[BaseModel]) -> list[str]:
-    """A line for each problem of `content` as a `model`."""
+    """A line for each problem of `content` as a `model`; the members of a union share a line."""
     try:
         model.model_validate(content)
     except ValidationError as error:
-        return _explanations(error, model)
+        lines: dict[str, list[str]] = {}
+        for each in error.errors():
+            line, wishes = _explain(each, model), []
+            if any(map(_tags_union, each["loc"])):
+                line, _, wish = line.rpartition(": ")
+                wishes = [wish]
+            lines[line] = lines.get(line, []) + wishes
+        return [
+            f"{line}: {' or '.join(wishes).replace(' or should be ', ' or ')}" if wishes else line
+            for line, wishes in lines.items()
+        ]
     return []
-
-
-def _explanations(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """One line for each problem; what the members of a union say of one value is told in one line."""
-    lines: dict[str, list[str]] = {}
-    for each in error.errors():
-        line, wishes = _explain(each, model), []
-        if any(map(_tags_union, each["loc"])):
-            line, _, wish = line.rpartition(": ")
-            wishes = [wish]
-        lines[line] = lines.get(line, []) + wishes
-    return [
-        f"{line}: {' or '.join(wishes).replace(' or should be ', ' or ')}" if wishes else line
-        for line, wishes in lines.items()
-    ]
 
 
 def _explain(error: Any, model: type[BaseModel]) -> str:

@@ -8,8 +8,9 @@ import pytest
 from pipeline import scales
 from pipeline.scales import compose, hand_edits, presets, put_in_place
 from studies import parameters as study
+from studies.parameters import read
 from vpstudy import paths
-from vpstudy.settings import ParameterError, read
+from vpstudy.settings import ParameterError
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from ruamel.yaml import YAML
 
 from studies import grid
 from studies import parameters as study
-from studies.parameters import STUDIES
+from studies.parameters import STUDIES, read
 from vpstudy import paths
 from vpstudy.data.origin import Origin, origin_of
-from vpstudy.settings import ParameterError, read
+from vpstudy.settings import ParameterError
 
 CONTENT = read(paths.SCALES / "default/params.yaml")
 

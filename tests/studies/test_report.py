@@ -13,10 +13,9 @@ from studies import parameters as study_parameters
 from studies.claims import ledger
 from studies.claims import report as claims
 from studies.figures import style, tables
-from studies.parameters import STUDIES, load, validate
+from studies.parameters import STUDIES, load, read, validate
 from studies.report import Report, with_columns
 from vpstudy import paths
-from vpstudy.settings import read
 
 
 class Some(Report):

@@ -7,13 +7,11 @@ from importlib import import_module
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 
-from vpstudy.data.origin import Origin, Origins, origin_of
+from vpstudy.data.origin import Origin, origin_of
 from vpstudy.data.registry import EMBEDDED
-from vpstudy.settings import read
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,7 @@ def load(name: str, size: int = 32, origins: Mapping[str, Origin] | None = None)
     """
     if size < 1:
         raise ValueError(f"size={size} of target {name!r}: give the side of a picture in pixels, at least 1")
-    if origins is None:
-        origins = TypeAdapter(Origins).validate_python(read().get("pictures") or {})
-    return _load(name, size, None if name in EMBEDDED else origin_of(name, origins))
+    return _load(name, size, None if name in EMBEDDED else origin_of(name, origins or {}))
 
 
 @lru_cache(maxsize=8)

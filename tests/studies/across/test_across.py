@@ -10,10 +10,10 @@ from studies.across import effects as across
 from studies.across import figures
 from studies.across.settings import Codebook
 from studies.claims.verdict import Effect
-from studies.parameters import validate
+from studies.parameters import read, validate
 from vpstudy import paths
 from vpstudy.prompts import codebook
-from vpstudy.settings import ParameterError, read
+from vpstudy.settings import ParameterError
 
 
 def frame(losses: dict[str, float], noise: float = 0.001, seeds: int = 5) -> pd.DataFrame:

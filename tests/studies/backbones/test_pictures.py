@@ -8,8 +8,8 @@ from pictures import folder
 
 from studies import parameters, results
 from studies.backbones.pictures import PicturesCell
+from studies.parameters import read
 from vpstudy import paths
-from vpstudy.settings import read
 
 CONTENT = read(paths.SCALES / "default/params.yaml")
 

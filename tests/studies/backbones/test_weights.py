@@ -23,9 +23,9 @@ from vpstudy import paths
 from vpstudy.models import backbones, files, libraries
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.weights import OutsideWeights
-from vpstudy.settings import ParameterError, read
+from vpstudy.settings import ParameterError
 
-CONTENT = read(paths.SCALES / "default" / "params.yaml")
+CONTENT = study.read(paths.SCALES / "default" / "params.yaml")
 ENTRY = {"model": "torchvision/squeezenet1_1", "location": "$SQUEEZENET", "sha256": "0" * 64}
 SWIN = {"model": "timm/swin_tiny_patch4_window7_224", "revision": "a" * 40}
 ASSETS = Path(os.environ.get("VPSTUDY_ASSETS", paths.ROOT.parent / "shared" / "assets")) / "weights"
@@ -177,9 +177,9 @@ def test_what_a_network_cannot_do_is_told_first():
 
 def test_parameters_are_checked_without_the_libraries():
     code = (
-        "import sys; from studies import parameters as study; from vpstudy import paths, settings as base\n"
+        "import sys; from studies import parameters as study; from vpstudy import paths\n"
         f"weights = {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin']}}\n"
-        "content = base.read(paths.SCALES / 'default' / 'params.yaml') | weights\n"
+        "content = study.read(paths.SCALES / 'default' / 'params.yaml') | weights\n"
         "content['vpns']['axes']['backbones'] = ['swin']; study.validate(content, 'params.yaml')\n"
         "print({'torch', 'timm', 'torchvision'} & set(sys.modules))"
     )

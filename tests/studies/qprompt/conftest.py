@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from studies import results
-from studies.parameters import Parameters, validate
+from studies.parameters import Parameters, read, validate
 from vpstudy import paths
 from vpstudy.models import clip as clips
 from vpstudy.models.architectures import ARCHITECTURES
-from vpstudy.settings import read
 
 FEW = {"seeds": [3], "epochs": 2, "evaluations": 1}
 SMALL = {

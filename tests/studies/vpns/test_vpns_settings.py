@@ -2,9 +2,9 @@
 
 import pytest
 
-from studies.parameters import validate
+from studies.parameters import read, validate
 from vpstudy import paths
-from vpstudy.settings import ParameterError, read
+from vpstudy.settings import ParameterError
 
 CASES = {  # axes or settings, and what the error says
     "a sparsity of one": ({"sparsities": [0.8, 1.0]}, "vpns.settings.sparsities.1: 1.0"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from studies.parameters import validate
+from studies.parameters import read, validate
 from vpstudy.compression import quantization
 from vpstudy.compression.distillation import distill, divergence
 from vpstudy.compression.magnitude import magnitude
@@ -21,7 +21,7 @@ from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
-from vpstudy.settings import ParameterError, read
+from vpstudy.settings import ParameterError
 from vpstudy.training.pretraining import train_on_source
 
 CLASSES = glyphs.class_names

@@ -8,10 +8,11 @@ import pytest
 
 from studies import parameters
 from studies.figures import compressions
+from studies.parameters import read
 from vpstudy.compression import registry
 from vpstudy.compression.family import Compression, sparsity_text
 from vpstudy.compression.registry import FAMILIES, allowed_names, parse
-from vpstudy.settings import ParameterError, read
+from vpstudy.settings import ParameterError
 
 
 @pytest.mark.parametrize(

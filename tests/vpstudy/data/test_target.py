@@ -13,12 +13,12 @@ from sklearn.datasets import load_digits
 
 from pipeline import fingerprints
 from studies import parameters
+from studies.parameters import read
 from vpstudy import paths
 from vpstudy.data import captions, glyphs, registry, targets
 from vpstudy.data.budgets import split
 from vpstudy.data.target import from_grey, load, stratified_test
 from vpstudy.data.targets import letters, textures
-from vpstudy.settings import read
 
 COUNTS = {"digits": (1797, 600), "textures": (1560, 600), "faces": (200, 100), "letters": (43 * 60, 43 * 20)}
 

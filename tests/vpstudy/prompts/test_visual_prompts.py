@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from studies.parameters import validate
+from studies.parameters import read, validate
 from vpstudy import paths
 from vpstudy.data import glyphs
 from vpstudy.data.augmentation import shifted
@@ -22,7 +22,7 @@ from vpstudy.prompts.visual.frame import Frame
 from vpstudy.prompts.visual.kinds import Added
 from vpstudy.prompts.visual.registry import PROMPTS, Prompting
 from vpstudy.runtime import Runtime
-from vpstudy.settings import ParameterError, Positive, problems_of, read
+from vpstudy.settings import ParameterError, Positive, problems_of
 from vpstudy.training.data import TransferData
 from vpstudy.training.visual_prompting import visual_prompting
 

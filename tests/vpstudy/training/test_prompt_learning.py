@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils import parametrize
 
+from studies.parameters import read
 from vpstudy import paths
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.clip import small_clip
@@ -15,7 +16,6 @@ from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import TextPrompt
-from vpstudy.settings import read
 from vpstudy.training.prompt_learning import weights
 from vpstudy.training.prompt_learning.learning import Noise, learn, measure
 from vpstudy.training.prompt_learning.prompters import PROMPTERS, references

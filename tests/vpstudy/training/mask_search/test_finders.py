@@ -7,13 +7,14 @@ import pytest
 import torch
 from invariants import is_subset
 
+from studies.parameters import read
 from vpstudy import paths
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.data import glyphs
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import configure
-from vpstudy.settings import Execution, read
+from vpstudy.settings import Execution
 from vpstudy.training.data import TransferData
 from vpstudy.training.mask_search import controls
 from vpstudy.training.mask_search.finders import finder
