@@ -2,6 +2,7 @@
 
 from importlib import metadata
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -47,3 +48,9 @@ def measure(dense: Backbone, simulated: Backbone, pictures: Tensor, labels: Tens
     seen = pictures[:TIMED]
     milliseconds = {name: round(integer.latency(backbone, seen), 1) for name, backbone in stored.items()}
     return facts, {"batch": len(seen), "latency_ms": milliseconds}
+
+
+def table(facts: dict) -> pd.DataFrame:
+    """A row for each network of `measure`: accuracy, calibration, bytes if stored, and agreement with the integers."""
+    columns = pd.DataFrame({key: facts[key] for key in ("accuracy", "ece_debiased", "bytes")})
+    return columns.join(pd.DataFrame(facts["agreement"]).T).round(4)

@@ -10,6 +10,7 @@ paper, weights and activations at 4 and 3 bits, quantized in training if that wa
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import pandas as pd
 from studies import grid, results
 from studies.claims.claim import Claim, Finding, finding
 from studies.claims.verdict import Test
-from studies.hidden_cost import twins
+from studies.hidden_cost.twins import TWINS, share
 from studies.parameters import Parameters
 from studies.results import Results
 from studies.statistics import against_dense
@@ -27,7 +28,7 @@ PAPER, STAGE = "arXiv 2308.14969", "transfer"
 SMALL_TEST = 300  # test pictures below which a target stays out of pooled calibration
 EQUAL_UPSTREAM = 0.01  # upstream accuracies this close count as equal
 ASSUMED_DEVIATION = 0.015  # of a replicate's pooled change of the debiased ECE, for the expected power; a guess
-ACCURACY, ECE, LOG_ODDS, TWINS = 0.02, 0.02, 0.2, 0.10  # smallest effects of interest
+ACCURACY, ECE, LOG_ODDS, SHARE = 0.02, 0.02, 0.2, 0.10  # smallest effects of interest
 CLOSE_UPSTREAM = 0.10  # largest loss upstream of the networks that a line through upstream accuracy is fitted to
 RUN = ["source_seed", "seed", "target", "budget"]  # what identifies a run of one method and compression
 
@@ -44,17 +45,13 @@ class Evidence:
         Tidy, a row for each run, controls included.
     backbones
         A row for each compression and source checkpoint: upstream accuracy.
-    test_pictures, classes
-        By target: how many there are, and their names.
-    source_classes
-        Their names.
+    facts
+        By target, those of a transfer cell: classes, source_classes, and how many pictures there are for what.
     """
 
     runs: pd.DataFrame
     backbones: pd.DataFrame
-    test_pictures: dict[str, int]
-    classes: dict[str, list[str]]
-    source_classes: list[str]
+    facts: dict[str, dict[str, Any]]
 
     @property
     def sparsest(self) -> str | None:
@@ -84,13 +81,7 @@ def evidence(parameters: Parameters, read: Results) -> dict[str, Evidence]:
     facts = {dict(cell.axes)["target"]: content["facts"] for cell, content in read.contents.items()}
     backbones = results.read(grid.cells(parameters, "compress")).frame.rename(columns={"accuracy": "upstream_accuracy"})
     return {
-        name: Evidence(
-            runs,
-            backbones[backbones["backbone"] == name],
-            {target: fact["pictures"]["test"] for target, fact in facts.items()},
-            {target: fact["classes"] for target, fact in facts.items()},
-            next(iter(facts.values()))["source_classes"],
-        )
+        name: Evidence(runs, backbones[backbones["backbone"] == name], facts)
         for name, runs in read.frame.groupby("backbone", sort=False)
     }
 
@@ -141,9 +132,8 @@ def _equal_upstream(found: Evidence) -> list[str]:
 def _change(metric: str, method: str = "visual_prompting", suffix: str = "") -> Callable[[Evidence, str], Finding]:
     def of(found: Evidence, compression: str) -> Finding:
         values = found.changes(metric, compression, method)
-        calibration = metric != "accuracy"
-        large = [t for t in values["target"].unique() if found.test_pictures[t] >= SMALL_TEST or not calibration]
-        return finding(compression + suffix, values, large or None)
+        large = [t for t in values["target"].unique() if found.facts[t]["pictures"]["test"] >= SMALL_TEST]
+        return finding(compression + suffix, values, large if large and metric != "accuracy" else None)
 
     return of
 
@@ -179,10 +169,10 @@ def _against_probe(metric: str) -> Callable[[Evidence, str], Finding]:
 
     def of(found: Evidence, compression: str) -> Finding:
         if metric == "log_odds":
-            counts = {target: len(names) for target, names in found.classes.items()}
-            runs = found.runs
-            odds = log_odds(runs["accuracy"], runs["target"].map(counts), runs["target"].map(found.test_pictures))
-            found = replace(found, runs=runs.assign(log_odds=odds))
+            counts = {t: (len(fact["classes"]), fact["pictures"]["test"]) for t, fact in found.facts.items()}
+            classes, pictures = (found.runs["target"].map(lambda t, k=k: counts[t][k]) for k in (0, 1))
+            odds = log_odds(found.runs["accuracy"], classes, pictures)
+            found = replace(found, runs=found.runs.assign(log_odds=odds))
         prompt, probe = (
             found.changes(metric, compression, method).set_index(RUN)["value"]
             for method in ("visual_prompting", "linear_probe")
@@ -217,9 +207,10 @@ def _at_equal_upstream(found: Evidence) -> list[Finding]:
 
 
 def _twins(found: Evidence, compression: str) -> Finding:
-    runs = found.runs[(found.runs["method"] == "visual_prompting") & found.runs["target"].isin(list(twins.TWINS))]
+    """The change of the share of target classes that are mapped to a twin."""
+    runs = found.runs[(found.runs["method"] == "visual_prompting") & found.runs["target"].isin(list(TWINS))]
     shares = [
-        twins.share(target, found.classes[target], [found.source_classes[s] for s in mapping])
+        share(target, found.facts[target]["classes"], [found.facts[target]["source_classes"][s] for s in mapping])
         if status == "ok"
         else np.nan
         for target, mapping, status in zip(runs["target"], runs["mapping"], runs["status"], strict=True)
@@ -228,7 +219,7 @@ def _twins(found: Evidence, compression: str) -> Finding:
 
 
 def _with_twins(names: Names) -> Names:
-    return lambda found: names(found) if set(found.runs["target"]) & set(twins.TWINS) else []
+    return lambda found: names(found) if set(found.runs["target"]) & set(TWINS) else []
 
 
 CLAIMS = (
@@ -301,7 +292,7 @@ CLAIMS = (
         "Label mappings on sparse backbones are less semantic",
         "fewer target classes are mapped to a twin",
         "change of the share of digits mapped to a semantic twin, sparsest primary network",
-        Test("one-sided", -1, TWINS),
+        Test("one-sided", -1, SHARE),
         "share of classes",
         _on(_twins, _with_twins(_sparsest)),
         _on(_twins, _with_twins(_others)),

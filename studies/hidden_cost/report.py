@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from studies import grid, results
-from studies.figures.compressions import label
 from studies.hidden_cost import tables
 from studies.hidden_cost.figures import calibration, changes, lines, pictures
 from studies.parameters import Parameters
@@ -114,31 +113,13 @@ class HiddenCostReport(Report):
         return self.table("backbones", tables.backbones(self.backbones))
 
     def results_table(self) -> pd.DataFrame:
-        """Every result, as mean ± half of its interval."""
+        """Every metric of every cell, as mean ± half of its interval."""
         return self.table("results", tables.results(self.runs))
-
-    def calibration_table(self) -> pd.DataFrame:
-        """Every measure of calibration."""
-        return self.table("calibration", tables.calibration(self.runs))
 
     def tuning(self) -> pd.DataFrame:
         """How often validation chose each learning rate, by method."""
         tuned = [arm for content in self.transfers.contents.values() for arm in content["facts"]["tuning"]]
         return self.table("tuning", tables.tuning(tuned))
-
-    def integers(self) -> pd.DataFrame:
-        """What ran in real integers; says why if nothing did."""
-        frames = []
-        for content in self.compressed.contents.values():
-            if "integer" in content["facts"]:
-                backbone, source_seed = architectures.parse(content["cell"]["backbone"])
-                names = {"backbone": backbone, "source checkpoint": str(source_seed)}
-                names["compression"] = label(content["cell"]["compression"])
-                table = tables.integers(content["facts"]["integer"])
-                frames.append(pd.DataFrame(names, index=table.index).join(table))
-        if not frames:
-            print("No backbone ran in integers: that takes a transformer, and w8a8 among this scale's compressions.")
-        return self.table("integers", pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
 
     def conclusion(self) -> pd.DataFrame:
         """The change against dense by compression and method: its mean over targets and budgets, and how sure it is."""

@@ -13,26 +13,17 @@ METRICS = {
     "ece_debiased": "ECE (debiased)",
     "ece": "ECE",
     "ece_equal_mass": "ECE (equal mass)",
-    "nll": "NLL (nats)",
-    "brier": "Brier",
-}
-CALIBRATION = {
-    "ece_equal_mass": "ECE (equal mass)",
     "ece_classwise": "ECE (class-wise)",
     "overconfidence": "over",
     "underconfidence": "under",
+    "nll": "NLL (nats)",
+    "brier": "Brier",
     "brier_reliability": "Brier: reliability",
     "brier_resolution": "resolution",
     "brier_uncertainty": "uncertainty",
     "temperature": "temperature",
     "ece_debiased_scaled": "ECE after it (debiased)",
     "nll_scaled": "NLL after it (nats)",
-}
-NETWORKS = {  # of the integer path
-    "dense": "dense, in floats",
-    "integers": "its linear layers in integers",
-    "emulated": "the same integers, emulated",
-    "simulated": "this compression, simulated",
 }
 
 
@@ -65,19 +56,14 @@ def results(frame: pd.DataFrame) -> pd.DataFrame:
     summaries = {words: summarise(frame, by, metric) for metric, words in METRICS.items()}
     first = summaries["accuracy"]
     texts = {words: [mean_text(row) for row in summary.itertuples()] for words, summary in summaries.items()}
-    return _readable(first).assign(**texts, seeds=[seeds_text(row) for row in first.itertuples()])
-
-
-def calibration(frame: pd.DataFrame) -> pd.DataFrame:
-    """The other measures of calibration, of visual prompts at the largest budget: means over seeds."""
-    budget = style.budgets(frame["budget"])[-1]
-    runs = frame[(frame["method"] == "visual_prompting") & (frame["budget"] == budget)]
-    summaries = {words: summarise(runs, ["backbone", "target", "compression"], m) for m, words in CALIBRATION.items()}
-    texts = {
-        words: [f"{row.mean:.3f}" if row.n else "—" for row in summary.itertuples()]
-        for words, summary in summaries.items()
+    words = {
+        "backbone": first["backbone"],
+        "target": first["target"],
+        "method": first["method"].map(lambda name: style.method(name).label),
+        "budget": first["budget"].map(style.budget_label),
+        "compression": first["compression"].map(compressions.label),
     }
-    return _readable(next(iter(summaries.values()))).assign(**texts)
+    return pd.DataFrame(words).assign(**texts, seeds=[seeds_text(row) for row in first.itertuples()])
 
 
 def changes(frame: pd.DataFrame) -> pd.DataFrame:
@@ -104,38 +90,3 @@ def tuning(tuned: list[dict[str, Any]]) -> pd.DataFrame:
     ]
     chosen = pd.DataFrame(tried).groupby(["method", "learning rate"], sort=False)["chosen"]
     return chosen.agg(arms="size", chosen="sum").reset_index()
-
-
-def integers(facts: dict[str, Any]) -> pd.DataFrame:
-    """A row for each network of `CompressCell.measure_integers`: what ran in real integers, and what stands for it.
-
-    Agreement is with the integers. Emulation and simulation run in floats: their own size means nothing.
-    """
-    rows = []
-    for network, words in NETWORKS.items():
-        agreement = facts["agreement"].get(network, {})
-        numbers = {
-            "upstream accuracy": (1, facts["accuracy"][network], "{:.4f}"),
-            "upstream ECE (debiased)": (1, facts["ece_debiased"][network], "{:.4f}"),
-            "predictions as the integers' (%)": (100, agreement.get("same_predictions"), "{:.2f}"),
-            "logit difference, mean": (1, agreement.get("mean_difference"), "{:.4f}"),
-            "logit difference, largest": (1, agreement.get("largest_difference"), "{:.4f}"),
-            "stored (kB)": (1 / 1000, facts["bytes"].get(network), "{:,.0f}"),
-        }
-        texts = {
-            k: "—" if value is None else form.format(factor * value) for k, (factor, value, form) in numbers.items()
-        }
-        rows.append({"network": words} | texts)
-    return pd.DataFrame(rows)
-
-
-def _readable(summary: pd.DataFrame) -> pd.DataFrame:
-    """The columns that say which runs a row of a summary stands for, in words."""
-    words = {
-        "backbone": str,
-        "target": str,
-        "method": lambda name: style.method(name).label,
-        "budget": style.budget_label,
-        "compression": compressions.label,
-    }
-    return pd.DataFrame({column: summary[column].map(say) for column, say in words.items() if column in summary})

@@ -18,17 +18,5 @@ TWINS: dict[str, dict[str, str]] = {
 
 
 def share(target: str, classes: list[str], mapped: list[str]) -> float:
-    """The share of target classes that are mapped to a twin.
-
-    Parameters
-    ----------
-    classes, mapped
-        Names of the target classes and, in the same order, of the source classes that they are mapped to.
-
-    Raises
-    ------
-    KeyError
-        If the target has no table of twins.
-    """
-    table = TWINS[target]
-    return sum(source in table[name] for name, source in zip(classes, mapped, strict=True)) / len(classes)
+    """The share of the target's `classes` whose source class, in the same place of `mapped`, is a twin."""
+    return sum(source in TWINS[target][name] for name, source in zip(classes, mapped, strict=True)) / len(classes)

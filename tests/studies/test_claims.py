@@ -136,8 +136,11 @@ def evidence(
     upstream = [0.95, 0.945, 0.9, 0.9, 0.9][: len(compressions)]
     backbones = pd.DataFrame({"compression": compressions, "upstream_accuracy": upstream, "source_seed": 0})
     names = [str(k) for k in range(10)]
-    classes = {"digits": names, "textures": names, "faces": names}
-    return Evidence(pd.DataFrame(rows), backbones, TARGETS, classes, glyphs.class_names)
+    facts = {
+        target: {"pictures": {"test": test}, "classes": names, "source_classes": glyphs.class_names}
+        for target, test in TARGETS.items()
+    }
+    return Evidence(pd.DataFrame(rows), backbones, facts)
 
 
 def judged(found: Evidence) -> dict[str, dict]:
@@ -197,8 +200,7 @@ def test_small_test_sets_stay_out_of_pooled_calibration_but_are_shown():
     runs = found.runs.copy()
     odd = (runs["target"] == "faces") & (runs["compression"] == "imp-0.95")
     runs.loc[odd, "ece_debiased"] += 0.5
-    changed = Evidence(runs, found.backbones, TARGETS, found.classes, found.source_classes)
-    finding = judged(changed)["H3"]["findings"][0]
+    finding = judged(replace(found, runs=runs))["H3"]["findings"][0]
     assert abs(finding["effect"]) < 0.02
     assert finding["targets"]["faces"]["effect"] > 0.4
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from studies import results
+from studies.backbones import integers
 from studies.backbones.compress import CompressCell
 from studies.backbones.obtain import obtain
-from studies.hidden_cost import tables
 from studies.parameters import load
 from vpstudy import paths
 from vpstudy.data import glyphs
@@ -95,6 +95,7 @@ def test_the_table_of_integers_has_a_row_for_each_network():
         },
         "bytes": {"dense": 1_445_404, "integers": 574_108},
     }
-    table = tables.integers(facts)
-    assert list(table["stored (kB)"]) == ["1,445", "574", "—", "—"]
-    assert list(table["predictions as the integers' (%)"]) == ["99.00", "—", "100.00", "98.50"]
+    table = integers.table(facts)
+    assert list(table.index) == ["dense", "integers", "emulated", "simulated"]
+    assert table["bytes"].isna().to_list() == [False, False, True, True]
+    assert table["same_predictions"].fillna(0).to_list() == [0.99, 0, 1, 0.985]

@@ -357,16 +357,20 @@ def test_limits_hold_means_and_levels_within_0_and_1():
     assert panels.limits(table.assign(mean=np.nan, low=np.nan, high=np.nan)) == (0, 1)
 
 
+def with_all_metrics(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(**{metric: frame["ece"] for metric in tables.METRICS if metric not in frame})
+
+
 def test_results_table_says_mean_interval_and_divergence():
     frame = FULL[(FULL["method"] == "linear_probe") & (FULL["budget"] == "1") & (FULL["target"] == "faces")]
-    frame = frame[frame["compression"].isin(["dense", "int2"])].copy()
+    frame = with_all_metrics(frame[frame["compression"].isin(["dense", "int2"])])
     frame.loc[frame["compression"] == "dense", "accuracy"] = [0.80, 0.85, 0.90]
     table = tables.results(frame).set_index("compression")
     assert table.loc["dense", "accuracy"] == "0.850 ± 0.124"  # 4.303 x 0.05 / sqrt(3)
     assert table.loc["dense", "seeds"] == "3"
     assert table.loc["2-bit weights", "accuracy"] == "—"
     assert table.loc["2-bit weights", "seeds"] == "3 of 3 diverged"
-    assert not tables.results(TINY)["accuracy"].str.contains("±").any()
+    assert not tables.results(with_all_metrics(TINY))["accuracy"].str.contains("±").any()
 
 
 def test_backbones_table_has_nominal_beside_actual():
@@ -381,7 +385,7 @@ def test_backbones_table_has_nominal_beside_actual():
 
 
 def test_tables_are_written_as_csv_and_markdown(tmp_path):
-    table = tables.results(TINY)
+    table = tables.results(with_all_metrics(TINY))
     save(table, "results", tmp_path)
     read = pd.read_csv(tmp_path / "results.csv", dtype=str, keep_default_na=False)
     assert read.to_numpy().tolist() == table.to_numpy().tolist()
