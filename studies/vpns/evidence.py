@@ -8,22 +8,11 @@ import pandas as pd
 from studies.claims.claim import ON, Finding, compared, replicates
 from studies.claims.verdict import Effect
 from studies.statistics import paired
-from vpstudy.training.mask_search.methods import METHODS
+from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
 BASELINES = tuple(name for name, method in METHODS.items() if method.role == "baseline")
 SINGLE_PASS = ("random", "snip", "grasp", "synflow", "omp", "hydra", "bip")  # every baseline that does not iterate
 ADDED = ("prompt_only", "prompt_after")  # a prompt is added to a network that stays as it is
-
-SHORT = {  # what was done, in labels
-    "published": "published",
-    "untouched": "as pruned",
-    "bn": "BatchNorm anew",
-    "two_pass": "two passes",
-    "prompted": "two passes and a prompt",
-    "prompt_only": "prompt, no tuning",
-    "prompt_after": "prompt after tuning",
-    "source_mask": "source mask",
-}
 
 Arm = tuple[str, str, str]  # pruner, arm, view
 Pair = tuple[Arm, Arm]
@@ -65,16 +54,18 @@ def arm(pruner: str, name: str = "main", view: str | None = None) -> Arm:
     return pruner, name, view or ("prompted" if name in ADDED else "bare")
 
 
-def words(arm: Arm) -> str:
-    """An arm, in words: "OMP, two passes"."""
-    pruner, name, view = arm
-    done = f", {SHORT[name]}" if name in SHORT else ""
-    measured = ""
+def treatment(name: str, view: str) -> str:
+    """What was done with a mask, in words, and how the network was measured if that is not as usual."""
+    words = CONTROLS[name].label if name in CONTROLS else {"main": "tuned"}.get(name, name)
     if view == "prompted" and name not in ADDED:
-        measured = ", with prompt"
-    elif view == "bare" and name in ADDED:
-        measured = ", taken off again"
-    return METHODS[pruner].label + done + measured
+        return f"{words}, with prompt"
+    return f"{words}, taken off again" if view == "bare" and name in ADDED else words
+
+
+def words(arm: Arm) -> str:
+    """An arm, in words: "OMP, two passes"; that a method's own network was tuned goes without saying."""
+    pruner, name, view = arm
+    return f"{METHODS[pruner].label}, {treatment(name, view)}".replace(", tuned", "")
 
 
 def percent(sparsity: float) -> str:

@@ -9,83 +9,39 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from studies.figures import cell, dots, style
-from studies.vpns.evidence import percent
-from vpstudy.training.mask_search.methods import CONTROLS, METHODS
+from studies.figures import cell, dots, panels, style
+from studies.statistics import summarise
+from studies.vpns.evidence import percent, treatment
+from vpstudy.training.mask_search.methods import METHODS
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # a sparsity each
-SHOWN = ("dense", "omp", "hydra", "vpns")  # in the reliability diagrams of the report
-Row = dict[str, Any]  # of a result
-
-
-def arm_label(arm: str, view: str) -> str:
-    """What was done, and whether a prompt was there when it was measured."""
-    words = CONTROLS[arm].label if arm in CONTROLS else {"main": "tuned", "published": "as published"}[arm]
-    return f"{words} (with prompt)" if view == "prompted" else words
+Row = dict[str, Any]  # of a result, or of the frame of results
 
 
-def cell_arms(rows: Sequence[Row], classes: int) -> Figure:
-    """Test accuracy of every arm: a point for each seed, a bar for their mean, a colour for each sparsity."""
-    names = list(dict.fromkeys((row["arm"], row["view"]) for row in rows))
-    sparsities = sorted({row["sparsity"] for row in rows})
-    figure, ((axis,),) = style.new_figure(1, 1, 1.4 + 0.3 * len(names) * max(1, len(sparsities) / 2))
-    for s, sparsity in enumerate(sparsities):
-        shift = 0.22 * (s - (len(sparsities) - 1) / 2)
-        look = {"color": COLOURS[s % len(COLOURS)]}
-        for y, name in enumerate(names):
-            found = [r for r in rows if (r["arm"], r["view"]) == name and r["sparsity"] == sparsity]
-            values = [r["metrics"]["accuracy"] for r in found if r["status"] == "ok"]
-            axis.plot(values, [y + shift] * len(values), "o", alpha=0.5, mew=0, **look)
-            if values:
-                axis.plot([np.mean(values)], [y + shift], "|", ms=11, mew=2, **look)
-            if len(values) < len(found):
-                axis.annotate(f"✕ {len(found) - len(values)}", (0.01, y + shift), xycoords=("axes fraction", "data"))
-        axis.plot([], [], "o", label=f"{percent(sparsity)} pruned", **look)
-    axis.axvline(1 / classes, color=style.GREY, ls=":", lw=1, label="chance")
-    axis.set_yticks(range(len(names)), [arm_label(*name) for name in names])
-    axis.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 1.01), xlabel="test accuracy")
-    axis.grid(False, axis="y")
-    figure.legend(loc="outside lower center", ncols=len(sparsities) + 1)
-    style.caption(figure, "What each arm reaches", "A point for each seed, a bar for their mean; ✕: so many diverged.")
-    return figure
+def cell_accuracy(rows: Sequence[Row], classes: int) -> Figure:
+    """Test accuracy of every arm of a cell, from the rows of its result."""
+    runs = pd.DataFrame([{**row, "source_seed": 0, "accuracy": (row["metrics"] or {}).get("accuracy")} for row in rows])
+    table = summarise(runs, ["arm", "view", "sparsity"], "accuracy")
+    labels = [treatment(row.arm, row.view) for row in table.itertuples()]
+    table = table.assign(row=labels, panel="", group=table["sparsity"].map(percent))
+    note = panels.seeds_note(runs, "bars")
+    return dots.draw(table, "test accuracy", "What each arm reaches", note, {"": 1 / classes}, "chance", bounds=(0, 1))
 
 
 def cell_layers(densities: Mapping[str, Mapping[str, float]]) -> Figure:
-    """The share of weights that is left in each layer, from input to output; `densities` by sparsity and layer."""
-    figure, ((axis,),) = style.new_figure(1, 1, 3.2)
-    for (sparsity, of_layers), colour in zip(densities.items(), COLOURS, strict=False):
-        axis.plot(range(len(of_layers)), list(of_layers.values()), "o-", color=colour, label=percent(float(sparsity)))
-        empty = [k for k, density in enumerate(of_layers.values()) if density == 0]
-        axis.plot(empty, [axis.get_ylim()[0]] * len(empty), "X", color=style.ALARM, ms=8)
-    names = [name.removesuffix(".weight") for name in next(iter(densities.values()))]
-    axis.set_yscale("symlog", linthresh=0.01)
-    axis.set_ylim(bottom=0)
-    axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axis.set(ylabel="weights left (share)")
-    figure.legend(loc="outside right center", title="pruned")
-    style.caption(figure, "What is left of each layer", "First seed. A cross on the axis: nothing is left.")
-    return figure
+    """The share of weights that is left in each layer, by sparsity."""
+    return layers(
+        {percent(float(key)): of for key, of in densities.items()}, "What is left of each layer (%), by share pruned"
+    )
 
 
-def cell_reliability(rows: Sequence[Row]) -> Figure:
-    """Reliability of the tuned networks, a column for each sparsity, without the prompt and, where it is, with it."""
-    finished = [row for row in rows if row["status"] == "ok" and row["arm"] == "main"]
-    columns = list(dict.fromkeys((row["sparsity"], row["view"]) for row in finished))
-    figure, axes = style.new_figure(2, max(len(columns), 3), 3.5, height_ratios=(3, 1), sharex=True, sharey="row")
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for (top, bottom), (sparsity, view) in zip(axes.T, columns, strict=False):
-        pooled = [row for row in finished if (row["sparsity"], row["view"]) == (sparsity, view)]
-        ece = np.mean([row["metrics"]["ece_debiased"] for row in pooled])
-        colour = "#D55E00" if view == "prompted" else "#0072B2"
-        cell.reliability_panel(top, bottom, cell.pool([row["reliability"] for row in pooled]), colour)
-        seen = "with prompt" if view == "prompted" else "no prompt"
-        top.set_title(f"{percent(sparsity)}, {seen}\ndebiased ECE {ece:.3f}")
-        bottom.set_xlabel("confidence")
-    axes[0, 0].set_ylabel("accuracy in bin")
-    axes[1, 0].set_ylabel("share of\npictures")
-    style.caption(figure, "Reliability: is the network right as often as it is confident?", cell.READING)
-    return figure
+def cell_reliability(rows: Sequence[Row], target: str) -> Figure:
+    """Reliability of the tuned networks of a cell, by sparsity, without the prompt and, if there is one, with it."""
+    of_views: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["status"] == "ok" and row["arm"] == "main":
+            label = f"{percent(row['sparsity'])}, {'with prompt' if row['view'] == 'prompted' else 'no prompt'}"
+            of_views.setdefault(label, []).append(row | row["metrics"])
+    return reliability({target: of_views}, "ECE: debiased, mean of seeds.")
 
 
 def layers(densities: Mapping[str, Mapping[str, float]], title: str) -> Figure:
@@ -156,31 +112,27 @@ def prompts(pictures: Mapping[tuple[str, str], Path]) -> Figure:
     return figure
 
 
-def reliability(frame: pd.DataFrame, sparsity: float) -> Figure:
-    """Reliability of dense, magnitude-pruned, HYDRA's and VPNs' networks, a row for each target; seeds pooled."""
-    targets = list(dict.fromkeys(frame["target"]))
-    shown: Sequence[str] = [name for name in SHOWN if name in set(frame["pruner"])]
+def reliability(grid: Mapping[str, Mapping[str, Sequence[Row]]], note: str) -> Figure:
+    """Reliability diagrams by row and column label; rows are pooled and have `reliability` and `ece_debiased`."""
+    columns = list(dict.fromkeys(column for of_row in grid.values() for column in of_row))
     figure, axes = style.new_figure(
-        2 * len(targets),
-        len(shown),
-        1.0 + 2.0 * len(targets),
-        height_ratios=(3, 1) * len(targets),
+        2 * len(grid),
+        len(columns),
+        1.0 + 2.0 * len(grid),
+        height_ratios=(3, 1) * len(grid),
         sharex=True,
         sharey="row",
     )
-    for target, tops, bottoms in zip(targets, axes[::2], axes[1::2], strict=True):
-        for k, (name, top, bottom) in enumerate(zip(shown, tops, bottoms, strict=True)):
-            mine = frame[(frame["target"] == target) & (frame["pruner"] == name) & (frame["status"] == "ok")]
-            mine = mine[mine["sparsity"].isin([0.0, sparsity])]
-            words = "no run finished"
-            if len(mine):
-                cell.reliability_panel(top, bottom, cell.pool(list(mine["reliability"])), dots.COLOURS[k])
-                words = f"ECE {mine['ece_debiased'].mean():.3f}"
-            top.set_title(f"{METHODS[name].label}\n{words}" if target == targets[0] else words)
-        tops[0].set_ylabel(f"{target}\naccuracy in bin")
+    for (label, of_row), tops, bottoms in zip(grid.items(), axes[::2], axes[1::2], strict=True):
+        for k, (column, top, bottom) in enumerate(zip(columns, tops, bottoms, strict=True)):
+            rows, words = of_row.get(column, ()), "no run finished"
+            if rows:
+                cell.reliability_panel(top, bottom, cell.pool([row["reliability"] for row in rows]), dots.COLOURS[k])
+                words = f"ECE {np.mean([row['ece_debiased'] for row in rows]):.3f}"
+            top.set_title(f"{column}\n{words}" if label == next(iter(grid)) else words)
+        tops[0].set_ylabel(f"{label}\naccuracy in bin")
         bottoms[0].set_ylabel("share of\npictures")
     for axis in axes[-1]:
         axis.set_xlabel("confidence")
-    note = f"{cell.READING} Pruned: {percent(sparsity)}. ECE: debiased, mean of seeds."
-    style.caption(figure, "Reliability of pruned networks", note)
+    style.caption(figure, "Reliability of pruned networks", f"{cell.READING} {note}")
     return figure

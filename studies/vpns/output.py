@@ -1,20 +1,17 @@
 """What a pruning cell shows and writes: its result, probabilities, masks, prompts, and pictures."""
 
-import io
-
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from safetensors.torch import save as serialize
 
 from studies import results
-from studies.rows import head, row
+from studies.rows import head, lost, png, row
 from studies.vpns.cell import PruneCell, Trained, probabilities
+from studies.vpns.evidence import percent, treatment
 from vpstudy import atomic, paths
 from vpstudy.compression.channels import macs
 from vpstudy.data import glyphs
-from vpstudy.training.mask_search.methods import CONTROLS
 
 
 def result(cell: PruneCell, done: list[Trained]) -> dict:
@@ -61,7 +58,7 @@ def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
     atomic.write_bytes(place, serialize(artefacts))
     pictures = prompt_and_example(cell, done)
     grey = torch.full((3, cell.settings.canvas, cell.settings.canvas), 0.5)  # to which nothing is added
-    atomic.write_bytes(results.prompt_path(cell.cell), _png(pictures[0] if pictures else grey))
+    atomic.write_bytes(results.prompt_path(cell.cell), png(pictures[0] if pictures else grey))
     results.write(results.path(cell.cell), result)
 
 
@@ -69,9 +66,8 @@ def summary(result: dict) -> pd.DataFrame:
     """Accuracy and debiased ECE of each arm: means over the seeds that finished."""
     rows = [
         {
-            "arm": CONTROLS[row["arm"]].label if row["arm"] in CONTROLS else row["arm"],
-            "pruned": f"{row['sparsity']:.0%}",
-            "measured": "with the prompt" if row["view"] == "prompted" else "without a prompt",
+            "arm": treatment(row["arm"], row["view"]),
+            "pruned": percent(row["sparsity"]),
             **{name: (row["metrics"] or {}).get(name) for name in ("accuracy", "ece_debiased")},
             "diverged": row["status"] == "diverged",
         }
@@ -79,7 +75,7 @@ def summary(result: dict) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows).astype({"accuracy": float, "ece_debiased": float})
     means = {"accuracy": "mean", "ece_debiased": "mean", "diverged": "sum"}
-    return table.groupby(["arm", "pruned", "measured"], sort=False).agg(means).round(3).reset_index()
+    return table.groupby(["arm", "pruned"], sort=False).agg(means).round(3).reset_index()
 
 
 def mapping_pairs(cell: PruneCell) -> tuple[list, list[str], list, list[str]]:
@@ -130,20 +126,11 @@ def _views(cell: PruneCell, trained: Trained) -> list[str]:
 
 
 def _row(cell: PruneCell, trained: Trained, view: str) -> dict:
-    name, budget = f"{trained.arm} {trained.sparsity:g} {view}", cell.settings.budget
+    name, of = f"{trained.arm} {trained.sparsity:g} {view}", {"budget": cell.settings.budget, "seed": trained.seed}
     more = {"arm": trained.arm, "sparsity": trained.sparsity, "view": view}
     more |= {"factor": trained.factor, "passes": trained.passes}
     if trained.reason:
-        nothing = {"status": "diverged", "reason": trained.reason, "metrics": None, "reliability": None}
-        identity = {"method": name, "budget": str(budget), "seed": trained.seed}
-        return identity | nothing | more | {"collapsed": None}
-    chances, labels = probabilities(trained.logits["test", view]), cell.labels("test", trained.seed)
-    more["collapsed"] = len(set(chances.argmax(1).tolist())) == 1  # one answer whatever it sees
-    return row(name, chances, labels, budget=budget, seed=trained.seed) | more
-
-
-def _png(picture: torch.Tensor) -> bytes:
-    pixels = (picture.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png", optimize=True)
-    return buffer.getvalue()
+        return lost(name, trained.reason, **of) | more | {"collapsed": None}
+    chances = probabilities(trained.logits["test", view])
+    collapsed = len(set(chances.argmax(1).tolist())) == 1  # one answer whatever it sees
+    return row(name, chances, cell.labels("test", trained.seed), **of) | more | {"collapsed": collapsed}

@@ -14,18 +14,11 @@ from studies.vpns import figures, tables
 from studies.vpns.evidence import Arm, VpnsEvidence, arm, changes, percent, select, words
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
-IN_TUNING = (("main", "augmented"), ("two_pass", "two passes"), ("prompted", "and a prompt"))
-AFTERWARDS = (
-    ("untouched", "as pruned"),
-    ("bn", "BatchNorm anew"),
-    ("prompt_only", "a prompt, no tuning"),
-    ("main", "tuned"),
-    ("prompt_after", "a prompt after tuning"),
-)
+SHOWN = ("dense", "omp", "hydra", "vpns")  # in reliability diagrams
 Labelled = tuple[str, Arm]
 
 
-class VpnsStudy(Report):
+class VpnsReport(Report):
     """The results of one scale.
 
     Attributes
@@ -70,13 +63,14 @@ class VpnsStudy(Report):
 
     def controls(self) -> None:
         """Tuning on two passes, with a prompt and without, under each method's mask."""
-        arms = self._controlled(("dense", "baseline"), IN_TUNING) if "prompted" in set(self.runs["arm"]) else []
+        arms = self._controlled(("dense", "baseline"), ("main", "two_pass", "prompted"), "prompted")
         title, note = "Prompts in the tuning of other methods", "Measured without the prompt."
         self._dots("prompts_in_tuning", arms, title, note, at=self.settings.control_sparsities)
 
     def prompts_after(self) -> None:
         """Prompts added to networks that stay as they are."""
-        arms = self._controlled(("baseline",), AFTERWARDS) if "prompt_only" in set(self.runs["arm"]) else []
+        names = ("untouched", "bn", "prompt_only", "main", "prompt_after")
+        arms = self._controlled(("baseline",), names, "prompt_only")
         note = "A prompt is learned alone and measured in place."
         self._dots("prompts_after", arms, "Prompts after pruning", note, at=self.settings.control_sparsities)
 
@@ -164,12 +158,18 @@ class VpnsStudy(Report):
             print(NOT_RUN)
 
     def reliability(self) -> None:
-        """At the first of the sparsities at which controls run."""
-        runs = self.runs[(self.runs["arm"] == "main") & (self.runs["view"] == "bare")]
+        """Of some methods, at the first of the sparsities at which controls run; seeds pooled."""
         sparsity = (self.settings.control_sparsities or self.settings.sparsities)[0]
-        for backbone in self.backbones:
-            figure = figures.reliability(runs[runs["backbone"] == backbone], sparsity)
-            self.show(self._named("reliability", backbone), figure)
+        note = f"Pruned: {percent(sparsity)}. ECE: debiased, mean of seeds."
+        names = [name for name in SHOWN if name in set(self.runs["pruner"])]
+        for backbone, evidence in self._evidence():
+            grid = {target: {} for target in dict.fromkeys(evidence.runs["target"])}
+            for name in names:
+                runs = evidence.of(arm(name), sparsity)
+                for target in grid:
+                    rows = runs[(runs["target"] == target) & (runs["status"] == "ok")].to_dict("records")
+                    grid[target][METHODS[name].label] = rows
+            self.show(self._named("reliability", backbone), figures.reliability(grid, note))
 
     def all_results(self) -> pd.DataFrame:
         return self.table("results", tables.results(self.runs))
@@ -240,14 +240,12 @@ class VpnsStudy(Report):
         frames = [select(self.runs, each).assign(row=label) for label, each in arms]
         return pd.concat(frames) if frames else self.runs.iloc[:0].assign(row="")
 
-    def _controlled(self, roles: Sequence[str], arms: Sequence[tuple[str, str]]) -> list[Labelled]:
-        """What was done with each method's mask, where it was run."""
-        every = [
-            (f"{METHODS[name].label}: {label}", arm(name, control))
-            for name in self._methods(*roles)
-            for control, label in arms
-        ]
-        return [(label, each) for label, each in every if len(select(self.runs, each))]
+    def _controlled(self, roles: Sequence[str], names: Sequence[str], needed: str) -> list[Labelled]:
+        """What was done with each method's mask; nothing if the control that is `needed` was not run."""
+        if needed not in set(self.runs["arm"]):
+            return []
+        arms = [arm(pruner, name) for pruner in self._methods(*roles) for name in names]
+        return [(words(each), each) for each in arms if len(select(self.runs, each))]
 
     def _methods(self, *roles: str) -> list[str]:
         return tables.methods(self.runs, *roles)

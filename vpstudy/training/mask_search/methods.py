@@ -110,11 +110,11 @@ _BASELINES = tuple(name for name, method in METHODS.items() if method.role == "b
 _UNTRAINED = tuple(name for name in _BASELINES if name != "bip")  # whose weights are the source's when a mask is found
 
 CONTROLS = {
-    "untouched": Control("nothing trained after pruning", _UNTRAINED),
-    "bn": Control("BatchNorm recalibrated, nothing trained", (*_UNTRAINED, "hydra_adam", "vpns", "vpns_no_prompt")),
-    "two_pass": Control("tuned on two passes, no prompt", ("dense", *_BASELINES)),
-    "prompted": Control("tuned on two passes, with a prompt", ("dense", *_BASELINES)),
-    "prompt_only": Control("a prompt instead of tuning", _UNTRAINED),
-    "prompt_after": Control("a prompt after tuning", _BASELINES),
-    "source_mask": Control("mask found on the source", ("omp", "hydra", "bip", "hydra_adam", "vpns", "vpns_no_prompt")),
+    "untouched": Control("as pruned", _UNTRAINED),
+    "bn": Control("BatchNorm anew", (*_UNTRAINED, "hydra_adam", "vpns", "vpns_no_prompt")),
+    "two_pass": Control("two passes", ("dense", *_BASELINES)),
+    "prompted": Control("two passes and a prompt", ("dense", *_BASELINES)),
+    "prompt_only": Control("prompt, no tuning", _UNTRAINED),
+    "prompt_after": Control("prompt after tuning", _BASELINES),
+    "source_mask": Control("source mask", ("omp", "hydra", "bip", "hydra_adam", "vpns", "vpns_no_prompt")),
 }
