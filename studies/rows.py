@@ -1,7 +1,10 @@
 """What the results of all cells share: identity, settings, environment, rows; and prompts as PNG."""
 
 import io
+from collections.abc import Callable
+from typing import Any
 
+import pandas as pd
 import torch
 from PIL import Image
 from pydantic import BaseModel
@@ -50,6 +53,20 @@ def lost(method: str, reason: str, *, budget: int | str | None = None, seed: int
         "metrics": None,
         "reliability": None,
     }
+
+
+def means(result: dict, label: Callable[[dict], dict[str, Any]]) -> pd.DataFrame:
+    """Accuracy and debiased ECE by what `label` tells of a row: means over the seeds that finished."""
+    labels = [label(row) for row in result["rows"]]
+    measured = [
+        {name: (row["metrics"] or {}).get(name) for name in ("accuracy", "ece_debiased")}
+        | {"diverged": row["status"] == "diverged"}
+        for row in result["rows"]
+    ]
+    table = pd.DataFrame([one | other for one, other in zip(labels, measured, strict=True)])
+    reduced = {"accuracy": "mean", "ece_debiased": "mean", "diverged": "sum"}
+    table = table.astype({"accuracy": float, "ece_debiased": float})
+    return table.groupby([*labels[0]], sort=False).agg(reduced).round(3).reset_index()
 
 
 def png(picture: torch.Tensor) -> bytes:

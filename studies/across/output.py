@@ -9,7 +9,7 @@ from scipy.special import softmax
 from studies import results
 from studies.across import figures, strip
 from studies.across.cell import QuantizeCell, Run
-from studies.rows import head, lost, png, row
+from studies.rows import head, lost, means, png, row
 from vpstudy import atomic, paths
 from vpstudy.prompts.quantized_border import FixedBorder
 
@@ -59,19 +59,11 @@ def pictures(cell: QuantizeCell, runs: list[Run]) -> dict[tuple[str, str, int], 
 
 
 def summary(result: dict) -> pd.DataFrame:
-    """Accuracy, debiased ECE and bytes of every arm: means over the seeds that finished."""
-    rows = [
-        {
-            "prompt": figures.label(row["arm"], row["codebook"], row["bits"]),
-            **{name: (row["metrics"] or {}).get(name) for name in ("accuracy", "ece_debiased")},
-            "bytes": row["prompt_bytes"],
-            "diverged": row["status"] == "diverged",
-        }
-        for row in result["rows"]
-    ]
-    table = pd.DataFrame(rows).astype({"accuracy": float, "ece_debiased": float})
-    means = {"accuracy": "mean", "ece_debiased": "mean", "bytes": "first", "diverged": "sum"}
-    return table.groupby("prompt", sort=False).agg(means).round(3).reset_index()
+    """Accuracy and debiased ECE of every arm, and its bytes: means over the seeds that finished."""
+    return means(
+        result,
+        lambda row: {"prompt": figures.label(row["arm"], row["codebook"], row["bits"]), "bytes": row["prompt_bytes"]},
+    )
 
 
 def _row(cell: QuantizeCell, run: Run) -> dict:

@@ -7,7 +7,7 @@ from safetensors.torch import save as serialize
 from studies import results
 from studies.figures import style
 from studies.hidden_cost.cell import TransferCell
-from studies.rows import head, lost, png, row
+from studies.rows import head, lost, means, png, row
 from vpstudy import atomic, paths
 from vpstudy.calibration import temperature
 from vpstudy.calibration.legacy import legacy_ece
@@ -102,15 +102,4 @@ def mapping_pairs(cell: TransferCell, outcomes: list[Outcome]) -> tuple[list, li
 
 def summary(result: dict) -> pd.DataFrame:
     """Accuracy and debiased ECE by method and budget: means over the seeds that finished."""
-    rows = [
-        {
-            "method": style.method(row["method"]).label,
-            "pictures per class": row["budget"],
-            **{name: (row["metrics"] or {}).get(name) for name in ("accuracy", "ece_debiased")},
-            "diverged": row["status"] == "diverged",
-        }
-        for row in result["rows"]
-    ]
-    table = pd.DataFrame(rows).astype({"accuracy": float, "ece_debiased": float})
-    means = {"accuracy": "mean", "ece_debiased": "mean", "diverged": "sum"}
-    return table.groupby(["method", "pictures per class"], sort=False).agg(means).round(3).reset_index()
+    return means(result, lambda row: {"method": style.method(row["method"]).label, "pictures per class": row["budget"]})

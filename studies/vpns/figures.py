@@ -61,7 +61,7 @@ def layers(densities: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     bar = figure.colorbar(image, ax=axis, ticks=[-3, -2, -1, 0])
     bar.set_ticklabels(["0.1", "1", "10", "100"])
     bar.set_label("weights left (%)")
-    style.caption(figure, title, "From input to output, mean of the runs that are shown in the cells' notebooks.")
+    style.caption(figure, title, "From input to output; first seeds.")
     return figure
 
 

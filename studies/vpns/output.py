@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save as serialize
 
 from studies import results
-from studies.rows import head, lost, png, row
+from studies.rows import head, lost, means, png, row
 from studies.vpns.cell import PruneCell, Trained, probabilities
 from studies.vpns.evidence import percent, treatment
 from vpstudy import atomic, paths
@@ -64,18 +64,7 @@ def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
 
 def summary(result: dict) -> pd.DataFrame:
     """Accuracy and debiased ECE of each arm: means over the seeds that finished."""
-    rows = [
-        {
-            "arm": treatment(row["arm"], row["view"]),
-            "pruned": percent(row["sparsity"]),
-            **{name: (row["metrics"] or {}).get(name) for name in ("accuracy", "ece_debiased")},
-            "diverged": row["status"] == "diverged",
-        }
-        for row in result["rows"]
-    ]
-    table = pd.DataFrame(rows).astype({"accuracy": float, "ece_debiased": float})
-    means = {"accuracy": "mean", "ece_debiased": "mean", "diverged": "sum"}
-    return table.groupby(["arm", "pruned"], sort=False).agg(means).round(3).reset_index()
+    return means(result, lambda row: {"arm": treatment(row["arm"], row["view"]), "pruned": percent(row["sparsity"])})
 
 
 def mapping_pairs(cell: PruneCell) -> tuple[list, list[str], list, list[str]]:

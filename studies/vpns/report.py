@@ -15,7 +15,7 @@ from studies.vpns.evidence import Arm, VpnsEvidence, arm, changes, percent, sele
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
 SHOWN = ("dense", "omp", "hydra", "vpns")  # in reliability diagrams
-Labelled = tuple[str, Arm]
+WITHOUT = "Measured without the prompt."
 
 
 class VpnsReport(Report):
@@ -53,56 +53,49 @@ class VpnsReport(Report):
 
     def everything(self, metric: str = "accuracy") -> None:
         """Every method at every sparsity."""
-        arms = [arm(name) for name in self._methods("baseline")]
-        arms += [arm(name, "published") for name in ("omp", "imp")]
+        arms = self._mains("baseline")
         for name in self._methods("vpns", "control"):
-            arms += [arm(name)] + [arm(name, view="prompted")] * (METHODS[name].prompted != "never")
+            arms += [arm(name), arm(name, view="prompted")] if METHODS[name].prompted != "never" else [arm(name)]
         title = "Accuracy of pruned networks" if metric == "accuracy" else "Calibration of pruned networks"
         note = "Every method takes as many gradient steps; OMP and IMP as published take more."
-        self._dots(f"methods_{metric}", [(words(each), each) for each in arms], title, note, metric)
+        self._dots(f"methods_{metric}", arms, title, note, metric)
 
     def controls(self) -> None:
         """Tuning on two passes, with a prompt and without, under each method's mask."""
-        arms = self._controlled(("dense", "baseline"), ("main", "two_pass", "prompted"), "prompted")
-        title, note = "Prompts in the tuning of other methods", "Measured without the prompt."
-        self._dots("prompts_in_tuning", arms, title, note, at=self.settings.control_sparsities)
+        arms = self._controlled("prompted", ("main", "two_pass", "prompted"), "dense", "baseline")
+        self._dots("prompts_in_tuning", arms, "Prompts in the tuning of other methods", WITHOUT)
 
     def prompts_after(self) -> None:
         """Prompts added to networks that stay as they are."""
         names = ("untouched", "bn", "prompt_only", "main", "prompt_after")
-        arms = self._controlled(("baseline",), names, "prompt_only")
-        note = "A prompt is learned alone and measured in place."
-        self._dots("prompts_after", arms, "Prompts after pruning", note, at=self.settings.control_sparsities)
+        arms, note = (
+            self._controlled("prompt_only", names, "baseline"),
+            "A prompt is learned alone and measured in place.",
+        )
+        self._dots("prompts_after", arms, "Prompts after pruning", note)
 
     def source_masks(self) -> None:
         """Masks found on the source, tuned on the target."""
-        arms = [(METHODS[name].label, arm(name, "source_mask")) for name in CONTROLS["source_mask"].methods]
-        title, note = "Masks found on the source task", "Each tuned on the target, as its own are."
-        self._dots("source_masks", arms, title, note, at=self.settings.control_sparsities)
+        arms = [arm(name, "source_mask") for name in CONTROLS["source_mask"].methods]
+        self._dots("source_masks", arms, "Masks found on the source task", "Each tuned on the target, as its own are.")
 
     def ablations(self) -> None:
         """VPNs changed in one thing at a time."""
         changed = self._methods("ablation")
-        arms = [(METHODS[name].label, arm(name)) for name in (*changed, "vpns_no_prompt")]
-        arms = [("VPNs, unchanged", arm("vpns")), *arms] if changed else []
-        title, note = "VPNs, changed in one thing", "Measured without the prompt."
-        self._dots("ablations", arms, title, note, at=self.settings.control_sparsities)
+        arms = [arm(name) for name in ("vpns", *changed, "vpns_no_prompt")] if changed else []
+        self._dots("ablations", arms, "VPNs, changed in one thing", WITHOUT)
 
     def gains(self) -> None:
         """What earns the gain: from HYDRA to VPNs, one change at a time, paired by seed."""
         for backbone, evidence in self._evidence():
-            of_metrics = (("accuracy", "accuracy"), ("ece_debiased", "debiased ECE"))
-            table = pd.concat(
-                [changes(evidence, tables.STEPS, metric).assign(panel=label) for metric, label in of_metrics]
-            )
+            of_metrics = {"accuracy": "accuracy", "debiased ECE": "ece_debiased"}.items()
+            table = pd.concat([changes(evidence, tables.STEPS, key).assign(panel=label) for label, key in of_metrics])
             title = "From HYDRA to VPNs, one change at a time"
             self._draw_changes("gains", backbone, table, "change", title, "Means over targets.")
 
     def against(self) -> None:
         """VPNs less every other method, paired."""
-        others = self._methods("dense", "baseline", "control")
-        arms = [arm(name) for name in others] + [arm(name, "published") for name in ("omp", "imp") if name in others]
-        pairs = [(words(other), arm("vpns"), other) for other in arms]
+        pairs = [(words(other), arm("vpns"), other) for other in self._mains("dense", "baseline", "control")]
         for backbone, evidence in self._evidence():
             table = changes(evidence, pairs, by_target=True).assign(panel=lambda table: table["target"])
             axis, title = "accuracy of VPNs less that of …", "VPNs against every other method"
@@ -110,9 +103,7 @@ class VpnsReport(Report):
 
     def cost(self) -> None:
         """Passes over a batch, and accuracy, of every method."""
-        arms = [arm(name) for name in self._methods("dense", "baseline", "vpns", "control")]
-        arms += [arm(name, "published") for name in ("omp", "imp") if name in set(self.runs["pruner"])]
-        every = self._labelled([(words(each), each) for each in arms])
+        every = self._labelled(self._mains("dense", "baseline", "vpns", "control"))
         for backbone in self.backbones:
             runs = every[(every["backbone"] == backbone) & (every["status"] == "ok")]
             passes = summarise(runs, ["row", "sparsity"], "passes").assign(panel="passes over a batch")
@@ -191,19 +182,14 @@ class VpnsReport(Report):
     def conclusion(self) -> pd.DataFrame:
         return tables.conclusion(self.runs)
 
-    def _dots(
-        self,
-        name: str,
-        arms: Sequence[Labelled],
-        title: str,
-        note: str,
-        metric: str = "accuracy",
-        at: Sequence[float] | None = None,
-    ) -> None:
-        """Show arms as dots by backbone: a group for each sparsity (or each of `at`), dense fine-tuning as a line."""
+    def _dots(self, name: str, arms: Sequence[Arm], title: str, note: str, metric: str | None = None) -> None:
+        """Show arms as dots by backbone: a group for each sparsity, dense fine-tuning as a line.
+
+        Without a `metric`: the accuracy, at the sparsities at which controls run.
+        """
         every = self._labelled(arms)
-        if at is not None:
-            every = every[every["sparsity"].isin([0.0, *at])]
+        if metric is None:
+            every, metric = every[every["sparsity"].isin([0.0, *self.settings.control_sparsities])], "accuracy"
         if every.empty:
             print(NOT_RUN)
         for backbone in dict.fromkeys(every["backbone"]):
@@ -219,7 +205,7 @@ class VpnsReport(Report):
                 f"{note} {panels.seeds_note(runs, 'bars')}",
                 dense.groupby("target")[metric].mean().to_dict(),
                 "dense, fine-tuned",
-                order=[label for label, _ in arms],
+                order=[words(each) for each in arms],
                 bounds=(0, 1) if metric == "accuracy" else None,
             )
             self.show(self._named(name, backbone), figure)
@@ -235,17 +221,20 @@ class VpnsReport(Report):
         figure = dots.draw(table, axis, self._titled(title, backbone), note, zero=True)
         self.show(self._named(name, backbone), figure)
 
-    def _labelled(self, arms: Sequence[Labelled]) -> pd.DataFrame:
+    def _labelled(self, arms: Sequence[Arm]) -> pd.DataFrame:
         """The runs of some arms, with the column `row` that labels them in a figure."""
-        frames = [select(self.runs, each).assign(row=label) for label, each in arms]
+        frames = [select(self.runs, each).assign(row=words(each)) for each in arms]
         return pd.concat(frames) if frames else self.runs.iloc[:0].assign(row="")
 
-    def _controlled(self, roles: Sequence[str], names: Sequence[str], needed: str) -> list[Labelled]:
-        """What was done with each method's mask; nothing if the control that is `needed` was not run."""
-        if needed not in set(self.runs["arm"]):
-            return []
+    def _mains(self, *roles: str) -> list[Arm]:
+        """The methods of these roles, then those of them that also ran as published."""
+        mains = [arm(name) for name in self._methods(*roles)]
+        return mains + [each for name, *_ in mains if len(select(self.runs, each := arm(name, "published")))]
+
+    def _controlled(self, needed: str, names: Sequence[str], *roles: str) -> list[Arm]:
+        """What was done with the mask of each method; nothing if the control that is `needed` was not run."""
         arms = [arm(pruner, name) for pruner in self._methods(*roles) for name in names]
-        return [(words(each), each) for each in arms if len(select(self.runs, each))]
+        return [each for each in arms if len(select(self.runs, each))] if needed in set(self.runs["arm"]) else []
 
     def _methods(self, *roles: str) -> list[str]:
         return tables.methods(self.runs, *roles)

@@ -4,7 +4,8 @@ HYDRA (Sehwag et al., NeurIPS 2020) trains scores of frozen weights; BiP (Zhang 
 weights in turn, at two levels; VPNs (Jin et al., arXiv 2312.01397) train scores and a visual prompt.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -73,16 +74,63 @@ class Selection(nn.Module):
         return _Selected.apply(values, self.scores, self.kept, self.gamma)
 
 
-class LearnedMask:
-    """A mask over the named weights of `model` that follows their scores, until `release`.
+class LearnedSelection:
+    """Tensors of `model` that are zero where their scores rank low, while the scores are trained, until `release`.
 
-    Exactly round(sparsity · n) of the n weights are pruned at any time, over all layers together. Call `update` after
-    every step of the optimizer of `scores`.
+    Call `update` after every step of the optimizer of `scores`.
 
     Parameters
     ----------
+    names
+        For each tensor of scores, the parameters of the same shape that it decides on.
+    scores
+        As they start.
+    choose
+        From all scores to what they keep, a bool tensor of the shape of each.
     gamma
         BiP's γ, see `mask_gradient`.
+
+    Attributes
+    ----------
+    kept
+        What `scores` keep, bool, of the same shapes.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        names: Sequence[Collection[str]],
+        scores: Sequence[Tensor],
+        choose: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+        gamma: float = torch.inf,
+    ):
+        self._model, self._names, self._choose = model, names, choose
+        self.scores = [nn.Parameter(each) for each in scores]
+        self.kept = [torch.ones_like(each, dtype=torch.bool) for each in scores]
+        for together, parameter, kept in zip(names, self.scores, self.kept, strict=True):
+            for name in together:
+                constrain_weight(model, name, Selection(parameter, kept, gamma))
+        self.update()
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Keep what scores highest now. Raises ValueError if a score is not finite."""
+        if not all(torch.isfinite(scores).all() for scores in self.scores):
+            raise ValueError("scores are not finite: training has diverged")
+        for kept, chosen in zip(self.kept, self._choose(self.scores), strict=True):
+            kept.copy_(chosen)
+
+    def release(self) -> None:
+        """End the training of scores: the model gets back all its values."""
+        for name in (name for together in self._names for name in together):
+            owner, _, tensor = name.rpartition(".")
+            parametrize.remove_parametrizations(self._model.get_submodule(owner), tensor, leave_parametrized=False)
+
+
+class LearnedMask(LearnedSelection):
+    """A mask over the named weights of `model`, each with a score of its own: HYDRA's, BiP's and VPNs'.
+
+    Exactly round(sparsity · n) of the n weights are pruned at any time, over all layers together.
 
     Raises
     ------
@@ -93,42 +141,21 @@ class LearnedMask:
     def __init__(self, model: nn.Module, names: Collection[str], sparsity: float, gamma: float = torch.inf):
         if not 0 <= sparsity < 1 or gamma <= 0:
             raise ValueError(f"sparsity={sparsity}, gamma={gamma}: give 0 <= sparsity < 1 and gamma > 0")
-        self._model, self._sparsity = model, sparsity
-        self._selections: dict[str, Selection] = {}
-        for name in names:
-            weight = model.get_parameter(name)
-            kept = torch.ones_like(weight, dtype=torch.bool)
-            self._selections[name] = Selection(nn.Parameter(initial_scores(weight)), kept, gamma)
-            constrain_weight(model, name, self._selections[name])
-        self.update()
-
-    @property
-    def scores(self) -> list[nn.Parameter]:
-        """The parameters to train."""
-        return [selection.scores for selection in self._selections.values()]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Keep the weights that score highest now. Raises ValueError if a score is not finite."""
-        ranked = torch.cat([scores.abs().flatten() for scores in self.scores]).cpu()
-        if not torch.isfinite(ranked).all():
-            raise ValueError("scores are not finite: training has diverged")
-        pruned = round(self._sparsity * len(ranked))
-        kept = torch.ones(len(ranked), dtype=torch.bool)
-        # a tenth of the time of a sort, and a step pays it each time
-        kept[torch.from_numpy(np.argpartition(ranked.numpy(), min(pruned, len(ranked) - 1))[:pruned])] = False
-        layers = kept.split([scores.numel() for scores in self.scores])
-        for selection, layer in zip(self._selections.values(), layers, strict=True):
-            selection.kept.copy_(layer.view(selection.kept.shape))
+        self.names = [*names]
+        scores = [initial_scores(model.get_parameter(name)) for name in names]
+        super().__init__(model, [[name] for name in names], scores, partial(_highest, sparsity=sparsity), gamma)
 
     def mask(self) -> Mask:
         """A copy of the mask as it is."""
-        return Mask({name: selection.kept for name, selection in self._selections.items()})
+        return Mask(dict(zip(self.names, self.kept, strict=True)))
 
-    def release(self) -> Mask:
-        """End the training of scores: the model gets its weights back, unpruned. Returns the last mask."""
-        mask = self.mask()
-        for name in self._selections:
-            owner, _, tensor = name.rpartition(".")
-            parametrize.remove_parametrizations(self._model.get_submodule(owner), tensor, leave_parametrized=False)
-        return mask
+
+def _highest(scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+    """All but round(sparsity · n) of the n entries, those of the highest |score|."""
+    ranked = torch.cat([each.abs().flatten() for each in scores]).cpu()
+    pruned = round(sparsity * len(ranked))
+    kept = torch.ones(len(ranked), dtype=torch.bool)
+    # a tenth of the time of a sort, and a step pays it each time
+    kept[torch.from_numpy(np.argpartition(ranked.numpy(), min(pruned, len(ranked) - 1))[:pruned])] = False
+    parts = kept.split([each.numel() for each in scores])
+    return [part.view(each.shape) for part, each in zip(parts, scores, strict=True)]

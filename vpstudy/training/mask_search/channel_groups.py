@@ -8,15 +8,14 @@ lose at most a quarter of their channels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils import parametrize
 
 from vpstudy.compression.channels import _torch_pruning
-from vpstudy.compression.learned import Selection
-from vpstudy.compression.masks import constrain_weight
+from vpstudy.compression.learned import LearnedSelection
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.shapes import follow_shapes
 
@@ -133,41 +132,17 @@ def remove(backbone: Backbone, groups: Sequence[Group], kept: Sequence[Tensor], 
     backbone.frozen()
 
 
-class LearnedChannels:
-    """Channels of the lowest |score| are closed, while scores are trained, until `release`; as `LearnedMask`.
+class LearnedChannels(LearnedSelection):
+    """Channels of the lowest |score| are closed; scores start at the norms of the channels' filters.
 
     A channel is closed by the factor and the shift of every BatchNorm it passes, so that removing it later changes no
-    output. Scores start at the norms of its filters.
+    output.
     """
 
     def __init__(self, backbone: Backbone, groups: Sequence[Group], ratio: float):
-        self._backbone, self._groups, self._ratio = backbone, groups, ratio
-        self.scores = [nn.Parameter(scores) for scores in norms_of_filters(backbone, groups)]
-        self._kept = [torch.ones_like(scores, dtype=torch.bool) for scores in self.scores]
-        for name, scores, kept in self._norms():
-            for values in ("weight", "bias"):
-                constrain_weight(backbone.model, f"{name}.{values}", Selection(scores, kept))
-        self.update()
-
-    def update(self) -> None:
-        """Close the channels that score lowest now. Raises ValueError if a score is not finite."""
-        if not all(torch.isfinite(scores).all() for scores in self.scores):
-            raise ValueError("scores are not finite: training has diverged")
-        for kept, stays in zip(self._kept, lowest(self.scores, self._groups, self._ratio), strict=True):
-            kept.copy_(stays)
-
-    def release(self) -> list[Tensor]:
-        """End the training of scores and open every channel. Returns which channels the scores keep."""
-        for name, *_ in self._norms():
-            for values in ("weight", "bias"):
-                norm = self._backbone.model.get_submodule(name)
-                parametrize.remove_parametrizations(norm, values, leave_parametrized=False)
-        return [kept.cpu() for kept in self._kept]
-
-    def _norms(self) -> list[tuple[str, nn.Parameter, Tensor]]:
-        """Every BatchNorm with the scores and the gates of its channels."""
-        of_groups = zip(self._groups, self.scores, self._kept, strict=True)
-        return [(name, scores, kept) for group, scores, kept in of_groups for name in group.norms]
+        closed = [[f"{name}.{values}" for name in group.norms for values in ("weight", "bias")] for group in groups]
+        choose = partial(lowest, groups=groups, ratio=ratio)
+        super().__init__(backbone.model, closed, norms_of_filters(backbone, groups), choose)
 
 
 def _graph(backbone: Backbone, side: int):

@@ -9,11 +9,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Adam, Optimizer
 
-from vpstudy.compression.learned import LearnedMask
+from vpstudy.compression.learned import LearnedSelection
 from vpstudy.data.augmentation import shifted
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import Examples
-from vpstudy.training.mask_search.channel_groups import LearnedChannels
 from vpstudy.training.mask_search.settings import MaskSearch
 from vpstudy.training.mask_search.subnetwork import Subnetwork
 
@@ -39,7 +38,7 @@ def train(
     learns: Learning,
     passes: Passes,
     steps: int,
-    learned: LearnedMask | LearnedChannels | None = None,
+    learned: LearnedSelection | None = None,
     factor: float = 1.0,
     sgd: float | None = None,
     score_rate: float | None = None,

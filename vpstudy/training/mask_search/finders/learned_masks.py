@@ -32,7 +32,8 @@ def bip(run: Run, sparsity: float, gamma: float = 1.0) -> Candidate:
     passes = run.train(
         network, "tuning", learns="both", passes="augmented", steps=run.settings.steps, learned=learned, sgd=SGD
     )
-    mask = learned.release()
+    mask = learned.mask()
+    learned.release()
     mask.apply_(network.backbone.prunable)
     return run.rewound(mask, passes, run.half) if run.on_source else Candidate(network, mask, 0, passes)
 
@@ -41,7 +42,7 @@ def _learned(run: Run, sparsity: float, passes: Passes, sgd: float | None = None
     network = run.fresh(run.method.finding_prompt)
     learned = LearnedMask(network.backbone.model, list(network.backbone.prunable), sparsity)
     taken = run.train(network, "finding", learns="scores", passes=passes, steps=run.half, learned=learned, sgd=sgd)
-    candidate = run.rewound(learned.release(), taken, run.half)
+    candidate = run.rewound(learned.mask(), taken, run.half)
     if not run.on_source:
         candidate.network.prompt = network.prompt
     return candidate

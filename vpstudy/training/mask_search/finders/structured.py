@@ -1,5 +1,7 @@
 """Structured pruning: whole channels are removed, in groups that must go together (see `channel_groups`)."""
 
+from collections.abc import Sequence
+
 import torch
 
 from vpstudy.compression.masks import Mask
@@ -33,14 +35,12 @@ def vpns_channels(run: Run, ratio: float, rate: float = 0.03) -> Candidate:
     run.train(
         network, "finding", learns="scores", passes="alternating", steps=run.half, learned=learned, score_rate=rate
     )
-    scores = [each.detach() for each in learned.scores]
-    learned.release()
-    candidate = _narrowed(run, ratio, scores)
+    candidate = _narrowed(run, ratio, learned.scores)
     candidate.network.prompt = network.prompt
     return candidate
 
 
-def _narrowed(run: Run, ratio: float, scores: list[torch.Tensor]) -> Candidate:
+def _narrowed(run: Run, ratio: float, scores: Sequence[torch.Tensor]) -> Candidate:
     """The source weights without the channels that score lowest."""
     network, groups = run.fresh(), _groups(run)
     channel_groups.remove(network.backbone, groups, channel_groups.lowest(scores, groups, ratio), run.settings.canvas)
