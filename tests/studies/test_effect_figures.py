@@ -1,0 +1,76 @@
+"""Means with intervals as dots, and forest plots of effects."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from studies.claims import forest
+from studies.figures import dots
+
+
+def table(**columns) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        [
+            {"row": row, "panel": panel, "group": group, "mean": 0.5, "low": 0.4, "high": 0.6, "n": 3, "n_diverged": 0}
+            for row in ("OMP", "VPNs")
+            for panel in ("digits", "textures")
+            for group in ("80 %", "95 %")
+        ]
+    )
+    return frame.assign(**columns)
+
+
+def texts(figure) -> str:
+    words = [text.get_text() for axis in figure.axes for text in axis.texts]
+    words += [label.get_text() for axis in figure.axes for label in (*axis.get_yticklabels(), *axis.get_xticklabels())]
+    words += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return "\n".join([*words, *(text.get_text() for text in figure.texts)])
+
+
+def test_dots_draw_each_row_in_the_order_asked_for():
+    figure = dots.draw(table(), "accuracy", "Title", "Note.", {"digits": 0.7}, "dense", order=["VPNs", "OMP", "gone"])
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["VPNs", "OMP"]
+    assert len(axis.containers) == 4
+    assert {"80 %", "95 %", "dense"} <= set(texts(figure).split("\n"))
+
+
+def test_intervals_are_cut_where_values_end():
+    wide = table().assign(low=-2.0, high=3.0)
+    low, high = dots.draw(wide, "accuracy", "Title", "Note.", bounds=(0, 1)).axes[0].get_xlim()
+    assert (low, high) == pytest.approx((-0.03, 1.03))
+    assert dots.draw(wide, "change", "Title", "Note.").axes[0].get_xlim()[1] > 3
+
+
+def test_dots_tell_of_runs_that_diverged():
+    lost = table()
+    lost.loc[0, ["mean", "low", "high", "n", "n_diverged"]] = [np.nan, np.nan, np.nan, 0, 3]
+    figure = dots.draw(lost, "accuracy", "Title", "Note.")
+    assert "✕ 3 of 3" in texts(figure)
+    assert len(figure.axes[0].containers) == 3
+
+
+def test_huge_effects_do_not_squeeze_the_others():
+    effect = {"label": "f", "effect": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "targets": {}}
+    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": [effect], "verdict": "reproduced"}
+    figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
+    assert figure.axes[0].get_xscale() == "symlog"
+    assert "100" in [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.1}], "a paper")
+    assert figure.axes[0].get_xscale() == "linear"
+
+
+@pytest.mark.parametrize("many", [3, 9])
+def test_a_forest_shows_the_least_favourable_of_many(many):
+    effects = [
+        {"label": f"f{k}", "effect": 0.01 * k, "low": 0.0, "high": 0.1, "p": 0.1 * (9 - k), "targets": {}}
+        for k in range(many)
+    ]
+    effects[0] |= {"effect": None, "low": None, "high": None, "p": 1.0}  # no comparable runs
+    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": effects, "verdict": "inconclusive"}
+    figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(shown) == min(many, forest.MOST)
+    assert shown[0] == "V1: f0"
+    assert texts(figure).count("no comparable runs") == 1
+    assert ("least favourable" in texts(figure)) == (many > forest.MOST)

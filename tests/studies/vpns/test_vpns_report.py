@@ -1,0 +1,118 @@
+"""The report of vpns on made-up results: each figure and table is made, and what is lacking is said."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from pipeline import scales
+from studies import grid, results
+from studies.rows import lost, row
+from studies.vpns import figures, tables
+from studies.vpns.evidence import ADDED
+from studies.vpns.report import VpnsReport
+from vpstudy import paths
+from vpstudy.training.mask_search.finders import finder
+from vpstudy.training.mask_search.methods import CONTROLS, METHODS
+
+PRUNERS = ["dense", "omp", "snip", "grasp", "hydra", "vpns", "vpns_no_prompt", "hydra_adam", "vpns_mask_only"]
+PRUNERS += ["depgraph", "slimming", "vpns_channels"]
+LAYERS = {"a.weight": 0.0, "b.weight": 0.25}
+NETWORK = {"macs": 10, "parameters": 5}
+TRIED = [{"factor": factor, "validation_accuracy": factor / 8, "validation_nll": 1.0} for factor in (1.0, 4.0)]
+STEPS = ("everything", "against", "gains", "reliability", "cost", "controls", "prompts_after", "source_masks")
+STEPS += ("ablations", "channels", "layers", "prompts", "largest_matching", "published", "published_ablations")
+STEPS += ("all_results", "tuning", "conclusion")
+
+
+def made_up(pruner: str, settings) -> list[dict]:
+    """Rows of a cell: random answers of every arm that there could be; one run has diverged."""
+    draw, rows = np.random.default_rng(len(pruner)), []
+    role = METHODS[pruner].role
+    sparsities = {"dense": [0.0], "channels": settings.channel_ratios}.get(role, settings.sparsities)
+    arms = ["main", *(["published"] if finder(METHODS[pruner].finder, published=True) else [])]
+    for arm in (*arms, *(name for name in CONTROLS if pruner in CONTROLS[name].methods)):
+        for view in ("bare", "prompted") if METHODS[pruner].tuning_prompt or arm in (*ADDED, "prompted") else ("bare",):
+            for sparsity in sparsities:
+                for seed in (0, 1):
+                    name, of = f"{arm} {sparsity:g} {view}", {"budget": 5, "seed": seed}
+                    more = {
+                        "arm": arm,
+                        "sparsity": sparsity,
+                        "view": view,
+                        "factor": 1.0,
+                        "passes": 8,
+                        "collapsed": False,
+                    }
+                    chances, labels = draw.dirichlet([1] * 4, 60), draw.integers(4, size=60)
+                    failed = pruner == "snip" and arm == "main" and seed == 1
+                    rows.append((lost(name, "too far", **of) if failed else row(name, chances, labels, **of)) | more)
+    return rows
+
+
+@pytest.fixture
+def report(tmp_path, monkeypatch):
+    """Of every kind of method; one cell is missing."""
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # laid out and drawn at the smoke scale
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+    for function in (results.path, results.prompt_path, results.read, results.read_records):
+        monkeypatch.setattr(function, "__defaults__", (tmp_path / "results",))
+    parameters = scales.parameters("smoke")
+    vpns = parameters.vpns
+    vpns = vpns.model_copy(update={"axes": vpns.axes.model_copy(update={"pruners": PRUNERS})})
+    parameters = parameters.model_copy(update={"vpns": vpns})
+    for cell in grid.cells(parameters, "prune_with_prompts"):
+        axes = dict(cell.axes)
+        if axes["pruner"] == "grasp":
+            continue
+        rows = made_up(axes["pruner"], vpns.settings)
+        facts = {"layers": {"0.5": LAYERS}, "tuning": [{"arm": "main", "sparsity": 0.5, "tried": TRIED}]}
+        facts["networks"] = {f"{sparsity:g}": NETWORK for sparsity in {each["sparsity"] for each in rows}}
+        identity = {"stage": cell.stage, "study": cell.study, "scale": cell.scale, **axes}
+        content = {"cell": identity, "environment": {}, "facts": facts, "rows": rows}
+        results.write(results.path(cell), content)
+        results.prompt_path(cell).write_bytes(
+            (paths.RESULTS / "default/vpns").glob("*-vpns-prompt.png").__next__().read_bytes()
+        )
+    return VpnsReport(parameters, save=True)
+
+
+def test_every_figure_and_table_is_made_and_what_is_lacking_is_said(report, capsys):
+    report.coverage()
+    said = capsys.readouterr().out
+    assert f"{len(PRUNERS) - 1} cells" in said and "Runs that diverged: 1." in said
+    assert "grasp has no result yet" in said
+    for step in STEPS:
+        getattr(report, step)()
+    report.everything("ece_debiased")
+    assert "not run at this scale" not in capsys.readouterr().out
+    made = {path.stem for path in report.folder.glob("*.png")} | {path.stem for path in report.folder.glob("*.csv")}
+    others = {"methods_accuracy", "methods_ece_debiased", "layers_0.5", "prompts_in_tuning", "matches_dense", "results"}
+    unnamed = {"everything", "layers", "controls", "largest_matching", "all_results", "conclusion"}
+    assert made == others | {*STEPS} - unnamed
+
+
+def test_the_chosen_factor_is_that_of_the_best_validation(report):
+    table = report.tuning().set_index(["method", "factor"])
+    assert table["chosen"].loc["OMP"].to_dict() == {1.0: 0, 4.0: 1}
+
+
+def test_layers_name_the_empty_ones():
+    figure = figures.layers({"OMP": LAYERS, "VPNs": {"a.weight": 0.004, "b.weight": 1.0}}, "Title")
+    (axis, *_) = figure.axes
+    assert [text.get_text() for text in axis.texts] == ["0", "25", "0.4", "100"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
+
+
+def test_sizes_of_networks_go_by_the_ratio_asked_for():
+    cell = {"target": "digits", "pruner": "depgraph"}
+    contents = [{"cell": cell, "facts": {"networks": {"0.3": NETWORK | {"macs": macs}}}} for macs in (10, 20)]
+    (size,) = tables.sizes(contents).to_dict("records")
+    assert (size["sparsity"], size["macs"]) == (0.3, 15)
+
+
+def test_a_cell_counts_runs_that_diverged():
+    rows = made_up("snip", scales.parameters("smoke").vpns.settings)
+    (axis,) = figures.cell_accuracy(rows, 4).axes
+    assert "✕ 1 of 2" in [text.get_text() for text in axis.texts]
