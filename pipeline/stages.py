@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ class Stages:
         place = {stage: number for number, stage in enumerate(self.repo.index.stages)}
         last_first = networkx.lexicographical_topological_sort(self.graph, key=lambda stage: -place[stage])
         self.by_name: dict[str, PipelineStage] = {stage.name: stage for stage in reversed(list(last_first))}
-        lock = root / "dvc.lock"
-        self._locked = loads_yaml(lock.read_text(encoding="utf-8"), typ="rt") if lock.exists() else {"schema": "2.0"}
+
+    @cached_property
+    def _locked(self) -> dict[str, Any]:
+        lock = self.root / "dvc.lock"
+        return loads_yaml(lock.read_text(encoding="utf-8"), typ="rt") if lock.exists() else {"schema": "2.0"}
 
     def parents(self, name: str) -> list[str]:
         """The stages that `name` depends on."""
