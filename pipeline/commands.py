@@ -13,7 +13,7 @@ from vpstudy.data.registry import EMBEDDED, KNOWN
 
 
 def check(scale: str | None = None) -> int:
-    parameters = scales.parameters(scale) if scale else study.load(paths.PARAMS)
+    parameters = scales.parameters(scale) if scale else study.load(paths.PARAMS, to_run=True)
     if parameters.outside:
         from studies.backbones import weights_checks  # loads torch
 
@@ -39,7 +39,7 @@ def plan(scale: str | None = None) -> int:
 
 def repro(targets: list[str], jobs: int | None, cluster: str, force: bool, dry_run: bool) -> int:
     alone.check(paths.ROOT)
-    parameters = study.load(paths.PARAMS)
+    parameters = study.load(paths.PARAMS, to_run=True)
     stages, estimate, threads = _prepared(parameters)
     with stages.alone():
         wanted = stages.wanted(targets)
@@ -111,7 +111,7 @@ def scale(name: str | None, force: bool) -> int:
     if name:
         alone.check(paths.ROOT)
         print("\n".join(scales.put_in_place(name, force)))
-        scales.make_folders(study.validate(read(paths.PARAMS), paths.PARAMS.name))
+        scales.make_folders(study.load(paths.PARAMS))
         return 0
     current = read(paths.PARAMS).get("scale") if paths.PARAMS.exists() else None
     width = max(map(len, scales.presets()))
@@ -122,7 +122,7 @@ def scale(name: str | None, force: bool) -> int:
 
 
 def targets(name: str | None) -> int:
-    pictures = study.validate(read(paths.PARAMS), paths.PARAMS.name).pictures
+    pictures = study.load(paths.PARAMS).pictures
     names = [name] if name else list(dict.fromkeys([*EMBEDDED, *KNOWN, *pictures]))
     for alias in names:
         print(f"  {alias:<{max(map(len, names))}}  {_where(alias, pictures)}")

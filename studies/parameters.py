@@ -90,22 +90,15 @@ def read(path: Path = paths.PARAMS) -> dict[str, Any]:
     return content
 
 
-def load(path: Path = paths.PARAMS) -> Parameters:
-    """The parameters in `path`, for a run on this machine.
-
-    Raises
-    ------
-    ParameterError
-        With a line for each problem: the key, the value given, what is allowed. A folder of pictures that is not there
-        is one.
-    """
-    return validate(read(path), path.name, here=True)
+def load(path: Path = paths.PARAMS, to_run: bool = False) -> Parameters:
+    """The parameters in `path`. Raises ParameterError as `validate` does."""
+    return validate(read(path), path.name, to_run)
 
 
-def validate(content: dict[str, Any], source: str, here: bool = False) -> Parameters:
-    """`content` as parameters; a ParameterError that names `source`, and every problem, if it is none.
+def validate(content: dict[str, Any], file: str, to_run: bool = False) -> Parameters:
+    """`content` of `file` as parameters. `to_run` asks, too, for the folders of pictures that the stages will read.
 
-    With `here`, pictures that this machine lacks are a problem, too.
+    Raises ParameterError with a line for each problem: the key, the value given, what is allowed.
     """
     problems = problems_of(content, Parameters)
     wrong = {re.split(r"[.:]", line)[0] for line in problems}
@@ -116,12 +109,12 @@ def validate(content: dict[str, Any], source: str, here: bool = False) -> Parame
             if name not in wrong
         }
     )
-    for check in (*CHECKS, *([picture_checks.missing] if here else [])):
+    for check in (*CHECKS, *([picture_checks.missing] if to_run else [])):
         try:
             problems += check(sound)
-        except AttributeError as error:  # it takes a section that has a problem of its own
+        except AttributeError as error:  # the check reads a section that has a problem of its own
             if error.name not in Parameters.model_fields:
                 raise
     if problems:
-        raise refuse(source, problems)
+        raise refuse(file, problems)
     return sound
