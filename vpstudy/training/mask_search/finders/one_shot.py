@@ -4,6 +4,7 @@ import torch
 
 from vpstudy.compression import scores
 from vpstudy.compression.magnitude import prune_lowest
+from vpstudy.compression.masks import Mask
 from vpstudy.runtime import seed_for
 from vpstudy.training.mask_search.run import Candidate, Run
 
@@ -12,8 +13,8 @@ SCORING = 256  # training pictures that SNIP and GraSP score with
 
 def random(run: Run, sparsity: float) -> Candidate:
     """Every layer to the same sparsity, at random."""
-    weights = run.fresh().backbone.prunable
-    return run.rewound(prune_lowest(scores.random_scores(weights, seed_for("random", run.seed)), sparsity, "layer"))
+    ranking = scores.random_scores(run.fresh().backbone.prunable, seed_for("random", run.seed))
+    return run.rewound(Mask({n: prune_lowest({n: values}, sparsity)[n] for n, values in ranking.items()}))
 
 
 def snip(run: Run, sparsity: float) -> Candidate:
