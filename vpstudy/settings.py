@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Collection
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -59,16 +59,6 @@ class Execution(Strict):
     precision: Literal["auto", "fp32", "bf16"]
     threads: Positive  # of a stage in the chain: pretraining, iterative pruning
     cell_threads: Positive  # of every other stage, which run side by side
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def check(content: Any, model: type[Model], source: str) -> Model:
-    """`content` as a `model`, or one ParameterError with every problem in it."""
-    if problems := problems_of(content, model):
-        raise refuse(source, problems)
-    return model.model_validate(content)
 
 
 def refuse(source: str, problems: list[str]) -> ParameterError:

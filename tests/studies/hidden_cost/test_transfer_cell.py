@@ -12,7 +12,7 @@ from studies.hidden_cost.cell import TransferCell
 from studies.rows import png
 from vpstudy import paths
 from vpstudy.calibration.metrics import summary
-from vpstudy.settings import ParameterError, check
+from vpstudy.settings import problems_of
 from vpstudy.training.controls import CONTROLS
 
 
@@ -47,8 +47,8 @@ def test_a_control_changes_what_it_says_and_nothing_else(cell):
 
 def test_a_control_needs_the_settings_of_its_prompt(cell):
     content = cell.settings.model_dump() | {"controls": ["circle_prompt"]}
-    with pytest.raises(ParameterError, match=r"circle_prompt needs visual_prompting\.prompts\.circle"):
-        check(content, type(cell.settings), "params.yaml")
+    (problem,) = problems_of(content, type(cell.settings))
+    assert "circle_prompt needs visual_prompting.prompts.circle" in problem
 
 
 def test_the_result_and_the_files_of_a_cell(cell):
