@@ -19,8 +19,7 @@ from vpstudy.runtime import configure
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Diverged
 from vpstudy.training.outcome import Outcome
-from vpstudy.training.quantized_prompting import answers, quantized_prompting
-from vpstudy.training.visual_prompting import prompted, visual_prompting
+from vpstudy.training.visual_prompting import answers, prompted, visual_prompting
 
 
 @dataclass
@@ -105,11 +104,12 @@ class QuantizeCell:
         return max(tried, key=lambda outcome: outcome.rank).learning_rate
 
     def _train(self, bits: int | None, seed: int, rate: float) -> tuple[Outcome, QuantizedBorder | None]:
-        s, how = self.settings, self.prompting.at(rate)
-        if bits is None:
-            return visual_prompting(self.frozen, self.data, s.budget, seed, how), None
-        quantizer = Quantizer(bits, normalise=False, interval=s.interval, threshold=s.threshold)
-        return quantized_prompting(self.frozen, self.data, s.budget, seed, how, quantizer)
+        """Full precision without `bits`, else through a quantizer; the border is as it was at the chosen moment."""
+        s, border = self.settings, None
+        if bits:
+            how = Quantizer(bits, normalise=False, interval=s.interval, threshold=s.threshold)
+            border = QuantizedBorder(self.prompting.chosen.inner, self.prompting.canvas, how, self.runtime.device)
+        return visual_prompting(self.frozen, self.data, s.budget, seed, self.prompting.at(rate), border), border
 
     def _after(self, seed: int, rate: float, control: str = "") -> list[Run]:
         """One training in full precision; its border in full, in half precision and quantized.

@@ -7,11 +7,11 @@ from torch import nn
 
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.label_mapping import MAPPINGS, random_mapping
-from vpstudy.prompts.quantized_border import QuantizedBorder
+from vpstudy.prompts.quantized_border import FixedBorder, QuantizedBorder
 from vpstudy.prompts.visual.modules import AddedPrompt, BorderPrompt
 from vpstudy.runtime import seed_for
 from vpstudy.training.data import TransferData, as_float
-from vpstudy.training.fit import Learner, fit
+from vpstudy.training.fit import Learner, fit, logits_of
 from vpstudy.training.outcome import Outcome
 from vpstudy.training.settings import VisualPrompting
 
@@ -111,20 +111,32 @@ def visual_prompting(
 ) -> Outcome:
     """Learn a prompt and a label mapping (arXiv 2308.14969; iterative mapping of ILM-VP, CVPR 2023), unaugmented.
 
-    Parameters
-    ----------
-    prompt
-        In place of the one that `settings` name; it is trained in place.
-
-    Returns
-    -------
-    Outcome
-        Its artefact holds the prompt's tensors (`prompt.theta` (3, canvas, canvas) of a border) and `mapping`
-        (K,), `omega` (S, K) or the `output` layer.
+    `prompt` takes the place of the one that `settings` name, and is trained in place. The artefact holds the prompt's
+    tensors (`prompt.theta` (3, canvas, canvas) of a border) and `mapping` (K,), `omega` (S, K) or the `output` layer.
     """
     prompt = prompt or settings.make_prompt(seed_for("prompt", seed))
     learner = prompted(backbone, data, budget, seed, settings, prompt)
     return fit(learner, data, data.pictures(prompt.inner), budget, seed, settings)
+
+
+def answers(
+    backbone: Backbone,
+    data: TransferData,
+    settings: VisualPrompting,
+    values: torch.Tensor,
+    artefact: dict[str, torch.Tensor],
+    indices: np.ndarray,
+) -> np.ndarray:
+    """Target logits (N, K), float32, of the pictures `indices` inside a border of stored `values` (n,).
+
+    `artefact` is that of an outcome, for its mapping. Raises Diverged if the logits are not finite.
+    """
+    border = FixedBorder(settings.chosen.inner, settings.canvas, values)
+    learner = PromptedBackbone(backbone, border, settings.mapping, len(data.class_names), 0)
+    output = {name: tensor for name, tensor in artefact.items() if not name.startswith("prompt.")}
+    learner.load_state_dict(output, strict=False)  # theta is missing, which is not shown
+    learner.to(data.runtime.device)
+    return logits_of(learner, data.examples(data.pictures(border.inner), indices), data.runtime).cpu().numpy()
 
 
 def mapping_of(artefact: dict[str, torch.Tensor]) -> np.ndarray:

@@ -13,9 +13,8 @@ from vpstudy.prompts.quantized_border import FixedBorder, QuantizedBorder
 from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import TransferData
-from vpstudy.training.quantized_prompting import answers, quantized_prompting
 from vpstudy.training.settings import VisualPrompting
-from vpstudy.training.visual_prompting import prompted, visual_prompting
+from vpstudy.training.visual_prompting import answers, prompted, visual_prompting
 
 INNER, CANVAS = 20, 32
 N = 3 * (CANVAS**2 - INNER**2)
@@ -89,7 +88,8 @@ def test_a_border_that_is_stored_answers_as_the_one_that_was_trained(data, backb
 
 
 def test_training_through_the_quantizer_gives_the_border_that_it_was_measured_with(data, backbone):
-    outcome, border = quantized_prompting(backbone, data, 2, 0, HOW, Settings(1, normalise=False, interval=1))
+    border, same = (QuantizedBorder(INNER, CANVAS, Settings(1, normalise=False, interval=1)) for _ in range(2))
+    outcome = visual_prompting(backbone, data, 2, 0, HOW, border)
     stored = border.packed().unpacked()
     assert len(stored.unique()) == 2
     torch.testing.assert_close(stored, border.shown()[border.outside], rtol=0, atol=1e-3)  # half precision
@@ -98,7 +98,7 @@ def test_training_through_the_quantizer_gives_the_border_that_it_was_measured_wi
     )
     np.testing.assert_allclose(logits, outcome.logits["test"], rtol=1e-5, atol=1e-5)
     assert border.quantizer.log.divergences, "the codebook was never compared: step is not called"
-    again, same = quantized_prompting(backbone, data, 2, 0, HOW, Settings(1, normalise=False, interval=1))
+    again = visual_prompting(backbone, data, 2, 0, HOW, same)
     assert np.array_equal(outcome.logits["test"], again.logits["test"]) and torch.equal(
         stored, same.packed().unpacked()
     )
