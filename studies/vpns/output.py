@@ -11,14 +11,15 @@ from studies.vpns.cell import PruneCell, Trained, probabilities
 from studies.vpns.evidence import percent, treatment
 from vpstudy import atomic, paths
 from vpstudy.compression.channels import macs
-from vpstudy.data import glyphs
+from vpstudy.compression.integer import latency
+from vpstudy.data import examples
+
+TIMED = 64  # pictures of a forward pass that is timed
 
 
 def result(cell: PruneCell, done: list[Trained]) -> dict:
     """Everything that figures, tables and claims read of a cell."""
-    seed = cell.settings.seeds[0]
-    mains = [one for one in done if one.arm == "main" and one.candidate]
-    firsts = [one for one in mains if one.seed == seed]
+    seed, firsts = cell.settings.seeds[0], _firsts(cell, done)
     facts = {
         "classes": cell.data.class_names,
         "source_classes": cell.source.class_names,
@@ -29,7 +30,8 @@ def result(cell: PruneCell, done: list[Trained]) -> dict:
             f"{one.sparsity:g} {one.seed}": [
                 name for name, density in one.candidate.mask.layer_densities.items() if not density
             ]
-            for one in mains
+            for one in done
+            if one.arm == "main" and one.candidate
         },
         "layers": {f"{one.sparsity:g}": one.candidate.mask.layer_densities for one in firsts if one.sparsity},
         "networks": {f"{one.sparsity:g}": _size(cell, one) for one in firsts},
@@ -39,7 +41,7 @@ def result(cell: PruneCell, done: list[Trained]) -> dict:
 
 
 def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
-    """Write probabilities, masks with prompts, and the prompt's picture; last the result."""
+    """Write probabilities, masks with prompts, latencies, and the prompt's picture; last the result."""
     tensors, artefacts = {}, {}
     for one in done:
         key = f"{one.arm}/{one.sparsity:g}/{one.seed}"
@@ -49,16 +51,18 @@ def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
         if one.network is not None and one.network.prompt is not None:
             for name, tensor in one.network.prompt.state_dict().items():
                 artefacts[f"{key}/prompt.{name}"] = tensor.cpu().contiguous()
-        if one.candidate is not None and one.arm == "main" and one.seed == cell.settings.seeds[0]:
-            artefacts |= one.candidate.mask.to_tensors(f"{key}/mask.")
+    for one in _firsts(cell, done):
+        artefacts |= one.candidate.mask.to_tensors(f"{one.arm}/{one.sparsity:g}/{one.seed}/mask.")
     axes = dict(cell.cell.axes)
     place = paths.PROBABILITIES / cell.cell.scale / f"{cell.cell.file}.safetensors"
     atomic.write_bytes(place, serialize(tensors))
     place = cell.folder / "pruned" / f"{axes['target']}-{axes['pruner']}.safetensors"
     atomic.write_bytes(place, serialize(artefacts))
+    timings = paths.TIMINGS / cell.cell.scale / "latency" / f"{cell.cell.file}.json"
+    atomic.write_json(timings, {f"{one.sparsity:g}": _latency(cell, one) for one in _firsts(cell, done)})
     pictures = prompt_and_example(cell, done)
-    grey = torch.full((3, cell.settings.canvas, cell.settings.canvas), 0.5)  # to which nothing is added
-    atomic.write_bytes(results.prompt_path(cell.cell), png(pictures[0] if pictures else grey))
+    picture = pictures[0] if pictures else cell.settings.make_prompt(0).picture()
+    atomic.write_bytes(results.prompt_path(cell.cell), png(picture))
     results.write(results.path(cell.cell), result)
 
 
@@ -73,7 +77,7 @@ def mapping_pairs(cell: PruneCell) -> tuple[list, list[str], list, list[str]]:
     sources = run.mapping.tolist()
     targets = [run.pictures[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(sources))]
     names = [cell.source.class_names[source] for source in sources]
-    return targets, cell.data.class_names, [glyphs.example(source, size) for source in sources], names
+    return targets, cell.data.class_names, [examples.of_source(name, size) for name in names], names
 
 
 def prompt_and_example(cell: PruneCell, done: list[Trained]) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -81,12 +85,23 @@ def prompt_and_example(cell: PruneCell, done: list[Trained]) -> tuple[torch.Tens
 
     Of the first seed, at the highest sparsity that did not diverge.
     """
-    mains = [one for one in done if one.arm == "main" and one.network and one.seed == cell.settings.seeds[0]]
-    if not mains or mains[-1].network.prompt is None:
+    firsts = _firsts(cell, done)
+    if not firsts or firsts[-1].network.prompt is None:
         return None
-    prompt = mains[-1].network.prompt.cpu().eval()
-    picture = cell.start(mains[-1].seed).pictures[cell.data.target.test[0]].cpu().float() / 255
+    prompt = firsts[-1].network.prompt.cpu().eval()
+    picture = cell.start(firsts[-1].seed).pictures[cell.data.target.test[0]].cpu().float() / 255
     return prompt.picture(), prompt(picture[None])[0].detach()
+
+
+def _firsts(cell: PruneCell, done: list[Trained]) -> list[Trained]:
+    """The main runs of the first seed that finished, by rising sparsity."""
+    return [one for one in done if one.arm == "main" and one.network and one.seed == cell.settings.seeds[0]]
+
+
+def _latency(cell: PruneCell, trained: Trained) -> float:
+    """Milliseconds of a batch of `TIMED` pictures."""
+    pictures = torch.rand(TIMED, 3, cell.settings.canvas, cell.settings.canvas, device=cell.runtime.device)
+    return latency(trained.network.backbone.frozen(), pictures)
 
 
 def _size(cell: PruneCell, trained: Trained) -> dict:
