@@ -28,6 +28,7 @@ FREE = (
 # second for labels.
 FAMILIES = "vpstudy/compression/families"
 CALL_FAMILIES = ("studies/backbones/compress.py", "studies/report.py")
+PROMPTS = "vpstudy/prompts/visual/registry.py"  # looks up the modules beside it by name
 
 Digests = dict[str, str]  # by path from the project's root
 
@@ -61,6 +62,7 @@ def _reached(waiting: list[Path], root: Path) -> Digests:
             found[name], imported = _module(root / name, root)
             waiting += imported
             waiting += sorted((root / FAMILIES).glob("*.py")) if name in CALL_FAMILIES else []
+            waiting += sorted((root / name).parent.glob("*.py")) if name == PROMPTS else []
     return dict(sorted(found.items()))
 
 

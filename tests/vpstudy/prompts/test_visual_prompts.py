@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.fingerprints import digests
 from studies.parameters import read, validate
 from vpstudy import paths
 from vpstudy.data import glyphs
@@ -164,6 +165,13 @@ def test_sizes_that_do_not_fit_are_refused_by_the_prompt_itself():
 def test_the_registry_is_free_of_torch():
     code = "import sys, vpstudy.prompts.visual.registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT).returncode == 0
+
+
+def test_cells_depend_on_every_prompt():
+    """The registry looks modules up by name, which no import tells."""
+    found = digests(paths.NOTEBOOKS / "30_transfer.ipynb", paths.ROOT)
+    kinds = {kind.__module__.replace(".", "/") + ".py" for kind in PROMPTS.values()}
+    assert kinds <= set(found)
 
 
 class Cross(Added):

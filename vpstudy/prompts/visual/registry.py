@@ -1,21 +1,25 @@
 """The visual prompts by name, and the settings with which a study chooses among them. Free of torch."""
 
+from pkgutil import resolve_name
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, PlainSerializer, model_validator
 
-from vpstudy.prompts.visual import border, circle, frame, full, low_rank, patch
 from vpstudy.prompts.visual.kinds import Module, VisualPrompt
 from vpstudy.settings import Positive, Strict, one_of, problems_of
 
+# One line a prompt: its name, its file beside this one, and the class in it. Figures and tables keep this order.
 PROMPTS: dict[str, type[VisualPrompt]] = {
-    "border": border.Border,
-    "full": full.Full,
-    "low_rank": low_rank.LowRank,
-    "patch": patch.Patch,
-    "random_patch": patch.RandomPatch,
-    "frame": frame.Frame,
-    "circle": circle.Circle,
+    name: resolve_name(f"vpstudy.prompts.visual.{place}")
+    for name, place in {
+        "border": "border:Border",
+        "full": "full:Full",
+        "low_rank": "low_rank:LowRank",
+        "patch": "patch:Patch",
+        "random_patch": "patch:RandomPatch",
+        "frame": "frame:Frame",
+        "circle": "circle:Circle",
+    }.items()
 }
 
 PromptName = Annotated[str, one_of(PROMPTS, "visual prompt", "vpstudy/prompts/visual/registry.py")]
