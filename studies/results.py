@@ -81,14 +81,14 @@ class Results:
         return lines + [f"orphan: {path.name} belongs to no cell of params.yaml" for path in self.orphans]
 
 
-def path(cell: Cell, folder: Path = paths.RESULTS) -> Path:
-    """Where the result of `cell` lies: `<folder>/<scale>/<study>/<stage>-<slug>.json`."""
-    return folder / cell.scale / cell.study / f"{cell.file}.json"
+def path(cell: Cell, folder: Path | None = None) -> Path:
+    """Where the result of `cell` lies: `<folder>/<scale>/<study>/<stage>-<slug>.json`, default: `paths.RESULTS`."""
+    return (folder or paths.RESULTS) / cell.scale / cell.study / f"{cell.file}.json"
 
 
-def prompt_path(cell: Cell, folder: Path = paths.RESULTS) -> Path:
+def prompt_path(cell: Cell) -> Path:
     """Where the picture of the cell's learned prompt lies, beside its result: `<stage>-<slug>-prompt.png`."""
-    return folder / cell.scale / cell.study / f"{cell.file}-prompt.png"
+    return path(cell).with_name(f"{cell.file}-prompt.png")
 
 
 def environment(device: str, precision: str, threads: int) -> dict[str, str | int]:
@@ -114,47 +114,40 @@ def write(destination: Path, result: dict[str, Any]) -> None:
     atomic.write_text(destination, _plain_lists_on_one_line(atomic.json_text(result)))
 
 
-def read_records(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> dict[Cell, dict[str, Any]]:
-    """The content of those `cells` that have a file, in the order given.
-
-    Raises ValueError for a file that is damaged or another cell's, naming it and what to do.
-    """
-    return {cell: _load(cell, path(cell, folder)) for cell in cells if path(cell, folder).exists()}
-
-
-def read(cells: Iterable[Cell], folder: Path = paths.RESULTS) -> Results:
+def read(cells: Iterable[Cell], folder: Path | None = None) -> Results:
     """Read the results of `cells` (those that the parameters ask for, never those that happen to lie there).
 
     The frame's columns: scale, stage, the cells' axes (backbone, compression, target), source_seed (the replicate of
     the backbone, whose column holds the architecture alone), method, budget, seed, status, reason, one for each
     metric (NaN where a run diverged), `reliability` (the bins as a dict, None where diverged), and whatever else
-    rows hold, as it is. Orphans are looked for in stages of `cells` only. Raises ValueError as `read_records`.
+    rows hold, as it is. Orphans are looked for in stages of `cells` only.
+
+    Raises ValueError for a file that is damaged or another cell's, naming it and what to do.
     """
     import pandas as pd
 
-    cells = list(cells)
-    records = read_records(cells, folder)
+    places = {cell: path(cell, folder) for cell in cells}
+    contents = {cell: _load(cell, place) for cell, place in places.items() if place.exists()}
     rows = [
         {"scale": cell.scale, "stage": cell.stage}
         | _axes(cell)
         | {key: row[key] for key in KEYS}
         | (row["metrics"] or {})
         | {key: value for key, value in row.items() if key not in (*KEYS, "metrics")}
-        for cell, record in records.items()
-        for row in record["rows"]
+        for cell, content in contents.items()
+        for row in content["rows"]
     ]
-    axes = dict.fromkeys(axis for cell in cells for axis in _axes(cell))
+    axes = dict.fromkeys(axis for cell in places for axis in _axes(cell))
     first = ["scale", "stage", *axes, *KEYS]
-    metrics = sorted({name for record in records.values() for row in record["rows"] for name in row["metrics"] or ()})
+    metrics = sorted({name for each in contents.values() for row in each["rows"] for name in row["metrics"] or ()})
     others = sorted({name for row in rows for name in row} - {*first, *metrics, "reliability"})
-    expected = {path(cell, folder) for cell in cells}
-    places = {(path(cell, folder).parent, cell.stage) for cell in cells}
-    present = [found for place, stage in places for found in place.glob(f"{stage}-*.json")]
+    folders = {(place.parent, cell.stage) for cell, place in places.items()}
+    present = {found for place, stage in folders for found in place.glob(f"{stage}-*.json")}
     return Results(
         frame=pd.DataFrame(rows, columns=[*first, *metrics, "reliability", *others]),
-        contents=records,
-        missing=[cell for cell in cells if cell not in records],
-        orphans=sorted(set(present) - expected),
+        contents=contents,
+        missing=[cell for cell in places if cell not in contents],
+        orphans=sorted(present - set(places.values())),
     )
 
 

@@ -96,7 +96,7 @@ def parameters(clone):
 
 def test_every_cell_has_its_result_and_its_page_and_nothing_is_to_do(clone, parameters):
     cells = [cell for cell in grid.cells(parameters) if cell.axes]
-    found = results.read_records(cells, clone / "data" / "results")
+    found = results.read(cells, clone / "data" / "results").contents
     assert list(found) == cells
     for cell in cells:
         page = nbformat.read(clone / "data/notebooks/smoke" / f"{cell.file}.ipynb", as_version=4)

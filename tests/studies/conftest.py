@@ -3,7 +3,6 @@
 import pytest
 
 from pipeline import scales
-from studies import results
 from vpstudy import paths
 from vpstudy.compression.compressed import Compressed
 from vpstudy.compression.magnitude import magnitude
@@ -18,8 +17,7 @@ def untrained(tmp_path, monkeypatch):
     """From a class of cells to one of a dense, untrained backbone with the parameters of smoke."""
     monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
     monkeypatch.setattr(paths, "PROBABILITIES", tmp_path / "probabilities")
-    for function in (results.path, results.prompt_path, results.read_records):
-        monkeypatch.setattr(function, "__defaults__", (tmp_path / "results",))
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
 
     def obtain(*_) -> Compressed:
         backbone = Backbone(ARCHITECTURES["cnn"], glyphs.class_names, seed=1)

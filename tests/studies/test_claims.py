@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from pipeline.scales import parameters
 from studies.claims import ledger
 from studies.claims.claim import replicates
+from studies.claims.report import ClaimsReport
 from studies.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
 from studies.hidden_cost import claims as hidden_cost
 from studies.hidden_cost import twins
@@ -227,6 +229,19 @@ def test_the_ledger_is_written_whole_and_read_back(tmp_path, monkeypatch):
     ledger.write("smoke", records)
     assert ledger.read("smoke") == records
     assert ledger.read("default") == []
+
+
+def test_the_committed_ledger_follows_from_the_committed_results():
+    """Of all three studies: the same findings to eight digits, and the same verdicts for the same reasons."""
+    entries = ClaimsReport(parameters("default"), save=False).entries
+    committed = ledger.read("default")
+    assert [entry["id"] for entry in entries] == [entry["id"] for entry in committed]
+    for entry, known in zip(entries, committed, strict=True):
+        assert (entry["verdict"], entry["reason"]) == (known["verdict"], known["reason"])
+        for kind in ("findings", "beside"):
+            for found, same in zip(entry[kind], known[kind], strict=True):
+                for key in ("effect", "low", "high", "p"):
+                    assert found[key] == pytest.approx(same[key], abs=1e-8), (entry["id"], found["label"])
 
 
 def test_log_odds_are_those_above_chance():

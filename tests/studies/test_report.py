@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from pipeline import scales
 from studies import grid
 from studies import parameters as study_parameters
 from studies.claims import ledger
 from studies.claims import report as claims
 from studies.figures import style, tables
-from studies.parameters import STUDIES, load, read, validate
+from studies.parameters import STUDIES, read, validate
 from studies.report import Report, with_columns
 from vpstudy import paths
 
@@ -26,7 +27,7 @@ class Some(Report):
 def test_tables_and_figures_are_kept_where_asked(save, tmp_path, monkeypatch):
     for place in ("FIGURES", "VECTORS"):
         monkeypatch.setattr(paths, place, tmp_path / place)
-    report = Some(load(), save)
+    report = Some(scales.parameters("default"), save)
     table = pd.DataFrame({"a": [1]})
     assert report.table("numbers", table) is table
     report.show("picture", style.new_figure(1, 1, 1.0)[0])
@@ -50,8 +51,9 @@ def test_effects_are_told_with_their_interval():
 @pytest.fixture
 def only(tmp_path, monkeypatch):
     """Parameters that hold one study alone; what is kept goes to a temporary folder."""
-    for name in ("FIGURES", "VECTORS", "RESULTS"):
+    for name in ("FIGURES", "VECTORS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    monkeypatch.setattr(ledger, "path", lambda scale: tmp_path / f"{scale}.json")
 
     def put(study):
         content = copy.deepcopy(read(paths.SCALES / "default/params.yaml")) | {"clips": [], "backbones": []}

@@ -23,7 +23,7 @@ def done(untrained):
 
 def test_the_result_and_the_files_of_a_cell(done):
     cell, runs, result = done
-    assert results.read_records([cell.cell]) == {cell.cell: result}
+    assert results.read([cell.cell]).contents == {cell.cell: result}
     books, bits = cell.settings.codebooks, cell.settings.bits
     after = [("ptq", book, b) for book in books for b in bits]
     plain, other = [("full", None, 32), ("half", None, 16)], [("full_other", None, 32)]

@@ -29,7 +29,6 @@ def parameters(tmp_path, monkeypatch):
     """Of a scale of a few steps, with untrained source checkpoints of `cnn` and of a small transformer, `tiny`."""
     for name in ("MODELS", "RESULTS", "TIMINGS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
-    monkeypatch.setattr(results.path, "__defaults__", (paths.RESULTS,))
     for architecture in (own("cnn"), TINY):
         place = paths.MODELS / "test" / architecture.name / "source.safetensors"
         backbones.save(Backbone(architecture, glyphs.class_names), place)

@@ -119,7 +119,6 @@ def stored(tmp_path, monkeypatch, model):
 def test_the_stage_keeps_weights_names_and_facts(tmp_path, monkeypatch):
     for name in ("MODELS", "RESULTS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
-    monkeypatch.setattr(results.path, "__defaults__", (paths.RESULTS,))
     model = torchvision.models.squeezenet1_1()
     with torch.no_grad():
         model.features[0].weight.flatten()[:864] = 0  # half of the first layer

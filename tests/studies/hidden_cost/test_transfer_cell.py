@@ -55,7 +55,7 @@ def test_the_result_and_the_files_of_a_cell(cell):
     outcomes = cell.run()
     result = output.result(cell, outcomes)
     output.save(cell, outcomes, result)
-    assert results.read_records([cell.cell]) == {cell.cell: result}
+    assert results.read([cell.cell]).contents == {cell.cell: result}
 
     seeds, arms = cell.settings.seeds, cell.settings.arms("dense")
     identities = [(row["method"], row["budget"], row["seed"]) for row in result["rows"]]

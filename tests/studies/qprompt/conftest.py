@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 
-from studies import results
 from studies.parameters import Parameters, read, validate
 from vpstudy import paths
 from vpstudy.models import clip as clips
@@ -41,8 +40,6 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MODELS", "RESULTS"):
             patch.setattr(paths, name, tmp_path_factory.mktemp("data") / name.lower())
-        for function in (results.path, results.read, results.read_records):
-            patch.setattr(function, "__defaults__", (paths.RESULTS,))
         towers = {"size": 32, "width": 32, "heads": 2, "layers": 2, "embed": 16}
         for name, architecture in ARCHITECTURES.items():
             place = paths.MODELS / "default" / name / "clip.safetensors"
