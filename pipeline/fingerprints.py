@@ -18,6 +18,7 @@ from vpstudy.data.registry import EMBEDDED
 PACKAGES = ("vpstudy", "studies")
 # May change without a run: registries (a line for something new alters nothing old), places, and what shows progress.
 FREE = (
+    "studies/parameters.py",  # reads and checks; a cell imports the settings that it uses
     "vpstudy/models/architectures.py",
     "vpstudy/compression/registry.py",
     "vpstudy/data/registry.py",

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from studies.across.settings import Settings
 from studies.backbones.obtain import obtain
 from studies.cells import Cell
+from studies.hidden_cost.settings import Settings as HiddenCost
 from studies.parameters import Parameters
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
@@ -68,7 +70,8 @@ class QuantizeCell:
     def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str):
         axes = {"backbone": backbone, "compression": compression, "target": target}
         self.cell = Cell.of("quantize_visual_prompt", "across", parameters.scale, **axes)
-        self.settings, hidden_cost = parameters.across.settings, parameters.hidden_cost.settings
+        self.settings: Settings = parameters.across.settings
+        hidden_cost: HiddenCost = parameters.hidden_cost.settings
         self.prompting = hidden_cost.visual_prompting
         self.runtime = configure(parameters.execution)
         self.compressed = obtain(parameters, backbone, compression)

@@ -7,6 +7,7 @@ import torch
 
 from studies.backbones.obtain import obtain
 from studies.cells import Cell
+from studies.hidden_cost.settings import Settings
 from studies.parameters import Parameters
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
@@ -34,7 +35,7 @@ class TransferCell:
     def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str):
         axes = {"backbone": backbone, "compression": compression, "target": target}
         self.cell = Cell.of("transfer", "hidden_cost", parameters.scale, **axes)
-        self.settings = parameters.hidden_cost.settings
+        self.settings: Settings = parameters.hidden_cost.settings
         self.runtime = configure(parameters.execution)
         self.compressed = obtain(parameters, backbone, compression)
         self.compressed.backbone.to(self.runtime.device)
