@@ -23,7 +23,7 @@ def head(cell: Cell, runtime: Runtime, **settings: BaseModel) -> dict:
             "study": cell.study,
             "scale": cell.scale,
             **dict(cell.axes),
-            "settings": {name: values.model_dump() for name, values in settings.items()},
+            "settings": {name: values.model_dump(mode="json") for name, values in settings.items()},
         },
         "environment": results.environment(**runtime.record()),
     }

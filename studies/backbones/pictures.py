@@ -9,6 +9,7 @@ from studies import results
 from studies.backbones import picture_figures
 from studies.cells import Cell
 from studies.parameters import Parameters
+from studies.rows import head
 from vpstudy import atomic, paths
 from vpstudy.data import decoding, fetched, splits
 from vpstudy.data.origin import origin_of
@@ -90,11 +91,5 @@ class PicturesCell:
             "credit": target.credit,
             "originals": dict(zip(("width", "height"), quantiles.T.tolist(), strict=True)),
         }
-        axes = {"stage": "pictures", "study": "pictures", "scale": self.cell.scale, "target": target.name}
-        record = {
-            "cell": axes | {"settings": {"pictures": self.origin.model_dump(mode="json")}},
-            "environment": results.environment(**self.runtime.record()),
-            "facts": facts,
-            "rows": [],
-        }
-        results.write(results.path(self.cell), record)
+        result = head(self.cell, self.runtime, pictures=self.origin) | {"facts": facts, "rows": []}
+        results.write(results.path(self.cell), result)
