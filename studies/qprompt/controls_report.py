@@ -36,7 +36,7 @@ class ControlsReport(BaseToNew):
         mean = self.runs[self.runs["distance"].notna()].groupby(["prompter", "arm"])["distance"].mean()
         table = self.summary([arm for arm in self.arms if arm in mean.index], "accuracy", GROUPS)
         table["distance"] = [mean[arm] for arm in zip(table["prompter"], table["arm"], strict=True)]
-        note = "Numbers: bits, or noise in deviations of the initial prompt, in which the RMS distance is told, too."
+        note = "Numbers: bits, or noise in deviations of the initial prompt; so is the RMS distance."
         note = f"{note} {panels.seeds_note(self.runs, 'bars')}"
         title = "Does it matter how far a prompt went?"
         self.show("distances", figures.scatter(table, "distance", GROUPS, "distance to the start", title, note))

@@ -104,10 +104,10 @@ def few_pictures(evidence: QpromptEvidence) -> list[Pair]:
     return [(("few_shot", f"qat-{FEWEST} of {k}"), ("few_shot", f"full of {k}"), "all") for k in shots]
 
 
-def never_fitted_again(evidence: QpromptEvidence) -> str | None:
-    """Adaptive clustering that never fits its codebook again *is* the arm that it is compared with."""
+def never_refitted(evidence: QpromptEvidence) -> str | None:
+    """Adaptive clustering that never refits its codebook *is* the arm that it is compared with."""
     fits = evidence.fits
     mine = fits[(fits["prompter"] == "qcoop") & (fits["arm"] == qat(FEWEST)[1])]
     if len(mine) and (mine.groupby(["source_seed", "target", "seed"]).size() == 1).all():
-        return f"the trigger never fired: at {FEWEST} bit no run fitted its codebook again, so both arms are the same"
+        return f"the trigger never fired: at {FEWEST} bit no run refitted its codebook, so both arms are the same"
     return None

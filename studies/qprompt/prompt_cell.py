@@ -114,8 +114,7 @@ class PromptCell:
         """For each vector of a context (M, width) the words whose embeddings are nearest, the nearest first."""
         tokens = sorted({int(i) for text in captions.TEMPLATES + captions.NAMES for i in tokenize([text])[0] if i})
         known = torch.tensor(tokens[:-2])  # without those that begin and end a text
-        embedded = self.clip.token_embedding.weight[known]
-        nearest = torch.cdist(context.to(embedded), embedded).topk(n, largest=False).indices
+        nearest = torch.cdist(context, self.tower.vectors(known)).topk(n, largest=False).indices
         return [[tokenizer().decode([int(known[k])]).strip() for k in line] for line in nearest.cpu()]
 
     def save(self, arms: list[Arm], result: dict) -> None:

@@ -172,7 +172,7 @@ class QpromptReport(BaseToNew):
         by = ["arm", "source_seed", "target", "seed"]
         runs = fits.groupby(by, sort=False)["step"].agg(["size", "last"]).groupby("arm", sort=False)
         table = runs.mean().round(1).set_axis(["fits", "last at step"], axis=1)
-        table["runs that fitted anew"] = runs["size"].agg(lambda fits: f"{(fits > 1).sum()} of {len(fits)}")
+        table["runs that refitted"] = runs["size"].agg(lambda fits: f"{(fits > 1).sum()} of {len(fits)}")
         base = self.runs[self.runs["group"] == "base"].reindex(columns=["prompter", "arm", "distance"])
         named = [words(arm) for arm in zip(base["prompter"], base["arm"], strict=True)]
         distances = base["distance"].groupby(named).mean()

@@ -75,8 +75,8 @@ def save(
 ) -> None:
     """Write the weights and what they fit: `architecture` with `towers` for a small CLIP, by itself for another."""
     weights = {k: v.detach().cpu().contiguous() for k, v in clip.state_dict().items()}
-    tells = {"architecture": architecture.to_dict(), "towers": towers}
-    atomic.write_bytes(path, serialize(weights, {"clip": json.dumps(tells, sort_keys=True)}))
+    description = {"architecture": architecture.to_dict(), "towers": towers}
+    atomic.write_bytes(path, serialize(weights, {"clip": json.dumps(description, sort_keys=True)}))
 
 
 def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
@@ -86,8 +86,10 @@ def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
             f"there is no {path.parent.name}/{path.name} yet: `dvc repro` makes it (stage clip_source)"
         )
     with safe_open(path, "pt") as checkpoint:
-        tells = json.loads(checkpoint.metadata()["clip"])
-    architecture = Architecture.from_dict(tells["architecture"])
-    clip = small_clip(architecture, seed=0, **tells["towers"]) if tells["towers"] else network(architecture, 0)
+        description = json.loads(checkpoint.metadata()["clip"])
+    architecture = Architecture.from_dict(description["architecture"])
+    clip = (
+        small_clip(architecture, seed=0, **description["towers"]) if description["towers"] else network(architecture, 0)
+    )
     clip.load_state_dict(load_file(path))
     return clip.eval().requires_grad_(False), architecture

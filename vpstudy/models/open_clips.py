@@ -1,4 +1,4 @@
-"""Models of open_clip by name, with random weights, behind timm's interface: a CLIP from elsewhere as a backbone."""
+"""Models of open_clip by name, with random weights, behind timm's interface: a published CLIP as a backbone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,6 @@ import open_clip
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
 from timm.models import register_model
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 TOWERS = ("vision_cfg", "text_cfg")
@@ -28,14 +27,6 @@ class ClipLike:
         """There is none: every layer is a tower's."""
 
 
-class CustomClipLike(ClipLike):
-    """The same for a CLIP whose text tower stands by itself."""
-
-    @property
-    def token_embedding(self) -> nn.Embedding:
-        return self.text.token_embedding
-
-
 @register_model
 def from_open_clip(
     pretrained: bool = False,
@@ -52,9 +43,9 @@ def from_open_clip(
     Raises ValueError as `config`.
     """
     found = config(name, arguments)
-    kind, like = (CustomTextCLIP, CustomClipLike) if found.pop("custom_text", False) else (CLIP, ClipLike)
+    kind = CustomTextCLIP if found.pop("custom_text", False) else CLIP
     model = kind(**found)
-    model.__class__ = type(f"{like.__name__}{kind.__name__}", (like, kind), {})
+    model.__class__ = type(f"ClipLike{kind.__name__}", (ClipLike, kind), {})
     return model
 
 
@@ -78,7 +69,7 @@ def config(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
             f"open_clip/{name}: its text tower {' and '.join(reasons)}; allowed: those of CLIP's own kind, "
             "e.g. open_clip/ViT-B-16, open_clip/RN50, open_clip/EVA02-B-16"
         )
-    found["vision_cfg"] |= {"timm_model_pretrained": False}  # nothing is downloaded by the way
+    found["vision_cfg"] |= {"timm_model_pretrained": False}  # nothing is downloaded
     return found
 
 

@@ -60,8 +60,12 @@ class TextTower(nn.Module):
         longest, most = int(tokens.argmax(1).max()) + 1, len(self._tower[0].positional_embedding)
         if longest > most:
             raise ValueError(f"a text is {longest} tokens long, and this text tower takes {most}; give shorter names")
+        return self.vectors(tokens)
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """The embedding (…, width) of each token id (…)."""
         embedding = self._tower[0].token_embedding
-        return embedding(tokens.to(embedding.weight.device))
+        return embedding(ids.to(embedding.weight.device))
 
     def forward(self, embedded: Tensor, tokens: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
         """Features (N, E) of unit length.

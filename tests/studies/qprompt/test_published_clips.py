@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from studies.backbones import weights
 from studies.backbones.weights import WeightsCell
 from studies.qprompt.clip_source_cell import ClipSourceCell
 from studies.qprompt.multimodal_cell import MultimodalCell
@@ -17,7 +16,7 @@ from vpstudy import paths
 from vpstudy.data import captions
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
-from vpstudy.models import libraries
+from vpstudy.models import files, libraries
 from vpstudy.models.open_clips import from_open_clip
 from vpstudy.models.text_tower import TextTower, tokenize
 from vpstudy.models.weights import OutsideWeights
@@ -179,7 +178,7 @@ def test_models_that_prompts_cannot_enter_are_refused(name, said):
         libraries.architecture("c", OutsideWeights(model=f"open_clip/{name}", **FILE))
 
 
-def test_files_that_do_not_fit_are_refused(using):
+def test_files_that_do_not_fit_are_refused(using, tmp_path):
     file = WeightsCell(using("clip_vit"), "clip_vit").fetch()
     for text, said in (
         (TEXT | {"width": 20}, r"does not fit the backbone clip_vit: \d+ of another shape"),
@@ -194,15 +193,15 @@ def test_files_that_do_not_fit_are_refused(using):
         ({"location": "ViT-B-32.pt"}, ValueError, "only .safetensors files are read"),
     ):
         with pytest.raises(error, match=said):
-            weights.fetch(OutsideWeights(model="open_clip/ViT-B-32", **FILE | entry))
+            files.fetch_weights(OutsideWeights(model="open_clip/ViT-B-32", **FILE | entry), tmp_path, tmp_path)
 
 
-def test_the_hub_is_asked_for_the_file_of_open_clip(monkeypatch):
+def test_the_hub_is_asked_for_the_file_of_open_clip(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(weights, "hf_hub_download", lambda *of, **_: asked.append(of) or 1 / 0)
+    monkeypatch.setattr(files, "hf_hub_download", lambda *of, **_: asked.append(of) or 1 / 0)
     entry = OutsideWeights(model="open_clip/ViT-B-32", location="hf://me/net", revision="a" * 40)
     with pytest.raises(ZeroDivisionError):
-        weights.fetch(entry)
+        files.fetch_weights(entry, tmp_path, tmp_path)
     assert asked == [("me/net", "open_clip_model.safetensors")]
 
 

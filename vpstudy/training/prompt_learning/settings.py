@@ -53,7 +53,7 @@ class _TextLearning(Learning):
     shots: Positive  # training pictures per base class
     validation_per_class: Annotated[int, Field(ge=2)]
     interval: Positive  # steps before adaptive clustering compares again
-    threshold: Annotated[float, Field(ge=0)]  # KL divergence, in nats, above which it fits anew
+    threshold: Annotated[float, Field(ge=0)]  # KL divergence, in nats, above which it refits
 
 
 # Text prompts: a prompter's own settings stand under its name, and have defaults.

@@ -34,7 +34,7 @@ PROMPTER = Prompter(
         "uniform": "even steps from min to max, {bits}",  # at 1 bit min and max are the two values
         "random": "random codebook, {bits}",
         "raw": "not normalised, {bits}",
-        "never": "never fitted anew, {bits}",
-        "always": "always fitted anew, {bits}",
+        "never": "never refitted, {bits}",
+        "always": "always refitted, {bits}",
     },
 )
