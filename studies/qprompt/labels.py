@@ -1,6 +1,6 @@
 """Arms of the qprompt study and what they are called."""
 
-from vpstudy.training.prompt_learning.prompters import PROMPTERS
+from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 Arm = tuple[str, str]  # prompter, arm
 ZERO_SHOT = "zero-shot"  # the arm of protocols that learns from no picture

@@ -25,8 +25,8 @@ from vpstudy.prompts import stored
 from vpstudy.prompts.codebook import standardise, stored_bytes
 from vpstudy.runtime import configure
 from vpstudy.training.prompt_learning import tasks, weights
-from vpstudy.training.prompt_learning.prompters import PROMPTERS
 from vpstudy.training.prompt_learning.prompters.base import Arm
+from vpstudy.training.prompt_learning.registry import PROMPTERS
 from vpstudy.training.prompt_learning.trial import Trial
 
 GROUPS = ("base", "new")

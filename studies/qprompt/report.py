@@ -15,7 +15,7 @@ from studies.report import METRICS, Report, with_columns
 from studies.statistics import summarise
 from vpstudy import paths
 from vpstudy.prompts.codebook import stored_bytes
-from vpstudy.training.prompt_learning.prompters import PROMPTERS
+from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 PUBLISHED_WEIGHTS = 4 * 512  # four context vectors at the width of CLIP's text tower
 PUBLISHED = {  # by name in data/published/qprompt.csv

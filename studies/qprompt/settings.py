@@ -8,10 +8,10 @@ from pydantic import AfterValidator, model_validator
 from studies.axes import Backbones, Targets
 from vpstudy.models import architectures
 from vpstudy.settings import AXIS, Positive, Seed, Strict, increasing, one_of, unique
-from vpstudy.training.prompt_learning.prompters import PROMPTERS
+from vpstudy.training.prompt_learning.registry import PROMPTERS
 from vpstudy.training.prompt_learning.settings import Bits, Context, MultimodalLearning, PromptLearning
 
-PrompterName = Annotated[str, one_of(PROMPTERS, "prompter", "vpstudy/training/prompt_learning/prompters/__init__.py")]
+PrompterName = Annotated[str, one_of(PROMPTERS, "prompter", "vpstudy/training/prompt_learning/registry.py")]
 # few_shot: a prompt for each number of pictures. transfer: learned once, measured on shifted pictures (domain shift)
 # and on other targets (across data sets).
 Protocol = Literal["few_shot", "transfer"]

@@ -10,7 +10,7 @@ from studies.qprompt.claims import CLAIMS
 from studies.qprompt.controls_report import answer
 from studies.qprompt.evidence import QpromptEvidence, few_shot, gathered, with_harmonic_mean
 from studies.qprompt.labels import COOP, ptq, qat, words
-from vpstudy.training.prompt_learning.prompters import PROMPTERS
+from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 KEPT = {  # accuracy on base and new, as the paper would have it
     COOP: (0.83, 0.63),

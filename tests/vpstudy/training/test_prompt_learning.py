@@ -18,9 +18,10 @@ from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import TextPrompt
 from vpstudy.training.prompt_learning import weights
 from vpstudy.training.prompt_learning.learning import Noise, learn, measure
-from vpstudy.training.prompt_learning.prompters import PROMPTERS, references
+from vpstudy.training.prompt_learning.prompters import references
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 from vpstudy.training.prompt_learning.prompters.prograd import aligned
+from vpstudy.training.prompt_learning.registry import PROMPTERS
 from vpstudy.training.prompt_learning.settings import PromptLearning
 from vpstudy.training.prompt_learning.tasks import Task
 from vpstudy.training.prompt_learning.trial import Trial

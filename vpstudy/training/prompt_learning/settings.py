@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, create_model
 
 from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing
-from vpstudy.training.prompt_learning.prompters import PROMPTERS
+from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 Bits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)]
 

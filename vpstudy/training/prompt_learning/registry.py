@@ -1,0 +1,28 @@
+"""Registry of text prompters, the cells of the qprompt study: one file and one line each. Free of torch."""
+
+from vpstudy.training.prompt_learning.prompters import (
+    cocoop,
+    coop,
+    kgcoop,
+    noise,
+    prograd,
+    qcoop,
+    quantizers,
+    references,
+    regularised,
+    zero_shot,
+)
+from vpstudy.training.prompt_learning.prompters.base import Prompter
+
+PROMPTERS: dict[str, Prompter] = {
+    "zero_shot": zero_shot.PROMPTER,
+    "references": references.PROMPTER,
+    "coop": coop.PROMPTER,
+    "cocoop": cocoop.PROMPTER,
+    "kgcoop": kgcoop.PROMPTER,
+    "prograd": prograd.PROMPTER,
+    "qcoop": qcoop.PROMPTER,
+    "quantizers": quantizers.PROMPTER,
+    "noise": noise.PROMPTER,
+    "regularised": regularised.PROMPTER,
+}
