@@ -31,11 +31,7 @@ def head(cell: Cell, runtime: Runtime, **settings: BaseModel) -> dict:
 
 def row(method: str, probabilities, labels, *, budget: int | str | None = None, seed: int = 0) -> dict:
     """One measured row: metrics and reliability bins of `probabilities` (N, K) against `labels` (N,)."""
-    return {
-        "method": method,
-        "budget": None if budget is None else str(budget),
-        "seed": seed,
-        "status": "ok",
+    return _identity(method, budget, seed, "ok") | {
         "reason": None,
         "metrics": summary(probabilities, labels),
         "reliability": reliability_bins(probabilities, labels).to_record(),
@@ -44,15 +40,11 @@ def row(method: str, probabilities, labels, *, budget: int | str | None = None, 
 
 def lost(method: str, reason: str, *, budget: int | str | None = None, seed: int = 0) -> dict:
     """The row of a run that diverged."""
-    return {
-        "method": method,
-        "budget": None if budget is None else str(budget),
-        "seed": seed,
-        "status": "diverged",
-        "reason": reason,
-        "metrics": None,
-        "reliability": None,
-    }
+    return _identity(method, budget, seed, "diverged") | {"reason": reason, "metrics": None, "reliability": None}
+
+
+def _identity(method: str, budget: int | str | None, seed: int, status: str) -> dict:
+    return {"method": method, "budget": None if budget is None else str(budget), "seed": seed, "status": status}
 
 
 def means(result: dict, label: Callable[[dict], dict[str, Any]]) -> pd.DataFrame:

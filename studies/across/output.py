@@ -59,11 +59,13 @@ def pictures(cell: QuantizeCell, runs: list[Run]) -> dict[tuple[str, str, int], 
 
 
 def summary(result: dict) -> pd.DataFrame:
-    """Accuracy and debiased ECE of every arm, and its bytes: means over the seeds that finished."""
-    return means(
-        result,
-        lambda row: {"prompt": figures.label(row["arm"], row["codebook"], row["bits"]), "bytes": row["prompt_bytes"]},
-    )
+    """Accuracy, debiased ECE and bytes of every arm: means over the seeds that finished."""
+    table = means(result, lambda row: {"prompt": _label(row)})
+    return table.assign(bytes=table["prompt"].map({_label(row): row["prompt_bytes"] for row in result["rows"]}))
+
+
+def _label(row: dict) -> str:
+    return figures.label(row["arm"], row["codebook"], row["bits"])
 
 
 def _row(cell: QuantizeCell, run: Run) -> dict:
