@@ -68,11 +68,8 @@ class VpnsReport(Report):
     def prompts_after(self) -> None:
         """Prompts added to networks that stay as they are."""
         names = ("untouched", "bn", "prompt_only", "main", "prompt_after")
-        arms, note = (
-            self._controlled("prompt_only", names, "baseline"),
-            "A prompt is learned alone and measured in place.",
-        )
-        self._dots("prompts_after", arms, "Prompts after pruning", note)
+        arms = self._controlled("prompt_only", names, "baseline")
+        self._dots("prompts_after", arms, "Prompts after pruning", "A prompt is learned alone and measured in place.")
 
     def source_masks(self) -> None:
         """Masks found on the source, tuned on the target."""
