@@ -23,6 +23,7 @@ help:
 	@echo "             make repro CLUSTER=slurm (Dask's jobqueue.yaml) or CLUSTER=tcp://HOST:8786 uses a cluster; JOBS=N cores or jobs"
 	@echo "make lab     set up, then open the notebooks in JupyterLab"
 	@echo "make test    set up, then check the style and run every test, with the whole pipeline at the smoke scale"
+	@echo "make test-cluster   set up, install SLURM with apt-get, run the smoke grid on it with a worker killed; needs root"
 	@echo "make lock    resolve pyproject.toml into requirements.lock again; pins that still fit stay"
 
 repro: alone scale
@@ -51,6 +52,10 @@ test: setup
 	@.venv/bin/lint-imports
 	@echo "==> pytest"
 	@.venv/bin/python -m pytest
+
+test-cluster: setup
+	@echo "==> pytest on a SLURM of one node, which Debian's packages install here"
+	@VPSTUDY_TEST_CLUSTER=1 .venv/bin/python -m pytest tests/cluster
 
 lock: setup
 	@echo "==> requirements.lock from pyproject.toml"

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from distributed import Client, LocalCluster, get_worker
 
 from pipeline import notebook
 from pipeline.kernels import ForkServer
+from vpstudy import paths
 
 STARTED = "vpstudy-started"  # the topic on which workers tell the keys of tasks that start
 CORES = "cores"  # the resource that workers offer, and of which a cell takes as many as it has threads
@@ -57,8 +59,18 @@ def _cluster(name: str, jobs: int | None, cores: int) -> Any:
     offered = dask.config.get("jobqueue.slurm.cores")
     if not offered:
         raise ValueError("jobqueue.slurm.cores is not set: `slurm` needs ~/.config/dask/jobqueue.yaml, or $DASK_CONFIG")
-    made = SLURMCluster(worker_extra_args=["--resources", f"{CORES}={offered}"], processes=1)
-    made.scale(jobs=jobs or 1)
+    shared = paths.ROOT / ".dvc" / "tmp"
+    made = SLURMCluster(
+        processes=1,
+        worker_extra_args=["--resources", f"{CORES}={offered}"],
+        security=True,
+        shared_temp_directory=str(shared),
+    )
+    tried = subprocess.run(["sbatch", "--test-only"], input=made.job_script(), capture_output=True, text=True)
+    if tried.returncode:  # else Dask would try for ever
+        made.close()
+        raise ValueError(f"SLURM refuses such a job: {tried.stderr.strip()}")
+    made.adapt(minimum_jobs=jobs or 1, maximum_jobs=jobs or 1)  # a job that ends, by its time limit too, is replaced
     return made
 
 

@@ -184,6 +184,7 @@ def test_citation_names_the_three_papers() -> None:
         ("plan", "vpstudy plan"),
         ("lab", "python -m jupyterlab"),
         ("test", "python -m pytest"),
+        ("test-cluster", "python -m pytest tests/cluster"),
         ("lock", "python -m uv pip compile"),
     ],
 )
