@@ -13,9 +13,9 @@ from studies.claims import ledger
 from studies.claims.claim import replicates
 from studies.claims.report import ClaimsReport
 from studies.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
-from studies.hidden_cost import claims as hidden_cost
-from studies.hidden_cost import twins
-from studies.hidden_cost.claims import CLAIMS, Evidence
+from studies.hidden_cost import measures, twins
+from studies.hidden_cost.claims import CLAIMS
+from studies.hidden_cost.evidence import Evidence
 from vpstudy.data import glyphs
 from vpstudy.data.target import load as load_target
 
@@ -245,7 +245,7 @@ def test_the_committed_ledger_follows_from_the_committed_results():
 
 
 def test_log_odds_are_those_above_chance():
-    one = hidden_cost.log_odds(pd.Series([0.55, 0.1, 1.0]), pd.Series([10] * 3), pd.Series([600] * 3))
+    one = measures.log_odds(pd.Series([0.55, 0.1, 1.0]), pd.Series([10] * 3), pd.Series([600] * 3))
     assert one[0] == pytest.approx(0.0)
     assert one[1] == pytest.approx(-one[2])
     assert one[2] == pytest.approx(np.log((1 - 0.5 / 600) / (0.5 / 600)))
@@ -268,11 +268,11 @@ def test_the_loss_that_upstream_accuracy_does_not_explain():
     runs, dense = found.runs.copy(), found.runs["compression"] == "dense"
     runs["accuracy"] = 0.9 + runs["compression"].map(upstream) - 0.95 - 0.04 * ~dense
     backbones = pd.DataFrame({"compression": upstream.keys(), "upstream_accuracy": upstream.values(), "source_seed": 0})
-    (one,) = hidden_cost._at_equal_upstream(replace(found, runs=runs, backbones=backbones))
+    (one,) = measures.at_equal_upstream(replace(found, runs=runs, backbones=backbones))
     assert one.effect.mean == pytest.approx(-0.04)
     assert set(one.targets) == set(TARGETS)
     few = runs[runs["compression"].isin(["dense", "imp-0.50", "imp-0.80"])]
-    assert hidden_cost._at_equal_upstream(replace(found, runs=few, backbones=backbones)) == []
+    assert measures.at_equal_upstream(replace(found, runs=few, backbones=backbones)) == []
 
 
 def test_some_target_must_show_an_effect_that_is_both_sure_and_large():

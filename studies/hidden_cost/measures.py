@@ -1,0 +1,154 @@
+"""What the claims of hidden_cost measure: from evidence to findings, on compressions that a function names."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from studies.claims.claim import Finding, finding
+from studies.hidden_cost.evidence import RUN, Evidence
+from studies.hidden_cost.twins import TWINS, share
+from vpstudy.compression.registry import parse
+
+SMALL_TEST = 300  # test pictures below which a target stays out of pooled calibration
+EQUAL_UPSTREAM = 0.01  # upstream accuracies this close count as equal
+CLOSE_UPSTREAM = 0.10  # largest loss upstream of the networks that a line through upstream accuracy is fitted to
+
+Names = Callable[[Evidence], list[str]]  # of compressions
+
+
+def on(of: Callable[[Evidence, str], Finding], *names: Names) -> Callable[[Evidence], list[Finding]]:
+    """A finding for each compression with a visual prompting run that finished."""
+
+    def measure(found: Evidence) -> list[Finding]:
+        runs = found.runs[(found.runs["status"] == "ok") & (found.runs["method"] == "visual_prompting")]
+        some = set(runs["compression"])
+        return [of(found, name) for each in names for name in each(found) if name in some]
+
+    return measure
+
+
+def together(*measures: Callable[[Evidence], Iterable[Finding]]) -> Callable[[Evidence], list[Finding]]:
+    return lambda found: [each for measure in measures for each in measure(found)]
+
+
+def sparsest(found: Evidence) -> list[str]:
+    return [found.sparsest] if found.sparsest else []
+
+
+def others(found: Evidence) -> list[str]:
+    return [n for n in dict.fromkeys(found.runs["compression"]) if n not in ("dense", found.sparsest)]
+
+
+def other_sparsities(found: Evidence) -> list[str]:
+    return [name for name in others(found) if parse(name).sparsity]
+
+
+def quantized(found: Evidence) -> list[str]:
+    return found.has("w4a4-lsq", "w3a3-lsq") or found.has("w4a4", "w3a3")
+
+
+def other_bits(found: Evidence) -> list[str]:
+    return [name for name in others(found) if parse(name).bits and name not in quantized(found)]
+
+
+def equal_upstream(found: Evidence) -> list[str]:
+    """The sparsest round whose upstream accuracy is about that of dense, from the same source checkpoints."""
+    accuracy = found.backbones.groupby("compression")["upstream_accuracy"].mean()
+    rounds = [c for c in map(parse, accuracy.index) if c.family == "imp"]
+    equal = [c for c in rounds if abs(accuracy[c.name] - accuracy["dense"]) <= EQUAL_UPSTREAM]
+    return [max(equal, key=lambda c: c.sparsity).name] if equal else []
+
+
+def change(metric: str, method: str = "visual_prompting", suffix: str = "") -> Callable[[Evidence, str], Finding]:
+    def of(found: Evidence, compression: str) -> Finding:
+        values = found.changes(metric, compression, method)
+        large = [t for t in values["target"].unique() if found.facts[t]["pictures"]["test"] >= SMALL_TEST]
+        return finding(compression + suffix, values, large if large and metric != "accuracy" else None)
+
+    return of
+
+
+def by_budget(method: str) -> Callable[[Evidence], list[Finding]]:
+    """The change at the smallest budget less that at the largest, at the primary sparsity."""
+
+    def measure(found: Evidence) -> list[Finding]:
+        runs = found.runs[(found.runs["method"] == method) & (found.runs["status"] == "ok")]
+        runs = runs[runs["compression"] == found.sparsest]
+        if runs["budget"].nunique() < 2:
+            return []
+        values = found.changes("accuracy", found.sparsest, method)
+        order = sorted(values["budget"].unique(), key=lambda b: float("inf") if b == "all" else int(b))
+        keys = ["source_seed", "seed", "target"]
+        small, large = (values[values["budget"] == b].set_index(keys)["value"] for b in (order[0], order[-1]))
+        label = f"{found.sparsest}, {order[0]} against {order[-1]} a class"
+        return [finding(label, (small - large).dropna().reset_index())]
+
+    return measure
+
+
+def log_odds(accuracy: pd.Series, classes: pd.Series, pictures: pd.Series) -> pd.Series:
+    """log p / (1 − p) of the share p of what lies between chance and 1, kept half a picture away from 0 and from 1."""
+    share = (accuracy.astype(float) - 1 / classes) / (1 - 1 / classes)
+    edge = 0.5 / pictures
+    share = share.clip(edge, 1 - edge)
+    return np.log(share / (1 - share))
+
+
+def against_probe(metric: str) -> Callable[[Evidence, str], Finding]:
+    """The change of visual prompting less that of the linear probe."""
+
+    def of(found: Evidence, compression: str) -> Finding:
+        if metric == "log_odds":
+            counts = {t: (len(fact["classes"]), fact["pictures"]["test"]) for t, fact in found.facts.items()}
+            classes, pictures = (found.runs["target"].map(lambda t, k=k: counts[t][k]) for k in (0, 1))
+            odds = log_odds(found.runs["accuracy"], classes, pictures)
+            found = replace(found, runs=found.runs.assign(log_odds=odds))
+        prompt, probe = (
+            found.changes(metric, compression, method).set_index(RUN)["value"]
+            for method in ("visual_prompting", "linear_probe")
+        )
+        return finding(f"{compression}, {metric.replace('_', '-')}", (prompt - probe).dropna().reset_index())
+
+    return of
+
+
+def at_equal_upstream(found: Evidence) -> list[Finding]:
+    """The change of accuracy at an unchanged upstream accuracy: the intercept of a line, for each run.
+
+    The line goes through the pruned networks that lose at most `CLOSE_UPSTREAM` upstream.
+    """
+    upstream = found.backbones.set_index(["source_seed", "compression"])["upstream_accuracy"]
+    points = []
+    for name in (n for n in dict.fromkeys(found.runs["compression"]) if parse(n).sparsity):
+        changes = found.changes("accuracy", name)
+        sources = changes["source_seed"]
+        loss = {s: upstream.get((s, name), np.nan) - upstream.get((s, "dense"), np.nan) for s in sources.unique()}
+        points.append(changes.assign(upstream=sources.map(loss)))
+    if not points:
+        return []
+    close = pd.concat(points)
+    close = close[close["upstream"].abs() <= CLOSE_UPSTREAM]
+    rows = [
+        dict(zip(RUN, key, strict=True)) | {"value": np.polyfit(group["upstream"], group["value"], 1)[1]}
+        for key, group in close.groupby(RUN)
+        if group["upstream"].nunique() > 2
+    ]
+    return [finding(f"pruned, within {CLOSE_UPSTREAM:g} upstream: intercept", pd.DataFrame(rows))] if rows else []
+
+
+def of_twins(found: Evidence, compression: str) -> Finding:
+    """The change of the share of target classes that are mapped to a twin."""
+    runs = found.runs[(found.runs["method"] == "visual_prompting") & found.runs["target"].isin(list(TWINS))]
+    shares = [
+        share(target, found.facts[target]["classes"], [found.facts[target]["source_classes"][s] for s in mapping])
+        if status == "ok"
+        else np.nan
+        for target, mapping, status in zip(runs["target"], runs["mapping"], runs["status"], strict=True)
+    ]
+    return finding(compression, replace(found, runs=runs.assign(twins=shares)).changes("twins", compression))
+
+
+def if_twins(names: Names) -> Names:
+    return lambda found: names(found) if set(found.runs["target"]) & set(TWINS) else []
