@@ -25,8 +25,7 @@ def make(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
     monkeypatch.setattr(paths, "PROBABILITIES", tmp_path / "probabilities")
     monkeypatch.setattr(paths, "TIMINGS", tmp_path / "timings")
-    for function in (results.path, results.prompt_path, results.read_records):
-        monkeypatch.setattr(function, "__defaults__", (tmp_path / "results",))
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
     source = backbones.Backbone(ARCHITECTURES["cnn"], glyphs.class_names, seed=1)
     backbones.save(source, paths.MODELS / "smoke/cnn/source.safetensors")
     return lambda pruner: PruneCell(scales.parameters("smoke"), "cnn", "digits", pruner)
@@ -36,7 +35,7 @@ def written(cell: PruneCell) -> dict:
     done = cell.run()
     result = output.result(cell, done)
     output.save(cell, done, result)
-    assert results.read_records([cell.cell]) == {cell.cell: result}
+    assert results.read([cell.cell]).contents == {cell.cell: result}
     return result
 
 

@@ -7,7 +7,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from pipeline import scales
 from studies import grid, results
-from studies.rows import lost, row
+from studies.rows import lost, png, row
 from studies.vpns import figures, tables
 from studies.vpns.evidence import ADDED
 from studies.vpns.report import VpnsReport
@@ -56,8 +56,7 @@ def report(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # laid out and drawn at the smoke scale
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
-    for function in (results.path, results.prompt_path, results.read, results.read_records):
-        monkeypatch.setattr(function, "__defaults__", (tmp_path / "results",))
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
     parameters = scales.parameters("smoke")
     vpns = parameters.vpns
     vpns = vpns.model_copy(update={"axes": vpns.axes.model_copy(update={"pruners": PRUNERS})})
@@ -72,9 +71,7 @@ def report(tmp_path, monkeypatch):
         identity = {"stage": cell.stage, "study": cell.study, "scale": cell.scale, **axes}
         content = {"cell": identity, "environment": {}, "facts": facts, "rows": rows}
         results.write(results.path(cell), content)
-        results.prompt_path(cell).write_bytes(
-            (paths.RESULTS / "default/vpns").glob("*-vpns-prompt.png").__next__().read_bytes()
-        )
+        results.prompt_path(cell).write_bytes(png(vpns.settings.make_prompt(0).picture()))
     return VpnsReport(parameters, save=True)
 
 
