@@ -41,8 +41,7 @@ class CompressCell:
         """
         if self.without_source:
             return row("upstream", *self.access.answers(compressed.backbone))
-        backbone = compressed.backbone.to(self.runtime.device)
-        return row("upstream", *upstream_probabilities(backbone, self.source, self.runtime))
+        return row("upstream", *upstream_probabilities(compressed.backbone, self.source, self.runtime))
 
     def measure_integers(self, compressed: Compressed) -> dict | None:
         """The dense checkpoint in real integers, on the pictures of `measure`; None where `compressed` is not 8 bits.

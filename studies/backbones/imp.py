@@ -44,7 +44,7 @@ class ImpCell:
             model.prunable,
             early.model.state_dict(),
             self.settings.rounds,
-            lambda _, mask, place: self._retrain(model, place),
+            lambda _, place: self._retrain(model, place),
             self.folder / "imp" if self.save else Path(self._scratch.name),
             identity=self._identity(),
         )

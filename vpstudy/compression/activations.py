@@ -1,10 +1,9 @@
-"""Activation quantization: what enters each layer is rounded to 2 to 8 bits, one range a layer, simulated.
+"""Activation quantization: the input of each layer is rounded to 2 to 8 bits, one range a layer, simulated.
 
 The integers of b bits run from 0 to 2^b − 1; a scale and a zero point per layer map them to a range that holds 0, so
-that padding stays exact. The range is measured on source pictures and then fixed, in fine-tuning on a target too. The
-first layer's input, the normalised picture with its prompt, is an activation as well; what enters the classifier is
-not, nor are the products inside attention, between queries, keys and values. Gradients pass straight through inside the
-range, and not outside.
+that padding stays exact. The range is measured on source pictures and then fixed, also in fine-tuning on a target. The
+normalised picture with its prompt is rounded too; the classifier's input and the products inside attention are not.
+Gradients pass straight through inside the range, and not outside.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -50,13 +49,10 @@ def calibrate(
     Raises
     ------
     ValueError
-        For bits outside 2 … 8, unknown ranges, a layer that is none of the model's or that no batch has reached.
+        For bits outside 2 … 8, unknown ranges, or a layer that no batch has reached.
     """
     if bits not in range(MIN_BITS, MAX_BITS + 1) or ranges not in ("minmax", "mse"):
         raise ValueError(f"bits={bits}, ranges={ranges!r}: give {MIN_BITS} to {MAX_BITS} bits, and minmax or mse")
-    modules = dict(model.named_modules())
-    if unknown := [name for name in layers if name not in modules]:
-        raise ValueError(f"no layers of this model: {', '.join(unknown)}")
     ends: dict[str, tuple[float, float]] = {}
     samples: dict[str, list[Tensor]] = {name: [] for name in layers}
 
@@ -70,7 +66,7 @@ def calibrate(
 
         return hook
 
-    hooks = [modules[name].register_forward_pre_hook(observe(name)) for name in layers]
+    hooks = [model.get_submodule(name).register_forward_pre_hook(observe(name)) for name in layers]
     try:
         for batch in batches:
             model(batch)
@@ -86,14 +82,6 @@ def attach(model: nn.Module, quantizers: Mapping[str, Tensor], bits: int | None)
     """Round what enters the layers named by `quantizers`, (scale, zero point) each, in every forward pass to come."""
     for name, (scale, zero_point) in quantizers.items():
         model.get_submodule(name).register_forward_pre_hook(Quantizer(float(scale), round(float(zero_point)), bits))
-
-
-def detach(model: nn.Module) -> None:
-    """End what `attach` has begun."""
-    for module in model.modules():
-        for key, hook in list(module._forward_pre_hooks.items()):
-            if isinstance(hook, Quantizer):
-                del module._forward_pre_hooks[key]
 
 
 def affine(low: float, high: float, bits: int) -> Tensor:

@@ -26,7 +26,7 @@ WEIGHTS, MASK = "weights.", "mask."
 
 @dataclass(frozen=True)
 class Round:
-    """A finished round: its file, and its sparsity over the prunable weights, as asked for and as counted."""
+    """A finished round: its file, and its sparsity over the prunable weights, nominal and counted."""
 
     path: Path
     nominal_sparsity: float
@@ -52,7 +52,7 @@ def iterative_magnitude_pruning(
     prunable: Collection[str],
     rewind_state: Mapping[str, Tensor],
     rounds: Sequence[float],
-    train: Callable[[nn.Module, Mask, int], None],
+    train: Callable[[nn.Module, int], None],
     folder: Path,
     identity: str,
 ) -> list[Round]:
@@ -61,8 +61,8 @@ def iterative_magnitude_pruning(
     Parameters
     ----------
     model
-        The trained dense network, from which the first round's mask is scored. It is what every round trains,
-        in place; in the end, after an error too, it has its dense weights again.
+        The trained dense network. Every round trains it in place; in the end, also after an error, it has its dense
+        weights again.
     prunable
         Names of the parameters to prune, by magnitude over all of them. Ties fall in this order.
     rewind_state
@@ -70,20 +70,21 @@ def iterative_magnitude_pruning(
     rounds
         Cumulative sparsities, strictly increasing, e.g. 0.5, 0.8, 0.9.
     train
-        Called with the model (rewound, pruned, constrained to its mask), the mask, and the round's place in
-        `rounds`. All its randomness must follow from that place, or continuing differs from not stopping.
+        Called with the model (rewound, pruned, constrained to its mask) and the round's place in `rounds`, which must
+        seed all its randomness, so that continuing equals not stopping.
     folder
-        Holds one file a round. A file that is damaged, of another identity, or not made from this very model,
-        rewind state and previous round is made anew; the file of a sparsity not in `rounds` is removed.
+        Holds one file a round. A file that is damaged, of another identity, or not made from this very model, rewind
+        state and previous round is made again; files of other sparsities are removed.
     identity
         All that `train` depends on, in words or as a digest.
 
     Raises
     ------
     ValueError
-        If `rounds` or `prunable` are not as above, or weights to be ranked are not finite.
+        If `rounds` do not increase strictly, or weights to be ranked are not finite.
     """
-    _check(model, prunable, rounds)
+    if not rounds or any(later <= earlier for earlier, later in pairwise(rounds)):
+        raise ValueError(f"the cumulative sparsities must strictly increase, got {list(rounds)}")
     paths = [round_path(folder, sparsity) for sparsity in rounds]
     for stray in set(Path(folder).glob("*round-*.safetensors*")) - set(paths):
         stray.unlink()
@@ -96,30 +97,18 @@ def iterative_magnitude_pruning(
         if not _is_finished(path, label):
             mask = magnitude({name: weights[name] for name in prunable}, sparsity, mask=mask)
             try:
-                weights = _rewind_and_train(model, rewind_state, mask, train, index)
+                model.load_state_dict(rewind_state)
+                mask.constrain(model)
+                train(model, index)
             finally:
+                release(model)
+                weights = _copy(model.state_dict())
                 model.load_state_dict(dense)
             _write(path, weights, mask, label)
         weights, mask, metadata = _read(path)
         came_from = metadata["digest"]
         finished.append(Round(path, sparsity, mask.sparsity))
     return finished
-
-
-def _rewind_and_train(
-    model: nn.Module,
-    rewind_state: Mapping[str, Tensor],
-    mask: Mask,
-    train: Callable[[nn.Module, Mask, int], None],
-    index: int,
-) -> dict[str, Tensor]:
-    model.load_state_dict(rewind_state)
-    mask.constrain(model)
-    try:
-        train(model, mask, index)
-    finally:
-        release(model)
-    return _copy(model.state_dict())
 
 
 def _is_finished(path: Path, label: Mapping[str, str]) -> bool:
@@ -164,14 +153,3 @@ def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: tensor for name, tensor in tensors.items()}
-
-
-def _check(model: nn.Module, prunable: Collection[str], rounds: Sequence[float]) -> None:
-    known = dict(model.named_parameters())
-    unknown = [name for name in prunable if name not in known]
-    if unknown or not prunable:
-        raise ValueError(f"no parameters of this model: {', '.join(unknown) or 'no name given'}")
-    for sparsity in rounds:
-        sparsity_text(sparsity)
-    if not rounds or any(later <= earlier for earlier, later in pairwise(rounds)):
-        raise ValueError(f"the cumulative sparsities must strictly increase, got {list(rounds)}")

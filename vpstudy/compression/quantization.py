@@ -1,13 +1,12 @@
 """Weight quantization: symmetric, one scale an output channel, 2 to 8 bits, simulated in floating point.
 
-The integers of b bits run from -(2^(b-1) - 1) to 2^(b-1) - 1 (4 bits: -7 … 7), and the scale of a channel
-is max|w| / (2^(b-1) - 1). This range is the narrow one, without -2^(b-1), for three reasons: nothing is
-clipped, so the straight-through gradient is the identity everywhere; w and -w are treated alike; and weights
-once quantized keep their integers when quantized again: fine-tuning starts from the compressed network.
-It costs one of 2^b levels, which matters at 2 bits: weights become ternary, those below max|w| / 2 vanish.
+The integers of b bits run from -(2^(b-1) - 1) to 2^(b-1) - 1 (4 bits: -7 … 7), and the scale of a channel is
+max|w| / (2^(b-1) - 1). The range leaves out -2^(b-1), so that nothing is clipped and the straight-through gradient is
+the identity everywhere, w and -w are treated alike, and quantizing again changes nothing: fine-tuning starts from the
+compressed network. At 2 bits weights become ternary: those below max|w| / 2 vanish.
 
-Scales of another origin (`mse_scales`, or learned ones) may be smaller: weights beyond the range are then clipped to
-its end, and get no gradient while they are there, for moving them changes nothing.
+Other scales (`mse_scales`, or learned ones) may be smaller: weights beyond the range are then clipped to its end, and
+get no gradient there.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,10 +47,8 @@ def mse_scales(weight: Tensor, bits: int) -> Tensor:
 def quantize_weight(weight: Tensor, bits: int, scales: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """A weight (C, ...), output channels first, as int8 integers (C, ...) and float32 scales (C,).
 
-    Scales follow from the largest value of each channel unless they are given.
-
-    A channel of zeros (or of numbers too small to divide by) has scale 1 and integers 0. Raises ValueError
-    for bits outside 2 … 8, a weight of fewer than two dimensions, and one that is not finite.
+    Scales follow from the largest value of each channel unless they are given; a channel of zeros has scale 1. Raises
+    ValueError for bits outside 2 … 8, a weight of fewer than two dimensions, and one that is not finite.
     """
     if not bool(torch.isfinite(weight).all()):
         raise ValueError("cannot quantize a weight that is not finite (did training diverge?)")
@@ -76,16 +73,11 @@ def fake_quantize(weight: Tensor, bits: int, scales: Tensor | None = None) -> Te
 def constrain(module: nn.Module, names: Iterable[str], bits: int, scales: Mapping[str, Tensor] | None = None) -> None:
     """Keep the named weights of `module` quantized through any training, until `masks.release(module)`.
 
-    The forward pass sees `fake_quantize(weight, bits)`; gradients pass straight through (Bengio et al., 2013)
-    to the unrounded weight, the parameter that is trained: `conv.parametrizations.weight.original`. With `scales` by
-    name they stay fixed, and weights beyond their range get no gradient.
+    The forward pass sees `fake_quantize(weight, bits, scales)`; gradients pass straight through (Bengio et al., 2013)
+    to the unrounded weight, the parameter that is trained: `conv.parametrizations.weight.original`.
 
-    Raises ValueError, before anything is changed, for bits outside 2 … 8 or a name that is no parameter.
+    Raises ValueError, before anything is changed, for bits outside 2 … 8.
     """
-    names, known = list(names), dict(module.named_parameters())
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"no parameters of this module: {', '.join(unknown)}; it has {', '.join(known)}")
     largest_integer(bits)
     for name in names:
         constrain_weight(module, name, _Quantized(bits, scales and scales[name]))

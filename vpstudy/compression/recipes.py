@@ -11,8 +11,10 @@ from vpstudy.compression.distillation import distill
 from vpstudy.compression.family import Compression
 from vpstudy.compression.magnitude import prune_lowest
 from vpstudy.compression.masks import Mask, release
-from vpstudy.compression.source_access import BATCH, NoSourceAccess, SourceAccess
+from vpstudy.compression.source_access import NoSourceAccess, SourceAccess
 from vpstudy.models.backbones import Backbone
+
+BATCH = 128  # pictures of a forward pass
 
 
 def pruned(compression: Compression, backbone: Backbone, mask: Mask | None = None) -> Compressed:

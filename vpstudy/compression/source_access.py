@@ -16,8 +16,6 @@ from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime, generator
 from vpstudy.training.pretraining import train_on_source
 
-BATCH = 128  # pictures of a forward pass
-
 AfterStep = Callable[[int, nn.Module], None]
 
 
@@ -90,27 +88,22 @@ class NoSourceAccess(SourceAccess):
     def answers(self, backbone: Backbone) -> tuple[np.ndarray, np.ndarray]:
         """On the pictures that recovery does not see: probabilities (N, S), and what dense takes each for (N,)."""
         held_out = torch.as_tensor(self.other.pictures)[self.other.test]
-        logits = self._logits(backbone, held_out)
-        return logits.softmax(1).cpu().numpy(), self._logits(self.dense(), held_out).argmax(1).cpu().numpy()
+        found, wanted = (backbones.logits(each, held_out, self.runtime) for each in (backbone, self.dense()))
+        return found.softmax(1).cpu().numpy(), wanted.argmax(1).cpu().numpy()
 
     def pictures(self) -> tuple[Tensor, Tensor]:
         """`settings.pictures` of those (fewer if there are no more), in [0, 1], and what dense takes them for (N,)."""
         pictures = self.unlabelled()
         order = torch.randperm(len(pictures), generator=generator("compressing", self.source.seed))
         chosen = pictures[order[: self.settings.pictures]]
-        return chosen.to(self.runtime.device).float() / 255, self._logits(self.dense(), chosen).argmax(1)
+        labels = backbones.logits(self.dense(), chosen, self.runtime).argmax(1)
+        return chosen.to(self.runtime.device).float() / 255, labels
 
     def start(self) -> Backbone:
         raise self._refusal("its initial weights are not known")
 
     def train(self, model: Backbone, stream: str, start: int, after_step: AfterStep | None = None) -> None:
         raise self._refusal("it cannot be trained on its source")
-
-    def _logits(self, backbone: Backbone, pictures: Tensor) -> Tensor:
-        backbone.frozen().to(self.runtime.device)
-        with torch.no_grad(), self.runtime.autocast():
-            batches = pictures.split(BATCH)
-            return torch.cat([backbone(batch.to(self.runtime.device).float() / 255).float() for batch in batches])
 
     def _refusal(self, reason: str) -> ValueError:
         return ValueError(

@@ -15,7 +15,7 @@ import vpstudy.models.vit  # noqa: F401 (registers itself with timm)
 from vpstudy import atomic
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.shapes import fit_shapes
-from vpstudy.runtime import seed_for
+from vpstudy.runtime import Runtime, seed_for
 
 METADATA = "backbone"  # the one entry: safetensors keeps several in no fixed order, and equal runs write equal bytes
 
@@ -87,6 +87,14 @@ def network(architecture: Architecture, n_classes: int) -> nn.Module:
     elif architecture.timm == "from_open_clip":
         import vpstudy.models.open_clips  # noqa: F401
     return timm.create_model(architecture.timm, num_classes=n_classes, **architecture.arguments)
+
+
+def logits(backbone: Backbone, pictures: torch.Tensor, runtime: Runtime, batch: int = 256) -> torch.Tensor:
+    """Source logits (N, S) in float32 of uint8 pictures (N, 3, H, W), on the device; `backbone` is frozen for it."""
+    backbone.frozen().to(runtime.device)
+    with torch.inference_mode(), runtime.autocast():
+        chunks = pictures.split(batch)
+        return torch.cat([backbone(chunk.to(runtime.device).float() / 255).float() for chunk in chunks])
 
 
 def load(path: Path) -> Backbone:

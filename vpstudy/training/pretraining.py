@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from vpstudy.compression.settings import Source
 from vpstudy.data import glyphs
-from vpstudy.models.backbones import Backbone
+from vpstudy.models.backbones import Backbone, logits
 from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator
 
@@ -78,12 +78,7 @@ def train_on_source(
     return losses
 
 
-def upstream_probabilities(
-    backbone: Backbone, settings: Source, runtime: Runtime, batch: int = 256
-) -> tuple[np.ndarray, np.ndarray]:
+def upstream_probabilities(backbone: Backbone, settings: Source, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (N, S) and labels (N,) on fresh glyphs in the training fonts, the same for every compression."""
     pictures, labels = glyphs.dataset(settings.held_out, seed=settings.seed, size=settings.size)
-    backbone.frozen()
-    with torch.inference_mode(), runtime.autocast():
-        logits = [backbone(chunk.to(runtime.device).float() / 255).float() for chunk in pictures.split(batch)]
-    return torch.cat(logits).softmax(1).cpu().numpy(), labels.numpy()
+    return logits(backbone, pictures, runtime).softmax(1).cpu().numpy(), labels.numpy()
