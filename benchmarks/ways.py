@@ -35,7 +35,7 @@ class Work:
 
 def random_backbone(timm: str, classes: int = 1000) -> Backbone:
     """A timm model with random weights, in the study's interface whether the study registers it or not."""
-    architecture = ARCHITECTURES.get(timm, Architecture(timm, timm))
+    architecture = ARCHITECTURES.get(timm, Architecture(timm, f"timm/{timm}"))
     return Backbone(architecture, [str(i) for i in range(classes)])
 
 

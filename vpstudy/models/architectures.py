@@ -8,14 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Architecture:
-    """A timm model with the input that it expects. Checkpoints carry theirs, as plain values.
+    """A model of a library with the input that it expects. Checkpoints carry theirs, as plain values.
 
     Attributes
     ----------
     name
         In the grid: a key of ARCHITECTURES, or an alias of the section `weights` of the parameters.
-    timm, arguments
-        What timm builds. Arguments are plain JSON values.
+    model, arguments
+        timm/NAME, torchvision/NAME or open_clip/NAME, and what its constructor takes, as plain JSON values.
     mean, std
         Per RGB channel, for pictures in [0, 1].
     rate
@@ -29,7 +29,7 @@ class Architecture:
     """
 
     name: str
-    timm: str
+    model: str
     arguments: dict[str, Any] = field(default_factory=dict)
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
@@ -53,10 +53,10 @@ ARCHITECTURES = {
         # A residual network with four blocks and 0.3 M weights: large enough to prune by 20 times, small enough
         # that two cores train it in two minutes. The deep stem of three small convolutions halves the cost of a
         # step against the usual 7 x 7 one, and keeps the detail of 32-pixel pictures.
-        Architecture("cnn", "resnet10t", {"channels": [16, 32, 64, 128], "stem_width": 8}),
+        Architecture("cnn", "timm/resnet10t", {"channels": [16, 32, 64, 128], "stem_width": 8}),
         # A transformer of about the same size (vit.py). At the rate of the network above it would stay at chance.
         # In the steps that the network above needs, two blocks learn more than four, in half the time.
-        Architecture("vit", "vit_glyph", rate=0.3, batchnorm=False, any_size=False, blocks=2),
+        Architecture("vit", "timm/vit_glyph", rate=0.3, batchnorm=False, any_size=False, blocks=2),
     )
 }
 

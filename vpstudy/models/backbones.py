@@ -35,7 +35,7 @@ class Backbone(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("backbone", architecture.name, seed + replicate))
-            model = network(architecture, len(class_names))
+            model = network(architecture, num_classes=len(class_names))
         self.architecture, self.replicate, self.class_names = architecture, replicate, list(class_names)
         self.model = model.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
@@ -79,14 +79,19 @@ class Backbone(nn.Module):
         return self.eval().requires_grad_(False)
 
 
-def network(architecture: Architecture, n_classes: int) -> nn.Module:
-    """The timm model of an architecture, with random weights."""
-    # Importing these registers them with timm; they take seconds to load, so only where they are needed.
-    if architecture.timm == "from_torchvision":
-        import vpstudy.models.torchvision_models
-    elif architecture.timm == "from_open_clip":
-        import vpstudy.models.open_clips  # noqa: F401
-    return timm.create_model(architecture.timm, num_classes=n_classes, **architecture.arguments)
+def network(architecture: Architecture, **arguments) -> nn.Module:
+    """The model of an architecture, with random weights, behind timm's interface; more `arguments`: num_classes."""
+    library, _, name = architecture.model.partition("/")
+    arguments = architecture.arguments | arguments
+    if library == "torchvision":  # imported here: few need it, and it takes seconds
+        from vpstudy.models import torchvision_models
+
+        return torchvision_models.create(name, **arguments)
+    if library == "open_clip":
+        from vpstudy.models import open_clips
+
+        return open_clips.create(name, **arguments)
+    return timm.create_model(name, **arguments)
 
 
 def logits(backbone: Backbone, pictures: torch.Tensor, runtime: Runtime, batch: int = 256) -> torch.Tensor:

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import timm
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
 from safetensors import safe_open
@@ -25,7 +24,7 @@ def _registered_tower(architecture: Architecture) -> str:
 
     def build(pretrained: bool = False, **arguments) -> nn.Module:
         own = {k: v for k, v in arguments.items() if k not in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")}
-        model = timm.create_model(architecture.timm, **architecture.arguments | own)
+        model = network(architecture, **own)
         model.default_cfg = getattr(model, "default_cfg", {})  # open_clip asks it for the size behind the pooling
         return model
 
@@ -88,8 +87,7 @@ def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
     with safe_open(path, "pt") as checkpoint:
         description = json.loads(checkpoint.metadata()["clip"])
     architecture = Architecture.from_dict(description["architecture"])
-    clip = (
-        small_clip(architecture, seed=0, **description["towers"]) if description["towers"] else network(architecture, 0)
-    )
+    towers = description["towers"]
+    clip = small_clip(architecture, seed=0, **towers) if towers else network(architecture)
     clip.load_state_dict(load_file(path))
     return clip.eval().requires_grad_(False), architecture

@@ -1,7 +1,6 @@
 """An entry of the section `weights` as an Architecture: what it says, and for the rest what its library knows."""
 
-import functools
-import json
+import dataclasses
 from typing import Any
 
 import timm
@@ -10,6 +9,7 @@ from torch import nn
 
 from vpstudy.models import open_clips, torchvision_models
 from vpstudy.models.architectures import Architecture
+from vpstudy.models.backbones import network
 from vpstudy.models.image_tower import ImageTower
 from vpstudy.models.text_tower import TextTower
 from vpstudy.models.weights import OutsideWeights
@@ -22,14 +22,11 @@ def architecture(alias: str, entry: OutsideWeights) -> Architecture:
 
     Raises ValueError where the library has no such model, or its weights differ in mean and std and none are given.
     """
-    arguments, name = dict(entry.arguments), entry.name
     size, mean, std = _takes(entry)
     if (entry.mean or mean) is None or (entry.std or std) is None:
         raise ValueError(f"{entry.model}: its weights differ in mean and std; give both, as these were trained")
-    if entry.library != "timm":
-        arguments, name = {"name": name} | arguments, f"from_{entry.library}"
-    traits = _traits(name, json.dumps(arguments, sort_keys=True), entry.size or size)
-    return Architecture(alias, name, arguments, tuple(entry.mean or mean), tuple(entry.std or std), **traits)
+    plain = Architecture(alias, entry.model, entry.arguments, tuple(entry.mean or mean), tuple(entry.std or std))
+    return dataclasses.replace(plain, **_traits(plain, entry.size or size))
 
 
 def input_size(entry: OutsideWeights) -> int:
@@ -60,14 +57,13 @@ def _takes(entry: OutsideWeights) -> tuple[int, list[float] | None, list[float] 
     return entry.arguments.get("img_size", config.input_size[-1]), list(config.mean), list(config.std)
 
 
-@functools.cache
-def _traits(name: str, arguments: str, size: int) -> dict[str, Any]:
-    """Whether a timm model has BatchNorm, and takes larger pictures than those of side `size`. Nothing is computed.
+def _traits(architecture: Architecture, size: int) -> dict[str, Any]:
+    """Whether it has BatchNorm, and takes larger pictures than those of side `size`. Nothing is computed.
 
     Of a CLIP also how many blocks of both towers a prompt may enter.
     """
     with torch.device("meta"), torch.no_grad():
-        model = timm.create_model(name, **json.loads(arguments)).eval()
+        model = network(architecture).eval()
         try:
             model(torch.zeros(1, 3, size + STEP, size + STEP))
             any_size = True

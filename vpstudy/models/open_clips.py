@@ -7,7 +7,6 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
-from timm.models import register_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 TOWERS = ("vision_cfg", "text_cfg")
@@ -27,17 +26,7 @@ class ClipLike:
         """There is none: every layer is a tower's."""
 
 
-@register_model
-def from_open_clip(
-    pretrained: bool = False,
-    pretrained_cfg=None,
-    pretrained_cfg_overlay=None,
-    cache_dir=None,
-    *,
-    name: str,
-    num_classes: int = 0,
-    **arguments,
-) -> CLIP | CustomTextCLIP:
+def create(name: str, num_classes: int = 0, **arguments) -> CLIP | CustomTextCLIP:
     """The model `name` of open_clip, with random weights. `arguments` change its configuration, those of a tower too.
 
     Raises ValueError as `config`.

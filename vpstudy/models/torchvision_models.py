@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 import torchvision
-from timm.models import register_model
 from torch import Tensor, nn
 
 
@@ -46,17 +45,7 @@ class TimmLike:
         return features.mean((2, 3)) if features.ndim == 4 else features
 
 
-@register_model
-def from_torchvision(
-    pretrained: bool = False,
-    pretrained_cfg=None,
-    pretrained_cfg_overlay=None,
-    cache_dir=None,
-    *,
-    name: str,
-    num_classes: int = 1000,
-    **arguments,
-) -> nn.Module:
+def create(name: str, num_classes: int = 1000, **arguments) -> nn.Module:
     """The classification model `name` of torchvision, with random weights.
 
     Raises ValueError where its classifier cannot be found.
@@ -67,14 +56,14 @@ def from_torchvision(
     return model
 
 
-def _classifier(model: nn.Module, name: str, num_classes: int, size: int) -> str:
+def _classifier(model: nn.Module, name: str, n_classes: int, size: int) -> str:
     """The layer of `model` that makes the logits: of those with as many outputs, the last that one picture passes."""
     passed: list[str] = []
     hooks = [
         module.register_forward_hook(lambda *_, key=key: passed.append(key))
         for key, module in model.named_modules()
-        if (isinstance(module, nn.Linear) and module.out_features == num_classes)
-        or (isinstance(module, nn.Conv2d) and module.out_channels == num_classes and module.kernel_size == (1, 1))
+        if (isinstance(module, nn.Linear) and module.out_features == n_classes)
+        or (isinstance(module, nn.Conv2d) and module.out_channels == n_classes and module.kernel_size == (1, 1))
     ]
     training = model.training
     with torch.no_grad():
@@ -85,7 +74,7 @@ def _classifier(model: nn.Module, name: str, num_classes: int, size: int) -> str
     if not passed:
         raise ValueError(
             f"{name}: no classifier was found; looked for the last linear layer or 1 × 1 convolution "
-            f"with {num_classes} outputs"
+            f"with {n_classes} outputs"
         )
     return passed[-1]
 

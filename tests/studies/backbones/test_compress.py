@@ -18,7 +18,7 @@ from vpstudy.models.backbones import Backbone
 
 TINY = Architecture(
     "tiny",
-    "vit_tiny_patch16_224",
+    "timm/vit_tiny_patch16_224",
     {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2},
     batchnorm=False,
 )

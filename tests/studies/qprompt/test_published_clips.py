@@ -17,7 +17,7 @@ from vpstudy.data import captions
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.models import files, libraries
-from vpstudy.models.open_clips import from_open_clip
+from vpstudy.models.open_clips import create
 from vpstudy.models.text_tower import TextTower, tokenize
 from vpstudy.models.weights import OutsideWeights
 from vpstudy.prompts.text import described
@@ -48,7 +48,7 @@ def using(small, tmp_path_factory):
     def parameters(alias, entry=None, **changes):
         name, arguments = MODELS[alias]
         torch.manual_seed(1)
-        tensors = from_open_clip(name=name, **arguments).state_dict()
+        tensors = create(name, **arguments).state_dict()
         file.write_bytes(save({key: value.contiguous() for key, value in tensors.items()}))
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         mine = {"model": f"open_clip/{name}", "arguments": arguments, "location": "$CLIP_FILE", "sha256": sha256}
@@ -156,7 +156,7 @@ def test_its_architecture_is_kept_with_its_weights(using):
 
 def test_a_text_that_is_too_long_is_refused():
     short = MODELS["clip_vit"][1] | {"text_cfg": TEXT | {"context_length": 6}}
-    tower = TextTower(from_open_clip(name="ViT-B-32", **short))
+    tower = TextTower(create("ViT-B-32", **short))
     fits, long = tokenize(["a b c"]), tokenize(["a b c d e f"])
     assert tower(tower.embed(fits), fits).shape == (1, 32)
     with pytest.raises(ValueError, match="a text is 8 tokens long, and this text tower takes 6"):

@@ -11,7 +11,7 @@ from vpstudy.models.backbones import Backbone
 @pytest.fixture
 def vit():
     small = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2}
-    return Backbone(Architecture("tiny", "vit_tiny_patch16_224", small), [str(k) for k in range(6)]).frozen()
+    return Backbone(Architecture("tiny", "timm/vit_tiny_patch16_224", small), [str(k) for k in range(6)]).frozen()
 
 
 def needs_exact_products():
