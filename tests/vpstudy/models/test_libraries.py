@@ -56,7 +56,7 @@ def test_outputs_and_names_of_weights_are_those_of_the_library(alias):
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (architecture(alias).mean, architecture(alias).std))
     with torch.no_grad():
         logits, features = backbone(pictures), backbone.features(pictures)
-        torch.testing.assert_close(logits, model((pictures - mean) / std), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(logits, model((pictures - mean) / std), atol=1e-4, rtol=1e-3)
         if alias != "squeeze":  # which rectifies and averages behind its classifier
             torch.testing.assert_close(backbone.classifier(features), logits)
     assert features.shape == (2, FEATURES[alias])
@@ -114,7 +114,9 @@ torch.save(loaded(torch.rand(2, 3, 64, 64)), {str(tmp_path / "logits")!r})
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=paths.ROOT)  # where no library is loaded yet
     torch.manual_seed(0)
-    torch.testing.assert_close(torch.load(tmp_path / "logits"), backbone(torch.rand(2, 3, 64, 64)))
+    torch.testing.assert_close(
+        torch.load(tmp_path / "logits"), backbone(torch.rand(2, 3, 64, 64)), atol=1e-4, rtol=1e-3
+    )
     assert backbones.load(path).architecture == architecture(alias)
 
 
@@ -133,7 +135,7 @@ def test_arguments_let_transformers_take_other_sizes_with_the_same_weights(model
     with torch.no_grad():
         assert backbone(torch.rand(1, 3, 64, 64)).shape == (1, 7)
         pictures = torch.rand(1, 3, 224, 224)
-        torch.testing.assert_close(backbone(pictures), same(pictures), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(backbone(pictures), same(pictures), atol=1e-4, rtol=1e-3)
         with pytest.raises(AssertionError, match="64"):
             same(torch.rand(1, 3, 64, 64))
 
