@@ -1,4 +1,4 @@
-"""Augmentation: pictures moved by a few pixels."""
+"""Augmentation by random shifts."""
 
 import torch
 from torch import Tensor
@@ -6,10 +6,7 @@ from torch.nn import functional
 
 
 def shifted(pictures: Tensor, most: int, draw: torch.Generator) -> Tensor:
-    """Each picture of (N, 3, H, W) moved by −most … most pixels along both sides; edges are repeated.
-
-    Any type; nothing is drawn, and the same tensor comes back, for `most` = 0.
-    """
+    """Shift each picture (N, 3, H, W) by up to ±`most` pixels per axis, repeating edges; `most` = 0 draws nothing."""
     if most == 0:
         return pictures
     n, _, height, width = pictures.shape

@@ -1,4 +1,4 @@
-"""The split protocol: a fixed test set, a validation set of fixed size, training budgets nested per class."""
+"""Split protocol: fixed test set, validation set of fixed size, training budgets nested per class."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from vpstudy.runtime import seed_for
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint indices (int64) into a target's pictures; training and validation are grouped by class."""
+    """Disjoint int64 indices into a target's pictures; training and validation are grouped by class."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -20,12 +20,9 @@ class Split:
 def split(target: Target, budget: int | str, validation_per_class: int, seed: int) -> Split:
     """Split a target for one budget (pictures per class, or "all") and one seed.
 
-    The seed shuffles the pictures outside the test set, class by class. The first `validation_per_class` are the
-    validation set (for checkpoints and hyperparameters), the next `budget` the training set; "all" is every picture
-    that remains. So the test set is the same for every seed, the validation set the same for every budget, and each
-    budget contains the smaller ones, as in arXiv 2308.14969, which has no validation set.
-
-    Raises ValueError for a class with too few pictures, naming it.
+    The seed shuffles each class outside the fixed test set. The first `validation_per_class` pictures are for
+    validation, the next `budget` (or all others) for training. Budgets are nested as in arXiv 2308.14969, which has no
+    validation set, and share one validation set per seed. Raises ValueError naming a class with too few pictures.
     """
     labels = np.asarray(target.labels)
     pool = np.setdiff1d(np.arange(len(labels)), target.test)

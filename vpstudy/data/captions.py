@@ -7,11 +7,11 @@ from torch import Tensor
 
 from vpstudy.data import glyphs
 
-PREFIX = "a picture of a"  # four tokens, from which context vectors start
+PREFIX = "a picture of a"  # four tokens; initial values of context vectors
 
 
 def name(character: str) -> str:
-    """The Unicode name, shorter: "digit three", "capital letter g", "small greek pi"."""
+    """Shortened Unicode name: "digit three", "capital letter g", "small greek pi"."""
     name = unicodedata.name(character).lower().removeprefix("latin ").replace("lamda", "lambda")
     if name.startswith("greek"):
         _, size, _, letter = name.split()
@@ -20,7 +20,7 @@ def name(character: str) -> str:
 
 
 def style(font: str) -> str:
-    """A font in words: "bold italic serif"."""
+    """Font in words: "bold italic serif"."""
     words = ["bold"] * ("Bol" in font) + ["italic"] * ("Ita" in font or "Obl" in font)
     return " ".join([*words, "mono" if "Mono" in font else "plain" if "Sans" in font else "serif"])
 
@@ -31,10 +31,7 @@ TEMPLATES = (f"{PREFIX} {{}}.", *(f"{PREFIX} {words} {{}}." for words in dict.fr
 
 
 def batch(n: int, draw: torch.Generator, size: int) -> tuple[Tensor, list[str], Tensor]:
-    """Random glyphs uint8 (n, 3, size, size), a caption each, and classes (n,); half of the captions name the style.
-
-    The same state of `draw` gives the same pictures and captions.
-    """
+    """Random glyphs uint8 (n, 3, size, size), captions, and classes (n,); about half the captions name the style."""
     labels = torch.randint(len(NAMES), (n,), generator=draw)
     styled = torch.rand(n, generator=draw) < 0.5
     fonts = _fonts_that_follow(draw, n)
@@ -47,7 +44,7 @@ def batch(n: int, draw: torch.Generator, size: int) -> tuple[Tensor, list[str], 
 
 
 def _fonts_that_follow(draw: torch.Generator, n: int) -> Tensor:
-    """The fonts that `glyphs.render` will draw next: its first draw, replayed on a copy of the generator."""
+    """The fonts that `glyphs.render` draws next: its first draw, repeated on a copy of the generator."""
     copy = torch.Generator()
     copy.set_state(draw.get_state())
     return torch.randint(len(glyphs.FONTS["train"]), (n,), generator=copy)

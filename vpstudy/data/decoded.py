@@ -1,4 +1,4 @@
-"""Decoded pictures on disk: made once for a target and size, then mapped into memory by every process."""
+"""Cache of decoded pictures per target and size, memory-mapped by every process."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +21,9 @@ from vpstudy.progress import track
 def tensors(
     path: Path, key: str, originals: Callable[[], Originals], chosen: np.ndarray, size: int
 ) -> dict[str, Tensor]:
-    """Pictures uint8 (N, 3, size, size) and labels int64 (N,) of the `chosen` originals.
+    """Pictures uint8 (N, 3, size, size) and labels int64 (N,) from `path`.
 
-    Read from `path` where it was written under the same `key`; else decoded, while other processes wait, and written.
-    Raises ValueError for a damaged picture, naming it.
+    If its `key` differs, one process decodes and others wait. Raises ValueError naming a damaged picture.
     """
     if not _written(path, key):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,19 +1,17 @@
-"""One picture of any kind to RGB of one size."""
+"""Decoding of pictures in any mode to RGB of one size."""
 
 import numpy as np
 from PIL import Image, ImageOps
 from torchvision.transforms import functional
 
-VERSION = 1  # of what `decode` gives; a new one decodes every fetched picture again, and its cells run again
-SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # "I" is what PNGs of 16 bits were opened as
+VERSION = 1  # raise it when the output of `decode` changes: fetched pictures are decoded again, their cells rerun
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # older versions of Pillow open 16-bit PNGs as "I"
 
 
 def decode(image: Image.Image, size: int) -> np.ndarray:
-    """uint8 (3, size, size): upright, its shorter side resized to `size` (bilinear, antialiased), its middle cut out.
+    """Apply EXIF rotation, resize the shorter side (bilinear, antialiased), centre crop: uint8 (3, size, size).
 
-    Grey, palettes, CMYK and others become RGB; transparent pixels are laid on black, which this project also puts
-    around pictures; grey of 16 bits keeps its range. Raises OSError or SyntaxError for damaged pictures, as Pillow
-    does, and ValueError for pictures of floats, whose range is unknown.
+    Raises OSError or SyntaxError (from Pillow) for damaged pictures, ValueError for floats, whose range is unknown.
     """
     upright = ImageOps.exif_transpose(image)
     resized = functional.resize(rgb(upright), size, functional.InterpolationMode.BILINEAR)
@@ -21,7 +19,7 @@ def decode(image: Image.Image, size: int) -> np.ndarray:
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """The picture in 8 bits a channel."""
+    """Convert to 8-bit RGB: 16-bit grey keeps its range; transparency goes on black, like this project's borders."""
     if image.mode == "F":
         raise ValueError("its values are floats; store it with 8 or 16 bits")
     if image.mode in SIXTEEN_BITS:

@@ -1,4 +1,4 @@
-"""Pictures that stand for source classes in figures."""
+"""Example pictures of source classes for figures."""
 
 import textwrap
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 from vpstudy.data import glyphs
 
-CHARACTERS = 11  # of a name in a line
+CHARACTERS = 11  # per line of a name
 
 
 def of_source(name: str, size: int) -> Tensor:
-    """The source class `name` in black on white, uint8 (3, size, size): a clean glyph, or the name written out."""
+    """Source class in black on white, uint8 (3, size, size): a clean glyph, or else its name as text."""
     if name in glyphs.class_names:
         return glyphs.example(glyphs.class_names.index(name), size)
     lines = textwrap.wrap(name, CHARACTERS, max_lines=4, placeholder="…")

@@ -1,4 +1,4 @@
-"""Targets that are not embedded: pictures of a known data set or of a reader's own, split once and decoded once."""
+"""Fetched targets: known data sets or user pictures, split once and decoded once."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ from vpstudy.data.target import Target
 
 @dataclass(frozen=True)
 class Prepared:
-    """A target that has a split. `originals` lists its pictures, which takes minutes for a large folder."""
+    """A target with a split. `originals` lists its pictures, which takes minutes for a large folder."""
 
     alias: str
     class_names: list[str]
@@ -26,7 +26,7 @@ class Prepared:
     originals: Callable[[], Originals]
 
     def target(self, size: int) -> Target:
-        """The target at `size` pixels. Originals are listed only where they are not decoded yet at this size."""
+        """The target at `size` pixels. Lists the originals only if this size is not decoded yet."""
         chosen = self.partition.chosen
         contents = f"{self.partition.fingerprint}\n{chosen.tolist()}\n{decoding.VERSION}"
         path, key = paths.PICTURES / f"{self.alias}-{size}.safetensors", hashlib.sha256(contents.encode()).hexdigest()
@@ -41,20 +41,14 @@ class Prepared:
 
 
 def prepare(alias: str, origin: Origin) -> Prepared:
-    """Download or verify the pictures, in the split of the file in git; a new split where there is no such file.
-
-    Raises ValueError where they cannot be fetched, are damaged, or do not fit the split file.
-    """
+    """Download or verify the pictures; read their split or make one. Raises ValueError if that fails."""
     originals, path = find(alias, origin, download=True), split_file(alias)
     partition = splits.read(path, origin, originals) if path.exists() else splits.choose(originals, origin)
     return Prepared(alias, class_names(alias, origin, originals.folders), partition, lambda: originals)
 
 
 def load(alias: str, size: int, origin: Origin) -> Target:
-    """The target at `size` pixels, in the split that the stage `pictures` wrote.
-
-    Raises ValueError where that has not run, or ran with other parameters or pictures.
-    """
+    """The target at `size` pixels. Raises ValueError if stage `pictures` has not run for these inputs."""
     path = split_file(alias)
     if not path.exists():
         raise ValueError(
@@ -76,10 +70,7 @@ def split_file(alias: str) -> Path:
 
 
 def find(alias: str, origin: Origin, download: bool = False) -> Originals:
-    """The pictures of a target. `download` lets torchvision fetch what is missing, and verifies a zip's checksum.
-
-    Raises ValueError where they are missing, and says how to get them.
-    """
+    """List the pictures; `download` fetches torchvision sets and verifies zips. Raises ValueError if missing."""
     if origin.torchvision:
         return torchvision_sets.find(origin.torchvision, paths.RAW, download)
     if problem := origin.missing(alias):
@@ -95,9 +86,9 @@ def find(alias: str, origin: Origin, download: bool = False) -> Originals:
 
 
 def class_names(alias: str, origin: Origin, folders: list[str]) -> list[str]:
-    """Names from `origin`, or else from the registry, from WordNet, or the folders' own.
+    """Class names from `origin`, the registry, WordNet or the folders, in this order of preference.
 
-    Raises ValueError for names that are not as many as the classes, or not unique.
+    Raises ValueError if the names in `origin` are not unique or not one per class.
     """
     given = origin.class_names
     if isinstance(given, str):
@@ -115,14 +106,14 @@ def class_names(alias: str, origin: Origin, folders: list[str]) -> list[str]:
 
 
 def _wordnet(folders: list[str]) -> list[str] | None:
-    """Names of ImageNet's classes for folders called by WordNet ids, or by the numbers 0 to 999."""
+    """ImageNet class names if the folders are WordNet ids or the numbers 0 to 999."""
     if len(folders) != 1000 and not all(re.fullmatch(r"n\d{8}", folder) for folder in folders):
         return None
     from timm.data import ImageNetInfo
     from torchvision.models import ResNet50_Weights
 
     ids = ImageNetInfo("imagenet-1k").label_names()
-    names = dict(zip(ids, ResNet50_Weights.DEFAULT.meta["categories"], strict=True))  # both in the order of the ids
+    names = dict(zip(ids, ResNet50_Weights.DEFAULT.meta["categories"], strict=True))  # both sorted by id
     if folders == [str(k) for k in range(len(ids))]:
         folders = ids
     return [names[folder] for folder in folders] if set(folders) <= names.keys() else None

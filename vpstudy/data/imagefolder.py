@@ -1,4 +1,4 @@
-"""A folder of class folders, or a zip of it."""
+"""Reader for folders of class folders and zips of them."""
 
 import io
 import os
@@ -19,14 +19,11 @@ PARTS = ("train", "val", "test")
 
 
 def find(location: Path) -> Originals:
-    """The pictures in a folder or .zip: `train/CLASS/…` and `test/CLASS/…`, or `CLASS/…` alone.
+    """List the pictures in a folder or .zip with `train/CLASS/…` and `test/CLASS/…`, or only `CLASS/…`.
 
-    `val/` is the test set where there is no `test/`, else a part of the pool. Other folders beside these are ignored,
-    and so are folders around all pictures. Classes are in the order of their names, as numbers if all are numbers.
-    torchvision's ImageFolder finds the same pictures and classes in one part; it reads no zips.
-
-    Raises ValueError, naming the paths, for no pictures or fewer than two classes, class folders without pictures,
-    pictures outside of class folders, classes in the test set alone, and a file that is no zip.
+    `val/` is the test set if there is no `test/`, else part of the pool. Folders beside these three and folders around
+    all pictures are ignored. Classes are sorted by name, or as numbers if all are. torchvision's ImageFolder finds
+    the same pictures in one part, but reads no zips. Raises ValueError for unreadable zips and other layouts.
     """
     archive = _zip(location) if location.suffix == ".zip" else None
     sizes = dict(sorted(item for item in (_zipped(archive) if archive else _walked(location)) if _wanted(item[0])))
@@ -40,7 +37,7 @@ def find(location: Path) -> Originals:
     if test:
         places = {name: place for name, place in places.items() if place[0] in PARTS}
         names = [name for name in names if name in places]
-    depth = 2 if test else 1  # of the class folders
+    depth = 2 if test else 1  # of class folders
     if outside := [name for name in names if len(places[name]) <= depth]:
         raise ValueError(f"{location}: {_some(outside)} in no class folder; expected: {LAYOUT}")
     filled = {"/".join(places[name][:depth]) for name in names}
@@ -77,12 +74,11 @@ def _zip(location: Path) -> zipfile.ZipFile:
 
 
 def _zipped(archive: zipfile.ZipFile) -> Iterator[tuple[str, int]]:
-    """Paths and bytes; those of folders end with a slash."""
+    """Paths and sizes in bytes; folders end with a slash."""
     return ((entry.filename, entry.file_size) for entry in archive.infolist())
 
 
 def _walked(location: Path) -> Iterator[tuple[str, int]]:
-    """The same of a folder; links are followed."""
     for top, folders, files in os.walk(location, followlinks=True):
         relative = Path(top).relative_to(location).as_posix()
         start = "" if relative == "." else f"{relative}/"

@@ -1,4 +1,4 @@
-"""Where the pictures of a target that is not embedded come from: an entry of `pictures` in params.yaml."""
+"""Origins of fetched targets: entries of `pictures` in params.yaml."""
 
 import os
 import re
@@ -22,19 +22,16 @@ def _not_embedded(alias: str) -> str:
 
 
 class Origin(Strict):
-    """A folder (or zip) of class folders, or a class of torchvision.
+    """Class folders, a zip of them, or a torchvision class; if it has no test set, `test_share` and `seed` split it."""
 
-    A set without a test set is split, class by class, according to `test_share` and `seed`.
-    """
-
-    imagefolder: str | None = None  # a path from the project's root, which may begin with $NAME, or a .zip
+    imagefolder: str | None = None  # folder or .zip, from the project's root; may begin with $NAME
     torchvision: Annotated[str, one_of(TORCHVISION, "data set", "vpstudy/data/registry.py")] | None = None
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: Seed = 0
-    test_pictures: Positive | None = None  # upper bound of the test set, stratified
-    train_per_class: Positive | None = None  # upper bound of each class outside the test set
+    test_pictures: Positive | None = None  # maximum of the test set, stratified
+    train_per_class: Positive | None = None  # maximum per class outside the test set
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # of a zip
-    # In the order of the folders; or the path of a text file, one name a line.
+    # In folder order; or the path of a text file with one name per line.
     class_names: str | Annotated[tuple[str, ...], Field(strict=False)] | None = None
 
     @model_validator(mode="after")
@@ -47,11 +44,11 @@ class Origin(Strict):
 
     @property
     def location(self) -> Path:
-        """The path of the image folder, variables and `~` resolved; a variable that is not set stays in it."""
+        """Path of the image folder with variables and `~` expanded; unset variables remain."""
         return paths.ROOT / os.path.expandvars(os.path.expanduser(self.imagefolder or ""))
 
     def missing(self, alias: str) -> str:
-        """Why the image folder of `alias` cannot be read on this machine, and how to get it; "" where it can."""
+        """Why the image folder is missing on this machine and how to get it; "" if it is there."""
         if self.torchvision or (self.location.is_file() if self.location.suffix == ".zip" else self.location.is_dir()):
             return ""
         unset = re.search(r"\$\{?\w+\}?", str(self.location))
@@ -60,7 +57,6 @@ class Origin(Strict):
         return f"{problem}; {self.advice(alias)}"
 
     def advice(self, alias: str) -> str:
-        """How the pictures of an image folder get to where they are read from."""
         known = KNOWN.get(alias)
         steps = f"{known.steps}; " if known and known.origin.get("imagefolder") == self.imagefolder else ""
         return f"{steps}expected in {self.imagefolder}: {LAYOUT}"
@@ -71,7 +67,7 @@ Fetched = Annotated[list[Annotated[str, AfterValidator(_not_embedded)]], AfterVa
 
 
 def origin_of(alias: str, origins: Mapping[str, Origin]) -> Origin:
-    """The entry of `alias` in `origins`, or else in the registry. Raises ParameterError where neither has one."""
+    """Entry of `alias` in `origins`, else in the registry. Raises ParameterError if neither has it."""
     if alias in origins:
         return origins[alias]
     if alias not in KNOWN:

@@ -1,4 +1,4 @@
-"""Pictures of a fetched target as they are stored, none of them decoded yet."""
+"""Undecoded pictures of a fetched target."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -10,25 +10,25 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Originals:
-    """All pictures of one target, sorted by name, so in the same order on every machine."""
+    """All pictures of a target, sorted by name for the same order on every machine."""
 
-    names: list[str]  # relative paths; part and number for sets without files
-    sizes: list[int]  # bytes; 0 where there is no file
+    names: list[str]  # relative paths, or part and number if there are no files
+    sizes: list[int]  # bytes; 0 without a file
     labels: np.ndarray  # int64 (N,)
-    folders: list[str]  # of the classes, in the order of the labels
-    in_test: np.ndarray | None  # bool (N,); None for a set without a test set
-    open: Callable[[int], Image.Image]  # the picture at a position
+    folders: list[str]  # class folders, indexed by label
+    in_test: np.ndarray | None  # bool (N,); None without a test set
+    open: Callable[[int], Image.Image]  # picture by position
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over names, classes, parts and sizes of all pictures."""
+        """SHA-256 of names, classes, parts and sizes."""
         parts = np.zeros(len(self.names), bool) if self.in_test is None else self.in_test
         rows = zip(self.names, self.labels, parts, self.sizes, strict=True)
         return _sha256(f"{name}\t{self.folders[k]}\t{int(t)}\t{size}\n" for name, k, t, size in rows)
 
     @property
     def class_digests(self) -> list[str]:
-        """A digest of the names and sizes of each class."""
+        """Digest of names and sizes per class."""
         lines: list[list[str]] = [[] for _ in self.folders]
         for name, label, size in zip(self.names, self.labels, self.sizes, strict=True):
             lines[label].append(f"{name}\t{size}\n")

@@ -1,12 +1,9 @@
-"""All targets by name: embedded ones, and known data sets that are fetched. Plain data, so that it loads at once.
-
-Readers add pictures of their own in `pictures` of params.yaml (`origin.py`).
-"""
+"""Embedded targets and known data sets, plain data for fast imports; add your own in `pictures` of params.yaml."""
 
 from dataclasses import dataclass
 from typing import Any
 
-# An embedded target is one module with a function `load(size) -> Target`, and one line here.
+# An embedded target is a module with `load(size) -> Target` and one line here.
 EMBEDDED = {
     "digits": "vpstudy.data.targets.digits",
     "textures": "vpstudy.data.targets.textures",
@@ -14,8 +11,7 @@ EMBEDDED = {
     "letters": "vpstudy.data.targets.letters",
 }
 
-# Arguments of each torchvision class: for the pool of training and validation, and for the test set. A set without a
-# test set is split by a seed.
+# Arguments of torchvision classes: for the pool (training and validation) and for the test set, if there is one.
 TORCHVISION: dict[str, tuple[list[dict], list[dict]]] = {
     "CIFAR10": ([{"train": True}], [{"train": False}]),
     "CIFAR100": ([{"train": True}], [{"train": False}]),
@@ -34,13 +30,13 @@ TORCHVISION: dict[str, tuple[list[dict], list[dict]]] = {
 
 @dataclass(frozen=True)
 class Known:
-    """A data set of the papers. Torchvision downloads it, or a person prepares an image folder by `steps`."""
+    """A data set from the papers, downloaded by torchvision or prepared by hand following `steps`."""
 
     title: str
-    credit: str  # who made it, and its terms of use
+    credit: str  # authors and terms of use
     origin: dict[str, Any]  # an entry of `pictures` in params.yaml
     steps: str = ""
-    class_names: tuple[str, ...] = ()  # for class folders that are the numbers from 0 on
+    class_names: tuple[str, ...] = ()  # for class folders named 0, 1, …
 
 
 SIGNS = tuple(

@@ -1,4 +1,4 @@
-"""Shifted pictures for domain shift: the classes stay what they are, the pictures do not look as before."""
+"""Domain shifts: the pictures change, the classes do not."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,12 @@ from torch.nn import functional
 
 from vpstudy.runtime import generator
 
-DEVIATION = 1.0  # pixels, of the blur, at a side of 32
-AMPLITUDE = 0.2  # deviation of the noise; white is 1
+DEVIATION = 1.0  # standard deviation of the blur, pixels at side 32
+AMPLITUDE = 0.2  # standard deviation of the noise; white is 1
 ANGLE = 30.0  # degrees, anticlockwise
 
 
 def blur(pictures: Tensor) -> Tensor:
-    """Gaussian, its deviation a 32nd of the side; the border is repeated outside."""
     sigma = DEVIATION * pictures.shape[-1] / 32
     reach = max(1, round(3 * sigma))
     kernel = torch.exp(-torch.arange(-reach, reach + 1).float().square() / (2 * sigma**2))
@@ -26,18 +25,16 @@ def blur(pictures: Tensor) -> Tensor:
 
 
 def noise(pictures: Tensor) -> Tensor:
-    """Gaussian, of each pixel and channel by itself, always the same for as many pictures."""
+    """Gaussian noise per pixel and channel, the same for every call with this shape."""
     drawn = torch.randn(pictures.shape, generator=generator("shifted by noise", 0))
     return _whole(pictures + 255 * AMPLITUDE * drawn)
 
 
 def inverted(pictures: Tensor) -> Tensor:
-    """Bright for dark."""
     return 255 - pictures
 
 
 def rotated(pictures: Tensor) -> Tensor:
-    """By 30 degrees about the centre; the border is repeated outside."""
     angle = torch.deg2rad(torch.tensor(ANGLE))
     turn = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
     affine = torch.cat([turn, torch.zeros(2, 1)], 1).expand(len(pictures), -1, -1)
@@ -49,10 +46,7 @@ SHIFTS: dict[str, Callable[[Tensor], Tensor]] = {"blur": blur, "noise": noise, "
 
 
 def shift(pictures: Tensor, name: str) -> Tensor:
-    """uint8 pictures (N, 3, H, W), shifted; the same pictures give the same ones.
-
-    Raises ValueError for an unknown name.
-    """
+    """Deterministic shift of uint8 pictures (N, 3, H, W). Raises ValueError for an unknown name."""
     if name not in SHIFTS:
         raise ValueError(f"shift {name!r} is unknown; allowed: {', '.join(SHIFTS)} (vpstudy/data/shifts.py)")
     return SHIFTS[name](pictures)

@@ -1,4 +1,4 @@
-"""The split of a fetched target into pool and test set: made once, stored in git, and binding for the pictures."""
+"""Split of a fetched target into pool and test set, made once and stored in git."""
 
 import json
 from dataclasses import dataclass
@@ -12,29 +12,26 @@ from vpstudy import atomic
 from vpstudy.data.origin import Origin
 from vpstudy.data.originals import Originals
 
-HOW = ("test_share", "seed", "test_pictures", "train_per_class")  # what of an origin decides its split
+HOW = ("test_share", "seed", "test_pictures", "train_per_class")  # fields of Origin that determine the split
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Sorted positions (int64): the pool that training and validation draw from, and the test set."""
+    """Sorted int64 positions of the pool (training and validation) and the test set."""
 
     pool: np.ndarray
     test: np.ndarray
-    folders: list[str]  # of the classes, in the order of the labels
+    folders: list[str]  # class folders, indexed by label
     fingerprint: str  # of the originals
 
     @property
     def chosen(self) -> np.ndarray:
-        """The pictures of both, sorted: those that the target consists of."""
+        """Sorted positions of all pictures of the target."""
         return np.union1d(self.pool, self.test)
 
 
 def choose(originals: Originals, origin: Origin) -> Partition:
-    """The set's own test set, or else a stratified share; each reduced as `origin` asks.
-
-    Raises ValueError for a class with too few pictures to be in both parts, and for a test set below one per class.
-    """
+    """The set's own test set or a stratified share, limited by `origin`. Raises ValueError for too few pictures."""
     everything, labels, folders = np.arange(len(originals.names)), originals.labels, originals.folders
     if originals.in_test is None:
         few = [folders[k] for k in np.flatnonzero(np.bincount(labels) < 2)]
@@ -56,11 +53,11 @@ def choose(originals: Originals, origin: Origin) -> Partition:
 
 
 def _share(test: np.ndarray, labels: np.ndarray, number: int, seed: int) -> np.ndarray:
-    """`number` of `test`: of each class its share, the largest remainders rounded up, and at least one."""
+    """Stratified sample of `test` by largest remainders, with at least one picture per class."""
     counts = np.bincount(labels[test])
     wanted = counts * number / counts.sum()
     given = np.minimum(counts, np.maximum(1, np.floor(wanted).astype(int)))
-    order = np.argsort(given - wanted, kind="stable")  # those with the largest remainder first
+    order = np.argsort(given - wanted, kind="stable")  # largest remainders first
     while given.sum() != number:
         step = 1 if given.sum() < number else -1
         can = [k for k in order[::step] if (given[k] < counts[k] if step == 1 else given[k] > 1)]
@@ -71,7 +68,7 @@ def _share(test: np.ndarray, labels: np.ndarray, number: int, seed: int) -> np.n
 
 
 def content(originals: Originals, partition: Partition, origin: Origin, class_names: list[str]) -> dict[str, Any]:
-    """What the file holds: counts and a digest of each class, and positions among the sorted names as ranges."""
+    """Content of the split file: counts and a digest per class, and positions in the sorted names as ranges."""
     n = len(originals.folders)
     counts = [np.bincount(originals.labels[part], minlength=n) for part in (partition.pool, partition.test)]
     columns = (originals.folders, class_names, np.bincount(originals.labels), *counts, originals.class_digests)
@@ -90,18 +87,14 @@ def content(originals: Originals, partition: Partition, origin: Origin, class_na
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write the dictionary that `content` gives, a class a line."""
+    """Write the result of `content` with one class per line."""
     lines = [json.dumps(each, ensure_ascii=False) for each in content["classes"]]
     text = atomic.json_text(content | {"classes": []})
     atomic.write_text(path, text.replace('"classes": []', '"classes": [\n  ' + ",\n  ".join(lines) + "\n ]"))
 
 
 def read(path: Path, origin: Origin, originals: Originals | None = None) -> Partition:
-    """The partition in the file at `path`.
-
-    Raises ValueError, saying what differs and what to do, where `origin` asks for another split, or where `originals`
-    are not the pictures that the file was written for.
-    """
+    """Read a split file. Raises ValueError if `origin` or `originals` do not match it."""
     before = json.loads(path.read_text(encoding="utf-8"))
     now = {key: getattr(origin, key) for key in HOW}
     problems = [f"{key} is {now[key]}, and was {was}" for key, was in before["how"].items() if now[key] != was]

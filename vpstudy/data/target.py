@@ -1,4 +1,4 @@
-"""A target: the pictures that a backbone is transferred to. Embedded targets live in `targets/`, others are fetched."""
+"""Targets: the pictures that a backbone is transferred to, embedded (`targets/`) or fetched (`fetched.py`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,23 +16,21 @@ from vpstudy.data.registry import EMBEDDED
 
 @dataclass(frozen=True)
 class Target:
-    """Pictures of one target, resized once, with a test set that is the same for every seed and budget."""
+    """Resized pictures of a target, with one test set for all seeds and budgets."""
 
     name: str
     class_names: list[str]
     pictures: Tensor  # uint8 (N, 3, size, size)
     labels: Tensor  # int64 (N,)
-    test: np.ndarray  # int64 indices; the rest is the pool for training and validation
-    credit: str  # who made the pictures, and their licence
+    test: np.ndarray  # int64 indices; the rest is for training and validation
+    credit: str  # authors and licence
 
 
 def load(name: str, size: int = 32, origins: Mapping[str, Origin] | None = None) -> Target:
-    """A registered target with its pictures at `size` pixels. Loaded once: do not write into its arrays.
+    """Load a target at `size` pixels. Results are cached: do not modify them.
 
-    `origins` is the section `pictures` of the parameters; its entries take precedence over the registry.
-
-    Raises ValueError for an unknown name, for a size below 1, and for pictures that are missing or do not fit the
-    target's split file.
+    `origins` (section `pictures` of the parameters) takes precedence over the registry. Raises ValueError for an
+    unknown name, size < 1, or pictures that are missing or do not match the split file.
     """
     if size < 1:
         raise ValueError(f"size={size} of target {name!r}: give the side of a picture in pixels, at least 1")
@@ -47,14 +45,14 @@ def _load(name: str, size: int, origin: Origin | None) -> Target:
 
 
 def from_grey(grey: np.ndarray, size: int) -> Tensor:
-    """Grey pictures (N, H, W) in [0, 1] to uint8 (N, 3, size, size), antialiased, nothing else changed."""
+    """Resize grey pictures (N, H, W) in [0, 1] with antialiasing to uint8 (N, 3, size, size)."""
     pictures = torch.as_tensor(grey, dtype=torch.float32).unsqueeze(1) * 255
     pictures = functional.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True)
     return pictures.round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
 
 
 def stratified_test(labels: np.ndarray, per_class: int) -> np.ndarray:
-    """Sorted indices of `per_class` pictures of each class, drawn at random but always the same ones."""
+    """Sorted indices of `per_class` pictures per class, drawn with a fixed seed."""
     draw = np.random.default_rng(0)
     classes = [np.flatnonzero(labels == k) for k in np.unique(labels)]
     return np.sort(np.concatenate([draw.choice(members, per_class, replace=False) for members in classes]))

@@ -1,4 +1,4 @@
-"""Data sets that torchvision downloads and verifies."""
+"""Data sets from torchvision, which downloads and verifies them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,11 +15,9 @@ from vpstudy.data.registry import TORCHVISION
 
 
 def find(name: str, root: Path, download: bool = False) -> Originals:
-    """The data set `name` of torchvision in `root`, sorted by path; `download` fetches what is missing.
+    """List the data set `name` in `root`, sorted by path; pictures in arrays are named by part and number.
 
-    Pictures that torchvision keeps in arrays are called by part and number.
-
-    Raises ValueError, saying what to do, where the set is missing or could not be fetched.
+    Raises ValueError with instructions if the set is missing or cannot be downloaded.
     """
     parts = TORCHVISION[name]
     loaded = [
@@ -65,13 +63,13 @@ def _picture(one: Any, i: int) -> Image.Image:
 
 
 def _labels(one: Any) -> list[int]:
-    """Labels without opening a picture: each class of torchvision has an attribute of its own for them."""
+    """Labels without opening pictures; the attribute differs between torchvision classes."""
     known = (getattr(one, name) for name in ("targets", "labels", "_labels", "y") if hasattr(one, name))
     return list(next(known, None) or [label for _, label in one._samples])
 
 
 def _files(one: Any) -> list[str] | None:
-    """Paths of the pictures; None for sets that are arrays."""
+    """Paths of the pictures; None for sets in arrays."""
     known = (getattr(one, name) for name in ("_image_files", "_images") if hasattr(one, name))
     pairs = getattr(one, "_samples", None) or getattr(one, "samples", None) or ()
     return list(next(known, None) or [file for file, _ in pairs]) or None

@@ -1,4 +1,4 @@
-"""Target `digits`: scikit-learn's handwritten digits, near to the glyphs that the backbone was trained on."""
+"""Target `digits`: scikit-learn's handwritten digits, close to the source glyphs."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -9,7 +9,7 @@ TEST_PER_CLASS = 60
 
 
 def load(size: int) -> Target:
-    """1,797 digits, bright on dark, 8 x 8 pixels in 17 greys; 600 are the test set."""
+    """1,797 digits, bright on dark, 8 x 8 pixels, 17 greys; 600 for testing."""
     data = load_digits()
     return Target(
         name="digits",

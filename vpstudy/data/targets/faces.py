@@ -1,4 +1,4 @@
-"""Target `faces`: faces against cut-outs of the background, far from glyphs, with few pictures."""
+"""Target `faces`: faces or background patches; far from glyphs, few pictures."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ TEST_PER_CLASS = 50
 
 
 def load(size: int) -> Target:
-    """100 faces and 100 pictures without one, 25 x 25 pixels; half of each class is the test set."""
+    """100 faces and 100 pictures without faces, 25 x 25 pixels; half of each class for testing."""
     faces = lfw_subset()  # floats in [0, 1]; the first 100 are the faces
     labels = np.repeat([0, 1], 100)
     return Target(

@@ -1,4 +1,4 @@
-"""Target `letters`: Latin letters in fonts that the source data never shows."""
+"""Target `letters`: Latin letters in held-out fonts."""
 
 import numpy as np
 import torch
@@ -11,11 +11,11 @@ POOL_PER_CLASS, TEST_PER_CLASS = 40, 20
 
 
 def load(size: int) -> Target:
-    """Rendered once and always the same; of each letter 40 pictures to draw from and 20 to test."""
+    """Fixed rendering, per letter 40 pictures for training and validation and 20 for testing."""
     letters = torch.tensor([glyphs.CHARACTERS.index(letter) for letter in glyphs.LATIN])
     labels = torch.arange(len(letters)).repeat(POOL_PER_CLASS + TEST_PER_CLASS)
     draw = generator("letters", 0)
-    parts = [glyphs.render(letters[part], draw, size, "held-out") for part in labels.split(1024)]  # bounds the memory
+    parts = [glyphs.render(letters[part], draw, size, "held-out") for part in labels.split(1024)]  # limits memory
     return Target(
         name="letters",
         class_names=[captions.name(letter) for letter in glyphs.LATIN],

@@ -1,4 +1,4 @@
-"""Target `textures`: which of twelve photographs does a patch come from? Far from glyphs, twelve classes."""
+"""Target `textures`: which of twelve photographs contains a patch? Far from glyphs."""
 
 import numpy as np
 import skimage.data
@@ -9,7 +9,7 @@ from skimage.util import img_as_float
 
 from vpstudy.data.target import Target, from_grey
 
-# Photographs that ship inside scikit-image itself; it would download the others.
+# Shipped with scikit-image; it would download its other photographs.
 PHOTOGRAPHS = (
     "brick",
     "grass",
@@ -24,19 +24,18 @@ PHOTOGRAPHS = (
     "retina",
     "camera",
 )
-LONGEST_SIDE = 512  # px, to which larger photographs are shrunk: else a patch of the retina would show no vessel
-RETINA = slice(220, 1190)  # rows and columns of the square inside its disc, which black surrounds
+LONGEST_SIDE = 512  # px; larger photographs are shrunk, or a patch of the retina would show no vessel
+RETINA = slice(220, 1190)  # rows and columns of a square inside the disc, to exclude the black around it
 PATCH = 48  # pixels
-POOL_GRID = (10, 8)  # rows and columns of patches in the left half
-TEST_GRID = (10, 5)  # and in the right half
+POOL_GRID = (10, 8)  # rows and columns of patches, left half
+TEST_GRID = (10, 5)  # right half
 
 
 def load(size: int) -> Target:
-    """80 patches from each photograph's left half, and 50 from its right half as the test set.
+    """80 patches from each photograph's left half, and 50 from its right half for testing.
 
-    Patches are grey, so that colour does not give a class away; contrast and brightness stay as they are.
-    Patches of one half overlap (the smallest photograph has 172 x 448 pixels), so validation, drawn from the
-    left half as training is, flatters; no pixel of the test set is seen before the test.
+    Grey, so that colour does not reveal the class. Patches within a half overlap (the smallest photograph has
+    172 x 448 pixels), so validation accuracy is optimistic; test pixels are disjoint from training pixels.
     """
     pictures, labels, in_test = [], [], []
     for label, name in enumerate(PHOTOGRAPHS):
@@ -45,7 +44,7 @@ def load(size: int) -> Target:
             photograph = photograph[RETINA, RETINA]
         middle = photograph.shape[1] // 2
         shrink = min(1, LONGEST_SIDE / max(photograph.shape))
-        # Each half is shrunk by itself: antialiasing would mix their pixels along the cut.
+        # Shrink each half separately: antialiasing would mix pixels across the cut.
         for half, grid, is_test in (
             (photograph[:, :middle], POOL_GRID, False),
             (photograph[:, middle:], TEST_GRID, True),
@@ -66,7 +65,7 @@ def load(size: int) -> Target:
 
 
 def cut(half: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """`rows` x `columns` evenly spaced patches of (H, W), from edge to edge: (N, PATCH, PATCH)."""
+    """Evenly spaced patches of (H, W), from edge to edge: (rows * columns, PATCH, PATCH)."""
     tops = np.linspace(0, half.shape[0] - PATCH, rows).round().astype(int)
     lefts = np.linspace(0, half.shape[1] - PATCH, columns).round().astype(int)
     return np.stack([half[y : y + PATCH, x : x + PATCH] for y in tops for x in lefts])
