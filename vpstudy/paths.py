@@ -1,4 +1,4 @@
-"""Where everything lies. One place, so that no other module spells a folder out."""
+"""All paths of the project."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ STAGES = ROOT / "dvc.yaml"
 SCALES = ROOT / "scales"
 NOTEBOOKS = ROOT / "notebooks"
 FIGURES = ROOT / "figures"
-VECTORS = ROOT / "data" / "figures"  # the same as SVG and PDF
+VECTORS = ROOT / "data" / "figures"  # figures as SVG and PDF
 MODELS = ROOT / "data" / "models"
-RAW = ROOT / "data" / "raw"  # what was fetched from elsewhere
-PICTURES = ROOT / "data" / "pictures"  # decoded and resized ones
-SPLITS = ROOT / "data" / "splits"  # of fetched targets, in git
-TARGETS = ROOT / "data" / "targets"  # what cells depend on of targets
+RAW = ROOT / "data" / "raw"  # downloaded files
+PICTURES = ROOT / "data" / "pictures"  # decoded and resized
+SPLITS = ROOT / "data" / "splits"  # of fetched targets; in git
+TARGETS = ROOT / "data" / "targets"  # hashes of targets, as dependencies of cells
 RESULTS = ROOT / "data" / "results"
 PROBABILITIES = ROOT / "data" / "probabilities"
 TIMINGS = ROOT / "data" / "timings"
-CODE = ROOT / "data" / "code"  # what cells depend on of modules and notebooks
-CELLS = ROOT / "data" / "notebooks"  # rendered notebooks of single cells
-RENDERED = NOTEBOOKS / "rendered"  # rendered final notebooks, committed to be read on the web
+CODE = ROOT / "data" / "code"  # hashes of modules and notebooks, as dependencies of cells
+CELLS = ROOT / "data" / "notebooks"  # rendered notebooks of cells
+RENDERED = NOTEBOOKS / "rendered"  # rendered final notebooks; in git, to read on the web
 LOGS = ROOT / "data" / "logs"

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar where a person looks on, a line on the terminal where papermill does."""
+"""Progress of long work: a tqdm bar in interactive use, one terminal line under papermill."""
 
 import os
 import shutil
@@ -10,15 +10,15 @@ from operator import length_hint
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-VARIABLE = "VPSTUDY_PROGRESS"  # names the file through which a kernel tells its runner how far it is
-FILE = "progress"  # its name in the runner's scratch folder
+VARIABLE = "VPSTUDY_PROGRESS"  # environment variable: file where a kernel reports progress to its runner
+FILE = "progress"  # name of that file in the runner's scratch folder
 
 T = TypeVar("T")
-_running: list[str] = []  # what the nested `track` loops say now, the outermost first
+_running: list[str] = []  # current lines of nested `track` loops, outermost first
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: `40 s`, `3 min`, `2 h 5 min`."""
+    """Format seconds: `40 s`, `3 min`, `2 h 5 min`."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -26,10 +26,7 @@ def duration(seconds: float) -> str:
 
 
 def track(iterable: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Yield from `iterable` and show how far it is and how long it will take.
-
-    Under the runner one line goes to the terminal and nothing into the stored notebook; else a tqdm bar.
-    """
+    """Yield from `iterable` and show progress and time left; under the runner, nothing enters the stored notebook."""
     total = length_hint(iterable) if total is None else total
     sink = os.environ.get(VARIABLE)
     if sink is None:
@@ -60,10 +57,7 @@ def _line(label: str, done: int, total: int, elapsed: float) -> str:
 
 
 class Relay:
-    """Context manager of the runner: shows what a kernel writes to `source` on `terminal` while it works.
-
-    A terminal gets one line drawn over itself, anything else (a log file) a new line every `seconds`.
-    """
+    """Shows a kernel's progress file: one redrawn line on a terminal, a new line every `seconds` in a log file."""
 
     def __init__(self, source: Path, terminal: TextIO | None = None, seconds: float = 15.0):
         self.source, self.seconds = source, seconds
@@ -87,7 +81,7 @@ class Relay:
         last = ""
         while not self._stop.wait(0.5 if drawn else self.seconds):
             line = self.source.read_text(encoding="utf-8", errors="replace")
-            if line in ("", last):  # empty where the kernel is just rewriting it
+            if line in ("", last):  # empty while the kernel rewrites it
                 continue
             last = line
             if drawn:

@@ -1,4 +1,4 @@
-"""Device, precision, threads and random seeds: the one place that decides them."""
+"""Device, precision, threads and random seeds."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from vpstudy.settings import Execution
 
 @dataclass(frozen=True)
 class Runtime:
-    """What tensors are computed with. `precision` is "fp32" or "bf16" (autocast; weights stay fp32)."""
+    """Resolved settings of torch. `precision` is "fp32" or "bf16" (autocast; weights stay fp32)."""
 
     device: torch.device
     precision: str
@@ -29,14 +29,9 @@ class Runtime:
 
 
 def configure(execution: Execution, chain: bool = False) -> Runtime:
-    """Set up torch as `execution` says, deterministic, and tell what "auto" came to.
+    """Set up deterministic torch and resolve "auto". Raises ValueError if CUDA is requested but missing.
 
-    `chain` tells that the stage is one of a chain (pretraining, iterative pruning), with few others beside it.
-
-    Raises
-    ------
-    ValueError
-        If a CUDA device is asked for and there is none.
+    `chain` marks stages of a chain (pretraining, iterative pruning); few run at once, so these use `execution.threads`.
     """
     if execution.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("execution.device: 'cuda' was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'")
@@ -46,7 +41,7 @@ def configure(execution: Execution, chain: bool = False) -> Runtime:
     precision = execution.precision
     if precision == "auto":
         precision = "bf16" if _has_bf16_units(device) else "fp32"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required for deterministic cuBLAS
     threads = execution.threads if chain else execution.cell_threads
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
@@ -60,11 +55,10 @@ def _has_bf16_units(device: str) -> bool:
 
 
 def seed_for(purpose: str, *parts: int | str) -> int:
-    """A seed for one purpose, so that split, initialisation and order never share a random stream."""
+    """Seed for one purpose, so that split, initialisation and order never share a random stream."""
     key = [zlib.crc32(str(part).encode()) for part in (purpose, *parts)]
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def generator(purpose: str, *parts: int | str) -> torch.Generator:
-    """A CPU generator seeded for one purpose."""
     return torch.Generator().manual_seed(seed_for(purpose, *parts))

@@ -1,4 +1,4 @@
-"""Strict typed settings: the building blocks, and errors that list every problem at once."""
+"""Building blocks of strict typed settings, and errors that list all problems at once."""
 
 import difflib
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 
 class ParameterError(ValueError):
-    """Everything that is wrong with the parameters, in one message."""
+    """All problems of the parameters in one message."""
 
 
 class Strict(BaseModel):
@@ -17,7 +17,7 @@ class Strict(BaseModel):
 
 
 def one_of(names: Collection[str], what: str, where: str) -> AfterValidator:
-    """A validator for a name that must be among `names`, which the file `where` registers; they may grow."""
+    """Validator for a name in `names`, registered in file `where`; names added later count too."""
 
     def check(value: str) -> str:
         if value not in names:
@@ -28,7 +28,7 @@ def one_of(names: Collection[str], what: str, where: str) -> AfterValidator:
 
 
 def unknown(value: str, names: Collection[str], what: str, where: str) -> str:
-    """What an error says of a name that is not among `names`, which are registered in `where`."""
+    """Error message for a name that is not in `names`."""
     return f"no such {what}; {_hint(value, list(names))}allowed: {', '.join(names)} (registered in {where})"
 
 
@@ -53,16 +53,15 @@ AXIS = (Field(min_length=1), AfterValidator(unique))
 
 
 class Execution(Strict):
-    """Where, how precisely and on how many threads tensors are computed."""
+    """Device, precision and CPU threads of torch."""
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "fp32", "bf16"]
-    threads: Positive  # of a stage in the chain: pretraining, iterative pruning
-    cell_threads: Positive  # of every other stage, which run side by side
+    threads: Positive  # per chain stage (pretraining, iterative pruning)
+    cell_threads: Positive  # per other stage; these run side by side
 
 
 def refuse(source: str, problems: list[str]) -> ParameterError:
-    """One error for all that is wrong with `source`."""
     return ParameterError(
         f"{source}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, nothing was run\n"
         + "\n".join(f"  - {problem}" for problem in problems)
@@ -70,7 +69,7 @@ def refuse(source: str, problems: list[str]) -> ParameterError:
 
 
 def problems_of(content: Any, model: type[BaseModel]) -> list[str]:
-    """A line for each problem of `content` as a `model`; the members of a union share a line."""
+    """One line per problem of `content` as a `model`; members of a union share a line."""
     try:
         model.model_validate(content)
     except ValidationError as error:
@@ -98,7 +97,7 @@ def _explain(error: Any, model: type[BaseModel]) -> str:
     if error["type"] == "missing":
         return f"{where}: this key is missing"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if isinstance(given, dict):  # said by a check across keys, which names them itself
+    if isinstance(given, dict):  # from a check across keys, whose message names them
         return f"{where}: {message}" if where else message
     return f"{where}: {given!r}: {message}"
 
@@ -109,13 +108,13 @@ def _hint(value: str, names: list[str]) -> str:
 
 
 def _tags_union(key: Any) -> bool:
-    # pydantic puts the member of a union that it tried into the path: "constrained-int", "literal['all']"
+    # pydantic adds the union member that it tried to the path: "constrained-int", "literal['all']"
     return isinstance(key, str) and key.startswith(("constrained-int", "literal["))
 
 
 def _keys_at(keys: list, model: Any) -> list[str]:
     for key in keys:
-        if get_origin(model) is dict:  # the key is a name of a reader's own
+        if get_origin(model) is dict:  # the key is user-defined
             model = get_args(model)[1]
             continue
         field = getattr(model, "model_fields", {}).get(key)
