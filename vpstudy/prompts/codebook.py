@@ -1,7 +1,7 @@
-"""Codebooks for prompts: a few values that stand for all, found by clustering, and packed to a few bits a weight.
+"""Codebooks for prompts: each value is replaced by the nearest of 2^bits values and stored as a code of a few bits.
 
-Source: the qprompt paper (arXiv 2407.10704): weights are standardised, clustered by k-means in one dimension, and
-stored as the number of their cluster. Beside it the controls that it lacks: even steps, and values drawn at random.
+Source: the qprompt paper (arXiv 2407.10704), which standardises weights and clusters them by one-dimensional k-means.
+The uniform and random codebooks are controls that the paper lacks.
 """
 
 from dataclasses import dataclass
@@ -14,23 +14,15 @@ from torch import Tensor
 Scheme = Literal["clustered", "uniform", "random"]
 SCHEMES = get_args(Scheme)
 MOST_BITS = 8
-CODEBOOK_BYTES = 2  # a value of the codebook, half precision
+CODEBOOK_BYTES = 2  # per codebook value, half precision
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A quantized tensor as it is stored.
+    """A quantized tensor as stored."""
 
-    Attributes
-    ----------
-    codes
-        uint8, `bits` bits a value, in order, the first in the lowest bits.
-    book
-        (2^bits,), half precision: what the codes stand for.
-    """
-
-    codes: Tensor
-    book: Tensor
+    codes: Tensor  # uint8, `bits` bits a value, in order, lowest bits first
+    book: Tensor  # (2^bits,), half precision
     shape: tuple[int, ...]
 
     @property
@@ -39,11 +31,11 @@ class Packed:
 
     @property
     def bytes(self) -> int:
-        """Of codes and codebook: ⌈bits · N / 8⌉ + 2 · 2^bits."""
+        """Bytes of codes and codebook: ⌈bits · N / 8⌉ + 2 · 2^bits."""
         return self.codes.numel() + CODEBOOK_BYTES * len(self.book)
 
     def unpacked(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The tensor that this stands for."""
+        """The dequantized tensor."""
         n = int(np.prod(self.shape))
         flat = np.unpackbits(self.codes.cpu().numpy(), bitorder="little")[: n * self.bits].reshape(n, self.bits)
         places = flat.astype(np.int64) @ (1 << np.arange(self.bits))
@@ -51,24 +43,17 @@ class Packed:
 
 
 def quantized(values: Tensor, bits: int, scheme: Scheme, seed: int = 0) -> Packed:
-    """Trained values quantized afterwards, as they are stored."""
+    """Quantize trained values: fit a codebook and pack."""
     book = fit(values, bits, scheme, seed)
     return pack(nearest(values, book), book)
 
 
 def fit(values: Tensor, bits: int, scheme: Scheme = "clustered", seed: int = 0) -> Tensor:
-    """A codebook (2^bits,) for `values` of any shape, in increasing order.
+    """Fit a codebook (2^bits,), in increasing order, to `values` of any shape.
 
-    Parameters
-    ----------
-    scheme
-        "clustered": k-means; "uniform": even steps between the smallest and the largest value; "random": draws of a
-        normal distribution with their mean and deviation, by `seed`.
-
-    Raises
-    ------
-    ValueError
-        For bits outside 1 … 8, an unknown scheme, or values that are none or not finite.
+    "clustered" is k-means, "uniform" takes even steps from the minimum to the maximum, and "random" draws from a normal
+    distribution with their mean and deviation. Raises ValueError for bits outside 1 … 8, an unknown scheme, or values
+    that are empty or not finite.
     """
     check_bits(bits)
     if scheme not in SCHEMES:
@@ -88,9 +73,9 @@ def fit(values: Tensor, bits: int, scheme: Scheme = "clustered", seed: int = 0) 
 
 
 def _clusters(ordered: Tensor, k: int) -> Tensor:
-    """K-means of values in increasing order: the best that Lloyd's algorithm finds from three starts.
+    """K-means of sorted values: the best of three runs of Lloyd's algorithm.
 
-    The middles of k equally filled parts serve dense regions, even steps the tails, and their mean both.
+    The starts are quantiles (good for dense regions), even steps (good for the tails) and their mean.
     """
     n = len(ordered)
     places = ((torch.arange(k, device=ordered.device) + 0.5) * n / k).long().clamp(max=n - 1)
@@ -101,7 +86,7 @@ def _clusters(ordered: Tensor, k: int) -> Tensor:
 
 
 def _lloyd(ordered: Tensor, book: Tensor) -> Tensor:
-    """To convergence. Clusters are intervals, so that their sums come from prefix sums."""
+    """Lloyd's algorithm until convergence. Clusters are intervals, so prefix sums give their means."""
     n, ends = len(ordered), None
     sums = torch.cat([ordered.new_zeros(1), ordered.cumsum(0)])
     while True:
@@ -116,14 +101,14 @@ def _lloyd(ordered: Tensor, book: Tensor) -> Tensor:
 
 
 def nearest(values: Tensor, book: Tensor) -> Tensor:
-    """The place of the nearest value in an increasing codebook, int64, of the shape of `values`; ties go down."""
+    """Indices of the nearest values in a sorted codebook, int64, in the shape of `values`; ties go down."""
     return torch.bucketize(values, (book[1:] + book[:-1]) / 2)
 
 
 def pack(codes: Tensor, book: Tensor) -> Packed:
-    """Store codes (any shape) into `book` (2^bits,), which is rounded to half precision.
+    """Pack codes (any shape) with their `book` (2^bits,), rounded to half precision.
 
-    Raises ValueError if the book has no power of two of values, or a code lies outside of it.
+    Raises ValueError if the length of the book is not a power of two or a code lies outside it.
     """
     bits = len(book).bit_length() - 1
     if len(book) != 2**bits:
@@ -137,26 +122,26 @@ def pack(codes: Tensor, book: Tensor) -> Packed:
 
 
 def standardise(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(values − mean) / deviation, the mean and the deviation (0-dimensional); the deviation of a constant is 1."""
+    """(values − mean) / deviation, the mean and the deviation (0-dimensional); a constant has deviation 1."""
     mean, deviation = values.mean(), values.std(correction=0)
     deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
     return (values - mean) / deviation, mean, deviation
 
 
 def shares(codes: Tensor, bits: int) -> Tensor:
-    """How the codes fall on the 2^bits values: shares (2^bits,) that sum to 1."""
+    """Share of the codes at each of the 2^bits values; sums to 1."""
     return torch.bincount(codes.flatten(), minlength=2**bits).double() / codes.numel()
 
 
 def divergence(old: Tensor, new: Tensor) -> float:
-    """KL(new ‖ old) of two histograms of shares, in nats, half a count in a million added to each."""
+    """KL(new ‖ old) of two histograms of shares, in nats, with 5e-7 added to each bin."""
     old, new = old + 5e-7, new + 5e-7
     old, new = old / old.sum(), new / new.sum()
     return float((new * (new / old).log()).sum())
 
 
 def stored_bytes(n: int, bits: int) -> int:
-    """Bytes of `n` values at `bits` bits and their codebook, as the paper counts them; 16 or 32 bits have none."""
+    """Bytes of `n` values at `bits` bits and their codebook, as the paper counts; none at 16 or 32 bits."""
     if bits in (16, 32):
         return n * bits // 8
     check_bits(bits)

@@ -1,7 +1,7 @@
-"""Label mappings: which source class, or which weights of all source classes, stand for each target class.
+"""Label mappings from source to target classes. Imports torch late, for the command line.
 
-A one-to-one mapping is an int64 array (K,): entry t is the source class that stands for target class t, and no source
-class is used twice. A weighted one is a matrix (S, K). Free of torch until a mapping is made, for the command line.
+A one-to-one mapping is an int64 array (K,): entry t is the source class for target class t, each used at most once. A
+weighted mapping is a matrix (S, K).
 """
 
 from collections.abc import Callable
@@ -18,27 +18,14 @@ else:
 
 @dataclass(frozen=True)
 class Mapping:
-    """How source logits become target logits.
+    """How source logits become target logits."""
 
-    Attributes
-    ----------
-    label
-        In figures and tables.
-    estimate
-        From source logits (N, S), labels (N,) and K to a mapping; None: it stays as drawn at random.
-    each_epoch
-        Re-estimated after each epoch, from that epoch's training predictions.
-    weighted
-        `estimate` gives weights (S, K), not a one-to-one mapping (K,).
-    learned
-        `estimate` is where a linear layer starts, which is then trained with the prompt.
-    """
-
-    label: str
+    label: str  # in figures and tables
+    # source logits (N, S), labels (N,), K -> mapping (K,) or weights (S, K); None: the random start stays
     estimate: Callable[[Tensor, Tensor, int], np.ndarray | Tensor] | None = None
-    each_epoch: bool = False
-    weighted: bool = False
-    learned: bool = False
+    each_epoch: bool = False  # re-estimate from each epoch's training predictions
+    weighted: bool = False  # `estimate` gives weights (S, K)
+    learned: bool = False  # `estimate` initialises a linear layer, trained with the prompt
 
 
 def random_mapping(n_source: int, n_target: int, seed: int) -> np.ndarray:
@@ -48,21 +35,21 @@ def random_mapping(n_source: int, n_target: int, seed: int) -> np.ndarray:
 
 
 def count_matrix(predictions: Tensor, labels: Tensor, n_source: int, n_target: int) -> np.ndarray:
-    """How often each source class was predicted (N,) for each target class (N,): (S, K) int64."""
+    """Count matrix (S, K), int64, of source predictions (N,) and target labels (N,)."""
     pairs = (predictions * n_target + labels).cpu().numpy()
     return np.bincount(pairs, minlength=n_source * n_target).reshape(n_source, n_target)
 
 
 def frequency_mapping(counts: np.ndarray) -> np.ndarray:
-    """The greedy one-to-one mapping (K,) on a count matrix (S, K).
+    """Greedy one-to-one mapping (K,) from a count matrix (S, K). Raises ValueError if K > S.
 
-    The largest entry maps its target class to its source class and retires both, and so on until every target
-    class has a source class. Among equal entries, zeros too, the lowest source class goes first, then the
-    lowest target class; at one shot a class this decides much of the mapping. Raises ValueError if K > S.
+    The largest count maps its target class to its source class and removes both, until all target classes are mapped.
+    Ties, zeros included, go to the lowest source class, then the lowest target class; at one shot a class this decides
+    much of the mapping.
     """
     n_source, n_target = counts.shape
     _check_sizes(n_source, n_target)
-    sources, targets = np.nonzero(counts)  # by source, then target: a stable sort keeps that among ties
+    sources, targets = np.nonzero(counts)  # by source, then target; the stable sort keeps this order among ties
     order = np.argsort(-counts[sources, targets].astype(np.float64), kind="stable")
     mapping = np.full(n_target, -1, dtype=np.int64)
     free = np.ones(n_source, dtype=bool)
@@ -70,27 +57,26 @@ def frequency_mapping(counts: np.ndarray) -> np.ndarray:
         if free[source] and mapping[target] < 0:
             mapping[target] = source
             free[source] = False
-    # only zeros are left between free classes: the tie rule pairs them off in ascending order
+    # only zero counts remain: the tie rule pairs free classes in ascending order
     unmapped = np.flatnonzero(mapping < 0)
     mapping[unmapped] = np.flatnonzero(free)[: len(unmapped)]
     return mapping
 
 
 def bayesian_mapping(counts: Tensor, laplace: float = 1.0) -> Tensor:
-    """The weights (S, K), float32, of BLM (Cai et al., NeurIPS 2024) on a count matrix (S, K), float64.
+    """Weights (S, K), float32, of BLM (Cai et al., NeurIPS 2024) from a count matrix (S, K), float64.
 
-    Entry (s, t) is the share of target class t among the training pictures taken for source class s, smoothed in the
-    denominator as the authors do, count(s, t) / (count(s) + laplace); each column is then scaled to a sum of 1. A
-    target class without any count weighs all source classes alike.
+    The weights count(s, t) / (count(s) + laplace), smoothed in the denominator as the authors do, are scaled so that
+    each column sums to 1. A target class without counts weighs all source classes equally.
     """
     shares = counts / (counts.sum(1, keepdim=True) + laplace)
     return (shares / shares.sum(0)).nan_to_num(1 / len(counts)).float()
 
 
 def soft_counts(probabilities: Tensor, labels: Tensor, n_target: int, top_ratio: float = 0.15) -> Tensor:
-    """The count matrix (S, K), float64, of BLM+, from source probabilities (N, S) and labels (N,).
+    """Count matrix (S, K), float64, of BLM+ from source probabilities (N, S) and labels (N,).
 
-    A picture counts with the probabilities of its floor(top_ratio · K) likeliest source classes, at least one of them.
+    Each picture adds the probabilities of its max(1, ⌊top_ratio · K⌋) likeliest source classes.
     """
     from torch.nn.functional import one_hot
 

@@ -1,6 +1,6 @@
-"""Multi-modal prompts (MaPLe, Khattak et al., CVPR 2023): learned vectors among the words, coupled to patches.
+"""Multi-modal prompts (MaPLe, Khattak et al., CVPR 2023): learned text vectors and their projections to image prompts.
 
-Without biases of the coupling, as the sizes that the qprompt paper states imply: 3,548,160 values for CLIP ViT-B/16.
+Projections have no bias: the sizes in the qprompt paper imply none (3,548,160 values for CLIP ViT-B/16).
 """
 
 from collections.abc import Sequence
@@ -15,38 +15,33 @@ from vpstudy.prompts.text import DEVIATION, first_context, placeholders
 
 
 class Weights(nn.Module):
-    """What a multi-modal prompt learns: all that is stored of it, whatever the classes.
+    """Learned tensors of a multi-modal prompt, the same for any classes.
 
-    Attributes
-    ----------
-    context
-        (M, text width): at the input of the text tower.
-    deep
-        (depth − 1, M, text width): at the inputs of the text tower's blocks 2 … depth.
-    projections
-        (depth, image width, text width): from the prompt of a text block to that of the image block of the same depth.
+    `context` (M, text width) enters the text tower, `deep` (depth − 1, M, text width) its blocks 2 … depth.
+    `projections` (depth, image width, text width) map the prompt of a text block to that of the image block at the same
+    depth.
     """
 
     def __init__(self, context: Tensor, depth: int, image_width: int, seed: int):
         super().__init__()
         n_context, width = context.shape
         draw = torch.Generator().manual_seed(seed)
-        bound = width**-0.5  # as linear layers of torch start
+        bound = width**-0.5  # as in nn.Linear
         self.context = nn.Parameter(context.detach().clone())
         self.deep = nn.Parameter(DEVIATION * torch.randn(depth - 1, n_context, width, generator=draw))
         uniform = torch.rand(depth, image_width, width, generator=draw)
         self.projections = nn.Parameter((2 * uniform - 1) * bound)
 
     def prompts(self) -> tuple[Tensor, Tensor]:
-        """Prompts of the text blocks (depth, M, text width), and of the image blocks (depth, M, image width)."""
+        """Prompts of text blocks (depth, M, text width) and image blocks (depth, M, image width)."""
         of_text = torch.cat([self.context[None], self.deep])
         return of_text, of_text @ self.projections.transpose(1, 2)
 
 
 def first_weights(clip: CLIP | CustomTextCLIP, context: str | int, depth: int, seed: int) -> Weights:
-    """The weights that training starts from: the context as words, or so many vectors drawn; the rest is drawn.
+    """Initial weights: the context from words or a number of random vectors, the rest random.
 
-    Raises ValueError if a tower is no transformer or has fewer than `depth` blocks.
+    Raises ValueError if a tower is not a transformer or has fewer than `depth` blocks.
     """
     tower, image_tower = TextTower(clip), ImageTower(clip)
     most = min(tower.layers, image_tower.layers)
@@ -56,20 +51,14 @@ def first_weights(clip: CLIP | CustomTextCLIP, context: str | int, depth: int, s
             f"give 1 to {most}"
         )
     start = first_context(tower, context, seed)
-    return Weights(start, depth, image_tower.width, seed).to(start.device)  # what is drawn is drawn on the CPU
+    return Weights(start, depth, image_tower.width, seed).to(start.device)  # random draws on the CPU
 
 
 class MultimodalPrompt(nn.Module):
-    """A prompt for both towers of a CLIP, which stay as they are.
+    """A prompt for both towers of a CLIP, which stay unchanged.
 
-    Parameters
-    ----------
-    clip
-        With a transformer for pictures, and a causal one for text; in evaluation mode.
-    class_names
-        K names, of any number of words.
-    weights
-        Its vectors stand before the name of a class, and behind the patches of a picture. Prompts may share them.
+    `clip` has an image transformer and a causal text transformer, in evaluation mode. The vectors of `weights` stand
+    before each class name and behind the patches of a picture. Prompts may share weights.
     """
 
     def __init__(self, clip: CLIP | CustomTextCLIP, class_names: Sequence[str], weights: Weights):
@@ -79,19 +68,19 @@ class MultimodalPrompt(nn.Module):
         self.tokens, self._embedded = placeholders(self.tower, class_names, len(weights.context))
 
     def for_classes(self, class_names: Sequence[str]) -> "MultimodalPrompt":
-        """The same prompt, weights shared, for other classes."""
+        """The same prompt for other classes, with shared weights."""
         return MultimodalPrompt(self._clip[0], class_names, self.weights)
 
     def text(self) -> Tensor:
-        """Features (K, E) of the classes, of unit length."""
+        """Class features (K, E) of unit length."""
         context, *deep = self.weights.prompts()[0]
         return self.tower(joined(self._embedded, context.to(self._embedded.dtype)), self.tokens, deep)
 
     def image(self, pictures: Tensor) -> Tensor:
-        """Features (N, E) of pictures (N, 3, H, W), of unit length; normalised as the tower expects."""
+        """Features (N, E) of unit length of pictures (N, 3, H, W), normalised as the tower expects."""
         return self.image_tower(pictures, self.weights.prompts()[1])
 
 
 def parameter_count(n_context: int, depth: int, text_width: int, image_width: int) -> int:
-    """Number of values of a multi-modal prompt: depth · text width · (M + image width)."""
+    """Number of values: depth · text width · (M + image width)."""
     return depth * text_width * (n_context + image_width)

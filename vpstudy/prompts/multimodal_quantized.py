@@ -1,6 +1,6 @@
-"""Quantized multi-modal prompts (QMaPLe, arXiv 2407.10704): context, deep prompts and projections by codebooks.
+"""Quantized multi-modal prompts (QMaPLe, arXiv 2407.10704): codebooks for context, deep prompts and projections.
 
-One codebook serves all deep prompts, and one all projections; the paper does not say whether it has one for each layer.
+All deep prompts share one codebook, and so do all projections; the paper does not say whether it has one per layer.
 """
 
 import copy
@@ -19,26 +19,25 @@ KINDS = ("context", "deep", "projections")
 
 @dataclass(frozen=True)
 class QuantizedWeights:
-    """The codebooks that `quantize` put on a prompt, by kind: "context", "deep" (depths above 1), "projections"."""
+    """Weights of a multi-modal prompt and their quantizers by kind; "deep" only for depths above 1."""
 
     weights: Weights
     quantizers: dict[str, Quantizer]
 
     def plain(self, kind: str) -> Tensor:
-        """The tensor in full, which is trained, without its graph."""
+        """The full-precision tensor that is trained, detached."""
         return self.weights.parametrizations[kind].original.detach()
 
     def step(self) -> None:
-        """Call it once after each step of the optimizer: codebooks are fitted again where that is due."""
+        """Call after each optimizer step: refits codebooks that are due."""
         for kind, quantizer in self.quantizers.items():
             quantizer.step(self.plain(kind))
 
     def packed(self) -> dict[str, codebook.Packed]:
-        """As it is stored, by kind."""
         return {kind: quantizer.packed(self.plain(kind)) for kind, quantizer in self.quantizers.items()}
 
     def save(self, folder: Path) -> tuple[int, int]:
-        """Write `<folder>/<kind>.vpq` for each kind; bytes of all files, and of these in their headers."""
+        """Write `<folder>/<kind>.vpq` for each kind. Returns bytes of all files, and of their headers."""
         packed = self.packed()
         for kind, part in packed.items():
             stored.save(part, folder / f"{kind}.vpq")
@@ -46,7 +45,7 @@ class QuantizedWeights:
         return size, sum(stored.header_bytes(len(part.shape)) for part in packed.values())
 
     def load(self, folder: Path) -> Weights:
-        """Plain weights, with the values that `save` wrote."""
+        """Plain weights with the values written by `save`."""
         weights = copy.deepcopy(self.weights)
         for kind in self.quantizers:
             parametrize.remove_parametrizations(weights, kind)
@@ -56,10 +55,7 @@ class QuantizedWeights:
 
 
 def quantize(prompt: MultimodalPrompt, settings: Settings) -> QuantizedWeights:
-    """Put codebooks on a prompt, in place, and on all that share its weights.
-
-    Raises ValueError if the prompt is quantized already.
-    """
+    """Quantize a prompt in place, and all that share its weights. Raises ValueError if it is quantized already."""
     weights = prompt.weights
     if parametrize.is_parametrized(weights):
         raise ValueError("this prompt is quantized already; quantize a fresh one")
@@ -71,7 +67,7 @@ def quantize(prompt: MultimodalPrompt, settings: Settings) -> QuantizedWeights:
 
 
 def stored_bytes(n_context: int, depth: int, text_width: int, image_width: int, bits: int) -> int:
-    """Bytes of a multi-modal prompt at `bits` bits a value with its codebooks; 16 or 32 bits have none."""
+    """Bytes of a multi-modal prompt at `bits` bits a value with its codebooks; none at 16 or 32 bits."""
     of_prompt = n_context * text_width
     sizes = (of_prompt, of_prompt * (depth - 1), text_width * image_width * depth)
     return sum(codebook.stored_bytes(size, bits) for size in sizes if size)

@@ -1,7 +1,7 @@
-"""Quantized prompts: the prompt is trained in full, and used as the nearest values of a codebook.
+"""Quantized prompts: trained in full precision, used as the nearest values of a codebook.
 
-The codebook follows the prompt by constrained adaptive clustering (CAC, arXiv 2407.10704): at least `interval` steps
-after the last fit, the shares of codes then and now are compared, and it is fitted again if they have drifted apart.
+The codebook follows by constrained adaptive clustering (CAC, arXiv 2407.10704): from `interval` steps after a fit on,
+the histogram of codes is compared with that of the fit, and the codebook is refitted if they differ too much.
 """
 
 from dataclasses import dataclass, field
@@ -19,28 +19,14 @@ REFITS = get_args(Refit)
 
 @dataclass(frozen=True)
 class Settings:
-    """How a prompt is quantized.
+    """How a prompt is quantized."""
 
-    Attributes
-    ----------
-    bits
-        Of a value, 1 … 8.
-    normalise
-        Standardise before clustering. Mean and deviation are of the prompt as it is, and pass no gradient.
-    refit
-        When the codebook is fitted again: by "cac", "never" (once, at the start) or "always" (every step).
-    interval
-        Steps after a fit before CAC compares again; above 0.
-    threshold
-        KL divergence of the shares of codes, in nats, above which CAC fits again.
-    """
-
-    bits: int
+    bits: int  # per value, 1 … 8
     scheme: Scheme = "clustered"
-    normalise: bool = True
-    refit: Refit = "cac"
-    interval: int = 10
-    threshold: float = 0.01
+    normalise: bool = True  # standardise before clustering; mean and deviation are the prompt's, without gradients
+    refit: Refit = "cac"  # "never": fit only at the start; "always": refit at every step
+    interval: int = 10  # steps after a fit before CAC compares
+    threshold: float = 0.01  # KL divergence of code histograms, in nats, above which CAC refits
     seed: int = 0
 
     def __post_init__(self):
@@ -54,14 +40,14 @@ class Settings:
 
 @dataclass
 class Log:
-    """What CAC did: steps at which the codebook was fitted, and the divergence at each comparison."""
+    """Steps at which the codebook was fitted, and (step, divergence) of each CAC comparison."""
 
     refits: list[int] = field(default_factory=list)
     divergences: list[tuple[int, float]] = field(default_factory=list)
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Forwards the second argument, backwards the gradient to the first as it is."""
+    """Straight-through estimator: the second argument forwards, the gradient goes to the first."""
 
     @staticmethod
     def forward(ctx, values: Tensor, quantized: Tensor) -> Tensor:
@@ -73,9 +59,9 @@ class _StraightThrough(torch.autograd.Function):
 
 
 class Quantizer(nn.Module):
-    """A parametrization: a tensor of any shape to the nearest values of a codebook, straight through backwards.
+    """A parametrization: a tensor to its nearest codebook values, with straight-through gradients.
 
-    `step` is called once after each step of the optimizer. A random codebook is drawn once and only scaled.
+    Call `step` after each optimizer step. A random codebook is drawn once and then only rescaled.
     """
 
     def __init__(self, values: Tensor, settings: Settings):
@@ -93,7 +79,7 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def step(self, values: Tensor) -> None:
-        """Count a step, after which the tensor is `values`, and fit the codebook again where that is due."""
+        """Count an optimizer step and refit the codebook to the new `values` if due."""
         self._steps += 1
         s = self.settings
         if s.refit == "always":
@@ -106,7 +92,7 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def packed(self, values: Tensor) -> Packed:
-        """As it is stored. What it unpacks to differs from `forward` by the codebook's half precision alone."""
+        """The tensor as stored; unpacked, it differs from `forward` only by the codebook's half precision."""
         scaled, mean, deviation = self._scaled(values)
         return codebook.pack(codebook.nearest(scaled, self.book), self.book * deviation + mean)
 

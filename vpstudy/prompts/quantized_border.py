@@ -1,7 +1,7 @@
-"""Quantized borders: a border prompt whose shown values are those of a small codebook.
+"""Quantized borders: border prompts that show the values of a small codebook.
 
-The values that are quantized, and stored, are those that the backbone sees: sigmoid(theta) of the border alone, on
-their absolute scale [0, 1]. What lies behind the picture is neither shown nor counted.
+The visible values, sigmoid(theta) of the border, are quantized and stored on their absolute scale [0, 1]. Pixels behind
+the picture are neither shown nor counted.
 """
 
 import torch
@@ -13,17 +13,17 @@ from vpstudy.prompts.visual.modules import BorderPrompt
 
 
 class QuantizedBorder(BorderPrompt):
-    """A border that is trained in full and shown quantized; call `step` after each step of the optimizer.
+    """A border trained in full precision and shown quantized; call `step` after each optimizer step.
 
-    A grey border has no clusters: the codebook starts evenly over [0, 1], and follows the values as `settings` say.
-    Raises ValueError if those ask for standardised values.
+    A grey border has no clusters, so the codebook starts evenly over [0, 1]. Raises ValueError for settings that
+    standardise values.
     """
 
     def __init__(self, inner: int, canvas: int, settings: Settings, device: torch.device | str = "cpu") -> None:
         super().__init__(inner, canvas)
         if settings.normalise:
             raise ValueError("normalise=True; the values of a border are those of pixels: give normalise=False")
-        # made on its device: what the quantizer remembers of its codes does not move with it
+        # made on its device: the quantizer's code histogram does not move with the module
         self.quantizer = Quantizer(torch.linspace(0, 1, int(self.outside.sum()), device=device), settings)
 
     def shown(self) -> Tensor:
@@ -33,12 +33,11 @@ class QuantizedBorder(BorderPrompt):
         self.quantizer.step(self.values())
 
     def packed(self) -> Packed:
-        """The border as it is stored."""
         return self.quantizer.packed(self.values())
 
 
 class FixedBorder(BorderPrompt):
-    """A border that shows given values (n,) and learns nothing. Raises ValueError for another number of values."""
+    """A border that shows given values (n,) and learns nothing. Raises ValueError for a wrong number of values."""
 
     def __init__(self, inner: int, canvas: int, values: Tensor) -> None:
         super().__init__(inner, canvas)

@@ -1,7 +1,6 @@
-"""A quantized prompt as a file: a short header, then the codes and the codebook, and not a byte more.
+"""File format of quantized prompts: a header, the packed codes and the codebook in half precision, little-endian.
 
-Header: b"VPQ1", bits (1 byte), number of dimensions (1 byte), each dimension (4 bytes, little-endian). Behind it the
-codes, packed, and the codebook in half precision, little-endian.
+Header: b"VPQ1", bits (1 byte), number of dimensions (1 byte), each dimension (4 bytes).
 """
 
 import struct
@@ -17,25 +16,18 @@ MAGIC = b"VPQ1"
 
 
 def header_bytes(n_dimensions: int) -> int:
-    """Length of the header."""
     return len(MAGIC) + 2 + 4 * n_dimensions
 
 
 def save(packed: Packed, path: Path) -> None:
-    """Write a file of `packed.bytes` and the header, whole or not at all."""
+    """Write the file atomically: the header and `packed.bytes`."""
     header = MAGIC + struct.pack(f"<BB{len(packed.shape)}I", packed.bits, len(packed.shape), *packed.shape)
     book = packed.book.numpy().astype("<f2").tobytes()
     atomic.write_bytes(path, header + packed.codes.numpy().tobytes() + book)
 
 
 def load(path: Path) -> Packed:
-    """What `save` wrote.
-
-    Raises
-    ------
-    ValueError
-        For a file that is none, or has another length than its header says.
-    """
+    """Read a file of `save`. Raises ValueError for other files, and for lengths that contradict the header."""
     content = Path(path).read_bytes()
     if content[: len(MAGIC)] != MAGIC or len(content) < header_bytes(0):
         raise ValueError(f"{Path(path).name} is no quantized prompt: it does not begin with {MAGIC.decode()}")

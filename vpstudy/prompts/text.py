@@ -1,4 +1,4 @@
-"""Text prompts: learned vectors before the words of a class (CoOp), or shifted by the picture (CoCoOp)."""
+"""Text prompts: learned vectors before the class name (CoOp), optionally shifted by the picture (CoCoOp)."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from vpstudy.models.text_tower import TextTower, joined, tokenize
 
-DEVIATION = 0.02  # of vectors that are drawn
+DEVIATION = 0.02  # of random vectors
 
 
 @torch.no_grad()
 def first_context(tower: TextTower, context: str | int, seed: int) -> Tensor:
-    """The vectors (M, width) that training starts from: embeddings of words, or so many drawn at random."""
+    """Initial context (M, width): the embeddings of words, or a number of random vectors."""
     device = tower.embed(tokenize([""])).device
     if isinstance(context, str):
         tokens = tokenize([context])
@@ -22,18 +22,9 @@ def first_context(tower: TextTower, context: str | int, seed: int) -> Tensor:
 
 
 class TextPrompt(nn.Module):
-    """Context vectors that stand before the name of a class (CoOp, Zhou et al., IJCV 2022).
+    """Context vectors before the class name (CoOp, Zhou et al., IJCV 2022).
 
-    Parameters
-    ----------
-    tower
-        The text tower that the prompt is for; it stays as it is.
-    class_names
-        K names, of any number of words.
-    context
-        (M, width), of which the prompt learns a copy.
-
-    Raises ValueError as `placeholders`.
+    Learns a copy of `context` (M, width); the tower stays unchanged. Raises ValueError as `placeholders`.
     """
 
     def __init__(self, tower: TextTower, class_names: Sequence[str], context: Tensor):
@@ -45,7 +36,7 @@ class TextPrompt(nn.Module):
         self.context = nn.Parameter(context.detach().clone())
 
     def forward(self, shift: Tensor | None = None) -> Tensor:
-        """Features of unit length: (K, E), or (N, K, E) with a shift (N, width) of the context for each picture."""
+        """Features of unit length: (K, E), or (N, K, E) with a context shift (N, width) for each picture."""
         if shift is None:
             return self.tower(joined(self.embedded, self.context), self.tokens)
         shifted = self.context.expand(len(self.tokens), -1, -1) + shift[:, None, None]
@@ -56,14 +47,10 @@ class TextPrompt(nn.Module):
 
 @torch.no_grad()
 def placeholders(tower: TextTower, class_names: Sequence[str], n_context: int) -> tuple[Tensor, Tensor]:
-    """Ids (K, L) and embeddings (K, L, width) of the names behind as many tokens as there are vectors.
+    """Token ids (K, L) and embeddings (K, L, width) of `n_context` placeholders and the class names.
 
-    Placeholders of one token each keep the end of the text where the embeddings are.
-
-    Raises
-    ------
-    ValueError
-        If there is no class or vector, or a prompt is too long for the tower.
+    Placeholders are one token each, so that the end of the text is where the embeddings have it. Raises ValueError if
+    there are no classes or vectors, or a prompt is too long for the tower.
     """
     if not class_names or not n_context:
         raise ValueError(f"{len(class_names)} classes, {n_context} context vectors: give at least one of each")
@@ -74,7 +61,7 @@ def placeholders(tower: TextTower, class_names: Sequence[str], n_context: int) -
 
 
 class MetaNetwork(nn.Module):
-    """CoCoOp's (Zhou et al., CVPR 2022): from the features (N, E) of pictures to a shift (N, width) of the context."""
+    """The network of CoCoOp (Zhou et al., CVPR 2022): picture features (N, E) to context shifts (N, width)."""
 
     def __init__(self, n_features: int, width: int, seed: int):
         super().__init__()
@@ -85,7 +72,7 @@ class MetaNetwork(nn.Module):
 
     @classmethod
     def count(cls, n_features: int, width: int) -> int:
-        """Number of its weights."""
+        """Number of weights."""
         return sum(p.numel() for p in cls(n_features, width, seed=0).parameters())
 
     def forward(self, features: Tensor) -> Tensor:
@@ -94,9 +81,9 @@ class MetaNetwork(nn.Module):
 
 @torch.no_grad()
 def described(tower: TextTower, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Zero-shot features (K, E) of unit length: each class in every template ("a picture of a {}"), averaged.
+    """Zero-shot features (K, E) of unit length, averaged over templates such as "a picture of a {}".
 
-    Raises ValueError for a template without a place for the name.
+    Raises ValueError for a template without {}.
     """
     features = []
     for template in templates:

@@ -1,4 +1,4 @@
-"""A target as transfer sees it: pictures resized once, frozen features computed once, splits by seed."""
+"""A target for transfer learning: resized pictures and frozen features, each computed once, and splits by seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,16 +26,10 @@ class Examples:
 
 
 class TransferData:
-    """One target, with what every method, budget and seed of a cell shares.
+    """One target, shared by all methods, budgets and seeds of a cell.
 
-    Parameters
-    ----------
-    name
-        A registered target.
-    validation_per_class
-        Size of the validation split, the same at every budget.
-    origins
-        The section `pictures` of the parameters, which fetched targets are read by.
+    `validation_per_class` is the same at every budget; `origins` is the section `pictures` of the parameters, for
+    fetched targets.
     """
 
     def __init__(
@@ -53,24 +47,23 @@ class TransferData:
         return self.target.class_names
 
     def split(self, budget: int | str, seed: int) -> Split:
-        """Indices of the train, validation and test pictures."""
         return split(self.target, budget, self.validation_per_class, seed)
 
     def pictures(self, size: int) -> torch.Tensor:
-        """Every picture as uint8 (N, 3, size, size), resized from the original once."""
+        """All pictures, uint8 (N, 3, size, size), resized from the originals once."""
         if size not in self._pictures:
             self._pictures[size] = load(self.target.name, size, self.origins).pictures.to(self.runtime.device)
         return self._pictures[size]
 
     def padded(self, size: int, inner: int | None) -> torch.Tensor:
-        """Every picture as uint8 (N, 3, size, size); with `inner`, at that side in the middle of black."""
+        """All pictures, uint8 (N, 3, size, size); with `inner`, resized to that side and padded with black."""
         if inner is None:
             return self.pictures(size)
         before = (size - inner) // 2
         return F.pad(self.pictures(inner), (before, size - inner - before) * 2)
 
     def features(self, backbone: Backbone, size: int, inner: int | None = None, batch: int = 256) -> torch.Tensor:
-        """Pooled features (N, F) of every picture, as `padded` gives it, under a frozen backbone; computed once."""
+        """Pooled features (N, F) of all pictures (as in `padded`) from a frozen backbone; computed once."""
         cached = self._features.setdefault(backbone, {})
         if (size, inner) not in cached:
             backbone.frozen().to(self.runtime.device)

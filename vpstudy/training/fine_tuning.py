@@ -1,4 +1,4 @@
-"""Fine-tuning: every weight is trained, within what the compression allows."""
+"""Fine-tuning: all weights are trained, within the constraints of the compression."""
 
 import copy
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Tuned(Learner):
         return self.head(self.backbone.features(pictures))
 
     def optimizer(self, schedule: FineTuning) -> tuple[torch.optim.Optimizer, LRScheduler]:
-        """Adam with weight decay, its rate on a cosine."""
+        """Adam with weight decay and a cosine schedule."""
         optimizer = torch.optim.Adam(
             [p for p in self.parameters() if p.requires_grad],
             lr=schedule.learning_rate * self.backbone.architecture.rate,
@@ -44,12 +44,12 @@ def fine_tuning(
     settings: FineTuning,
     constrain: Callable[[nn.Module], None] | None = None,
 ) -> Outcome:
-    """Train a copy of `backbone` and a new head; the artefact holds the state of the whole tuned model.
+    """Train a copy of `backbone` and a new head; the artefact is the state of the whole tuned model.
 
-    `constrain` keeps the copy compressed while it trains: pruned weights at exactly zero, quantized ones on their grid.
+    `constrain` keeps the copy compressed during training: pruned weights at exactly zero, quantized ones on their grid.
     """
     tuned = copy.deepcopy(backbone).requires_grad_(True)
-    tuned.classifier.requires_grad_(False)  # the source head is not in use
+    tuned.classifier.requires_grad_(False)  # the source head is unused
     if constrain:
         constrain(tuned.model)
     learner = Tuned(tuned, len(data.class_names), seed)

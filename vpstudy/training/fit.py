@@ -1,4 +1,4 @@
-"""The one training loop of visual prompting, linear probing and fine-tuning."""
+"""The training loop of visual prompting, linear probing and fine-tuning."""
 
 import math
 from collections.abc import Iterator
@@ -15,26 +15,26 @@ from vpstudy.training.settings import Schedule
 
 
 class Diverged(Exception):
-    """Training left the finite numbers; a result, not a programming error."""
+    """Loss or logits are not finite: a result, not a programming error."""
 
 
 class Learner(nn.Module):
-    """Maps inputs to target logits, and can be trained. Its state is what validation chooses among."""
+    """A trainable map from inputs to target logits. Validation chooses among its states."""
 
     def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(self(inputs).float(), labels)
 
     def optimizer(self, schedule: Schedule) -> tuple[torch.optim.Optimizer, LRScheduler]:
-        """Adam, its rate divided by ten at 50 % and 72 % of the steps: the hidden-cost paper's shape."""
+        """Adam, its rate divided by ten at 50 % and 72 % of the steps: the shape in the hidden-cost paper."""
         optimizer = torch.optim.Adam(self.parameters(), lr=schedule.learning_rate)
         milestones = [round(0.5 * schedule.steps), round(0.72 * schedule.steps)]
         return optimizer, MultiStepLR(optimizer, milestones)
 
     def after_step(self) -> None:
-        """Called after each step of the optimizer."""
+        """Called after each optimizer step."""
 
     def after_epoch(self) -> None:
-        """Called whenever every training example has been seen once more."""
+        """Called after each pass over the training examples."""
 
 
 def fit(
@@ -45,10 +45,10 @@ def fit(
     seed: int,
     schedule: Schedule,
 ) -> Outcome:
-    """Train for a fixed number of steps, let validation choose the moment, read the test split once.
+    """Train for a fixed number of steps, keep the state with the best validation, and read the test split once.
 
-    `inputs` are every example of the target, (N, ...): uint8 pictures or float features. The outcome has the status
-    "diverged", a reason and no logits if a loss or a logit was not finite.
+    `inputs` are all examples of the target, (N, ...): uint8 pictures or float features. If a loss or logit is not
+    finite, the outcome has the status "diverged", a reason and no logits.
     """
     splits = data.split(budget, seed)
     train, validation, test = (data.examples(inputs, i) for i in (splits.train, splits.validation, splits.test))
@@ -86,10 +86,10 @@ def fit(
 
 
 def batches(examples: Examples, schedule: Schedule, order: torch.Generator) -> Iterator[tuple[Examples, bool]]:
-    """`schedule.steps` batches, reshuffled each epoch, and whether each is the last of its epoch.
+    """Yield `schedule.steps` batches, reshuffled each epoch, and whether each ends its epoch.
 
-    An epoch is cut into as few batches as `schedule.batch` allows, all of one size or one apart: every example is
-    seen once, and no step weighs much more than another.
+    An epoch is split into the fewest batches that `schedule.batch` allows, with sizes at most one apart, so that all
+    steps weigh about the same.
     """
     parts = math.ceil(len(examples) / schedule.batch)
     done = 0

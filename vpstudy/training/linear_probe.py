@@ -1,4 +1,4 @@
-"""Linear probing: a new linear head on frozen features, each of which is computed once."""
+"""Linear probing: a new linear head on frozen features."""
 
 import torch
 from torch import nn

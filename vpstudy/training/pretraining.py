@@ -1,4 +1,4 @@
-"""The source task: pretraining a backbone on rendered glyphs, and measuring it there."""
+"""The source task: pretraining a backbone on rendered glyphs, and evaluating it there."""
 
 import warnings
 from collections.abc import Callable
@@ -26,26 +26,11 @@ def train_on_source(
     start: int = 0,
     after_step: Callable[[int, nn.Module], None] | None = None,
 ) -> list[float]:
-    """Train every weight on freshly rendered glyphs: AdamW, one-cycle schedule, other pictures for each replicate.
+    """Train all weights on freshly rendered glyphs: AdamW, one-cycle schedule. Returns the loss of each step.
 
-    Parameters
-    ----------
-    stream
-        Names the random stream that pictures are drawn from, so that each round of pruning sees new ones.
-    start
-        Step of the schedule to begin at: a rewound network trains for the rest of it, as long as dense did.
-    after_step
-        Called with the number of steps done and the model, e.g. to keep the weights of an early step.
-
-    Returns
-    -------
-    list of float
-        The training loss at each step.
-
-    Raises
-    ------
-    ValueError
-        If the loss leaves the finite numbers: without a source model there is nothing to study.
+    `stream` names the random stream of the pictures: each round of pruning sees new ones, and so does each replicate.
+    `start` is the schedule's first step: a rewound network trains for the rest of it. `after_step` gets the number of
+    steps done and the model, e.g. to keep early weights. Raises ValueError if the loss is not finite.
     """
     backbone.train().requires_grad_(True)
     rate = settings.learning_rate * backbone.architecture.rate
@@ -53,7 +38,7 @@ def train_on_source(
     n_classes = len(backbone.class_names)
     optimizer = torch.optim.AdamW(backbone.parameters(), lr=rate, weight_decay=settings.weight_decay)
     scheduler = OneCycleLR(optimizer, rate, total_steps=settings.steps)
-    with warnings.catch_warnings():  # the steps that a rewound network skips are stepped over on purpose
+    with warnings.catch_warnings():  # a rewound network skips steps on purpose
         warnings.simplefilter("ignore")
         for _ in range(start):
             scheduler.step()

@@ -1,4 +1,4 @@
-"""Settings of the three ways to adapt a backbone: how long and how fast to train, and what each needs beside that."""
+"""Settings of visual prompting, linear probing and fine-tuning."""
 
 from typing import Annotated, Self
 
@@ -10,16 +10,16 @@ from vpstudy.settings import AXIS, Positive, Rate, Share, Strict, one_of
 
 
 class Schedule(Strict):
-    """How long and how fast to train; validation picks among `evaluations` evenly spaced moments."""
+    """How long and how fast to train; validation picks among `evaluations` evenly spaced steps."""
 
     steps: Positive
     batch: Positive
-    learning_rates: Annotated[list[Rate], *AXIS]  # validation chooses, for all seeds by the first one
+    learning_rates: Annotated[list[Rate], *AXIS]  # validation chooses, with the first seed for all
     evaluations: Positive
 
     @property
     def learning_rate(self) -> float:
-        """The one that is used: the first, until validation has chosen."""
+        """The first rate, until validation has chosen."""
         return self.learning_rates[0]
 
     def at(self, rate: float) -> Self:
@@ -35,12 +35,12 @@ class Schedule(Strict):
 
 class VisualPrompting(Schedule, Prompting):
     mapping: Annotated[str, one_of(MAPPINGS, "label mapping", "vpstudy/prompts/label_mapping.py")]
-    epochs: Positive  # of the control fixed_epochs, which trains longer where there is more data
+    epochs: Positive  # of the control fixed_epochs, which trains longer on more data
 
 
 class LinearProbe(Schedule):
-    size: Positive  # side of what the backbone sees, px
-    inner: Positive | None  # side of the picture inside it, in black; null: the picture fills it
+    size: Positive  # side of the backbone's input, px
+    inner: Positive | None  # side of the picture, padded with black, px; null: it fills the input
 
 
 class FineTuning(Schedule):

@@ -1,4 +1,4 @@
-"""Visual prompting: a prompt is learned in front of a frozen backbone, and source logits answer for target classes."""
+"""Visual prompting: a learned prompt in front of a frozen backbone; source logits are mapped to target classes."""
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from vpstudy.training.settings import VisualPrompting
 
 
 class PromptedBackbone(Learner):
-    """A frozen backbone that sees prompted pictures, and answers with K target logits made of its S source logits.
+    """A frozen backbone on prompted pictures, with its S source logits mapped to K target logits.
 
-    A mapping that is re-estimated each epoch counts that epoch's training predictions. The original takes another
-    pass for it, with the prompt of the epoch's end; counting along the way spares one forward pass in four.
+    A mapping re-estimated each epoch uses that epoch's training predictions. The original takes another pass with the
+    prompt at the epoch's end; ours saves one forward pass in four.
     """
 
     def __init__(self, backbone: Backbone, prompt: BorderPrompt | AddedPrompt, mapping: str, n_target: int, seed: int):
@@ -66,7 +66,7 @@ class PromptedBackbone(Learner):
             self._seen.clear()
 
     def estimate_mapping(self, pictures: torch.Tensor, labels: torch.Tensor, batch: int = 256) -> None:
-        """Set the mapping from one pass over uint8 `pictures` with the prompt as it is; a random one stays."""
+        """Estimate the mapping from uint8 `pictures` with the current prompt; a random one stays."""
         if self.kind.estimate:
             with torch.inference_mode():
                 logits = torch.cat([self.source_logits(as_float(chunk)) for chunk in pictures.split(batch)])
@@ -77,7 +77,7 @@ class PromptedBackbone(Learner):
 
     @torch.no_grad()
     def _set(self, mapping: torch.Tensor) -> None:
-        if self.kind.learned:  # target logits are the mapped source logits, to the bit, until the first step
+        if self.kind.learned:  # target logits equal the mapped source logits until the first step
             self.output.weight.copy_(F.one_hot(mapping, self.output.in_features))
             self.output.bias.zero_()
         else:
@@ -92,7 +92,7 @@ def prompted(
     settings: VisualPrompting,
     prompt: BorderPrompt | AddedPrompt,
 ) -> PromptedBackbone:
-    """A prompt in front of a backbone, on the device; the mapping is estimated once from the training pictures."""
+    """A prompt in front of a backbone, on the device, with its mapping estimated from the training pictures."""
     learner = PromptedBackbone(backbone, prompt, settings.mapping, len(data.class_names), seed)
     backbone.to(data.runtime.device)
     learner.to(data.runtime.device)
@@ -109,10 +109,10 @@ def visual_prompting(
     settings: VisualPrompting,
     prompt: QuantizedBorder | None = None,
 ) -> Outcome:
-    """Learn a prompt and a label mapping (arXiv 2308.14969; iterative mapping of ILM-VP, CVPR 2023), unaugmented.
+    """Learn a prompt and a label mapping, unaugmented (arXiv 2308.14969; ILM-VP, CVPR 2023).
 
-    `prompt` takes the place of the one that `settings` name, and is trained in place. The artefact holds the prompt's
-    tensors (`prompt.theta` (3, canvas, canvas) of a border) and `mapping` (K,), `omega` (S, K) or the `output` layer.
+    `prompt` replaces that of `settings` and is trained in place. The artefact holds the prompt's tensors (a border's
+    `prompt.theta` (3, canvas, canvas)) and `mapping` (K,), `omega` (S, K) or the `output` layer.
     """
     prompt = prompt or settings.make_prompt(seed_for("prompt", seed))
     learner = prompted(backbone, data, budget, seed, settings, prompt)
@@ -129,18 +129,18 @@ def answers(
 ) -> np.ndarray:
     """Target logits (N, K), float32, of the pictures `indices` inside a border of stored `values` (n,).
 
-    `artefact` is that of an outcome, for its mapping. Raises Diverged if the logits are not finite.
+    `artefact` gives the mapping. Raises Diverged if the logits are not finite.
     """
     border = FixedBorder(settings.chosen.inner, settings.canvas, values)
     learner = PromptedBackbone(backbone, border, settings.mapping, len(data.class_names), 0)
     output = {name: tensor for name, tensor in artefact.items() if not name.startswith("prompt.")}
-    learner.load_state_dict(output, strict=False)  # theta is missing, which is not shown
+    learner.load_state_dict(output, strict=False)  # theta is missing, but not shown
     learner.to(data.runtime.device)
     return logits_of(learner, data.examples(data.pictures(border.inner), indices), data.runtime).cpu().numpy()
 
 
 def mapping_of(artefact: dict[str, torch.Tensor]) -> np.ndarray:
-    """The source class (K,) that weighs most in each target class."""
+    """The source class (K,) with the largest weight for each target class."""
     if "mapping" in artefact:
         return artefact["mapping"].numpy()
     weights = artefact["omega"].T if "omega" in artefact else artefact["output.weight"]

@@ -1,4 +1,4 @@
-"""A learned border around a picture that is made smaller."""
+"""A learned border around a smaller picture."""
 
 from collections.abc import Iterator
 from typing import ClassVar

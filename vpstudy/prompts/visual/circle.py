@@ -1,4 +1,4 @@
-"""A ring that touches the edges of the canvas, added to a picture that fills it."""
+"""A ring that touches the edges of the canvas, added to the picture."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -10,7 +10,7 @@ from vpstudy.settings import Positive
 
 
 class Circle(Added):
-    """The pixels whose centres lie within the largest circle of the canvas, and less than `width` from its edge.
+    """Pixels inside the largest circle of the canvas and less than `width` from its edge.
 
     About π · width · (canvas − width) pixels are learned; a width of half the canvas fills the circle.
     """

@@ -1,4 +1,4 @@
-"""A frame along the edge of the canvas, added to a picture that fills it."""
+"""A frame along the edge of the canvas, added to the picture."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -10,10 +10,10 @@ from vpstudy.settings import Positive
 
 
 class Frame(Added):
-    """4 · width · (canvas − width) pixels are learned. Source: arXiv 2312.01397 (VPNs), its default ("pad").
+    """4 · width · (canvas − width) learned pixels. Source: arXiv 2312.01397 (VPNs), its default ("pad").
 
-    As every added prompt, it passes gradients where the sum was clipped to [0, 1]; the original's stop there, which a
-    dark border would never leave.
+    The original has no gradient where the sum is clipped to [0, 1], so a dark border would never change; ours has, as
+    every added prompt.
     """
 
     label: ClassVar = "frame prompt"

@@ -1,4 +1,4 @@
-"""A value for each pixel, added to the whole picture."""
+"""A value for each pixel, added to the picture."""
 
 from typing import ClassVar
 

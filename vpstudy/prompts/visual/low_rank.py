@@ -1,4 +1,4 @@
-"""A pattern of low rank in each colour, added to the whole picture."""
+"""A low-rank pattern in each colour, added to the picture."""
 
 from collections.abc import Iterator
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""The two kinds of prompts as modules: a border around a small picture, and a pattern added to the whole picture."""
+"""Prompt modules: a border around a small picture, and a pattern added to the whole picture."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class BorderPrompt(nn.Module):
-    """Learned border around a picture of `inner` pixels on a canvas of `canvas` pixels (both square).
+    """A learned border around a picture of `inner` pixels on a canvas of `canvas` pixels (both square).
 
-    The border shows sigmoid(theta); `theta` (3, canvas, canvas) starts at 0, that is at mid-grey. Its part
-    behind the picture is never shown and gets a gradient of exactly 0; the picture itself passes bit for bit.
-    Pictures and output are in [0, 1]: normalisation is the backbone's business. An odd difference leaves the
-    wider margin on the right and at the bottom. Raises ValueError if no border is left.
+    The border shows sigmoid(theta); `theta` (3, canvas, canvas) starts at 0, which is mid-grey. Behind the picture it
+    is never shown and has a gradient of exactly 0; the picture itself is unchanged. Pictures and output are in [0, 1];
+    the backbone normalises. If canvas − inner is odd, the right and bottom margins are wider. Raises ValueError if no
+    border is left.
     """
 
     def __init__(self, inner: int, canvas: int) -> None:
@@ -29,49 +29,40 @@ class BorderPrompt(nn.Module):
         self.register_buffer("outside", outside, persistent=False)
 
     def values(self) -> Tensor:
-        """What was learned, (n,) in [0, 1], n = 3 · (canvas² − inner²): colours in turn, row by row."""
+        """Border values (n,) in [0, 1], n = 3 · (canvas² − inner²), ordered by colour, then row."""
         return torch.sigmoid(self.theta)[self.outside]
 
     def canvas_of(self, values: Tensor) -> Tensor:
-        """Values (n,) at their places, (3, canvas, canvas), 0 behind the picture."""
+        """Values (n,) in place on a canvas (3, canvas, canvas), 0 behind the picture."""
         return values.new_zeros(self.outside.shape).masked_scatter(self.outside, values)
 
     def shown(self) -> Tensor:
-        """What the border shows, (3, canvas, canvas) in [0, 1]; its part behind the picture is never seen."""
+        """The border as shown, (3, canvas, canvas) in [0, 1]; the picture covers its middle."""
         return torch.sigmoid(self.theta)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(N, 3, inner, inner) in [0, 1] -> (N, 3, canvas, canvas) in [0, 1], in the wider of the two precisions."""
+        """(N, 3, inner, inner) -> (N, 3, canvas, canvas), both in [0, 1], in the wider of the two precisions."""
         _check(pictures, self.inner)
         prompt = self.shown().to(torch.promote_types(self.theta.dtype, pictures.dtype))
-        # writing into copies of the prompt takes less than half the time of padding and torch.where
+        # takes less than half the time of padding and torch.where
         canvas = prompt.expand(len(pictures), -1, -1, -1).clone()
         canvas[self._window] = pictures
         return canvas
 
     @torch.no_grad()
     def picture(self) -> Tensor:
-        """The learned prompt as an image (3, canvas, canvas) in [0, 1], black where the picture goes."""
+        """The prompt as an image (3, canvas, canvas) in [0, 1], black where the picture goes."""
         prompt = self.shown().clone()
         prompt[self._window] = 0.0
         return prompt
 
 
 class AddedPrompt(nn.Module):
-    """A learned pattern added to the whole picture, which fills the canvas; sums are clipped to [0, 1].
+    """A learned pattern added to a picture that fills the canvas; sums are clipped to [0, 1].
 
-    Where a sum is clipped the gradient still passes: a pixel that has left the range can come back.
-
-    Parameters
-    ----------
-    start
-        The tensors that are learned, by name, as they start.
-    pattern
-        From this module to the pattern (3, canvas, canvas).
-    mask
-        The pixels (canvas, canvas) that are added to; None: all.
-    draw
-        For patterns that lie at random places.
+    Gradients pass where a sum is clipped, so a pixel out of range can come back. `start` holds the initial learned
+    tensors by name, `pattern` maps this module to the pattern (3, canvas, canvas), `mask` (canvas, canvas) limits it to
+    some pixels, and `draw` is for patterns at random places.
     """
 
     def __init__(
@@ -90,12 +81,12 @@ class AddedPrompt(nn.Module):
         self.register_buffer("mask", None if mask is None else torch.from_numpy(mask), persistent=False)
 
     def delta(self) -> Tensor:
-        """What is added, (3, canvas, canvas)."""
+        """The masked pattern, (3, canvas, canvas)."""
         delta = self._pattern(self)
         return delta if self.mask is None else torch.where(self.mask, delta, 0.0)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(N, 3, canvas, canvas) in [0, 1] -> the same shape in [0, 1]."""
+        """(N, 3, canvas, canvas) in [0, 1] -> the same shape and range."""
         _check(pictures, self.canvas)
         prompted = pictures + self.delta()
         return prompted + (prompted.clamp(0, 1) - prompted).detach()

@@ -1,4 +1,4 @@
-"""A square added in a corner of the picture, or, in training, at a place drawn for each batch."""
+"""A square patch in a corner of the picture, or at a random place for each training batch."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -8,7 +8,7 @@ from vpstudy.settings import Positive
 
 
 class Patch(Added):
-    """In the upper left corner. Source: Bahng et al. (2022), who try both."""
+    """A patch in the upper left corner. Source: Bahng et al. (2022), who try both."""
 
     label: ClassVar = "patch prompt"
     side: Positive  # of the square, px
@@ -28,12 +28,12 @@ class Patch(Added):
         return pad(prompt.theta, (left, room - left, top, room - top))
 
     def place(self, prompt: Module, room: int) -> tuple[int, int]:
-        """The upper left pixel of the square, (row, column) within 0 … room."""
+        """The upper left pixel of the square, (row, column) in 0 … room."""
         return 0, 0
 
 
 class RandomPatch(Patch):
-    """At a random place in training, in the middle when it is measured."""
+    """At a random place in training, in the middle in evaluation."""
 
     label: ClassVar = "random-patch prompt"
 

@@ -1,4 +1,4 @@
-"""The visual prompts by name, and the settings with which a study chooses among them. Free of torch."""
+"""Visual prompts by name, and the settings with which a study chooses among them. Free of torch."""
 
 from pkgutil import resolve_name
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, PlainSerializer, model_validator
 from vpstudy.prompts.visual.kinds import Module, VisualPrompt
 from vpstudy.settings import Positive, Strict, one_of, problems_of
 
-# One line a prompt: its name, its file beside this one, and the class in it. Figures and tables keep this order.
+# One line a prompt: name, file and class. Figures and tables keep this order.
 PROMPTS: dict[str, type[VisualPrompt]] = {
     name: resolve_name(f"vpstudy.prompts.visual.{place}")
     for name, place in {
@@ -37,20 +37,20 @@ def _plain(prompts: dict[str, VisualPrompt]) -> dict[str, dict[str, Any]]:
 
 
 class Prompting(Strict):
-    """One prompt that is used, and the settings of that and of others that take its place in controls."""
+    """The prompt in use, with settings for it and for the prompts of controls."""
 
-    canvas: Positive  # side of what the backbone sees, px
+    canvas: Positive  # side of the backbone's input, px
     prompt: PromptName
-    # the own settings of each, by name
+    # own settings of each prompt, by name
     prompts: Annotated[dict[PromptName, dict[str, Any]], AfterValidator(_typed), PlainSerializer(_plain)]
 
     @property
     def chosen(self) -> VisualPrompt:
-        """The settings of the prompt that is used."""
+        """Settings of the prompt in use."""
         return self.prompts[self.prompt]
 
     def make_prompt(self, seed: int) -> Module:
-        """The prompt that is used, as it is before it learns."""
+        """An untrained prompt of the kind in use."""
         return self.chosen.make(self.canvas, seed)
 
     @model_validator(mode="after")
