@@ -15,7 +15,7 @@ from vpstudy.data.registry import TORCHVISION
 
 
 def find(name: str, root: Path, download: bool = False) -> Originals:
-    """List the data set `name` in `root`, sorted by path; pictures in arrays are named by part and number.
+    """List the data set `name` in `root`, sorted by path, or by part and number if it has no list of paths.
 
     Raises ValueError with instructions if the set is missing or cannot be downloaded.
     """
@@ -69,7 +69,7 @@ def _labels(one: Any) -> list[int]:
 
 
 def _files(one: Any) -> list[str] | None:
-    """Paths of the pictures; None for sets in arrays."""
+    """Paths of the pictures; None for sets in arrays and Caltech101, which lists no paths."""
     known = (getattr(one, name) for name in ("_image_files", "_images") if hasattr(one, name))
     pairs = getattr(one, "_samples", None) or getattr(one, "samples", None) or ()
     return list(next(known, None) or [file for file, _ in pairs]) or None
