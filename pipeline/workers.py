@@ -2,13 +2,14 @@
 
 import functools
 import logging
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, LocalCluster, WorkerPlugin, get_worker
 
 from pipeline import notebook
 from pipeline.kernels import ForkServer
@@ -35,10 +36,19 @@ def connect(cluster: str, jobs: int | None, cores: int) -> Iterator[tuple[Client
     with dask.config.set(CONFIGURATION):
         if "://" in cluster:
             with Client(cluster) as client:
+                client.register_plugin(_IgnoreInterrupts())
                 yield client, _offered(client)
             return
         with _cluster(cluster, jobs, cores) as made, Client(made) as client:
+            client.register_plugin(_IgnoreInterrupts())
             yield client, dask.config.get("jobqueue.slurm.cores") if cluster == "slurm" else jobs or cores
+
+
+class _IgnoreInterrupts(WorkerPlugin):
+    """Leaves Ctrl-C, which a terminal sends to workers, too, to the runner."""
+
+    def setup(self, worker: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _cluster(name: str, jobs: int | None, cores: int) -> Any:

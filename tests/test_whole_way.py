@@ -121,6 +121,8 @@ def test_cells_declare_the_modules_that_their_kernels_import(clone, parameters):
     locked = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
     for cell in grid.cells(parameters):
         imported = set(json.loads((clone / "data/timings/smoke" / f"{cell.name}.json").read_text())["modules"])
+        # Every kernel reads the names of all compressions; what one of them makes reaches others as its result.
+        imported -= {name for name in imported if name.startswith(fingerprints.FAMILIES)}
         deps = {dep["path"] for dep in locked[cell.name]["deps"]}
         declared = {dep for dep in deps if dep.endswith(".py")}
         for target in (dep for dep in deps if dep.startswith("data/targets/")):  # a list of the modules that make it

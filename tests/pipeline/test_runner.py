@@ -89,16 +89,18 @@ if __name__ == "__main__":
 """)
     path = os.pathsep.join([str(paths.ROOT), str(Path(__file__).parent)])
     environment = os.environ | {"PYTHONPATH": path}
-    process = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     while FACES not in (root / "dvc.lock").read_text() if (root / "dvc.lock").exists() else True:
         assert process.poll() is None
         time.sleep(0.05)
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
-    process.send_signal(number)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)  # as a terminal does
     said = process.communicate()[1]
     if number != signal.SIGKILL:
-        assert process.returncode == 1 and "interrupted, finishing up" in said
+        assert process.returncode == 1 and "interrupted, finishing up" in said and "Traceback" not in said
     psutil.wait_procs(children)
     assert {DIGITS, "final"} == stale(root).keys()
     tiny.ran(root)

