@@ -1,6 +1,7 @@
 """The command line: its words and their help. What they do stands in `commands`, loaded once one is given."""
 
 import argparse
+import sqlite3
 import sys
 
 PROGRAM = "vpstudy"
@@ -13,7 +14,7 @@ def main(words: list[str] | None = None) -> int:
 
     try:
         return getattr(commands, arguments.pop("command"))(**arguments)
-    except (ValueError, OSError) as error:  # a full disk, a folder that may not be written to
+    except (ValueError, OSError, sqlite3.Error) as error:  # the last two: a full disk
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

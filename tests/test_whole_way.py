@@ -216,9 +216,9 @@ def test_a_read_only_checkout_is_one_clear_message(clone, mounted):
 
 
 def test_a_full_disk_leaves_no_half_result(clone, mounted):
-    folder = clone_of_project(mounted("-t", "tmpfs", "-o", "size=200m", "tmpfs") / "project")
+    folder = clone_of_project(mounted("-t", "tmpfs", "-o", "size=200m", "tmpfs"))
     vpstudy(folder, "plan")  # writes the lists of code
-    filler = folder.parent / "filler"
+    filler = folder / "filler"
     filler.write_bytes(bytes(shutil.disk_usage(folder).free - 300_000))
     done = vpstudy(folder, "repro", "source", check=False)
     assert done.returncode != 0 and "No space left on device" in done.stderr
