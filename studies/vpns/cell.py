@@ -1,4 +1,4 @@
-"""The pruning cell: one backbone, one target and one method, with its sparsities, seeds and controls inside."""
+"""The pruning cell: one backbone, target and method, with all sparsities, seeds and controls."""
 
 from dataclasses import dataclass, field
 
@@ -21,43 +21,28 @@ from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 from vpstudy.training.mask_search.run import Candidate, Run
 from vpstudy.training.mask_search.subnetwork import Subnetwork
 
-BATCH = 256  # pictures of a forward pass
+BATCH = 256  # pictures in a forward pass
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One trained network of a cell.
+    """One trained network of a cell."""
 
-    Attributes
-    ----------
-    arm
-        "main"; "published", with as many steps as the paper gives; or a control.
-    factor
-        Of the learning rates.
-    passes
-        Forward and backward passes over a batch, finding and tuning together.
-    logits
-        (N, K) by split, "validation" or "test", and by view, "bare" or "prompted": without the prompt, or with it.
-    rank
-        Accuracy and −NLL on validation without the prompt, larger is better; a run that diverged is below all others.
-    reason
-        Why a run diverged. It has no network.
-    """
-
-    arm: str
+    arm: str  # "main"; "published", with as many steps as the paper gives; or a control
     sparsity: float
     seed: int
-    factor: float
-    passes: int = 0
+    factor: float  # of the learning rates
+    passes: int = 0  # forward and backward over a batch, finding and tuning together
     candidate: Candidate | None = None
     network: Subnetwork | None = None
+    # (N, K) by split ("validation", "test") and view ("bare" without the prompt, "prompted" with it)
     logits: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
-    rank: tuple[float, float] = (-1.0, 0.0)
-    reason: str | None = None
+    rank: tuple[float, float] = (-1.0, 0.0)  # bare accuracy and −NLL on validation; a diverged run ranks last
+    reason: str | None = None  # why the run diverged; it then has no network
 
 
 class PruneCell:
-    """Prunes `backbone` for `target` by `pruner`, at every sparsity and with every seed of the parameters."""
+    """Prunes `backbone` for `target` by `pruner`, at every sparsity and seed."""
 
     def __init__(self, parameters: Parameters, backbone: str, target: str, pruner: str):
         if pruner not in METHODS:
@@ -71,26 +56,26 @@ class PruneCell:
         self.folder = paths.MODELS / parameters.scale / backbone
         self.source = backbones.load(self.folder / "source.safetensors")
         self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)
-        self.tuning: list[dict] = []  # the factors tried, for each arm and sparsity that tries some
+        self.tuning: list[dict] = []  # factors tried, by arm and sparsity
         self._trained_before: dict = {}
 
     @property
     def sparsities(self) -> list[float]:
-        """Shares of the weights that are pruned; of the channels, if the method prunes those."""
+        """Shares of weights to prune, or of channels if the method prunes those."""
         s = self.settings
         by_role = {"dense": [0.0], "channels": s.channel_ratios, "ablation": s.control_sparsities}
         return by_role.get(self.method.role, s.sparsities)
 
     @property
     def arms(self) -> list[tuple[str, float]]:
-        """Every (arm, sparsity), each after those it builds on."""
+        """Every (arm, sparsity), each after the arms it builds on."""
         published = ["published"] if finder(self.method.finder, published=True) else []
         also = [name for name in self.settings.controls if self.pruner in CONTROLS[name].methods]
         at = self.sparsities if self.method.role == "dense" else self.settings.control_sparsities
         return [(arm, s) for s in self.sparsities for arm in ["main", *published, *(also if s in at else [])]]
 
     def run(self) -> list[Trained]:
-        """Train every arm; the first seed tries every factor, and its validation split chooses for all seeds."""
+        """Train every arm; the first seed's validation split chooses the learning-rate factor for all seeds."""
         done: list[Trained] = []
         for arm, sparsity in track(self.arms, f"{self.pruner} on {self.data.target.name}"):
             if arm in ("main", "published"):
@@ -101,19 +86,18 @@ class PruneCell:
         return done
 
     def start(self, seed: int, factor: float = 1.0) -> Run:
-        """A run of the method."""
         return Run(self.source, self.data, self.settings, self.method, seed, factor, cache=self._trained_before)
 
     def indices(self, part: str, seed: int) -> torch.Tensor:
-        """The pictures of "train", "validation" or "test"."""
+        """Indices of the pictures in "train", "validation" or "test"."""
         return torch.as_tensor(getattr(self.data.split(self.settings.budget, seed), part))
 
     def labels(self, part: str, seed: int) -> np.ndarray:
-        """Their true labels (N,)."""
+        """True labels (N,) of a split."""
         return self.data.labels[self.indices(part, seed)].cpu().numpy()
 
     def _with_best_factor(self, arm: str, sparsity: float) -> list[Trained]:
-        """The method itself with every seed."""
+        """The method with every seed, at the first seed's best factor."""
         first, *others = self.settings.seeds
         tried = [self._prune(arm, sparsity, first, factor) for factor in self.settings.factors]
         best = max(tried, key=lambda one: one.rank)
@@ -124,7 +108,6 @@ class PruneCell:
         return [best, *(self._prune(arm, sparsity, seed, best.factor) for seed in others)]
 
     def _prune(self, arm: str, sparsity: float, seed: int, factor: float) -> Trained:
-        """Find a mask and tune the network under it."""
         run = self.start(seed, factor)
         try:
             candidate = finder(self.method.finder, arm == "published")(run, sparsity)

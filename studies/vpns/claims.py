@@ -1,17 +1,15 @@
-"""The claims of arXiv 2312.01397, V1 to V10: estimand, test and smallest effect of interest.
+"""Claims V1 to V10 of arXiv 2312.01397: estimand, test and smallest effect of interest.
 
-Every effect is a difference between two ways to prune at the same sparsity, paired by source checkpoint, target and
-seed. Networks trained with a prompt are measured without it, as in the paper, with the prompted measurement beside; a
-prompt that was trained alone is there when it is measured. Where a claim says that *prompts* help, the primary
-comparison differs in the prompt alone if a control allows it: against the same two passes without a prompt, or, without
-tuning, against BatchNorm statistics measured anew. The published comparison stands beside. Prompts that are trained
-alone move BatchNorm's running statistics, as in the paper's code; after tuning no control separates that. OMP takes as
-many steps as all others; IMP is judged at matched steps and as published. Claims on masks, controls and ablations are
-judged at `control_sparsities`. Collapsed networks are counted, and beating one is no win.
+Effects are differences between two ways to prune at the same sparsity, paired by source checkpoint, target and seed.
+Networks trained with a prompt are measured without it, as in the paper, and with it for comparison; a prompt trained
+alone stays on. Where a claim says that *prompts* help, the primary comparison isolates the prompt if a control allows
+it: against the same two passes without a prompt, or, without tuning, against re-estimated BatchNorm statistics. Prompts
+trained alone move BatchNorm's running statistics, as in the paper's code; after tuning no control separates that.
+OMP takes as many steps as all others; IMP is judged at matched steps and as published. Claims on masks, controls and
+ablations are judged at `control_sparsities`. Collapsed networks are counted, and beating one is no win.
 
-Estimands, tests and margins were written before any run. Set after the default scale had run and before the extended
-one: V2 also needs IMP as published, findings share the level of a contradiction, and V8b and V8c are contradicted on
-either side.
+Estimands, tests and margins were written before any run. Set after the default scale and before the extended one: V2
+also needs IMP as published, findings share the level of a contradiction, V8b and V8c are contradicted on either side.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -33,17 +31,15 @@ Findings = Callable[[VpnsEvidence], list[Finding]]
 
 
 def evidence(_: Parameters, read: Results) -> dict[str, VpnsEvidence]:
-    """By architecture."""
     return {name: VpnsEvidence(runs) for name, runs in read.frame.groupby("backbone", sort=False)}
 
 
 def _over(one: Arm, others: Iterable[Arm]) -> list[Pair]:
-    """One arm against several."""
     return [(one, other) for other in others]
 
 
 def _within(pruners: Iterable[str], one: str, other: str, view: str | None = None) -> list[Pair]:
-    """One arm against another of the same pruner, for several pruners."""
+    """Pairs of one arm with another of the same pruner, for several pruners."""
     return [(arm(name, one, view), arm(name, other)) for name in pruners]
 
 
@@ -61,7 +57,7 @@ def _beside(*pairs: Pair) -> Findings:
 
 
 def _all(*pairs: Pair) -> Findings:
-    """As `_beside`; none if one of the pairs was not run at all."""
+    """As `_beside`, but no findings if a pair was not run at all."""
 
     def measure(evidence: VpnsEvidence) -> list[Finding]:
         found = [_findings(evidence, *pair) for pair in pairs]
@@ -85,7 +81,7 @@ def _above_lowest(evidence: VpnsEvidence) -> list[Finding]:
 
 
 def _passes(evidence: VpnsEvidence) -> list[Finding]:
-    """Passes of VPNs over those of each baseline that takes no more steps than tuning, less one."""
+    """Passes of VPNs relative to each baseline that does not iterate, minus one."""
     found = []
     for sparsity in evidence.sparsities("vpns"):
         mine = evidence.of(arm("vpns"), sparsity)

@@ -1,4 +1,4 @@
-"""The vpns study's results as paired comparisons between arms: two ways to prune, at the same sparsity."""
+"""Paired comparisons between ways to prune, at the same sparsity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from studies.statistics import paired
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
 BASELINES = tuple(name for name, method in METHODS.items() if method.role == "baseline")
-SINGLE_PASS = ("random", "snip", "grasp", "synflow", "omp", "hydra", "bip")  # every baseline that does not iterate
-ADDED = ("prompt_only", "prompt_after")  # a prompt is added to a network that stays as it is
+SINGLE_PASS = ("random", "snip", "grasp", "synflow", "omp", "hydra", "bip")  # baselines that do not iterate
+ADDED = ("prompt_only", "prompt_after")  # a prompt is added to an unchanged network
 
 Arm = tuple[str, str, str]  # pruner, arm, view
 Pair = tuple[Arm, Arm]
@@ -20,12 +20,12 @@ Pair = tuple[Arm, Arm]
 
 @dataclass(frozen=True)
 class VpnsEvidence:
-    """The results of one backbone at one scale: a row for each run, arm and view."""
+    """Results of one backbone at one scale: a row for each run, arm and view."""
 
     runs: pd.DataFrame
 
     def of(self, arm: Arm, sparsity: float) -> pd.DataFrame:
-        """The runs of an arm; dense ones, which have no sparsity, at every one."""
+        """The runs of an arm at a sparsity; dense runs match every sparsity."""
         pruner, *_ = arm
         runs = select(self.runs, arm)
         return runs[runs["sparsity"] == (0.0 if pruner == "dense" else sparsity)]
@@ -35,27 +35,25 @@ class VpnsEvidence:
         return sorted(set(runs.loc[(runs["pruner"] == pruner) & (runs["arm"] == arm), "sparsity"]))
 
     def on(self, target: str) -> "VpnsEvidence":
-        """The results on one target."""
         return VpnsEvidence(self.runs[self.runs["target"] == target])
 
     def asked(self, one: Arm, other: Arm, sparsity: float) -> int:
-        """How many pairs of runs were made, whether they finished or not."""
+        """Number of paired runs, finished or not."""
         return len(self.of(one, sparsity)[ON].merge(self.of(other, sparsity)[ON], on=ON))
 
 
 def select(runs: pd.DataFrame, arm: Arm) -> pd.DataFrame:
-    """The runs of an arm, at every sparsity."""
     pruner, name, view = arm
     return runs[(runs["pruner"] == pruner) & (runs["arm"] == name) & (runs["view"] == view)]
 
 
 def arm(pruner: str, name: str = "main", view: str | None = None) -> Arm:
-    """An arm, measured with its prompt only if that was added to a network that stays as it is."""
+    """An arm. By default it is measured with its prompt only if `name` is in `ADDED`."""
     return pruner, name, view or ("prompted" if name in ADDED else "bare")
 
 
 def treatment(name: str, view: str) -> str:
-    """What was done with a mask, in words, and how the network was measured if that is not as usual."""
+    """Label of what was done with a mask, with the view where that is unusual."""
     words = CONTROLS[name].label if name in CONTROLS else {"main": "tuned"}.get(name, name)
     if view == "prompted" and name not in ADDED:
         return f"{words}, with prompt"
@@ -63,21 +61,17 @@ def treatment(name: str, view: str) -> str:
 
 
 def words(arm: Arm) -> str:
-    """An arm, in words: "OMP, two passes"; that a method's own network was tuned goes without saying."""
+    """Label of an arm, such as "OMP, two passes", without the default ", tuned"."""
     pruner, name, view = arm
     return f"{METHODS[pruner].label}, {treatment(name, view)}".replace(", tuned", "")
 
 
 def percent(sparsity: float) -> str:
-    """A sparsity or a ratio of channels, in words."""
     return f"{100 * sparsity:.0f} %"
 
 
 def comparable(evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, metric: str) -> pd.DataFrame:
-    """`one` less `other` in pairs of runs that finished, as `paired` gives them.
-
-    A network that gives one answer whatever it sees is no opponent: pairs whose `other` has collapsed are left out.
-    """
+    """`one` minus `other` over finished pairs. Leaves out those whose `other` collapsed: beating it is no win."""
     others = evidence.of(other, sparsity)
     pairs = paired(evidence.of(one, sparsity), others[~others["collapsed"].eq(True)], ON, metric)
     return pairs[pairs["status"] == "ok"]
@@ -86,10 +80,7 @@ def comparable(evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, me
 def difference(
     evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, metric: str = "accuracy"
 ) -> Finding | None:
-    """`one` less `other` at a sparsity; None where either was not run.
-
-    The label counts the pairs that cannot be compared; where none is left, there is no effect.
-    """
+    """`one` minus `other` at a sparsity; None if either was not run. The label counts the pairs left out."""
     asked = evidence.asked(one, other, sparsity)
     if not asked:
         return None
@@ -104,10 +95,9 @@ def changes(
     by_target: bool = False,
     by_sparsity: bool = True,
 ) -> pd.DataFrame:
-    """Effects of (label, one, other) over replicates, as for the claims.
+    """Effects of (label, one, other) with 95 % intervals over replicates, as for the claims.
 
-    Returns a row for each label and group: row, group (sparsities, in words), target, n and n_diverged (pairs compared
-    and left out), mean, low, high (95 % interval), replicates.
+    `row` is the label, `group` the sparsities; `n` and `n_diverged` count the pairs compared and left out.
     """
     rows = []
     for label, one, other in pairs:

@@ -1,4 +1,4 @@
-"""Figures of the vpns study: those of a cell's notebook, and those of the report that are no dots."""
+"""Figures of a vpns cell's notebook, and the report's figures that are not dot plots."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ Row = dict[str, Any]  # of a result, or of the frame of results
 
 
 def cell_accuracy(rows: Sequence[Row], classes: int) -> Figure:
-    """Test accuracy of every arm of a cell, from the rows of its result."""
+    """Test accuracy of every arm of a cell, from its result rows."""
     runs = pd.DataFrame([{**row, "source_seed": 0, "accuracy": (row["metrics"] or {}).get("accuracy")} for row in rows])
     table = summarise(runs, ["arm", "view", "sparsity"], "accuracy")
     labels = [treatment(row.arm, row.view) for row in table.itertuples()]
@@ -28,14 +28,14 @@ def cell_accuracy(rows: Sequence[Row], classes: int) -> Figure:
 
 
 def cell_layers(densities: Mapping[str, Mapping[str, float]]) -> Figure:
-    """The share of weights that is left in each layer, by sparsity."""
+    """Share of weights left in each layer, by sparsity."""
     return layers(
         {percent(float(key)): of for key, of in densities.items()}, "What is left of each layer (%), by share pruned"
     )
 
 
 def cell_reliability(rows: Sequence[Row], target: str) -> Figure:
-    """Reliability of the tuned networks of a cell, by sparsity, without the prompt and, if there is one, with it."""
+    """Reliability of a cell's tuned networks, by sparsity and view."""
     of_views: dict[str, list[Row]] = {}
     for row in rows:
         if row["status"] == "ok" and row["arm"] == "main":
@@ -45,7 +45,7 @@ def cell_reliability(rows: Sequence[Row], target: str) -> Figure:
 
 
 def layers(densities: Mapping[str, Mapping[str, float]], title: str) -> Figure:
-    """A heat map of the share of weights that is left: a row for each method, a column for each layer."""
+    """Heat map of the share of weights left, a column for each layer."""
     names = list(next(iter(densities.values())))
     values = np.array([[of.get(name, np.nan) for name in names] for of in densities.values()])
     figure, ((axis,),) = style.new_figure(1, 1, 1.9 + 0.24 * len(densities))
@@ -66,13 +66,7 @@ def layers(densities: Mapping[str, Mapping[str, float]], title: str) -> Figure:
 
 
 def channels(table: pd.DataFrame) -> Figure:
-    """Accuracy of networks without some of their channels, against multiplications and parameters.
-
-    Parameters
-    ----------
-    table
-        Columns target, pruner, mean, low, high, macs, parameters (means over source checkpoints).
-    """
+    """Accuracy against MACs and parameters; `table` has target, pruner, mean, low, high, macs, parameters."""
     targets = list(dict.fromkeys(table["target"]))
     measures = {"macs": ("MACs (millions)", 1e6), "parameters": ("parameters (thousands)", 1e3)}
     figure, axes = style.new_figure(len(targets), 2, 1.2 + 2.1 * len(targets), sharey="row", sharex="col")
@@ -94,7 +88,7 @@ def channels(table: pd.DataFrame) -> Figure:
 
 
 def prompts(pictures: Mapping[tuple[str, str], Path]) -> Figure:
-    """The learned frames and patches by (target, pruner): a row for each target, a column for each pruner."""
+    """Learned frames and patches by (target, pruner): targets as rows, pruners as columns."""
     targets, pruners = (list(dict.fromkeys(names)) for names in zip(*pictures, strict=True))
     columns = min(len(pruners), 6)
     lines = -(-len(pruners) // columns)
@@ -113,7 +107,7 @@ def prompts(pictures: Mapping[tuple[str, str], Path]) -> Figure:
 
 
 def reliability(grid: Mapping[str, Mapping[str, Sequence[Row]]], note: str) -> Figure:
-    """Reliability diagrams by row and column label; rows are pooled and have `reliability` and `ece_debiased`."""
+    """Reliability diagrams by row and column label; runs have `reliability` and `ece_debiased`, and are pooled."""
     columns = list(dict.fromkeys(column for of_row in grid.values() for column in of_row))
     figure, axes = style.new_figure(
         2 * len(grid),

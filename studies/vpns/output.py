@@ -1,4 +1,4 @@
-"""What a pruning cell shows and writes: its result, probabilities, masks, prompts, and pictures."""
+"""The result and the files that a pruning cell writes, and pictures for its notebook."""
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,11 @@ from vpstudy.compression.channels import macs
 from vpstudy.compression.integer import latency
 from vpstudy.data import examples
 
-TIMED = 64  # pictures of a forward pass that is timed
+TIMED = 64  # pictures in a timed forward pass
 
 
 def result(cell: PruneCell, done: list[Trained]) -> dict:
-    """Everything that figures, tables and claims read of a cell."""
+    """The result that figures, tables and claims read."""
     seed, firsts = cell.settings.seeds[0], _firsts(cell, done)
     facts = {
         "classes": cell.data.class_names,
@@ -26,7 +26,7 @@ def result(cell: PruneCell, done: list[Trained]) -> dict:
         "mapping": cell.start(seed).mapping.tolist(),
         "pictures": {part: len(cell.indices(part, seed)) for part in ("train", "validation", "test")},
         "tuning": cell.tuning,
-        "emptied": {  # layers without any weight left, by sparsity and seed
+        "emptied": {  # layers with no weight left, by sparsity and seed
             f"{one.sparsity:g} {one.seed}": [
                 name for name, density in one.candidate.mask.layer_densities.items() if not density
             ]
@@ -41,7 +41,7 @@ def result(cell: PruneCell, done: list[Trained]) -> dict:
 
 
 def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
-    """Write probabilities, masks with prompts, latencies, and the prompt's picture; last the result."""
+    """Write probabilities, masks, prompts, latencies and the prompt's picture; the result comes last."""
     tensors, artefacts = {}, {}
     for one in done:
         key = f"{one.arm}/{one.sparsity:g}/{one.seed}"
@@ -67,12 +67,12 @@ def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
 
 
 def summary(result: dict) -> pd.DataFrame:
-    """Accuracy and debiased ECE of each arm: means over the seeds that finished."""
+    """Accuracy and debiased ECE of each arm, averaged over the seeds that finished."""
     return means(result, lambda row: {"arm": treatment(row["arm"], row["view"]), "pruned": percent(row["sparsity"])})
 
 
 def mapping_pairs(cell: PruneCell) -> tuple[list, list[str], list, list[str]]:
-    """For each target class: a picture, its name, a picture of the source class in its place, and its name."""
+    """Pictures and names of the target classes, then of the source classes they are mapped to."""
     run, size = cell.start(cell.settings.seeds[0]), cell.settings.canvas
     sources = run.mapping.tolist()
     targets = [run.pictures[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(sources))]
@@ -81,10 +81,7 @@ def mapping_pairs(cell: PruneCell) -> tuple[list, list[str], list, list[str]]:
 
 
 def prompt_and_example(cell: PruneCell, done: list[Trained]) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The learned prompt and a test picture with it, both (3, canvas, canvas) in [0, 1]; None without a prompt.
-
-    Of the first seed, at the highest sparsity that did not diverge.
-    """
+    """Prompt and prompted test picture (3, canvas, canvas) in [0, 1]; first seed, highest sparsity that finished."""
     firsts = _firsts(cell, done)
     if not firsts or firsts[-1].network.prompt is None:
         return None
@@ -94,20 +91,20 @@ def prompt_and_example(cell: PruneCell, done: list[Trained]) -> tuple[torch.Tens
 
 
 def _firsts(cell: PruneCell, done: list[Trained]) -> list[Trained]:
-    """The main runs of the first seed that finished, by rising sparsity."""
+    """Main runs of the first seed that finished, by rising sparsity."""
     return [one for one in done if one.arm == "main" and one.network and one.seed == cell.settings.seeds[0]]
 
 
 def _latency(cell: PruneCell, trained: Trained) -> float:
-    """Milliseconds of a batch of `TIMED` pictures."""
+    """Milliseconds per batch of `TIMED` pictures."""
     pictures = torch.rand(TIMED, 3, cell.settings.canvas, cell.settings.canvas, device=cell.runtime.device)
     return latency(trained.network.backbone.frozen(), pictures)
 
 
 def _size(cell: PruneCell, trained: Trained) -> dict:
-    """What is left of a network."""
+    """MACs, parameters and sparsity; `in_use` leaves out classifier outputs without a class."""
     backbone, mask = trained.network.backbone.frozen(), trained.candidate.mask
-    unmapped = len(cell.source.class_names) - len(cell.data.class_names)  # outputs of the classifier without a class
+    unmapped = len(cell.source.class_names) - len(cell.data.class_names)  # classifier outputs without a class
     unused = unmapped * (backbone.classifier.in_features + 1)
     others = sum(p.numel() for p in backbone.model.parameters()) - mask.size
     return {
@@ -120,7 +117,7 @@ def _size(cell: PruneCell, trained: Trained) -> dict:
 
 
 def _views(cell: PruneCell, trained: Trained) -> list[str]:
-    """How a run was measured; of one that diverged, how it would have been."""
+    """The views that a run was measured in; for a diverged run, those that were planned."""
     if not trained.reason:
         return [view for part, view in trained.logits if part == "test"]
     own = trained.arm in ("main", "source_mask") and cell.method.tuning_prompt
@@ -136,5 +133,5 @@ def _row(cell: PruneCell, trained: Trained, view: str) -> dict:
     if trained.reason:
         return lost(name, trained.reason, **of) | more | {"collapsed": None}
     chances = probabilities(trained.logits["test", view])
-    collapsed = len(set(chances.argmax(1).tolist())) == 1  # one answer whatever it sees
+    collapsed = len(set(chances.argmax(1).tolist())) == 1  # predicts one class for every picture
     return row(name, chances, cell.labels("test", trained.seed), **of) | more | {"collapsed": collapsed}

@@ -1,4 +1,4 @@
-"""The report of vpns: committed results in, figures and tables out."""
+"""Figures and tables of the vpns report, from committed results."""
 
 from collections.abc import Sequence
 
@@ -19,15 +19,7 @@ WITHOUT = "Measured without the prompt."
 
 
 class VpnsReport(Report):
-    """The results of one scale.
-
-    Attributes
-    ----------
-    runs
-        A row for each backbone, source checkpoint, target, pruner, arm, sparsity, seed and view.
-    results
-        Of each cell, as the JSON holds them.
-    """
+    """Results of one scale; `runs` has a row for each cell, source checkpoint, arm, sparsity, seed and view."""
 
     study, stage = "vpns", "prune_with_prompts"
 
@@ -39,7 +31,7 @@ class VpnsReport(Report):
         self.backbones = list(dict.fromkeys(self.runs["backbone"]))
 
     def coverage(self) -> None:
-        """Say what the report rests on, and what is missing."""
+        """Print what the report covers and what is missing."""
         runs, s = self.runs, self.settings
         print(
             f"{len(self.results)} cells, {len(runs)} rows: {runs['pruner'].nunique()} methods, "
@@ -61,29 +53,26 @@ class VpnsReport(Report):
         self._dots(f"methods_{metric}", arms, title, note, metric)
 
     def controls(self) -> None:
-        """Tuning on two passes, with a prompt and without, under each method's mask."""
+        """Two-pass tuning with and without a prompt, under each method's mask."""
         arms = self._controlled("prompted", ("main", "two_pass", "prompted"), "dense", "baseline")
         self._dots("prompts_in_tuning", arms, "Prompts in the tuning of other methods", WITHOUT)
 
     def prompts_after(self) -> None:
-        """Prompts added to networks that stay as they are."""
         names = ("untouched", "bn", "prompt_only", "main", "prompt_after")
         arms = self._controlled("prompt_only", names, "baseline")
         self._dots("prompts_after", arms, "Prompts after pruning", "A prompt is learned alone and measured in place.")
 
     def source_masks(self) -> None:
-        """Masks found on the source, tuned on the target."""
         arms = [arm(name, "source_mask") for name in CONTROLS["source_mask"].methods]
         self._dots("source_masks", arms, "Masks found on the source task", "Each tuned on the target, as its own are.")
 
     def ablations(self) -> None:
-        """VPNs changed in one thing at a time."""
         changed = self._methods("ablation")
         arms = [arm(name) for name in ("vpns", *changed, "vpns_no_prompt")] if changed else []
         self._dots("ablations", arms, "VPNs, changed in one thing", WITHOUT)
 
     def gains(self) -> None:
-        """What earns the gain: from HYDRA to VPNs, one change at a time, paired by seed."""
+        """Paired gains from HYDRA to VPNs, one change at a time."""
         for backbone, evidence in self._evidence():
             of_metrics = {"accuracy": "accuracy", "debiased ECE": "ece_debiased"}.items()
             table = pd.concat([changes(evidence, tables.STEPS, key).assign(panel=label) for label, key in of_metrics])
@@ -91,7 +80,7 @@ class VpnsReport(Report):
             self._draw_changes("gains", backbone, table, "change", title, "Means over targets.")
 
     def against(self) -> None:
-        """VPNs less every other method, paired."""
+        """VPNs minus every other method, paired."""
         pairs = [(words(other), arm("vpns"), other) for other in self._mains("dense", "baseline", "control")]
         for backbone, evidence in self._evidence():
             table = changes(evidence, pairs, by_target=True).assign(panel=lambda table: table["target"])
@@ -99,7 +88,7 @@ class VpnsReport(Report):
             self._draw_changes("against", backbone, table, axis, title, "Above zero: VPNs are better.")
 
     def cost(self) -> None:
-        """Passes over a batch, and accuracy, of every method."""
+        """Passes over a batch and accuracy of every method."""
         every = self._labelled(self._mains("dense", "baseline", "vpns", "control"))
         for backbone in self.backbones:
             runs = every[(every["backbone"] == backbone) & (every["status"] == "ok")]
@@ -116,7 +105,7 @@ class VpnsReport(Report):
             self.show(self._named("cost", backbone), dots.draw(table, "", title, note, order=order))
 
     def layers(self) -> None:
-        """Which layers each method empties, at each sparsity."""
+        """Share of weights left in each layer by method, at each sparsity."""
         for sparsity in self.settings.sparsities:
             if left := tables.layers(self.results.values(), sparsity):
                 title = f"What is left of each layer (%), {percent(sparsity)} pruned"
@@ -134,7 +123,7 @@ class VpnsReport(Report):
         self.show("channels", figures.channels(table))
 
     def prompts(self) -> None:
-        """The learned prompts of the first seed and source checkpoint, at the highest sparsity."""
+        """Learned prompts of the first seed and source checkpoint, at the highest sparsity."""
         pictures = {}
         for cell in self.results:
             axes, place = dict(cell.axes), results.prompt_path(cell)
@@ -146,7 +135,7 @@ class VpnsReport(Report):
             print(NOT_RUN)
 
     def reliability(self) -> None:
-        """Of some methods, at the first of the sparsities at which controls run; seeds pooled."""
+        """Reliability of the methods in `SHOWN` at the first control sparsity, seeds pooled."""
         sparsity = (self.settings.control_sparsities or self.settings.sparsities)[0]
         note = f"Pruned: {percent(sparsity)}. ECE: debiased, mean of seeds."
         names = [name for name in SHOWN if name in set(self.runs["pruner"])]
@@ -180,10 +169,7 @@ class VpnsReport(Report):
         return tables.conclusion(self.runs)
 
     def _dots(self, name: str, arms: Sequence[Arm], title: str, note: str, metric: str | None = None) -> None:
-        """Show arms as dots by backbone: a group for each sparsity, dense fine-tuning as a line.
-
-        Without a `metric`: the accuracy, at the sparsities at which controls run.
-        """
+        """Draw arms by sparsity, with dense as a line; without `metric`, accuracy at the control sparsities and 0."""
         every = self._labelled(arms)
         if metric is None:
             every, metric = every[every["sparsity"].isin([0.0, *self.settings.control_sparsities])], "accuracy"
@@ -219,17 +205,17 @@ class VpnsReport(Report):
         self.show(self._named(name, backbone), figure)
 
     def _labelled(self, arms: Sequence[Arm]) -> pd.DataFrame:
-        """The runs of some arms, with the column `row` that labels them in a figure."""
+        """The runs of some arms, with their figure label in the column `row`."""
         frames = [select(self.runs, each).assign(row=words(each)) for each in arms]
         return pd.concat(frames) if frames else self.runs.iloc[:0].assign(row="")
 
     def _mains(self, *roles: str) -> list[Arm]:
-        """The methods of these roles, then those of them that also ran as published."""
+        """Main arms of these roles, then the published arms that were run."""
         mains = [arm(name) for name in self._methods(*roles)]
         return mains + [each for name, *_ in mains if len(select(self.runs, each := arm(name, "published")))]
 
     def _controlled(self, needed: str, names: Sequence[str], *roles: str) -> list[Arm]:
-        """What was done with the mask of each method; nothing if the control that is `needed` was not run."""
+        """The arms of each method that were run; none if the control `needed` was not run."""
         arms = [arm(pruner, name) for pruner in self._methods(*roles) for name in names]
         return [each for each in arms if len(select(self.runs, each))] if needed in set(self.runs["arm"]) else []
 

@@ -1,4 +1,4 @@
-"""Parameters of the vpns study (arXiv 2312.01397): masks found with prompts, against other ways to find them."""
+"""Parameters of the vpns study (arXiv 2312.01397): masks found with prompts, and baselines."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -52,12 +52,12 @@ class Vpns(Strict):
 
 
 def problems(p: Any) -> Iterator[str]:
-    """What does not fit between this study and its backbones."""
+    """Mismatches between this study and its backbones."""
     settings = p.vpns.settings
     channels = [pruner for pruner in p.vpns.axes.pruners if METHODS[pruner].role == "channels"]
     for name in p.vpns.axes.backbones:
         if name in p.weights.root:
-            continue  # only their libraries know what they take, and are slow to load: the stage `weights` checks it
+            continue  # checked in the stage `weights`: their libraries are slow to load
         kind = own(name)
         if channels and not kind.batchnorm:
             yield (

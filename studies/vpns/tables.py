@@ -1,4 +1,4 @@
-"""Tables of the vpns study, from its runs (a row for each run, arm and view) and its results."""
+"""Tables of the vpns study. `runs` has a row for each run, arm and view."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,7 +25,7 @@ STEPS = (  # from HYDRA to VPNs, one change at a time
 
 
 def results(runs: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy and calibration of every arm as "mean ± half the 95 % interval", by target."""
+    """Accuracy and calibration of every arm by target, as "mean ± half the 95 % interval"."""
     by = ["backbone", "target", "pruner", "arm", "view", "sparsity"]
     summaries = {metric: summarise(runs, by, metric) for metric in METRICS}
     first = summaries["accuracy"]
@@ -42,7 +42,7 @@ def results(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def published(runs: pd.DataFrame) -> pd.DataFrame:
-    """The paper's gains beside this scale's, in points: other networks and data, so only directions compare."""
+    """The paper's gains beside ours, in points; networks and data differ, so compare directions only."""
     paper = pd.read_csv(PUBLISHED)
     paper = paper[paper["table"] == "main"].assign(arm=lambda table: table["arm"].str.split(" ").str[0])
     wide = paper.pivot_table(index=["dataset", "sparsity"], columns="arm", values="accuracy")
@@ -67,7 +67,7 @@ def published(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def published_ablations(runs: pd.DataFrame, control_sparsities: Iterable[float]) -> pd.DataFrame:
-    """The paper's ablations and channels beside this scale's, in per cent; networks and data differ."""
+    """The paper's ablations and channel pruning beside ours, in per cent; networks and data differ."""
     paper = pd.read_csv(PUBLISHED)
     rows = [
         {"table": row.table, "source": f"paper, {row.dataset}", "pruned": f"{row.sparsity:g} %", "arm": row.arm}
@@ -87,7 +87,7 @@ def published_ablations(runs: pd.DataFrame, control_sparsities: Iterable[float])
 
 
 def largest_matching(runs: pd.DataFrame) -> pd.DataFrame:
-    """The largest sparsity up to which, from the lowest on, a loss of a point or more against dense is rejected."""
+    """The largest sparsity up to which every sparsity rejects a loss of a point or more against dense."""
     rows = []
     for backbone, of_backbone in runs.groupby("backbone", sort=False):
         evidence = VpnsEvidence(of_backbone)
@@ -103,7 +103,7 @@ def largest_matching(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def tuning(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """How often validation chose each factor on the learning rates, by method."""
+    """How often validation chose each learning-rate factor, by method."""
     tried = [
         {"method": METHODS[result["cell"]["pruner"]].label, "factor": one["factor"], "chosen": one is best}
         for result in results
@@ -116,7 +116,7 @@ def tuning(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def conclusion(runs: pd.DataFrame) -> pd.DataFrame:
-    """What each step from HYDRA to VPNs is worth, over targets and sparsities."""
+    """Effect of each step from HYDRA to VPNs, over targets and sparsities."""
     rows = []
     for backbone, of_backbone in runs.groupby("backbone", sort=False):
         columns: dict[str, dict[str, Any]] = {}
@@ -132,7 +132,7 @@ def conclusion(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def layers(results: Iterable[Mapping[str, Any]], sparsity: float) -> dict[str, dict[str, float]]:
-    """What is left of each layer, by method and layer: means over the first seeds of cells."""
+    """Share of weights left by method and layer, averaged over the first seeds of cells."""
     left: dict[str, list[dict[str, float]]] = {}
     for result in results:
         of_layers, method = result["facts"]["layers"].get(f"{sparsity:g}"), METHODS[result["cell"]["pruner"]]
@@ -142,7 +142,7 @@ def layers(results: Iterable[Mapping[str, Any]], sparsity: float) -> dict[str, d
 
 
 def sizes(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """What is left of networks, means over results: target, pruner, sparsity, macs, parameters."""
+    """Mean MACs and parameters; columns target, pruner, sparsity, macs, parameters."""
     by = ["target", "pruner", "sparsity"]
     frame = pd.DataFrame(
         {**size, "target": result["cell"]["target"], "pruner": result["cell"]["pruner"], "sparsity": float(key)}
