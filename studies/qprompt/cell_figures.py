@@ -1,4 +1,4 @@
-"""Figures of the notebooks of single cells: pictures, arms, training, weights, reliability, protocols."""
+"""Figures of single-cell notebooks: pictures, arms, training, weights, reliability, protocols."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ Row = dict[str, Any]  # as in a result
 
 
 def runs(rows: Sequence[Row]) -> pd.DataFrame:
-    """Rows of one cell as the frame that the figures here take: arm, group, budget, seed, status, accuracy."""
+    """Rows of one cell as a frame: arm, group, budget, seed, status, accuracy."""
     kept = ("arm", "group", "budget", "seed", "status")
     accuracies = [(row["metrics"] or {}).get("accuracy") for row in rows]
     frame = pd.DataFrame([{key: row[key] for key in kept} for row in rows])
@@ -26,7 +26,7 @@ def runs(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def captioned(pictures: Sequence, captions: Sequence[str], columns: int = 4) -> Figure:
-    """Pictures (3, H, W), each above what is said of it."""
+    """Pictures (3, H, W), each above its caption."""
     rows = -(-len(pictures) // columns)
     figure, axes = style.new_figure(rows, columns, 0.4 + 1.35 * rows)
     for axis in axes.flat:
@@ -39,7 +39,7 @@ def captioned(pictures: Sequence, captions: Sequence[str], columns: int = 4) -> 
 
 
 def examples(pictures: Mapping[str, Sequence], columns: int = 8) -> Figure:
-    """Some pictures (3, H, W) of each kind, a line for each."""
+    """Pictures (3, H, W), a row for each kind."""
     figure, axes = style.new_figure(len(pictures), columns, 0.3 + 0.8 * len(pictures))
     for line, (name, shown) in zip(axes, pictures.items(), strict=True):
         for axis in line:
@@ -60,7 +60,7 @@ def arms(runs: pd.DataFrame) -> Figure:
 
 
 def curves(of_arms: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Figure:
-    """Accuracy on base and new over epochs, the mean over seeds of each arm."""
+    """Accuracy on base and new over epochs, averaged over the seeds of each arm."""
     frame = pd.DataFrame(
         {"label": name} | entry for name, seeds in of_arms.items() for curve in seeds.values() for entry in curve
     )
@@ -70,7 +70,7 @@ def curves(of_arms: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -
 
 
 def weights(context, packed=None) -> Figure:
-    """A histogram of a context's values, and the values of its codebook as lines, if it has one."""
+    """Histogram of a context's values, with the values of its codebook, if any, as lines."""
     figure, ((axis,),) = style.new_figure(1, 1, 2.4)
     values = np.asarray(context).ravel()
     axis.hist(values, 60, color=BASE, alpha=0.7, lw=0)
@@ -85,7 +85,7 @@ def weights(context, packed=None) -> Figure:
 
 
 def reliability(rows: Sequence[Row]) -> Figure:
-    """Confidence against accuracy on base and new, of the first arm, all its seeds together."""
+    """Reliability of the first arm on base and new, seeds pooled."""
     first = rows[0]["arm"]
     groups = list(dict.fromkeys(row["group"] for row in rows))
     figure, axes = style.new_figure(2, len(groups), 3.2, height_ratios=(3, 1), sharex=True, sharey="row")

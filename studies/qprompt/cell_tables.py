@@ -1,4 +1,4 @@
-"""Tables of the notebooks of prompts: means over the seeds that finished, and what a file of few bits changes."""
+"""Tables of prompt notebooks: means over the seeds that finished, and changes after storage."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ def base_and_new(rows: Sequence[Row]) -> Markdown:
 
 
 def by_group_and_shots(rows: Sequence[Row]) -> Markdown:
-    """Accuracy by arm: a column for each group and number of pictures; zero-shot learns from none."""
+    """Accuracy by arm: a column for each group and number of pictures. Zero-shot is the same at each number."""
     columns = list(dict.fromkeys((r["group"], r["budget"]) for r in rows if r["arm"] != ZERO_SHOT))
     heads = [f"{group}, {budget} per class" for group, budget in columns]
     lines = [f"| arm | {' | '.join(heads)} | bytes |", "|---" * (len(heads) + 2) + "|"]
@@ -39,7 +39,7 @@ def by_group_and_shots(rows: Sequence[Row]) -> Markdown:
 
 
 def changed(logits: Tensor, again: Tensor) -> dict[str, int | float]:
-    """How logits (N, K) differ from those of a prompt that was written and read again."""
+    """Differences in logits (N, K) after a prompt is written and read back."""
     return {
         "largest change of a logit": float((again - logits).abs().max()),
         "answers that change": int((again.argmax(1) != logits.argmax(1)).sum()),

@@ -1,17 +1,16 @@
-"""The claims of arXiv 2407.10704, Q1 to Q11: estimand, test and smallest effect of interest.
+"""Claims Q1 to Q11 of arXiv 2407.10704: estimand, test and smallest effect of interest.
 
-Every effect is a difference between two arms paired by source checkpoint, target and seed: the same pictures, initial
-prompt and order. Base and new are accuracies on the classes that a prompt learned from and on those that it never saw,
-each among its own classes; H is their harmonic mean, run by run. Accuracies over epochs are measured on test pictures
-and choose nothing. Beside them stands what the paper lacks: the hand-written prompt, quantized without training; noise
-of the size that one bit's error has at the start, kept as that error is, or fresh at each step; other codebooks; early
-stopping; weight decay. Estimands, directions and levels follow the paper; a first trial of the default scale's cells
-had been seen when they were written.
+Effects are differences between two arms paired by source checkpoint, target and seed: same pictures, initial prompt and
+order. Base and new are accuracies on learned and on unseen classes, each among its own; H is their harmonic mean per
+run. Accuracies over epochs use test pictures and choose nothing. We add controls that the paper lacks: the hand-written
+prompt, quantized without training; noise as large as the one-bit error at the start, fixed as that error is or fresh at
+each step; other codebooks; early stopping; weight decay. Estimands, directions and levels follow the paper; they were
+written after a first trial of the default scale's cells had been seen.
 """
 
 from studies.claims.claim import Claim
 from studies.claims.verdict import Test
-from studies.qprompt.evidence import GROUPS, evidence  # noqa: F401 (the report of claims asks for it here)
+from studies.qprompt.evidence import GROUPS, evidence  # noqa: F401 (the report of claims looks it up here)
 from studies.qprompt.labels import COCOOP, COOP, FEWEST, KGCOOP, MAPLE, PROGRAD, QMAPLE, Arm, ptq, qat
 from studies.qprompt.measures import (
     against_maple,
@@ -35,7 +34,7 @@ KS, OUTLIERS, GROWTH = 0.10, 0.01, 0.10  # of a distance of distributions, of a 
 ASSUMED_DEVIATION = 0.02  # of a replicate's difference in H, for the expected power; a guess
 UP, DOWN = Test("one-sided", 1, GAIN), Test("one-sided", -1, GAIN)
 ONE = qat(FEWEST)
-CONTROLS: tuple[Arm, ...] = (  # of the question why few bits should help
+CONTROLS: tuple[Arm, ...] = (  # other explanations of why few bits help
     ("zero_shot", "one"),
     ("zero_shot", "templates"),
     ("zero_shot", f"hand-{FEWEST}"),

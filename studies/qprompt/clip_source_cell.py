@@ -1,4 +1,4 @@
-"""The clip_source cell: pretrain a small CLIP on captioned glyphs, and measure it zero-shot."""
+"""The clip_source cell: pretrain a small CLIP on captioned glyphs and measure it zero-shot."""
 
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
@@ -20,7 +20,7 @@ from vpstudy.training.prompt_learning import pretraining, tasks
 
 
 class ClipSourceCell:
-    """A CLIP whose image tower starts from the source checkpoint of `backbone`, or a published one as it is."""
+    """A CLIP whose image tower starts from the source checkpoint of `backbone`, or a published CLIP unchanged."""
 
     def __init__(self, parameters: Parameters, backbone: str):
         p = parameters
@@ -36,7 +36,7 @@ class ClipSourceCell:
         self.towers = None if published else {"size": self.source.size} | own
 
     def pretrain(self) -> tuple[CLIP | CustomTextCLIP, list[float]]:
-        """The CLIP, and the loss of each step: none of a published one."""
+        """The CLIP and its loss at each step; a published one has none."""
         s, start = self.source, self.start
         if not self.towers:
             return start.frozen().model.to(self.runtime.device), []
@@ -46,7 +46,7 @@ class ClipSourceCell:
         return clip, losses
 
     def measure(self, clip: CLIP) -> list[dict]:
-        """Zero-shot, in all templates: fresh glyphs, and each target of this scale without any training."""
+        """Zero-shot rows over all templates: fresh glyphs, then the test pictures of each target."""
         pictures, labels = glyphs.dataset(self.settings.held_out, seed=self.source.seed, size=self.source.size)
         rows = [row("glyphs", self.probabilities(clip, pictures, captions.NAMES), labels.numpy())]
         for name in self.targets:
@@ -58,13 +58,12 @@ class ClipSourceCell:
 
     @torch.no_grad()
     def probabilities(self, clip: CLIP, pictures: torch.Tensor, called: list[str]):
-        """(N, K) of uint8 pictures (N, 3, H, W) and classes by name."""
+        """Probabilities (N, K) of uint8 pictures (N, 3, H, W) and K class names."""
         texts = described(TextTower(clip), called, captions.TEMPLATES)
         features = tasks.features(clip, self.architecture, pictures, self.runtime)
         return (clip.logit_scale.exp() * features @ texts.T).softmax(1).cpu().numpy()
 
     def save(self, clip: CLIP, rows: list[dict]) -> None:
-        """Write the model, then the result."""
         clips.save(clip, self.architecture, self.folder / "clip.safetensors", self.towers)
         facts = {
             "logit_scale": clip.logit_scale.exp().item(),

@@ -1,4 +1,4 @@
-"""Why few bits should help: QCoOp against noise, other codebooks, and ways to stay near the start."""
+"""Why few bits might help: QCoOp against noise, other codebooks, and ways to stay near the start."""
 
 import pandas as pd
 from IPython.display import Markdown
@@ -23,16 +23,16 @@ QUESTIONS = (
 
 
 class ControlsReport(BaseToNew):
-    """Noise, or staying near the start? Figures, paired differences and answers from their intervals."""
+    """Noise, or staying near the start? Figures, paired differences, and answers from their intervals."""
 
     def controls(self) -> None:
-        """What else might explain what few bits do."""
+        """Other explanations of the effect of few bits."""
         noise = [arm for arm in self.arms if arm[0] == "noise" and arm not in CONTROLS]
         note = "Noise in σ, deviations of the initial prompt."
         self.dots("controls", [qat(FEWEST), COOP, *CONTROLS, *noise], "Noise, or staying near the start?", note)
 
     def distances(self) -> None:
-        """New and H against how far the used prompt is from its start."""
+        """Accuracy against the distance of the used prompt from its start."""
         mean = self.runs[self.runs["distance"].notna()].groupby(["prompter", "arm"])["distance"].mean()
         table = self.summary([arm for arm in self.arms if arm in mean.index], "accuracy", GROUPS)
         table["distance"] = [mean[arm] for arm in zip(table["prompter"], table["arm"], strict=True)]
@@ -42,7 +42,7 @@ class ControlsReport(BaseToNew):
         self.show("distances", figures.scatter(table, "distance", GROUPS, "distance to the start", title, note))
 
     def why(self) -> pd.DataFrame:
-        """QCoOp at the fewest bits less each control, paired, with what that says in words, and which went farther."""
+        """QCoOp minus each control, paired: accuracy with its verdict, and distance from the start."""
         rows = []
         for backbone, evidence in self.evidence.items():
             for control in (COOP, *CONTROLS):
@@ -56,7 +56,7 @@ class ControlsReport(BaseToNew):
         return self.table("why", pd.DataFrame(rows))
 
     def conclusion(self) -> Markdown:
-        """Answers to the question of the controls, from the intervals alone."""
+        """Answers to `QUESTIONS`, from the intervals alone."""
         lines = []
         for backbone, evidence in self.evidence.items():
             for question, control in QUESTIONS:
@@ -77,7 +77,7 @@ class ControlsReport(BaseToNew):
 
 
 def answer(found: Finding | None) -> tuple[str, str]:
-    """A difference as text, and what its interval says beside the smallest effect of interest."""
+    """A difference as text, and its verdict given the smallest effect of interest."""
     if found is None or not found.effect.n:
         return "—", NOT_RUN
     effect = found.effect
@@ -87,7 +87,7 @@ def answer(found: Finding | None) -> tuple[str, str]:
 
 
 def _signed(found: Finding, above: str, below: str) -> str | None:
-    """What an interval says that leaves out zero; None for another."""
+    """`above` or `below` if the interval leaves out zero, else None; a message if there is no interval."""
     effect = found.effect
     if effect.n < 2:
         return "one replicate has no interval"

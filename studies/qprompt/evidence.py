@@ -1,4 +1,4 @@
-"""What the claims of the qprompt study rest on: runs with harmonic means, training curves, paired differences."""
+"""Evidence for the qprompt claims: runs with harmonic means, training curves, paired differences."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,34 +20,23 @@ FACTS = {"curves": "curves", "weights": "weights", "fits": "refits"}  # of the e
 
 @dataclass(frozen=True)
 class QpromptEvidence:
-    """The results of the qprompt study at one scale, of one backbone.
+    """The qprompt results of one backbone at one scale."""
 
-    Attributes
-    ----------
-    runs
-        A row for each (prompter, arm, seed, group), the group "H" with the harmonic mean as its accuracy included.
-    curves, weights
-        A row for each (prompter, arm, seed, epoch): accuracy on base and new; sigma, ks, beyond_3, kurtosis, kl.
-    fits
-        A row for each fit of the codebook of a (prompter, arm, seed), the first included.
-    """
-
-    runs: pd.DataFrame
+    runs: pd.DataFrame  # by prompter, arm, seed and group; "H" has the harmonic mean as its accuracy
+    # By prompter, arm, seed and epoch: accuracy on base and new; sigma, ks, beyond_3, kurtosis, kl.
     curves: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
     weights: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
-    fits: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
+    fits: pd.DataFrame = field(default_factory=lambda: _table({}, ""))  # each fit of a codebook, the first included
 
     def of(self, arm: Arm, group: str) -> pd.DataFrame:
-        """The runs of an arm on a group."""
         runs = _of(self.runs, arm)
         return runs[runs["group"] == group]
 
     def bits(self) -> list[int]:
-        """Of QCoOp's arms."""
         return sorted({int(bits) for bits in self.runs.loc[self.runs["prompter"] == "qcoop", "bits"].dropna()})
 
     def difference(self, one: Arm, other: Arm, group: str, metric: str = "accuracy") -> Finding | None:
-        """`one` less `other` on base, new or H; None where either was not run."""
+        """`one` minus `other` on base, new or H; None if either was not run."""
         pairs = paired(self.of(one, group), self.of(other, group), ON, metric)
         if pairs.empty:
             return None
@@ -55,9 +44,9 @@ class QpromptEvidence:
         return compared(f"{words(one)} − {words(other)}, {group}", left, len(pairs), "diverged")
 
     def farther(self, one: Arm, other: Arm) -> Finding | None:
-        """How much farther the used prompt of `one` ends from its start than that of `other`.
+        """How much farther the used prompt of `one` ends from its start than that of `other`, in initial deviations.
 
-        Root mean squares, in deviations of the initial prompt; None where either was not run or is no learned prompt.
+        None if either was not run or is no learned prompt.
         """
         runs = [self.of(arm, "base") for arm in (one, other)]
         if any("distance" not in of or of["distance"].isna().all() for of in runs):
@@ -65,23 +54,20 @@ class QpromptEvidence:
         return self.difference(one, other, "base", "distance")
 
     def growth(self, arm: Arm) -> float | None:
-        """The deviation of an arm's weights at the end of training over that at its start, the mean of its runs."""
+        """The deviation of an arm's weights at the end of training over that at its start, averaged over runs."""
         sigma = ends(self.weights, arm, "sigma")
         return float((sigma["last"] / sigma["first"]).mean()) if len(sigma) else None
 
 
 def evidence(parameters: Parameters, read: Results) -> dict[str, QpromptEvidence]:
-    """By architecture, with few-shot learning and the prompts for both towers."""
+    """Evidence by architecture, few-shot learning and prompts for both towers included."""
     protocols, multimodal = (results.read(grid.cells(parameters, stage)).frame for stage in ("protocol", "multimodal"))
     frames = [frame for frame in (read.frame, few_shot(protocols), multimodal) if len(frame)]
     return gathered(pd.concat(frames) if frames else read.frame, read.contents)
 
 
 def gathered(runs: pd.DataFrame, contents: dict[Any, dict[str, Any]]) -> dict[str, QpromptEvidence]:
-    """Evidence by architecture, from the frame of results and the files behind it.
-
-    A CLIP that MaPLe learns for, too, has its hand-written prompt in both kinds of cells: the first is kept.
-    """
+    """Evidence by architecture. A hand-written prompt in both `prompt` and `multimodal` cells is kept once."""
     runs = with_harmonic_mean(runs.drop_duplicates([*IDENTITY, "group"]))
     tables = {name: _table(contents, fact) for name, fact in FACTS.items()}
     return {
@@ -93,7 +79,7 @@ def gathered(runs: pd.DataFrame, contents: dict[Any, dict[str, Any]]) -> dict[st
 
 
 def _table(contents: dict[Any, dict[str, Any]], fact: str) -> pd.DataFrame:
-    """A fact of results as a frame: a row for each entry of each arm and seed."""
+    """A fact of results as a frame, with a row for each entry of each arm and seed."""
     rows = [
         {"backbone": backbone, "source_seed": source, "target": cell["target"], "prompter": cell["prompter"]}
         | {"arm": arm, "seed": int(seed)}
@@ -112,7 +98,7 @@ def _of(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
 
 
 def ends(table: pd.DataFrame, arm: Arm, column: str) -> pd.DataFrame:
-    """Of each run of an arm its values in `column` at the start and the end of training: `ON`, first, last."""
+    """Values of `column` at the start and end of training for each run of an arm: `ON`, first, last."""
     mine = _of(table, arm)
     if mine.empty:
         return pd.DataFrame(columns=[*ON, "first", "last"])
@@ -120,7 +106,7 @@ def ends(table: pd.DataFrame, arm: Arm, column: str) -> pd.DataFrame:
 
 
 def with_harmonic_mean(runs: pd.DataFrame) -> pd.DataFrame:
-    """`runs` and, for each run that has base and new, a row of the group "H"."""
+    """Adds a row of the group "H" for each run that has base and new."""
     base, new = (runs[runs["group"] == group] for group in ("base", "new"))
     both = base.merge(new[[*IDENTITY, "accuracy", "status"]], on=IDENTITY, suffixes=("", "_new"))
     b, n = both["accuracy"].astype(float), both["accuracy_new"].astype(float)
@@ -133,7 +119,7 @@ def with_harmonic_mean(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def few_shot(protocols: pd.DataFrame) -> pd.DataFrame:
-    """Of the results of the stage `protocol`, those by few pictures, each number of them as an arm: "qat-1 of 4"."""
+    """Few-shot rows of the stage `protocol`, with each number of pictures as an arm: "qat-1 of 4"."""
     if protocols.empty:
         return protocols
     mine = protocols[(protocols["protocol"] == "few_shot") & (protocols["budget"] != "0")]

@@ -1,4 +1,4 @@
-"""Figures of the qprompt study that are no dots: size, training curves, weights, distance from the start."""
+"""Figures of the qprompt study other than dot plots: size, training curves, weights, distance from the start."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,19 +10,16 @@ from matplotlib.figure import Figure
 
 from studies.figures import dots, style
 
-RINGS = [sign * dy for dy in range(22, 140, 8) for sign in (1, -1)]  # how far above or below its point a text may stand
+RINGS = [sign * dy for dy in range(22, 140, 8) for sign in (1, -1)]  # vertical offsets of a text from its point
 
 
 def scatter(
     table: pd.DataFrame, x: str, panels: Sequence[str], xlabel: str, title: str, note: str, logarithmic: bool = False
 ) -> Figure:
-    """Accuracy with intervals against what an arm costs, or how far it went: a panel for each group.
+    """Accuracy with intervals against `x`, the cost of an arm or its distance from the start, in `panels`.
 
-    Parameters
-    ----------
-    table
-        Columns kind (in the legend), short (beside the point), panel, `x`, mean, low, high. Kinds without a text
-        beside any point stand open on top of the others.
+    `table` has the columns kind (in the legend), short (beside the point), panel, `x`, mean, low, high. Kinds without
+    any `short` are drawn as open markers on top.
     """
     kinds = list(dict.fromkeys(table["kind"]))
     figure, axes = style.new_figure(1, len(panels), 4.2, sharex=True)
@@ -42,16 +39,16 @@ def scatter(
     axes[0, 0].set_ylabel("test accuracy")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     style.caption(figure, title, note)
-    figure.get_layout_engine().execute(figure)  # where points are on the page is known from here on
+    figure.get_layout_engine().execute(figure)  # fixes the positions of points on the page
     for panel, axis in zip(panels, axes[0], strict=True):
         _name(axis, table[(table["panel"] == panel) & (table["short"] != "")], x, kinds)
     return figure
 
 
 def _name(axis: Axes, points: pd.DataFrame, x: str, kinds: Sequence[str]) -> None:
-    """Write `short` beside each point, in its colour, as near as there is room, with a line to the point."""
-    scale = 72 / axis.figure.dpi  # from pixels to points, in which offsets and sizes of text are
-    taken: list[tuple[float, float, float, float]] = []
+    """Write `short` as near to each point as there is room, with a line to the point."""
+    scale = 72 / axis.figure.dpi  # pixels to typographic points, the unit of text
+    taken: list[tuple[float, float, float, float]] = []  # left, low, right, high
     frame = axis.get_window_extent()
     for one in points.sort_values([x, "mean"]).itertuples():
         at = scale * axis.transData.transform((getattr(one, x), one.mean))
@@ -64,7 +61,7 @@ def _name(axis: Axes, points: pd.DataFrame, x: str, kinds: Sequence[str]) -> Non
             if inside and not any(_overlap(box, other) for other in taken):
                 break
         else:
-            continue  # no room within reach
+            continue  # no room nearby
         taken.append(box)
         colour = _colour(kinds.index(one.kind))
         line = {"arrowstyle": "-", "lw": 0.4, "color": colour, "shrinkA": 0, "shrinkB": 0}
@@ -73,23 +70,15 @@ def _name(axis: Axes, points: pd.DataFrame, x: str, kinds: Sequence[str]) -> Non
 
 
 def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether two boxes (left, low, right, high) share a point."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _colour(k: int) -> tuple[float, ...]:
-    """Of the k-th kind."""
     return sns.color_palette("colorblind")[k % 10]
 
 
 def curves(panels: Mapping[str, pd.DataFrame], title: str, note: str) -> Figure:
-    """Accuracy on base and new over epochs, a column for each set of arms, a row for each group.
-
-    Parameters
-    ----------
-    panels
-        By title: a frame with the columns label, epoch, base, new; means over runs.
-    """
+    """Accuracy over epochs; `panels` are frames by title: label, epoch, base, new (means over runs)."""
     figure, axes = style.new_figure(2, len(panels), 4.6, sharex=True, sharey="row")
     for (name, frame), column in zip(panels.items(), axes.T, strict=True):
         labels = list(dict.fromkeys(frame["label"]))
@@ -110,16 +99,10 @@ def curves(panels: Mapping[str, pd.DataFrame], title: str, note: str) -> Figure:
 def weights(
     table: pd.DataFrame, histograms: Mapping[str, Mapping], labels: Mapping[str, str], title: str, note: str
 ) -> Figure:
-    """How weights change: histograms of one run at its first, middle and last stage, and measures over epochs.
+    """Weight histograms of one run at its first, middle and last stage, and weight statistics over epochs.
 
-    Parameters
-    ----------
-    table
-        Columns arm, epoch, sigma, ks, kl, beyond_3; means over runs.
-    histograms
-        By arm: "edges", and "counts" by epoch.
-    labels
-        Of the arms, in the order in which they are drawn.
+    `table` has the columns arm, epoch, sigma, ks, kl, beyond_3 (means over runs), `histograms` by arm the "edges" and,
+    by epoch, the "counts"; `labels` are in drawing order.
     """
     arms = [arm for arm in labels if arm in histograms]
     figure, axes = style.new_figure(2, max(len(arms), 4), 4.4)

@@ -1,9 +1,9 @@
-"""Arms of the qprompt study and what they are called."""
+"""Arms of the qprompt study and their labels."""
 
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 Arm = tuple[str, str]  # prompter, arm
-ZERO_SHOT = "zero-shot"  # the arm of protocols that learns from no picture
+ZERO_SHOT = "zero-shot"  # the untrained arm of protocols
 FEWEST = 1  # bits of QCoOp as published
 COOP, COCOOP, KGCOOP, PROGRAD = (("coop", "full"), ("cocoop", "full"), ("kgcoop", "full"), ("prograd", "full"))
 MAPLE, QMAPLE = ("maple", "full"), ("qmaple", "qat-4")  # the latter at the bits as published
@@ -19,7 +19,7 @@ def ptq(bits: int) -> Arm:
 
 
 def words(arm: Arm) -> str:
-    """An arm, in words: "QCoOp, 1 bit"."""
+    """Label of an arm, such as "QCoOp, 1 bit"."""
     prompter, name = arm
     if prompter == "few_shot":
         name, _, shots = name.partition(" of ")

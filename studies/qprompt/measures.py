@@ -1,4 +1,4 @@
-"""What the claims of the qprompt study measure: functions from evidence to findings."""
+"""Measures of the qprompt claims: functions from evidence to findings."""
 
 from collections.abc import Callable, Iterable
 
@@ -13,17 +13,16 @@ Pair = tuple[Arm, Arm, str]  # one, other, group
 
 
 def on(one: Arm, other: Arm, *groups: str) -> list[Pair]:
-    """The difference between two arms on each of these groups."""
     return [(one, other, group) for group in groups]
 
 
 def codebook(name: str, *groups: str) -> list[Pair]:
-    """QCoOp as published against another codebook."""
+    """Pairs of QCoOp as published with another codebook."""
     return on(qat(FEWEST), ("quantizers", f"{name}-{FEWEST}"), *groups)
 
 
 def differences(pairs: Iterable[Pair] | Callable[[QpromptEvidence], Iterable[Pair]], complete: bool = True) -> Measure:
-    """A finding for each pair that was run; with `complete`, none if one of them was not."""
+    """A finding for each pair that was run; with `complete`, none unless all were."""
 
     def measure(evidence: QpromptEvidence) -> list[Finding]:
         found = [evidence.difference(*pair) for pair in (pairs(evidence) if callable(pairs) else pairs)]
@@ -33,17 +32,16 @@ def differences(pairs: Iterable[Pair] | Callable[[QpromptEvidence], Iterable[Pai
 
 
 def beside(*pairs: Iterable[Pair] | Callable[[QpromptEvidence], Iterable[Pair]]) -> Measure:
-    """Findings for all that were run."""
+    """Findings for every pair that was run."""
     return lambda evidence: [found for each in pairs for found in differences(each, complete=False)(evidence)]
 
 
 def at_other_bits(one: Callable[[int], Arm], other: Callable[[int], Arm], *groups: str):
-    """The pairs at every number of bits but the published one."""
+    """Pairs at every number of bits but the published one."""
     return lambda evidence: [p for b in evidence.bits() if b != FEWEST for p in on(one(b), other(b), *groups)]
 
 
 def fewest_against_more(*groups: str):
-    """QCoOp as published against each other number of bits."""
     return lambda evidence: [p for b in evidence.bits() if b != FEWEST for p in on(qat(FEWEST), qat(b), *groups)]
 
 
@@ -52,7 +50,7 @@ def changed_codebook(name: str) -> Callable[[int], Arm]:
 
 
 def last_less_first(group: str, *arms: Arm) -> Measure:
-    """The change of accuracy from the start of training to its end, of each arm."""
+    """Change in accuracy from the start to the end of training, for each arm."""
 
     def measure(evidence: QpromptEvidence) -> list[Finding]:
         curves = {arm: ends(evidence.curves, arm, group) for arm in arms}
@@ -66,7 +64,7 @@ def last_less_first(group: str, *arms: Arm) -> Measure:
 
 
 def weights(column: str, label: str, change: Callable[[pd.DataFrame], pd.Series]) -> Measure:
-    """A `change` from the columns first to last of the weights of CoOp."""
+    """A `change` computed from the columns first and last of CoOp's weights."""
 
     def measure(evidence: QpromptEvidence) -> list[Finding]:
         of = ends(evidence.weights, COOP, column)
@@ -76,7 +74,7 @@ def weights(column: str, label: str, change: Callable[[pd.DataFrame], pd.Series]
 
 
 def inverted_u(kind: str) -> Measure:
-    """The middle level of noise less none and less the highest, on new; none below three levels."""
+    """The middle noise level minus none and minus the highest, on new; needs three levels."""
 
     def pairs(evidence: QpromptEvidence) -> list[Pair]:
         arms = evidence.runs.loc[evidence.runs["prompter"] == "noise", "arm"].unique()
@@ -91,7 +89,7 @@ def inverted_u(kind: str) -> Measure:
 
 
 def against_maple(evidence: QpromptEvidence) -> list[Pair]:
-    """QMaPLe at other bits, MaPLe quantized after training, and the hand-written prompt, against MaPLe."""
+    """QMaPLe at other bits, MaPLe quantized after training and the hand-written prompt, each against MaPLe."""
     arms = evidence.runs[["prompter", "arm"]].drop_duplicates().itertuples(index=False, name=None)
     others = [arm for arm in arms if arm[0] in ("maple", "qmaple", "zero_shot") and arm not in (MAPLE, QMAPLE)]
     return [pair for arm in others for pair in on(arm, MAPLE, *GROUPS)]
@@ -105,7 +103,7 @@ def few_pictures(evidence: QpromptEvidence) -> list[Pair]:
 
 
 def never_refitted(evidence: QpromptEvidence) -> str | None:
-    """Adaptive clustering that never refits its codebook *is* the arm that it is compared with."""
+    """The reason to leave a claim untested: if no run refits, adaptive clustering equals the arm without it."""
     fits = evidence.fits
     mine = fits[(fits["prompter"] == "qcoop") & (fits["arm"] == qat(FEWEST)[1])]
     if len(mine) and (mine.groupby(["source_seed", "target", "seed"]).size() == 1).all():

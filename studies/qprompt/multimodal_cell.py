@@ -1,4 +1,4 @@
-"""The multimodal cell: MaPLe and QMaPLe for one CLIP and one target, with their arms and seeds inside."""
+"""The multimodal cell: MaPLe and QMaPLe for one CLIP and target, with all arms and seeds."""
 
 import copy
 from dataclasses import dataclass, field
@@ -32,19 +32,19 @@ PUBLISHED = {"n_context": 2, "depth": 9, "text_width": 512, "image_width": 768} 
 
 @dataclass
 class Arm:
-    """One arm with one seed: its logits (N, K) of "base" and "new"; bits of a stored value, None for half precision."""
+    """One arm with one seed."""
 
     prompter: str
     name: str
     seed: int
-    bits: int | None = None
-    logits: dict[str, Tensor] = field(default_factory=dict)
+    bits: int | None = None  # of a stored value; None: half precision
+    logits: dict[str, Tensor] = field(default_factory=dict)  # (N, K) of "base" and "new"
     learned: LearnedMultimodal | None = None
     reason: str | None = None
 
 
 class MultimodalCell:
-    """Learn prompts for both towers of the CLIP of `backbone` on the base classes of `target`; measure base and new."""
+    """Learns prompts for both towers of a CLIP on the base classes of `target`; measures base and new."""
 
     def __init__(self, parameters: Parameters, backbone: str, target: str):
         p = parameters
@@ -60,28 +60,28 @@ class MultimodalCell:
         self.data = load_target(target, p.source.size, p.pictures)
         self.pictures = self.data.pictures.to(self.runtime.device)
         self.normalise = partial(clips.normalised, architecture=self.architecture)
-        self.task = cache(lambda seed: self._task(seed, self.pictures))  # as long as the cell lives
+        self.task = cache(lambda seed: self._task(seed, self.pictures))  # kept as long as the cell lives
 
     def _task(self, seed: int, of_pictures: Tensor) -> Task:
-        """The base and new classes, and the pictures that this seed draws: they pass the tower at every step."""
+        """The base and new classes with this seed's pictures, which pass the tower at every step, or their features."""
         q, groups = self.how, tasks.base_to_new(self.data)
         return tasks.task(self.clip, self.data, groups, of_pictures, q.shots, q.validation_per_class, seed)
 
     def run(self) -> list[Arm]:
-        """Every arm with every seed; a training that leaves the finite numbers is a result, too."""
+        """Every arm with every seed; a run that diverges is a result, too."""
         jobs = [(seed, bits) for seed in self.settings.seeds for bits in (None, *self.settings.bits)]
         arms = [arm for job in track(jobs, f"MaPLe on {self.data.name}") for arm in self.trained(*job)]
         return arms + self._hand_written()
 
     def _hand_written(self) -> list[Arm]:
-        """The one template that prompts start from, with the image tower as it is: the same for every seed."""
+        """The untrained template with the unchanged image tower, the same for every seed."""
         seeds = self.settings.seeds
         task = self._task(seeds[0], tasks.features(self.clip, self.architecture, self.pictures, self.runtime))
         logits = {group: task.scale * task.test[group][0] @ task.hand_written[group].T for group in GROUPS}
         return [Arm("zero_shot", "one", seed, logits=logits) for seed in seeds]
 
     def trained(self, seed: int, bits: int | None) -> list[Arm]:
-        """QMaPLe of so many bits; without, MaPLe in full and quantized after training."""
+        """QMaPLe with `bits`; without, MaPLe in full and quantized after training."""
         arm = Arm("qmaple", f"qat-{bits}", seed, bits) if bits else Arm("maple", "full", seed)
         after = [] if bits else [Arm("maple", f"ptq-{b}", seed, b) for b in self.settings.bits]
         task, by = self.task(seed), quantizer(self.how, bits) if bits else None
@@ -98,17 +98,16 @@ class MultimodalCell:
         return [arm, *after]
 
     def quantized(self, weights: Weights, bits: int, task: Task) -> MultimodalPrompt:
-        """A prompt with a copy of learned weights, quantized as they are by the published quantizer."""
+        """A prompt with a copy of learned weights, quantized after training by the published quantizer."""
         prompt = MultimodalPrompt(self.clip, task.base_names, copy.deepcopy(weights))
         quantize(prompt, quantizer(self.how, bits))
         return prompt
 
     def bytes(self, bits: int | None, shape: dict[str, int] | None = None) -> int:
-        """Of a stored prompt, here or of another shape."""
+        """Size of a stored prompt, here or of another shape."""
         return stored_bytes(**shape or self.shape, bits=bits or 16)
 
     def result(self, arms: list[Arm]) -> dict:
-        """Everything that figures, tables and claims read of this cell."""
         task, each = self.task(self.settings.seeds[0]), (None, *self.settings.bits)
         facts = {
             "classes": {"base": task.base_names, "new": task.new_names},
@@ -135,7 +134,7 @@ class MultimodalCell:
         return row(name, arm.logits[group].double().softmax(1).cpu().numpy(), labels, **of) | more
 
     def stored_and_used_again(self, arm: Arm) -> dict[str, int | float]:
-        """Write a QMaPLe prompt to files, read them, and measure with what they hold."""
+        """Write a QMaPLe prompt to files, read it back and measure it."""
         task, quantized = self.task(arm.seed), arm.learned.quantized
         with TemporaryDirectory() as folder:
             size, headers = quantized.save(Path(folder))
@@ -149,7 +148,6 @@ class MultimodalCell:
 
 
 def _by_arm(arms: list[Arm], value) -> dict[str, dict[str, list | dict]]:
-    """`value` of what each arm learned: by arm, then by seed."""
     values: dict[str, dict[str, list | dict]] = {}
     for arm in arms:
         if arm.learned:

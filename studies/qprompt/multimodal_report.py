@@ -1,4 +1,4 @@
-"""The results of MaPLe and QMaPLe, for the final notebook of the qprompt study."""
+"""Results of MaPLe and QMaPLe for the final qprompt notebook."""
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ PUBLISHED = {MAPLE: "MaPLe", QMAPLE: "QMaPLe, 4 bits"}  # the name in data/publi
 
 
 class MultimodalReport(Report):
-    """Prompts for both towers at one scale: base, new and H, on all architectures that have them."""
+    """Prompts for both towers at one scale: base, new and H on all architectures that have them."""
 
     study = "qprompt"
 
@@ -26,7 +26,6 @@ class MultimodalReport(Report):
         self.runs = with_harmonic_mean(frame) if len(frame) else frame
 
     def dots(self) -> None:
-        """Every arm, a panel each for base, new and H."""
         if self.runs.empty:
             print(NOT_RUN)
             return
@@ -38,7 +37,7 @@ class MultimodalReport(Report):
         self.show("multimodal", dots.draw(table, METRICS["accuracy"], title, note, bounds=(0.0, 1.0)))
 
     def accuracies(self) -> pd.DataFrame | str:
-        """Base, new and H by arm, with the bytes; the paper's averages of eleven data sets beside them."""
+        """Base, new, H and bytes by arm, beside the paper's averages over eleven data sets."""
         if self.runs.empty:
             return NOT_RUN
         paper = pd.read_csv(paths.ROOT / "data" / "published" / "qprompt.csv").set_index("method")

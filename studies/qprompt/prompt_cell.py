@@ -1,4 +1,4 @@
-"""The prompt cell: one CLIP, one target and one prompter, with its arms and seeds inside."""
+"""The prompt cell: one CLIP, target and prompter, with all arms and seeds."""
 
 from collections.abc import Callable
 from functools import cache
@@ -33,13 +33,7 @@ GROUPS = ("base", "new")
 
 
 class PromptCell:
-    """Learn prompts for the CLIP of `backbone` on the base classes of `target` by `prompter`; measure base and new.
-
-    Raises
-    ------
-    ValueError
-        For a prompter that is none of `PROMPTERS`.
-    """
+    """Learns prompts for a CLIP on the base classes of `target`. Raises ValueError for an unknown prompter."""
 
     def __init__(self, parameters: Parameters, backbone: str, target: str, prompter: str):
         p = parameters
@@ -53,23 +47,21 @@ class PromptCell:
         self.clip, architecture = clips.load(self.folder / "clip.safetensors")
         self.tower = TextTower(self.clip.to(self.runtime.device))
         self.data = load_target(target, p.source.size, p.pictures)
-        # No prompt of this study changes a picture's features: each is computed once.
+        # No text prompt changes a picture's features: each is computed once.
         self.features = tasks.features(self.clip, architecture, self.data.pictures, self.runtime)
-        self.trial = cache(self._trial)  # as long as the cell lives
+        self.trial = cache(self._trial)  # kept as long as the cell lives
 
     def _trial(self, seed: int) -> Trial:
-        """The base and new classes, and the pictures that this seed draws."""
         s, groups = self.settings, tasks.base_to_new(self.data)
         task = tasks.task(self.clip, self.data, groups, self.features, s.shots, s.validation_per_class, seed)
         return Trial(self.tower, task, s, seed, getattr(s, self.name, None))
 
     def run(self) -> list[Arm]:
-        """Every arm with every seed; a training that leaves the finite numbers is a result, too."""
+        """Every arm with every seed; a run that diverges is a result, too."""
         seeds = track(self.settings.seeds, f"{self.name} on {self.data.name}")
         return [arm for seed in seeds for arm in self.prompter.arms(self.trial(seed))]
 
     def result(self, arms: list[Arm]) -> dict:
-        """Everything that figures, tables and claims read of this cell."""
         first = self.settings.seeds[0]
         task, trained = self.trial(first).task, [arm for arm in arms if arm.learned]
         followed = trained if self.prompter.follow else []
@@ -100,7 +92,7 @@ class PromptCell:
         return row(f"{arm.name} {group}", probabilities, labels, **of) | more
 
     def stored_and_used_again(self, arm: Arm) -> dict[str, int | float]:
-        """Write a quantized prompt to a file, read it, and measure with it."""
+        """Write a quantized prompt to a file, read it back and measure it."""
         with TemporaryDirectory() as folder:
             place = Path(folder) / "prompt.vpq"
             stored.save(arm.packed, place)
@@ -111,14 +103,14 @@ class PromptCell:
         return sizes | changed(arm.logits["base"], again["base"])
 
     def nearest_words(self, context: Tensor, n: int = 3) -> list[list[str]]:
-        """For each vector of a context (M, width) the words whose embeddings are nearest, the nearest first."""
+        """For each vector of a context (M, width), the words with the nearest embeddings, nearest first."""
         tokens = sorted({int(i) for text in captions.TEMPLATES + captions.NAMES for i in tokenize([text])[0] if i})
-        known = torch.tensor(tokens[:-2])  # without those that begin and end a text
+        known = torch.tensor(tokens[:-2])  # without the start and end tokens
         nearest = torch.cdist(context, self.tower.vectors(known)).topk(n, largest=False).indices
         return [[tokenizer().decode([int(known[k])]).strip() for k in line] for line in nearest.cpu()]
 
     def save(self, arms: list[Arm], result: dict) -> None:
-        """Write the learned contexts, then, last, the result."""
+        """Write the learned contexts, then the result."""
         kept = {f"{arm.name}/{arm.seed}": arm.used.cpu().contiguous() for arm in arms if arm.used is not None}
         place = self.folder / "prompts" / f"{self.data.name}-{self.name}.safetensors"
         atomic.write_bytes(place, serialize(kept or {"none": torch.zeros(0)}))
@@ -130,7 +122,7 @@ def _bytes(arm: Arm) -> int:
 
 
 def _published_bytes(arm: Arm) -> int | None:
-    """Bytes at the width of CLIP's text tower; None for what holds features of pictures."""
+    """Bytes at the width of CLIP's text tower; None for prompters that store features of pictures."""
     n = arm.published_weights
     return stored_bytes(n, arm.bits or 16) if n else n
 
@@ -140,7 +132,6 @@ def _epochs(arm: Arm) -> list[int]:
 
 
 def _by_arm(arms: list[Arm], value: Callable[[Arm], Any]) -> dict[str, dict[str, Any]]:
-    """`value` by arm, then by seed."""
     values: dict[str, dict[str, Any]] = {}
     for arm in arms:
         values.setdefault(arm.name, {})[str(arm.seed)] = value(arm)

@@ -1,4 +1,4 @@
-"""The protocol cell: prompts that learn from every class of a target, by few pictures, or measured on others."""
+"""The protocol cell: prompts learned on every class of a target, from few pictures or for transfer."""
 
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -31,7 +31,7 @@ from vpstudy.training.prompt_learning.trial import Trial
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that prompts are measured on: names of the classes, features (N, E) and labels (N,)."""
+    """Pictures to measure on: class names, features (N, E) and labels (N,)."""
 
     called: list[str]
     features: Tensor
@@ -39,13 +39,7 @@ class Group:
 
 
 class ProtocolCell:
-    """Learn prompts for the CLIP of `backbone` on every class of `target`, and measure them by `protocol`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown protocol.
-    """
+    """Learns prompts for a CLIP on every class of `target`. Raises ValueError for an unknown protocol."""
 
     def __init__(self, parameters: Parameters, backbone: str, target: str, protocol: str):
         p, protocols = parameters, get_args(Protocol)
@@ -69,14 +63,14 @@ class ProtocolCell:
         return tasks.features(self.clip, self.architecture, pictures, self.runtime)
 
     def _group(self, data: Target, pictures: Tensor | None = None) -> Group:
-        """The test set of a target, or other `pictures` of the same classes."""
+        """The test set of a target, with `pictures` in place of its own if given."""
         tests = torch.as_tensor(data.test)
         features = self._features(data.pictures[tests] if pictures is None else pictures)
         return Group(tasks.class_names(data), features, data.labels[tests].to(features.device))
 
     @cached_property
     def groups(self) -> dict[str, Group]:
-        """What prompts are measured on: "all" is the target's own test set, with all of its classes."""
+        """Groups to measure on; "all" is the target's own test set with all of its classes."""
         groups = {"all": self._group(self.data)}
         if self.name == "transfer":
             tests = self.data.pictures[torch.as_tensor(self.data.test)]
@@ -85,13 +79,13 @@ class ProtocolCell:
         return groups
 
     def trial(self, seed: int, shots: int, how: PromptLearning) -> Trial:
-        """Every class of the target, to learn from; what is called new are the same classes here."""
+        """A trial on every class of the target; its new classes are the same ones."""
         classes, held_out = tasks.every_class(self.data), self.how.validation_per_class
         task = tasks.task(self.clip, self.data, classes, self.features, shots, held_out, seed)
         return Trial(self.tower, task, how, seed)
 
     def run(self) -> list[dict]:
-        """The rows of every arm with every number of pictures and seed."""
+        """The rows of every arm, number of pictures and seed."""
         jobs = [
             (seed, shots, how, bits)
             for seed in self.settings.seeds
@@ -102,7 +96,7 @@ class ProtocolCell:
         return rows + [line for job in track(jobs, f"{self.name} on {self.data.name}") for line in self._trained(*job)]
 
     def _learning(self) -> list[tuple[int, PromptLearning]]:
-        """Pictures per class, and how prompts learn from so many."""
+        """Numbers of pictures per class, with the settings for each."""
         s = self.settings
         if self.name == "transfer":
             return [(self.how.shots, self.how.model_copy(update={"evaluations": 1}))]
@@ -113,13 +107,13 @@ class ProtocolCell:
         ]
 
     def _zero_shot(self, seed: int) -> list[dict]:
-        """The one template that contexts start from, untrained."""
+        """The untrained template that contexts start from."""
         texts = {name: described(self.tower, group.called, tasks.HAND_WRITTEN) for name, group in self.groups.items()}
         more = {"arm": ZERO_SHOT, "bits": None, "bytes": 0}
         return [self._row(name, of, 0, seed) | more for name, of in texts.items()]
 
     def _trained(self, seed: int, shots: int, how: PromptLearning, bits: int | None) -> list[dict]:
-        """CoOp, or with `bits` QCoOp."""
+        """QCoOp; CoOp without `bits`."""
         trial, name = self.trial(seed, shots, how), f"qat-{bits}" if bits else "full"
         arm = trial.trained(name, Variant(quantize=trial.quantizer(bits)) if bits else Variant())
         more = {"arm": name, "bits": bits, "bytes": stored_bytes(trial.start.numel(), bits or 16)}
@@ -138,13 +132,12 @@ class ProtocolCell:
         return row(f"{arm} {name}", probabilities, labels, budget=shots, seed=seed) | {"group": name}
 
     def result(self, rows: list[dict]) -> dict:
-        """Everything that figures, tables and claims read of this cell."""
         facts = {name: {"pictures": len(group.labels), "classes": group.called} for name, group in self.groups.items()}
         of = {"qprompt": self.how, "protocols": self.settings, "clip": self.clip_settings}
         return head(self.cell, self.runtime, **of) | {"facts": {"groups": facts}, "rows": rows}
 
     def examples(self, n: int = 8) -> dict[str, Tensor]:
-        """The first `n` test pictures of different classes, of each group."""
+        """A test picture of each of the first `n` classes, by group."""
         own = _of_each_class(self.data, n)
         if self.name == "few_shot":
             return {self.data.name: own}
@@ -156,7 +149,6 @@ class ProtocolCell:
 
 
 def _of_each_class(data: Target, n: int) -> Tensor:
-    """Test pictures of the first `n` classes, one of each."""
     tests = torch.as_tensor(data.test)
     labels = data.labels[tests]
     return data.pictures[tests[[int((labels == k).nonzero()[0]) for k in range(min(n, len(data.class_names)))]]]

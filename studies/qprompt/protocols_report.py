@@ -1,4 +1,4 @@
-"""Few-shot learning, domain shift and transfer across data sets, for the final notebook of the qprompt study."""
+"""Few-shot learning, domain shift and transfer across data sets, for the final qprompt notebook."""
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from studies.statistics import paired, summarise
 
 
 class ProtocolsReport(Report):
-    """The results of the cells of `protocol` at one scale."""
+    """Results of the `protocol` cells at one scale."""
 
     study = "qprompt"
 
@@ -35,10 +35,7 @@ class ProtocolsReport(Report):
         self.show(f"protocol_{protocol}", draw(runs.assign(arm=runs["arm"].map(_in_words))))
 
     def accuracies(self, protocol: str) -> pd.DataFrame | str:
-        """Accuracy ± half of the 95 % interval, a line for each arm, and each quantized one less CoOp, in pairs.
-
-        Intervals are over source checkpoints, the means of their seeds, where there are several, as in `summarise`.
-        """
+        """Accuracy ± half the 95 % interval of each arm, and paired differences between quantized arms and CoOp."""
         runs = self._of(protocol)
         if runs.empty:
             return NOT_RUN
@@ -46,13 +43,13 @@ class ProtocolsReport(Report):
 
 
 def accuracies(runs: pd.DataFrame, by: str) -> pd.DataFrame:
-    """A line for each arm, and one for each quantized arm less CoOp; a column for each value of the column `by`."""
+    """A row for each arm and each quantized arm minus CoOp, a column for each value of `by`."""
     arms = dict(list(runs.groupby("arm", sort=False)))
     columns = list(dict.fromkeys(runs.loc[runs["arm"] != ZERO_SHOT, by]))
     lines = []
     for arm, of in arms.items():
         means = {line[1]: tables.mean_text(line) for line in summarise(of, [by, "arm"], "accuracy").itertuples()}
-        # The hand-written prompt learns from no pictures: it is the same at each number of them.
+        # The hand-written prompt is the same at each number of pictures.
         lines.append({"arm": _in_words(arm)} | {column: means.get(column, means.get("0", "—")) for column in columns})
     for arm, of in arms.items():
         if arm.startswith("qat-") and "full" in arms:
@@ -66,5 +63,5 @@ def accuracies(runs: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def _in_words(arm: str) -> str:
-    """An arm of these cells, as `words` says those of the cells of base-to-new."""
+    """Label of an arm, as `words` gives it for base-to-new."""
     return arm if arm == ZERO_SHOT else words(("coop" if arm == "full" else "qcoop", arm))

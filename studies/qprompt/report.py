@@ -1,4 +1,4 @@
-"""The final notebook of qprompt: every prompter on base and new, from committed results."""
+"""Report of the final qprompt notebook: every prompter on base and new."""
 
 from collections.abc import Sequence
 
@@ -34,15 +34,7 @@ PUBLISHED = {  # by name in data/published/qprompt.csv
 
 
 class BaseToNew(Report):
-    """Results of the cells of `prompt` at one scale.
-
-    Attributes
-    ----------
-    runs
-        One row for each (backbone, source checkpoint, target, prompter, arm, seed, group), "H" included.
-    evidence
-        By architecture.
-    """
+    """Results of the `prompt` cells at one scale: `runs` with rows for base, new and H, `evidence` by architecture."""
 
     study, stage = "qprompt", "prompt"
 
@@ -55,16 +47,13 @@ class BaseToNew(Report):
 
     @property
     def arms(self) -> list[Arm]:
-        """Every arm that was run, in the order of the registry."""
+        """Every arm that was run, in registry order."""
         present = self.runs.drop_duplicates(["prompter", "arm"])
         order = list(PROMPTERS)
         return sorted(zip(present["prompter"], present["arm"], strict=True), key=lambda arm: order.index(arm[0]))
 
     def summary(self, arms: Sequence[Arm], metric: str, groups: Sequence[str]) -> pd.DataFrame:
-        """Means over targets and runs with intervals; columns row, panel, group (the target), and of `summarise`.
-
-        Also kind: a prompter, or the way that an arm of it goes, and short: the bits or the level of noise.
-        """
+        """Means by row (arm), kind (prompter or variant), short (bits or noise level), panel and group (target)."""
         frames = [
             self.runs[(self.runs["prompter"] == p) & (self.runs["arm"] == a) & self.runs["group"].isin(groups)].assign(
                 row=words((p, a)), kind=_kind((p, a)), short=a.partition("-")[2]
@@ -77,7 +66,7 @@ class BaseToNew(Report):
         return table.sort_values("panel", key=lambda column: column.map(list(groups).index), kind="stable")
 
     def dots(self, name: str, arms: Sequence[Arm], title: str, note: str = "", metric: str = "accuracy") -> None:
-        """Show arms as dots, a panel each for base, new and H; of calibration, for base and new."""
+        """Show arms as dots, with a panel each for base, new and, for accuracy, H."""
         arms = [arm for arm in arms if arm in self.arms]
         if not arms:
             print(NOT_RUN)
@@ -93,7 +82,7 @@ class QpromptReport(BaseToNew):
     """Figures and tables of every prompter."""
 
     def coverage(self) -> None:
-        """Say what the notebook rests on, and what is missing."""
+        """Print what the notebook covers and what is missing."""
         runs, q = self.runs, self.parameters.qprompt.settings
         print(
             f"{len(self.contents)} cells: {runs['prompter'].nunique()} prompters, "
@@ -106,20 +95,18 @@ class QpromptReport(BaseToNew):
             print(note)
 
     def everything(self, metric: str = "accuracy") -> None:
-        """Every prompter as published, and quantized ones at every number of bits."""
+        """Every prompter that is no control, at every number of bits."""
         chosen = [arm for arm in self.arms if PROMPTERS[arm[0]].role != "control"]
         title = "Base, new, and their harmonic mean H" if metric == "accuracy" else "Calibration on base and new"
         self.dots(f"prompters_{metric}", chosen, title, metric=metric)
 
     def codebooks(self) -> None:
-        """QCoOp with its codebook changed in one thing."""
         changed = [arm for arm in self.arms if arm[0] == "quantizers"]
         bits = self.parameters.qprompt.settings.quantizers.bits
         arms = [arm for b in bits for arm in [qat(b), *(arm for arm in changed if arm[1].endswith(f"-{b}"))]]
         self.dots("codebooks", arms, "Other codebooks", "Changed in one thing against QCoOp with as many bits.")
 
     def size(self) -> None:
-        """H against the bytes of the stored prompt."""
         kept = self.runs[(self.runs["bytes"] > 0) & self.runs["prompter"].map(_learned)]
         arms = list(dict.fromkeys(zip(kept["prompter"], kept["arm"], strict=True)))
         table, note = self.summary(arms, "accuracy", GROUPS), "Numbers: bits. " + panels.seeds_note(self.runs, "bars")
@@ -127,7 +114,7 @@ class QpromptReport(BaseToNew):
         self.show("size", figures.scatter(table, "bytes", GROUPS, "bytes", title, note, logarithmic=True))
 
     def curves(self) -> None:
-        """Base and new over epochs, by level of noise and by number of bits."""
+        """Base and new over epochs, by noise level, bits and prompter."""
         frame = pd.concat([each.curves for each in self.evidence.values()])
         frame = frame.assign(label=[words(pair) for pair in zip(frame["prompter"], frame["arm"], strict=True)])
         chosen = {
@@ -151,7 +138,6 @@ class QpromptReport(BaseToNew):
         self.show("curves", figures.curves(means, "Base and new over training", note))
 
     def weights(self) -> None:
-        """What happens to the weights of a prompt while it learns."""
         frame = pd.concat([each.weights for each in self.evidence.values()])
         if frame.empty:
             print(NOT_RUN)
@@ -166,7 +152,7 @@ class QpromptReport(BaseToNew):
         self.show("weights", figures.weights(table, histograms, labels, "The weights of prompts over training", note))
 
     def refits(self) -> pd.DataFrame:
-        """How often adaptive clustering fitted a codebook, and how far the used prompt went from its start."""
+        """How often adaptive clustering fitted a codebook, and the used prompt's distance from its start."""
         fits = pd.concat([each.fits for each in self.evidence.values()])
         fits = fits.assign(arm=[words(arm) for arm in zip(fits["prompter"], fits["arm"], strict=True)])
         by = ["arm", "source_seed", "target", "seed"]
@@ -191,10 +177,7 @@ class QpromptReport(BaseToNew):
         return self.table("sizes", pd.DataFrame(rows, columns=columns).drop_duplicates("arm"))
 
     def published(self) -> pd.DataFrame:
-        """The paper's averages of eleven data sets beside this scale's: other models and data; directions compare.
-
-        Prompts for both towers have a table of their own (`multimodal_report`).
-        """
+        """The paper's averages over eleven data sets beside ours: models and data differ, only directions compare."""
         paper = pd.read_csv(paths.ROOT / "data" / "published" / "qprompt.csv")
         ok = self.runs[self.runs["status"] == "ok"]
         ours = ok.groupby(["prompter", "arm", "group"])["accuracy"].mean()
@@ -236,6 +219,6 @@ def _learned(prompter: str) -> bool:
 
 
 def _kind(arm: Arm) -> str:
-    """A prompter, or, of one with several ways, the way."""
+    """A prompter or one of its variants."""
     kinds = {"ptq": "CoOp, then few bits", "fresh": "noise, fresh", "fixed": "noise, kept"}
     return kinds.get(arm[1].partition("-")[0], PROMPTERS[arm[0]].label)

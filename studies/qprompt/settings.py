@@ -1,4 +1,4 @@
-"""Parameters of the qprompt study (arXiv 2407.10704): quantized prompts for CLIP, against their full forms."""
+"""Parameters of the qprompt study (arXiv 2407.10704): quantized prompts for CLIP against full ones."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -32,18 +32,18 @@ class Qprompt(Strict):
 class ProtocolAxes(Strict):
     names: Annotated[list[Protocol], AfterValidator(unique)]  # may be empty: then no such cell runs
     backbones: Backbones
-    targets: Targets  # that prompts learn from, all classes
+    targets: Targets  # prompts learn from all their classes
 
 
 class ProtocolSettings(Strict):
-    """Prompts learn as `qprompt` says, but for what stands here."""
+    """Settings of protocols; the rest is as in `qprompt`."""
 
-    others: Targets  # that prompts are measured on without learning
+    others: Targets  # prompts are measured on these without learning
     seeds: Annotated[list[Seed], *AXIS]
     bits: Bits  # of prompts trained through their codebook
     shifts: Annotated[list[Shift], *AXIS]
     shots: Annotated[list[Positive], *AXIS, AfterValidator(increasing)]  # of few_shot: pictures per class
-    epochs: list[Positive]  # at each of these
+    epochs: list[Positive]  # at each number of `shots`
     context: Context  # of few_shot
 
     @model_validator(mode="after")
@@ -78,7 +78,7 @@ class Multimodal(Strict):
 
 
 def problems(p: Any) -> Iterator[str]:
-    """CLIPs that nothing makes, and prompts that their towers do not allow."""
+    """CLIPs that no stage makes, and prompts that do not fit their towers."""
     yield from _missing_clips(p)
     yield from _depth(p)
     width, heads = p.clip_source.width, p.clip_source.heads
@@ -104,7 +104,7 @@ def _missing_clips(p: Any) -> Iterator[str]:
 
 
 def _depth(p: Any) -> Iterator[str]:
-    """Of towers that are made here. Of others only their library knows: the command `check` asks it."""
+    """Depth in towers made here; for other towers the command `check` asks their library."""
     own = {name: architectures.own(name).blocks for name in p.multimodal.axes.backbones if name not in p.weights.root}
     depth = p.multimodal.settings.depth
     for name, blocks in own.items():
