@@ -1,4 +1,4 @@
-"""The cell of `across`: one compressed backbone and one target, visual prompts at every number of bits and seed."""
+"""The cell of `across`: visual prompts at every bit width and seed, on one compressed backbone and one target."""
 
 from dataclasses import dataclass, field
 
@@ -26,28 +26,21 @@ from vpstudy.training.visual_prompting import answers, prompted, visual_promptin
 
 @dataclass
 class Run:
-    """One border as it is stored, and what the backbone answers with it on the test split.
+    """A border as stored, and the backbone's test logits with it.
 
-    Attributes
-    ----------
-    arm
-        "full", "half" (16 bits), "grey" (nothing learned), "ptq" (quantized after training) or "qat" (trained so);
-        "full_other" and "ptq_other" are controls, at the learning rate that was not chosen.
-    values
-        What the border shows, (n,); None where training diverged.
-    rms
-        Root mean square of what quantization changed, in units of the pixel range; None where there is no original.
+    `arm` is "full", "half" (16 bits), "grey" (untrained), "ptq" (quantized after training) or "qat" (quantized in
+    training). "full_other" and "ptq_other" are controls at a learning rate that validation did not choose.
     """
 
     arm: str
     codebook: str | None
     bits: int
     seed: int
-    values: torch.Tensor | None = None
+    values: torch.Tensor | None = None  # (n,), as shown; None if training diverged
     artefact: dict[str, torch.Tensor] = field(default_factory=dict)
     logits: np.ndarray | None = None
     packed: Packed | None = None
-    rms: float | None = None
+    rms: float | None = None  # RMS quantization error, in units of the pixel range; None without an original
     refits: int | None = None
     learning_rate: float | None = None
     reason: str | None = None
@@ -59,13 +52,7 @@ class Run:
 
 
 class QuantizeCell:
-    """Learns borders for `target` on `compression` of `backbone`, and quantizes them in every way asked for.
-
-    Attributes
-    ----------
-    tuning
-        What each learning rate reached on validation, at each number of bits in training.
-    """
+    """Learns borders for `target` on `compression` of `backbone`, and quantizes them."""
 
     def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str):
         axes = {"backbone": backbone, "compression": compression, "target": target}
@@ -79,18 +66,18 @@ class QuantizeCell:
         self.frozen = fused(self.compressed.backbone, self.prompting.canvas)
         self.data = TransferData(target, hidden_cost.validation_per_class, self.runtime, parameters.pictures)
         self.size = len(self.border().values())
-        self.tuning: list[dict] = []
+        self.tuning: list[dict] = []  # per bits in training, the validation result of each learning rate
 
     def border(self) -> BorderPrompt:
-        """A border that has learned nothing."""
+        """An untrained border."""
         return BorderPrompt(self.prompting.chosen.inner, self.prompting.canvas)
 
     def indices(self, part: str, seed: int) -> np.ndarray:
-        """The pictures of "train", "validation" or "test"."""
+        """Indices of the pictures of "train", "validation" or "test"."""
         return getattr(self.data.split(self.settings.budget, seed), part)
 
     def run(self) -> list[Run]:
-        """Every arm with every seed; the first seed tries every learning rate, and validation chooses for all seeds."""
+        """Run every arm and seed; the first seed chooses the learning rates on validation, for all seeds."""
         axes, runs = dict(self.cell.axes), []
         for bits in track([None, *self.settings.trained_bits], f"{axes['compression']} on {axes['target']}"):
             rate = self._best_rate(bits)
@@ -107,7 +94,7 @@ class QuantizeCell:
         return max(tried, key=lambda outcome: outcome.rank).learning_rate
 
     def _train(self, bits: int | None, seed: int, rate: float) -> tuple[Outcome, QuantizedBorder | None]:
-        """Full precision without `bits`, else through a quantizer; the border is as it was at the chosen moment."""
+        """Train in full precision or, with `bits`, through a quantizer; returns its border at the chosen step."""
         s, border = self.settings, None
         if bits:
             how = Quantizer(bits, normalise=False, interval=s.interval, threshold=s.threshold)
@@ -115,10 +102,7 @@ class QuantizeCell:
         return visual_prompting(self.frozen, self.data, s.budget, seed, self.prompting.at(rate), border), border
 
     def _after(self, seed: int, rate: float, control: str = "") -> list[Run]:
-        """One training in full precision; its border in full, in half precision and quantized.
-
-        As a `control`, at a learning rate that was not chosen: in full, and by the first codebook alone.
-        """
+        """Train in full precision; measure the border in full, half and quantized. A `control` has fewer arms."""
         outcome, _ = self._train(None, seed, rate)
         plain = [("full", None, 32)] if control else [("full", None, 32), ("half", None, 16)]
         books = self.settings.codebooks[:1] if control else self.settings.codebooks
@@ -140,14 +124,14 @@ class QuantizeCell:
         return [self._measured(run) for run in runs]
 
     def _grey(self, seed: int) -> Run:
-        """The border that training starts from, and a mapping: nothing is learned."""
+        """The untrained border with a label mapping."""
         border = self.border()
         learner = prompted(self.frozen, self.data, self.settings.budget, seed, self.prompting, border)
         artefact = {name: tensor.cpu() for name, tensor in learner.state_dict().items()}
         return self._measured(Run("grey", None, 0, seed, border.values().detach().cpu(), artefact))
 
     def _in_training(self, bits: int, seed: int, rate: float) -> Run:
-        """A border that is trained through the quantizer, as it is stored at the moment that validation chose."""
+        """Train through the quantizer; the border is as stored at the step that validation chose."""
         outcome, border = self._train(bits, seed, rate)
         run = Run("qat", "clustered", bits, seed, learning_rate=rate, reason=outcome.reason)
         if outcome.status != "ok":
@@ -165,7 +149,7 @@ class QuantizeCell:
         return run
 
     def bytes(self, run: Run) -> int:
-        """What is stored of a border: codes and codebook; of one that is not learned, nothing."""
+        """Stored bytes of a border, its codebook included; 0 if nothing is learned."""
         if run.packed:
             return run.packed.bytes
         return 0 if run.arm == "grey" else codebook.stored_bytes(self.size, run.bits)

@@ -1,12 +1,13 @@
-"""Effects of the study across: what quantizing a visual prompt costs, and whether a compressed backbone pays more.
+"""Effects of the study across: the cost of quantizing a visual prompt, and whether compressed backbones pay more.
 
-No paper claims anything here, so there are no verdicts, only effects with 95 % intervals and words for them. The
-*change* of a quantized prompt is its value less that of the full-precision prompt of the same backbone, compression,
-source checkpoint, target and seed. The *interaction* of a compression is its change less that of the dense backbone, in
-the same pairs: zero if a prompt's bits matter no more on the compressed backbone. Replicates as for the claims: seeds,
-or source checkpoints if there are several, means over targets. Tests go through the bits of one way to quantize in a
-fixed order, which was chosen after a look at the default scale: Holm's correction resolved next to nothing with five
-seeds. There is no correction across compressions, metrics and ways to quantize.
+No paper claims anything here, so effects have 95 % intervals and words, but no verdicts. A *change* is the value of a
+quantized prompt minus that of the full-precision prompt with the same backbone, compression, source checkpoint, target
+and seed. An *interaction* is the change on a compressed backbone minus that on the dense one, in the same pairs.
+Replicates, as for claims, are seeds or, if there are several, source checkpoints; each is a mean over targets.
+
+The bits of one quantization method are tested in a fixed order. It was chosen after a look at the default scale, where
+Holm's correction resolved next to nothing with five seeds. There is no correction across compressions, metrics and
+methods.
 """
 
 from collections.abc import Sequence
@@ -19,37 +20,37 @@ from studies.claims.claim import ON, replicates
 from studies.claims.verdict import LEVEL, Effect, Test
 from studies.statistics import paired
 
-MARGIN = 0.01  # smallest change of interest: a point of accuracy, 0.01 of calibration error
+MARGIN = 0.01  # smallest change of interest, in accuracy and in calibration error
 ARM = ["arm", "codebook", "bits"]
 UNRESOLVED = ("not resolved", "no interval from one replicate")
 EQUAL = Test("equivalence", 0, MARGIN)
 METRICS = {"accuracy": "accuracy", "ece_debiased": "debiased ECE"}
 COST, DEPENDENCE = "quantized − full precision", "that less dense's"  # comparisons
-OTHER = "_other"  # ends the arms of controls, at a learning rate that validation did not choose
+OTHER = "_other"  # suffix of control arms, at a learning rate that validation did not choose
 
 
 def changes(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Every quantized run less the full-precision one, of one backbone: compression, `ARM`, `ON`, status, value."""
+    """Quantized minus full-precision runs of one backbone: compression, `ARM`, `ON`, status, value."""
     full = runs["arm"] == "full"
     pairs = paired(runs[~full], runs[full], ["compression", *ON], metric, keep=ARM)
     return pairs.rename(columns={"difference": "value"})
 
 
 def interactions(of_changes: pd.DataFrame) -> pd.DataFrame:
-    """Every change on a compressed backbone less that on the dense one: the columns of `changes`."""
+    """Changes on compressed backbones minus those on the dense one; columns as in `changes`."""
     dense = of_changes["compression"] == "dense"
     pairs = paired(of_changes[~dense], of_changes[dense], [*ARM, *ON], "value", keep=["compression"])
     return pairs.rename(columns={"difference": "value"})
 
 
 def effects(values: pd.DataFrame) -> pd.DataFrame:
-    """One row for each compression and arm: mean, low, high, n (pairs), n_diverged, replicates, and `words`."""
+    """One row per compression and arm: mean, low, high, n (pairs), n_diverged, replicates, and `words`."""
     rows = []
     for (compression, arm, codebook), way in values.groupby(["compression", *ARM[:2]], sort=False, dropna=False):
         found = {}
         for bits, group in way.groupby("bits", sort=False):
             done = group[group["status"] == "ok"]
-            # rounded, so that differences of equal shares of pictures are equal, not one rounding error apart
+            # rounded, so that equal differences of shares are not one rounding error apart
             effect = Effect.of(replicates(done).round(12)) if len(done) else Effect.none()
             found[bits] = effect
             row = {"compression": compression, "arm": arm, "codebook": codebook, "bits": bits}
@@ -62,11 +63,11 @@ def effects(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def words(found: Sequence[Effect], bits: Sequence[int]) -> list[str]:
-    """What the effects of one way to quantize show, at 5 %, in fixed sequences over bits.
+    """Words for the effects of one quantization method, tested at 5 % in fixed sequences over bits.
 
-    "within ±0.01": changes of `MARGIN` or more are rejected on both sides, there and at all more bits. "lower" or
-    "higher": zero is rejected two-sided, there and at all fewer bits. Both if both are; "not resolved" if neither is.
-    As each sequence ends where it first fails, some false rejection in it is at most 5 % likely.
+    "within ±0.01": changes of `MARGIN` or more are rejected on both sides, here and at all more bits. "lower" or
+    "higher": zero is rejected two-sided, here and at all fewer bits. Both can hold; "not resolved" if neither does. A
+    sequence ends at its first failure, so the probability of any false rejection in it is at most 5 %.
     """
     order = np.argsort(bits)
     equal = _sequence([EQUAL.p(effect) for effect in found], order[::-1])
@@ -80,15 +81,12 @@ def words(found: Sequence[Effect], bits: Sequence[int]) -> list[str]:
 
 
 def _sequence(p_values: Sequence[float], order: Sequence[int]) -> set[int]:
-    """The places whose p values are below the level, in that order up to the first that is not."""
+    """Indices in `order` with p values below the level, up to the first failure."""
     return set(takewhile(lambda place: p_values[place] < LEVEL, map(int, order)))
 
 
 def fewest_bits(table: pd.DataFrame, codebook: str) -> int | None:
-    """The fewest bits after training down to which, from the most on, `effects` on a compression are within the margin.
-
-    None if they never are.
-    """
+    """Fewest bits after training such that they and all more are within the margin; None if there are none."""
     here = table[(table["arm"] == "ptq") & (table["codebook"] == codebook)].sort_values("bits", ascending=False)
     within = here["words"].str.contains("within").to_numpy()
     reached = here["bits"].to_numpy()[: int(np.argmin([*within, False]))]
@@ -98,13 +96,9 @@ def fewest_bits(table: pd.DataFrame, codebook: str) -> int | None:
 def table(every: pd.DataFrame, codebook: str) -> pd.DataFrame:
     """`effects` of every backbone, metric and comparison.
 
-    Comparisons are the cost, its dependence on compression, and that dependence with all borders at one learning rate,
-    after training by `codebook`: a higher rate spreads a border more, and then rounding errs more.
-
-    Parameters
-    ----------
-    every
-        Runs, controls included: backbone, compression, `ARM`, `ON`, status, `METRICS` and learning_rate.
+    Comparisons are the cost, its interaction with compression, and that interaction with all borders at one learning
+    rate (after training, by `codebook`), because a higher rate spreads a border more and rounding errs more. `every`
+    holds all runs, controls included: backbone, compression, `ARM`, `ON`, status, `METRICS`, learning_rate.
     """
     tables = []
     for (backbone, runs), (metric, named) in product(every.groupby("backbone", sort=False), METRICS.items()):

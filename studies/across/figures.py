@@ -14,7 +14,7 @@ LABELS = {"clustered": "k-means", "uniform": "even steps", "random": "random val
 
 
 def label(arm: str, codebook: str | None, bits: int) -> str:
-    """An arm in words: "2 bits, after training (k-means)"."""
+    """Label of an arm, such as `2 bits, after training (k-means)`."""
     if arm == "grey":
         return "grey border, nothing learned"
     of = f"{bits} bit" + ("s" if bits > 1 else "")
@@ -26,12 +26,9 @@ def label(arm: str, codebook: str | None, bits: int) -> str:
 
 
 def by_bits(runs: pd.DataFrame, title: str) -> Figure:
-    """Accuracy and calibration (rows) against the bits of a border's value, a column for each way to quantize.
+    """Accuracy and calibration (rows) against bits per border value, a column per quantization method.
 
-    Parameters
-    ----------
-    runs
-        Of one backbone and target, controls left out: compression, source_seed, seed, status, `ARM`, `METRICS`.
+    `runs` are of one backbone and target, without controls: compression, source_seed, seed, status, `ARM`, `METRICS`.
     """
     quantized = runs.loc[runs["arm"].isin(["ptq", "qat"])]
     ways = list(quantized[["arm", "codebook"]].drop_duplicates().sort_values("arm").itertuples(index=False, name=None))
@@ -73,15 +70,7 @@ def _bars(axis, table: pd.DataFrame, look: dict[str, Any]) -> None:
 
 
 def effects(table: pd.DataFrame, names: list[str], title: str, note: str) -> Figure:
-    """Effects as dots: a row for each arm, a panel for each metric, a colour for each compression.
-
-    Parameters
-    ----------
-    table
-        What `effects.table` gives, of one backbone and comparison.
-    names
-        All compressions of the study, so that colours are those of the other figures.
-    """
+    """Effects (`effects.table`) as dots: a row per arm, a panel per metric, a colour per compression of `names`."""
     table = table.assign(
         row=[label(*key) for key in table[ARM].itertuples(index=False)],
         group=table["compression"].map(compressions.label),
@@ -92,13 +81,7 @@ def effects(table: pd.DataFrame, names: list[str], title: str, note: str) -> Fig
 
 
 def prompts(pictures: Mapping[tuple[str, str, int], Any], title: str, note: str) -> Figure:
-    """Learned borders: a row for each compression, a column in full and for each number of bits.
-
-    Parameters
-    ----------
-    pictures
-        Of one backbone, source checkpoint, target and seed, by compression, arm and bits: (3, H, W).
-    """
+    """Learned borders (3, H, W) by (compression, arm, bits): a row per compression, a column per arm and bits."""
     trained = {bits for _, arm, bits in pictures if arm == "qat"}
     kept = [key for key in pictures if key[1] != "ptq" or key[2] in trained or not trained]
     columns, names = list(dict.fromkeys(key[1:] for key in kept)), compressions.ordered(key[0] for key in kept)
@@ -118,7 +101,7 @@ def prompts(pictures: Mapping[tuple[str, str, int], Any], title: str, note: str)
 
 
 def cell(result: dict[str, Any]) -> Figure:
-    """Accuracy and debiased ECE against bits, of one cell."""
+    """Accuracy and debiased ECE of one cell against bits."""
     identity = {"compression": result["cell"]["compression"], "source_seed": 0}
     rows = [identity | dict.fromkeys(METRICS) | row | (row["metrics"] or {}) for row in result["rows"]]
     frame = pd.DataFrame(rows)

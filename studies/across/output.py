@@ -1,4 +1,4 @@
-"""What a cell of `across` shows and writes: its result, its borders as stored, and a picture of them."""
+"""Output of a cell of `across`: result, borders as stored, and their picture."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from vpstudy.prompts.quantized_border import FixedBorder
 
 
 def result(cell: QuantizeCell, runs: list[Run]) -> dict:
-    """Everything that figures and tables read of a cell."""
+    """The result of a cell: everything that figures and tables read."""
     seed = cell.settings.seeds[0]
     facts = {
         "classes": cell.data.class_names,
@@ -29,7 +29,7 @@ def result(cell: QuantizeCell, runs: list[Run]) -> dict:
 
 
 def save(cell: QuantizeCell, runs: list[Run], result: dict) -> None:
-    """Write every border as it is stored, and the picture of some; last the result."""
+    """Write every stored border and the picture of those shown, then the result."""
     stored = {}
     for run in runs:
         key = f"{run.method}/{run.seed}"
@@ -48,7 +48,7 @@ def save(cell: QuantizeCell, runs: list[Run], result: dict) -> None:
 
 
 def pictures(cell: QuantizeCell, runs: list[Run]) -> dict[tuple[str, str, int], torch.Tensor]:
-    """By compression, arm and bits, the borders (3, canvas, canvas) that figures show, black where the picture goes."""
+    """Borders (3, canvas, canvas) that figures show, by compression, arm and bits; black behind the picture."""
     rows = [{**vars(run), "status": "diverged" if run.logits is None else "ok"} for run in runs]
     inner, canvas = cell.prompting.chosen.inner, cell.prompting.canvas
     compression, seed = dict(cell.cell.axes)["compression"], cell.settings.seeds[0]
@@ -59,7 +59,7 @@ def pictures(cell: QuantizeCell, runs: list[Run]) -> dict[tuple[str, str, int], 
 
 
 def summary(result: dict) -> pd.DataFrame:
-    """Accuracy, debiased ECE and bytes of every arm: means over the seeds that finished."""
+    """Mean accuracy and debiased ECE of every arm, over the seeds that finished, and its bytes."""
     table = means(result, lambda row: {"prompt": _label(row)})
     return table.assign(bytes=table["prompt"].map({_label(row): row["prompt_bytes"] for row in result["rows"]}))
 

@@ -1,4 +1,4 @@
-"""The final notebook of across: committed results in, figures and tables out."""
+"""Report of across: figures and tables from committed results."""
 
 import pandas as pd
 
@@ -15,15 +15,7 @@ MORE = {"ece": "ECE", "nll": "NLL (nats)", "brier": "Brier"}
 
 
 class AcrossReport(Report):
-    """The results of one scale, as tidy frames.
-
-    Attributes
-    ----------
-    runs
-        One row for each (backbone, source checkpoint, compression, target, arm, codebook, bits, seed).
-    effects
-        Of all comparisons, as `effects.table` gives them.
-    """
+    """Report on one scale: `runs` (a row each, without controls) and `effects` (from `effects.table`)."""
 
     study, stage = "across", "quantize_visual_prompt"
 
@@ -37,7 +29,7 @@ class AcrossReport(Report):
         self.effects = effects.table(every, self.codebook)
 
     def coverage(self) -> None:
-        """Print what the notebook rests on, and what is missing."""
+        """Print what was run and what is missing."""
         runs, contents = self.runs, self.results.contents.values()
         print(
             f"{len(contents)} cells, {len(runs)} rows: {', '.join(dict.fromkeys(runs['compression']))}; "
@@ -49,18 +41,17 @@ class AcrossReport(Report):
             print(note)
 
     def by_bits(self) -> None:
-        """Accuracy and calibration against bits."""
         for (backbone, target), runs in self.runs.groupby(["backbone", "target"], sort=False):
             title = f"Visual prompts of few bits on compressed backbones ({backbone}, {target})"
             self.show(f"by_bits_{backbone}_{target}", figures.by_bits(runs, title))
 
     def costs(self) -> None:
-        """What quantizing costs on each backbone: paired changes against full precision."""
+        """Show the cost of quantizing on each backbone: paired changes against full precision."""
         note = "Quantized less full precision, in pairs of the same seed and target. Left of zero: lower."
         self._effects("changes", COST, "What the bits of a prompt cost", note)
 
     def dependence(self) -> None:
-        """Does that cost depend on the backbone's compression: differences of differences against dense."""
+        """Show whether that cost depends on compression: interactions, against dense."""
         note = "The change by quantizing on a compressed backbone less that on the dense one, by seed and target."
         self._effects("interactions", DEPENDENCE, "Does a compressed backbone pay more?", note)
 
@@ -74,7 +65,7 @@ class AcrossReport(Report):
             self.show(f"{name}_{backbone}", figure)
 
     def prompts(self) -> None:
-        """The learned borders, of the first source checkpoint and seed."""
+        """Show the learned borders of the first source checkpoint and seed."""
         for (backbone, target), runs in self.runs.groupby(["backbone", "target"], sort=False):
             pictures = {}
             for cell, content in self.results.contents.items():
@@ -89,7 +80,7 @@ class AcrossReport(Report):
                 self.show(f"prompts_{backbone}_{target}", figure)
 
     def effects_table(self) -> pd.DataFrame:
-        """Every effect of every comparison, with what it says."""
+        """Every effect of every comparison, with its words."""
         table = self.effects
         readable = {
             "backbone": table["backbone"],
@@ -104,7 +95,7 @@ class AcrossReport(Report):
         return self.table("effects", pd.DataFrame(readable))
 
     def tuning(self) -> pd.DataFrame:
-        """What each learning rate reached on validation, with the first seed."""
+        """Validation result of each learning rate, with the first seed."""
         rows = [
             {**dict(cell.axes), "bits in training": each["bits"], **one}
             for cell, content in self.results.contents.items()
@@ -114,7 +105,7 @@ class AcrossReport(Report):
         return self.table("tuning", pd.DataFrame(rows).round(4))
 
     def all_results(self) -> pd.DataFrame:
-        """Every metric of every arm, mean ± half of the 95 % interval, and what is stored."""
+        """Every metric of every arm, mean ± half of the 95 % interval, and stored bytes."""
         by = ["backbone", "target", "compression", *ARM]
         of = {words: summarise(self.runs, by, metric) for metric, words in (METRICS | MORE).items()}
         first, groups = of["accuracy"], self.runs.groupby(by, sort=False, dropna=False)
@@ -133,7 +124,7 @@ class AcrossReport(Report):
         return self.table("results", table)
 
     def _backbone_bytes(self, rows: pd.DataFrame) -> list[float]:
-        """What each row's backbone takes, the mean over source checkpoints."""
+        """Stored bytes of each row's backbone, mean over source checkpoints."""
         stored = pd.DataFrame(
             {**dict(cell.axes), "bytes": content["facts"]["backbone_bytes"]}
             for cell, content in self.results.contents.items()
@@ -143,7 +134,7 @@ class AcrossReport(Report):
         return rows[by].merge(stored.groupby(by, as_index=False)["bytes"].mean(), on=by)["bytes"].to_list()
 
     def conclusion(self) -> pd.DataFrame:
-        """A row for each backbone, compression and metric: what its effects say, and what rounding had to work with."""
+        """Effects in words, learning rate and quantization error, by backbone, compression and metric."""
         rows = []
         for (backbone, metric, compression), group in self.effects.groupby(
             ["backbone", "metric", "compression"], sort=False
@@ -169,7 +160,7 @@ def _labels(table: pd.DataFrame) -> list[str]:
 
 
 def _named(table: pd.DataFrame, *words: str) -> str:
-    """The arms whose effect is said to be one of `words`, and of how many."""
+    """Count and names of the arms whose effect has one of `words`."""
     if table.empty:
         return "—"
     found = table[table["words"].str.contains("|".join(words))]

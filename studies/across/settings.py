@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from studies.axes import Backbones, CompressionName, Targets
 from vpstudy.settings import AXIS, Budget, Positive, Seed, Strict, unique
 
-Codebook = Literal["clustered", "uniform", "random"]  # of vpstudy/prompts/codebook.py, as are the bits
+Codebook = Literal["clustered", "uniform", "random"]  # as in vpstudy/prompts/codebook.py, like the bits
 Bits = Annotated[int, Field(ge=1, le=8)]
 
 
@@ -19,15 +19,15 @@ class Axes(Strict):
 
 
 class Settings(Strict):
-    """The prompts themselves are those of `hidden_cost.settings.visual_prompting`."""
+    """Prompts are set in `hidden_cost.settings.visual_prompting`."""
 
     seeds: Annotated[list[Seed], *AXIS]
     budget: Budget  # training pictures per class
-    bits: Annotated[list[Bits], *AXIS]  # of prompts that are quantized after training
-    codebooks: Annotated[list[Codebook], *AXIS]  # of those
-    trained_bits: Annotated[list[Bits], AfterValidator(unique)]  # of prompts that are trained through the quantizer
-    interval: Positive  # steps after a fit before the codebook is compared again
-    threshold: Annotated[float, Field(ge=0)]  # KL divergence, in nats, above which it is fitted anew
+    bits: Annotated[list[Bits], *AXIS]  # of prompts quantized after training
+    codebooks: Annotated[list[Codebook], *AXIS]  # for these
+    trained_bits: Annotated[list[Bits], AfterValidator(unique)]  # of prompts trained through the quantizer
+    interval: Positive  # steps from a fit to the next check of the codebook
+    threshold: Annotated[float, Field(ge=0)]  # KL divergence (nats) above which it is refitted
 
 
 class Across(Strict):
@@ -42,7 +42,7 @@ class Across(Strict):
 
 
 def problems(p: Any) -> Iterator[str]:
-    """What does not fit between this section and the others of the parameters `p`."""
+    """Conflicts between this section and the others of the parameters `p`."""
     if not p.across.axes.backbones:
         return
     for key in ("backbones", "compressions"):

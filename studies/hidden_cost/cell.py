@@ -1,4 +1,4 @@
-"""The transfer cell: one compressed backbone and one target, adapted by every method, budget and seed."""
+"""The transfer cell: every method, budget and seed on one compressed backbone and one target."""
 
 from dataclasses import replace
 
@@ -22,15 +22,7 @@ from vpstudy.training.visual_prompting import visual_prompting
 
 
 class TransferCell:
-    """Adapts `compression` of `backbone` to `target` in every way that the parameters ask for.
-
-    Attributes
-    ----------
-    frozen
-        The compressed backbone with its BatchNorm fused, for prompts and probes.
-    tuning
-        What each learning rate reached on validation, for each arm.
-    """
+    """Adapts `compression` of `backbone` to `target` by every method and control in the parameters."""
 
     def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str):
         axes = {"backbone": backbone, "compression": compression, "target": target}
@@ -39,12 +31,12 @@ class TransferCell:
         self.runtime = configure(parameters.execution)
         self.compressed = obtain(parameters, backbone, compression)
         self.compressed.backbone.to(self.runtime.device)
-        self.frozen = fused(self.compressed.backbone, self.settings.linear_probe.size)
+        self.frozen = fused(self.compressed.backbone, self.settings.linear_probe.size)  # for prompts and probes
         self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)
-        self.tuning: list[dict] = []
+        self.tuning: list[dict] = []  # per arm, the validation result of each learning rate
 
     def run(self) -> list[Outcome]:
-        """Train every arm. The first seed tries every learning rate, and its validation split chooses for all seeds."""
+        """Train every arm; the first seed chooses the learning rate on validation, for all seeds."""
         axes, first = dict(self.cell.axes), self.settings.seeds[0]
         outcomes = []
         for method, budget in track(
@@ -59,7 +51,7 @@ class TransferCell:
         return outcomes
 
     def adapt(self, method: str, budget: Budget, seed: int, rate: float) -> Outcome:
-        """Train one arm, a method or a control, at one learning rate."""
+        """Train one method or control at one learning rate."""
         settings = self.settings.schedule(method, self.pictures(budget)).at(rate)
         how = CONTROLS[method].method if method in CONTROLS else method
         if how == "visual_prompting":
@@ -72,21 +64,21 @@ class TransferCell:
         return replace(outcome, method=method)
 
     def pictures(self, budget: Budget, part: str = "train") -> int:
-        """How many pictures train at a budget, or are for "validation" or "test"."""
+        """Number of pictures in "train", "validation" or "test" at a budget."""
         return len(getattr(self.data.split(budget, self.settings.seeds[0]), part))
 
     def labels(self, part: str, outcome: Outcome) -> np.ndarray:
-        """The true labels (N,) of "validation" or "test", in the order of the outcome's probabilities."""
+        """True labels (N,) of "validation" or "test", in the order of the outcome's probabilities."""
         indices = getattr(self.data.split(outcome.budget, outcome.seed), part)
         return self.data.labels[torch.as_tensor(indices)].cpu().numpy()
 
     def prompted(self, outcomes: list[Outcome]) -> Outcome | None:
-        """The run whose prompt is shown: at the largest budget, of the first seed that did not diverge there."""
+        """The run whose prompt is shown: largest budget, first seed that did not diverge."""
         wanted = ("visual_prompting", self.settings.largest_budget, "ok")
         return next((o for o in outcomes if (o.method, o.budget, o.status) == wanted), None)
 
     def prompt(self, outcome: Outcome | None) -> torch.nn.Module:
-        """The learned prompt of one run; without one, a prompt that has learned nothing."""
+        """The learned prompt of a run; without a run, an untrained prompt."""
         prompt = self.settings.visual_prompting.make_prompt(seed=0)
         if outcome:
             learned = {k.removeprefix("prompt."): v for k, v in outcome.artefact.items() if k.startswith("prompt.")}

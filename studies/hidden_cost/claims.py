@@ -1,10 +1,9 @@
-"""The claims of arXiv 2308.14969, H1 to H7: estimand, test and smallest effect of interest, set before any run.
+"""Claims H1 to H7 of arXiv 2308.14969: estimand, test and smallest effect of interest, set before any run.
 
 Changes are averaged with equal weights over budgets, then over targets. Targets with fewer than 300 test pictures are
-shown but stay out of pooled calibration. The primary sparsity is the largest of iterative pruning; for a backbone
-without it, the largest of one-shot pruning with recovery, whose upstream accuracy is agreement with dense. The primary
-quantization is that of the paper, weights and activations at 4 and 3 bits, quantized in training if that was run, else
-after training.
+shown but left out of pooled calibration. The primary sparsity is the largest of iterative pruning. A backbone without
+it uses one-shot pruning with recovery, where upstream accuracy is agreement with dense. The primary quantization is the
+paper's: weights and activations at 4 and 3 bits, trained (LSQ) if that was run, else post-training.
 """
 
 from studies.claims.claim import Claim
@@ -32,7 +31,7 @@ __all__ = ["ASSUMED_DEVIATION", "CLAIMS", "PAPER", "STAGE", "evidence"]
 
 PAPER, STAGE = "arXiv 2308.14969", "transfer"
 ACCURACY, ECE, LOG_ODDS, SHARE = 0.02, 0.02, 0.2, 0.10  # smallest effects of interest
-ASSUMED_DEVIATION = 0.015  # of a replicate's pooled change of the debiased ECE, for the expected power; a guess
+ASSUMED_DEVIATION = 0.015  # of a replicate's pooled change of debiased ECE, for the expected power; a guess
 
 CLAIMS = (
     Claim(

@@ -1,7 +1,7 @@
-"""The evidence for the claims of hidden_cost: results of one architecture, and paired changes against dense.
+"""Evidence for the claims of hidden_cost: results of one architecture, and paired changes against dense.
 
-A run's *change* is its value less that of the dense run with the same backbone, source checkpoint, target, method,
-budget and seed; after recovery by distillation, of a dense network that was distilled, too.
+A *change* is a run's value minus that of the dense run with the same backbone, source checkpoint, target, method,
+budget and seed. Networks recovered by distillation are compared with the distilled dense network, if it was run.
 """
 
 from dataclasses import dataclass
@@ -15,30 +15,20 @@ from studies.results import Results
 from studies.statistics import against_dense
 from vpstudy.compression.registry import parse
 
-RUN = ["source_seed", "seed", "target", "budget"]  # what identifies a run of one method and compression
+RUN = ["source_seed", "seed", "target", "budget"]  # identifies a run within a method and compression
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The results of one architecture at one scale.
+    """The results of one architecture at one scale."""
 
-    Attributes
-    ----------
-    runs
-        Tidy, a row for each run, controls included.
-    backbones
-        A row for each compression and source checkpoint: upstream accuracy.
-    facts
-        By target, those of a transfer cell: classes, source_classes, and how many pictures there are for what.
-    """
-
-    runs: pd.DataFrame
-    backbones: pd.DataFrame
-    facts: dict[str, dict[str, Any]]
+    runs: pd.DataFrame  # one row per run, controls included
+    backbones: pd.DataFrame  # upstream accuracy, one row per compression and source checkpoint
+    facts: dict[str, dict[str, Any]]  # by target, from a transfer cell: classes, source_classes, pictures per split
 
     @property
     def sparsest(self) -> str | None:
-        """Of iterative pruning, else of one-shot pruning with recovery."""
+        """The sparsest network of iterative pruning, else of one-shot pruning with recovery."""
         pruned = [parse(name) for name in self.runs["compression"].unique()]
         for family in ("imp", "magnitude_distilled"):
             if rounds := [each for each in pruned if each.family == family]:
@@ -49,7 +39,7 @@ class Evidence:
         return [name for name in names if name in set(self.runs["compression"])]
 
     def changes(self, metric: str, compression: str, method: str = "visual_prompting") -> pd.DataFrame:
-        """The paired changes of the runs that finished: `RUN`, value."""
+        """Paired changes of the runs that finished: columns `RUN` and value."""
         runs = self.runs[self.runs["method"] == method]
         recovered = parse(compression).family == "magnitude_distilled" and self.has("dense_distilled")
         dense = "dense_distilled" if recovered else "dense"
@@ -60,7 +50,7 @@ class Evidence:
 
 
 def evidence(parameters: Parameters, read: Results) -> dict[str, Evidence]:
-    """By architecture, from the results of the transfer cells."""
+    """Evidence by architecture; `read` holds the transfer cells."""
     facts = {dict(cell.axes)["target"]: content["facts"] for cell, content in read.contents.items()}
     backbones = results.read(grid.cells(parameters, "compress")).frame.rename(columns={"accuracy": "upstream_accuracy"})
     return {

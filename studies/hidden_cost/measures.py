@@ -1,4 +1,4 @@
-"""What the claims of hidden_cost measure: from evidence to findings, on compressions that a function names."""
+"""Measures of the claims of hidden_cost: from evidence to findings, for selected compressions."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -11,15 +11,15 @@ from studies.hidden_cost.evidence import RUN, Evidence
 from studies.hidden_cost.twins import TWINS, share
 from vpstudy.compression.registry import parse
 
-SMALL_TEST = 300  # test pictures below which a target stays out of pooled calibration
+SMALL_TEST = 300  # targets with fewer test pictures are left out of pooled calibration
 EQUAL_UPSTREAM = 0.01  # upstream accuracies this close count as equal
-CLOSE_UPSTREAM = 0.10  # largest loss upstream of the networks that a line through upstream accuracy is fitted to
+CLOSE_UPSTREAM = 0.10  # networks further from dense upstream are left out of the fitted line
 
 Names = Callable[[Evidence], list[str]]  # of compressions
 
 
 def on(of: Callable[[Evidence, str], Finding], *names: Names) -> Callable[[Evidence], list[Finding]]:
-    """A finding for each compression with a visual prompting run that finished."""
+    """One finding per compression that has a finished visual prompting run."""
 
     def measure(found: Evidence) -> list[Finding]:
         runs = found.runs[(found.runs["status"] == "ok") & (found.runs["method"] == "visual_prompting")]
@@ -54,7 +54,7 @@ def other_bits(found: Evidence) -> list[str]:
 
 
 def equal_upstream(found: Evidence) -> list[str]:
-    """The sparsest round whose upstream accuracy is about that of dense, from the same source checkpoints."""
+    """The sparsest IMP round whose mean upstream accuracy is within `EQUAL_UPSTREAM` of dense, if any."""
     accuracy = found.backbones.groupby("compression")["upstream_accuracy"].mean()
     rounds = [c for c in map(parse, accuracy.index) if c.family == "imp"]
     equal = [c for c in rounds if abs(accuracy[c.name] - accuracy["dense"]) <= EQUAL_UPSTREAM]
@@ -71,7 +71,7 @@ def change(metric: str, method: str = "visual_prompting", suffix: str = "") -> C
 
 
 def by_budget(method: str) -> Callable[[Evidence], list[Finding]]:
-    """The change at the smallest budget less that at the largest, at the primary sparsity."""
+    """The change at the smallest budget minus that at the largest, at the primary sparsity."""
 
     def measure(found: Evidence) -> list[Finding]:
         runs = found.runs[(found.runs["method"] == method) & (found.runs["status"] == "ok")]
@@ -89,7 +89,7 @@ def by_budget(method: str) -> Callable[[Evidence], list[Finding]]:
 
 
 def log_odds(accuracy: pd.Series, classes: pd.Series, pictures: pd.Series) -> pd.Series:
-    """log p / (1 − p) of the share p of what lies between chance and 1, kept half a picture away from 0 and from 1."""
+    """Log-odds of the accuracy above chance, scaled to [0, 1] and clipped half a picture from either end."""
     share = (accuracy.astype(float) - 1 / classes) / (1 - 1 / classes)
     edge = 0.5 / pictures
     share = share.clip(edge, 1 - edge)
@@ -97,7 +97,7 @@ def log_odds(accuracy: pd.Series, classes: pd.Series, pictures: pd.Series) -> pd
 
 
 def against_probe(metric: str) -> Callable[[Evidence, str], Finding]:
-    """The change of visual prompting less that of the linear probe."""
+    """The change of visual prompting minus that of the linear probe."""
 
     def of(found: Evidence, compression: str) -> Finding:
         if metric == "log_odds":
@@ -115,10 +115,7 @@ def against_probe(metric: str) -> Callable[[Evidence, str], Finding]:
 
 
 def at_equal_upstream(found: Evidence) -> list[Finding]:
-    """The change of accuracy at an unchanged upstream accuracy: the intercept of a line, for each run.
-
-    The line goes through the pruned networks that lose at most `CLOSE_UPSTREAM` upstream.
-    """
+    """The change at equal upstream accuracy, per run: the intercept of a line over upstream changes."""
     upstream = found.backbones.set_index(["source_seed", "compression"])["upstream_accuracy"]
     points = []
     for name in (n for n in dict.fromkeys(found.runs["compression"]) if parse(n).sparsity):
@@ -139,7 +136,7 @@ def at_equal_upstream(found: Evidence) -> list[Finding]:
 
 
 def of_twins(found: Evidence, compression: str) -> Finding:
-    """The change of the share of target classes that are mapped to a twin."""
+    """The change of the share of target classes mapped to a twin."""
     runs = found.runs[(found.runs["method"] == "visual_prompting") & found.runs["target"].isin(list(TWINS))]
     shares = [
         share(target, found.facts[target]["classes"], [found.facts[target]["source_classes"][s] for s in mapping])

@@ -1,4 +1,4 @@
-"""What a transfer cell shows and writes: its result, probabilities, learned tensors, and the picture of its prompt."""
+"""Output of a transfer cell: result, probabilities, learned tensors, and the picture of its prompt."""
 
 import pandas as pd
 import torch
@@ -16,18 +16,18 @@ from vpstudy.data import examples
 from vpstudy.training.outcome import Outcome
 from vpstudy.training.visual_prompting import mapping_of
 
-LEGACY_BATCH = 256  # test pictures in a batch, which the paper's quantity depends on; the largest of the paper
+LEGACY_BATCH = 256  # test pictures per batch, on which the legacy ECE depends; the paper's largest
 
 
 def pictures(cell: TransferCell) -> dict:
-    """How many pictures train at each budget, choose, and test."""
+    """Number of pictures for training at each budget, for validation and for test."""
     budgets = cell.settings.budgets
     held_out = {part: cell.pictures(budgets[0], part) for part in ("validation", "test")}
     return {"train": {str(budget): cell.pictures(budget) for budget in budgets}} | held_out
 
 
 def result(cell: TransferCell, outcomes: list[Outcome]) -> dict:
-    """Everything that figures, tables and claims read of a cell."""
+    """The result of a cell: everything that figures, tables and claims read."""
     facts = {
         "classes": cell.data.class_names,
         "source_classes": cell.compressed.backbone.class_names,
@@ -39,14 +39,14 @@ def result(cell: TransferCell, outcomes: list[Outcome]) -> dict:
 
 
 def save(cell: TransferCell, outcomes: list[Outcome], result: dict) -> None:
-    """Write probabilities, learned tensors, and the prompt's picture; last the result."""
+    """Write probabilities, learned tensors and the prompt's picture, then the result."""
     probabilities, artefacts = {}, {}
     for outcome in outcomes:
         key = f"{outcome.method}/{outcome.budget}/{outcome.seed}"
         for part, values in outcome.probabilities.items():
             probabilities[f"{key}/{part}"] = torch.from_numpy(values)
             probabilities[f"{key}/{part}/labels"] = torch.from_numpy(cell.labels(part, outcome))
-        if outcome.method != "fine_tuning":  # whole models: large, and quickly trained again
+        if outcome.method != "fine_tuning":  # whole models: large, and quick to retrain
             artefacts |= {f"{key}/{name}": tensor.contiguous() for name, tensor in outcome.artefact.items()}
     scale, axes = cell.cell.scale, dict(cell.cell.axes)
     atomic.write_bytes(paths.PROBABILITIES / scale / f"{cell.cell.file}.safetensors", serialize(probabilities))
@@ -71,7 +71,7 @@ def _row(cell: TransferCell, outcome: Outcome) -> dict:
 
 
 def _scaled(cell: TransferCell, outcome: Outcome) -> dict[str, float]:
-    """What the paper's code logs as its calibration error, and calibration after temperature scaling."""
+    """The quantity that the paper's code logs, and calibration after temperature scaling."""
     logits, labels = outcome.logits["test"], cell.labels("test", outcome)
     fitted = temperature.fit_temperature(outcome.logits["validation"], cell.labels("validation", outcome))
     scaled = temperature.apply(logits, fitted)
@@ -85,14 +85,14 @@ def _scaled(cell: TransferCell, outcome: Outcome) -> dict[str, float]:
 
 
 def prompt_and_example(cell: TransferCell, outcomes: list[Outcome]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The learned prompt and a test picture with it, both (3, canvas, canvas) in [0, 1]."""
+    """The learned prompt and a prompted test picture, both (3, canvas, canvas) in [0, 1]."""
     prompt = cell.prompt(cell.prompted(outcomes))
     picture = cell.data.pictures(prompt.inner)[cell.data.target.test[0]].cpu().float() / 255
     return prompt.picture(), prompt(picture[None])[0].detach()
 
 
 def mapping_pairs(cell: TransferCell, outcomes: list[Outcome]) -> tuple[list, list[str], list, list[str]]:
-    """For each target class: a picture, its name, a picture of the source class in its place, and its name."""
+    """For each target class: a picture, its name, a picture of its source class, and that name."""
     shown, size = cell.prompted(outcomes), cell.settings.visual_prompting.canvas
     mapping = mapping_of(shown.artefact).tolist() if shown else []
     targets = [cell.data.pictures(size)[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(mapping))]
@@ -101,5 +101,5 @@ def mapping_pairs(cell: TransferCell, outcomes: list[Outcome]) -> tuple[list, li
 
 
 def summary(result: dict) -> pd.DataFrame:
-    """Accuracy and debiased ECE by method and budget: means over the seeds that finished."""
+    """Mean accuracy and debiased ECE by method and budget, over the seeds that finished."""
     return means(result, lambda row: {"method": style.method(row["method"]).label, "pictures per class": row["budget"]})

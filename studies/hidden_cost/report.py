@@ -1,4 +1,4 @@
-"""The final notebook of hidden_cost: committed results in, figures and tables out."""
+"""Report of hidden_cost: figures and tables from committed results."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ from vpstudy.data.target import load as load_target
 from vpstudy.models import architectures
 from vpstudy.training.controls import CONTROLS
 
-FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Figure]] = {  # of the runs and backbones of one architecture
+FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Figure]] = {  # from runs and backbones of one architecture
     "accuracy_by_sparsity": lines.accuracy_by_sparsity,
     "ece_by_sparsity": lines.ece_by_sparsity,
     "bit_width": lines.by_bits,
@@ -32,15 +32,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Figure]] = {  # of the
 
 
 class HiddenCostReport(Report):
-    """The results of one scale, as tidy frames.
-
-    Attributes
-    ----------
-    runs, controls
-        One row for each (compression, target, method, budget, seed): of the three methods, and of controls.
-    backbones
-        One row for each compression of each backbone: size, sparsity, upstream accuracy and calibration.
-    """
+    """Report on one scale: `runs`, `controls` and `backbones` (a row per compression and source checkpoint)."""
 
     study, stage = "hidden_cost", "transfer"
 
@@ -53,7 +45,7 @@ class HiddenCostReport(Report):
         self.backbones = pd.DataFrame(map(_backbone, self.compressed.contents.values()))
 
     def coverage(self) -> pd.DataFrame:
-        """How many cells, runs and diverged runs there are; prints cells that are missing or belong to no grid."""
+        """Count cells, runs and diverged runs; print missing cells and orphaned files."""
         for note in self.transfers.notes():
             print(note)
         runs = self.transfers.frame
@@ -69,7 +61,7 @@ class HiddenCostReport(Report):
         return pd.DataFrame(counts, index=["count"]).T
 
     def draw(self, name: str) -> None:
-        """Show one of FIGURES for each architecture, of its means over source checkpoints."""
+        """Show one of FIGURES for each architecture, with backbones averaged over source checkpoints."""
         means = self.backbones.groupby(["backbone", "compression"], sort=False).mean(numeric_only=True)
         families = self.backbones.drop_duplicates(["backbone", "compression"])[["backbone", "compression", "family"]]
         backbones = families.merge(means.reset_index(), on=["backbone", "compression"])
@@ -77,13 +69,13 @@ class HiddenCostReport(Report):
             self._show(name, backbone, FIGURES[name](runs, backbones[backbones["backbone"] == backbone]))
 
     def draw_controls(self) -> None:
-        """Each architecture's controls beside the methods that they vary; nothing if there are none."""
+        """Show each architecture's controls, if any, beside the methods they vary."""
         for backbone, of_controls in self.controls.groupby("backbone", sort=False):
             runs = self.runs[self.runs["backbone"] == backbone]
             self._show("controls", backbone, changes.controls(runs, of_controls))
 
     def prompts(self) -> None:
-        """The learned prompts of the first source checkpoint of each architecture."""
+        """Show the learned prompts of each architecture's first source checkpoint."""
         for backbone, runs in self.runs.groupby("backbone", sort=False):
             found = {}
             for cell in self.transfers.contents:
@@ -93,7 +85,7 @@ class HiddenCostReport(Report):
             self._show("prompts", backbone, pictures.prompts(runs, found))
 
     def label_mapping(self) -> None:
-        """The label mapping of the first target under each compression, with pictures of both sides."""
+        """Show the label mapping of the first target under each compression, with pictures of both sides."""
         section = self.parameters.hidden_cost
         target, size = section.axes.targets[0], section.settings.visual_prompting.canvas
         loaded = load_target(target, size, self.parameters.pictures)
@@ -109,25 +101,21 @@ class HiddenCostReport(Report):
         self.show(f"{name}-{backbone}" if self.backbones["backbone"].nunique() > 1 else name, figure)
 
     def backbones_table(self) -> pd.DataFrame:
-        """Size, sparsity, upstream accuracy and calibration of each compression."""
         return self.table("backbones", tables.backbones(self.backbones))
 
     def results_table(self) -> pd.DataFrame:
-        """Every metric of every cell, as mean ± half of its interval."""
         return self.table("results", tables.results(self.runs))
 
     def tuning(self) -> pd.DataFrame:
-        """How often validation chose each learning rate, by method."""
         tuned = [arm for content in self.transfers.contents.values() for arm in content["facts"]["tuning"]]
         return self.table("tuning", tables.tuning(tuned))
 
     def conclusion(self) -> pd.DataFrame:
-        """The change against dense by compression and method: its mean over targets and budgets, and how sure it is."""
+        """Mean change against dense by compression and method, and how many cells changed clearly."""
         return self.table("changes", tables.changes(self.runs))
 
 
 def _backbone(content: dict) -> dict:
-    """Facts and upstream metrics of a compress cell, flat."""
     cell, facts, upstream = content["cell"], content["facts"], content["rows"][0]["metrics"]
     backbone, source_seed = architectures.parse(cell["backbone"])
     identity = {"backbone": backbone, "source_seed": source_seed, "compression": cell["compression"]}

@@ -1,4 +1,4 @@
-"""Parameters of the hidden_cost study (arXiv 2308.14969): targets, budgets, and three ways to adapt."""
+"""Parameters of the hidden_cost study (arXiv 2308.14969): targets, budgets, and three methods."""
 
 import math
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ class Axes(Strict):
 
 class Settings(Strict):
     seeds: Annotated[list[Seed], *AXIS]
-    budgets: Annotated[list[Budget], *AXIS]  # pictures per class; "all" is every one left
+    budgets: Annotated[list[Budget], *AXIS]  # training pictures per class; "all": all that are left
     fine_tuning_budgets: Annotated[list[Budget], *AXIS]
     fine_tuning_compressions: Annotated[list[str], AfterValidator(unique)] | Literal["all"]
     controls: Annotated[list[ControlName], AfterValidator(unique)]
@@ -34,7 +34,7 @@ class Settings(Strict):
         return max(self.budgets, key=lambda budget: float("inf") if budget == "all" else budget)
 
     def arms(self, compression: str) -> list[tuple[str, Budget]]:
-        """Every (method or control, budget) at which a compression is adapted."""
+        """Every (method or control, budget) for a compression."""
         budgets = {"visual_prompting": self.budgets, "linear_probe": self.budgets}
         if self.fine_tuning_compressions == "all" or compression in self.fine_tuning_compressions:
             budgets["fine_tuning"] = self.fine_tuning_budgets
@@ -43,7 +43,7 @@ class Settings(Strict):
         return [(method, budget) for method, of_method in budgets.items() for budget in of_method]
 
     def schedule(self, method: str, pictures: int) -> VisualPrompting | LinearProbe | FineTuning:
-        """The settings of a method or a control that trains on so many pictures."""
+        """Settings of a method or control for a number of training pictures."""
         if method not in CONTROLS:
             return getattr(self, method)
         settings, change = getattr(self, CONTROLS[method].method), dict(CONTROLS[method].change)

@@ -1,4 +1,4 @@
-"""Tables of the hidden_cost study, from tidy frames of results: text as readers see it."""
+"""Text tables of the hidden_cost study, from tidy frames of results."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ METRICS = {
 
 
 def backbones(frame: pd.DataFrame) -> pd.DataFrame:
-    """What compression makes of a backbone: actual sparsity, size, accuracy and ECE on the source task."""
+    """Sparsity, size, and accuracy and ECE on the source task, one row per compressed backbone."""
     return pd.DataFrame(
         {
             "backbone": frame["backbone"],
@@ -48,10 +48,7 @@ def backbones(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def results(frame: pd.DataFrame) -> pd.DataFrame:
-    """Every metric as "mean ± half the 95 % interval" over seeds, and the number of seeds.
-
-    A single seed has no ±; a dash stands where every seed diverged.
-    """
+    """Every metric of every arm by `mean_text`, and the number of seeds."""
     by = ["backbone", "target", "method", "budget", "compression"]
     summaries = {words: summarise(frame, by, metric) for metric, words in METRICS.items()}
     first = summaries["accuracy"]
@@ -67,7 +64,7 @@ def results(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes(frame: pd.DataFrame) -> pd.DataFrame:
-    """The change against dense: its mean over targets and budgets, and in how many of those cells it is clear."""
+    """Mean change against dense over targets and budgets, and the number of cells whose interval excludes 0."""
     rows = []
     for metric in ("accuracy", "ece_debiased"):
         by = ["backbone", "compression", "method", "target", "budget"]
@@ -81,7 +78,7 @@ def changes(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def tuning(tuned: list[dict[str, Any]]) -> pd.DataFrame:
-    """How often validation chose each learning rate, by method; `tuned` are the facts of all cells."""
+    """How often validation chose each learning rate, by method; `tuned` holds the tuning facts of all cells."""
     tried = [
         {"method": style.method(arm["method"]).label, "learning rate": one["learning_rate"], "chosen": one is best}
         for arm in tuned

@@ -1,7 +1,7 @@
-"""Semantic twins: the source classes that look like a target class to a reader. Glyphs have them for digits only."""
+"""Semantic twins: source characters that a reader could take for a target class. Defined for digits only."""
 
 TWINS: dict[str, dict[str, str]] = {
-    # target: {target class: the characters that may stand for it}
+    # target: {target class: its twins}
     "digits": {
         "0": "0Oo",
         "1": "1liι",
@@ -18,5 +18,5 @@ TWINS: dict[str, dict[str, str]] = {
 
 
 def share(target: str, classes: list[str], mapped: list[str]) -> float:
-    """The share of the target's `classes` whose source class, in the same place of `mapped`, is a twin."""
+    """Share of `classes` mapped to a twin; `mapped` holds their source classes in the same order."""
     return sum(source in TWINS[target][name] for name, source in zip(classes, mapped, strict=True)) / len(classes)

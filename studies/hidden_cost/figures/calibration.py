@@ -1,4 +1,4 @@
-"""Reliability and confidence of visually prompted models, and the quantity that the paper's code logs."""
+"""Reliability and confidence of visually prompted models, and the legacy quantity of the paper's code."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -15,14 +15,14 @@ RIGHT, WRONG, CALIBRATED = style.GREY, style.ALARM, "#56B4E9"
 
 
 def _shown(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str], str]:
-    """Prompted runs at the largest budget on dense, the sparsest and each bit width; names, targets, the budget."""
+    """Prompted runs at the largest budget on representative compressions; compressions, targets, budget note."""
     runs, budget = panels.at_largest_budget(results[results["method"] == "visual_prompting"])
     names = compressions.representatives(runs["compression"])
     return runs[runs["compression"].isin(names)], names, list(dict.fromkeys(runs["target"])), budget
 
 
 def _panels(runs: pd.DataFrame, targets: list[str], names: list[str], axes) -> Iterator[tuple]:
-    """Target, compression, axis, and the runs of both; with the names of columns and the label of x axes."""
+    """Yield (target, compression, axis, runs of both); sets the column titles and x labels."""
     for name, top, bottom in zip(names, axes[0], axes[-1], strict=True):
         top.set_title(compressions.short_label(name))
         bottom.set_xlabel("confidence")
@@ -32,9 +32,9 @@ def _panels(runs: pd.DataFrame, targets: list[str], names: list[str], axes) -> I
 
 
 def reliability(results: pd.DataFrame) -> Figure:
-    """A row for each target, a column for dense, the sparsest and each bit width; one backbone, the largest budget.
+    """Reliability diagrams, targets × representative compressions; one backbone, largest budget.
 
-    The ECE above a diagram is the mean over seeds, as in the other figures.
+    Bins are pooled over seeds; the ECE above a diagram is the mean over seeds, as in the other figures.
     """
     backbone = panels.only_backbone(results)
     runs, names, targets, budget = _shown(results)
@@ -51,7 +51,7 @@ def reliability(results: pd.DataFrame) -> Figure:
         if len(finished):
             bins = cell.pool(finished["reliability"])
             cell.reliability_panel(axis, bottom, bins, compressions.colour(name))
-            low, high = band(bins["confidence"], bins["count"] // len(finished))  # seeds share their test pictures
+            low, high = band(bins["confidence"], bins["count"] // len(finished))  # seeds share test pictures
             axis.vlines((np.arange(len(low)) + 0.5) / len(low), low, high, color=CALIBRATED, lw=1.8, zorder=2.5)
             words = f"ECE {finished['ece_debiased'].mean():.3f}"
         if 0 < len(finished) < len(of_cell):
@@ -72,17 +72,14 @@ def reliability(results: pd.DataFrame) -> Figure:
 
 
 def band(confidence: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % range (B,), (B,) of the accuracy in each bin of `count` pictures if it equals `confidence` in truth.
-
-    NaN for bins without pictures.
-    """
+    """95 % range (B,), (B,) of the accuracy in each bin of a calibrated model; NaN for empty bins."""
     some = count > 0
     n, p = np.where(some, count, 1), np.where(some, np.nan_to_num(confidence), 0.5)
     return tuple(np.where(some, stats.binom.ppf(end, n, p) / n, np.nan) for end in (0.025, 0.975))
 
 
 def confidence(results: pd.DataFrame) -> Figure:
-    """Histograms of confidence, of correct and of wrong answers; rows, columns and runs as in `reliability`."""
+    """Histograms of confidence, correct and wrong; rows, columns and runs as in `reliability`."""
     backbone = panels.only_backbone(results)
     runs, names, targets, budget = _shown(results)
     height = 1.2 + 1.3 * len(targets)
@@ -112,17 +109,17 @@ def confidence(results: pd.DataFrame) -> Figure:
 
 
 def counts(diagrams) -> tuple[np.ndarray, np.ndarray]:
-    """Correct and wrong pictures in each bin of confidence, over several reliability diagrams."""
+    """Correct and wrong pictures per confidence bin, over several reliability diagrams."""
     bins = cell.pool(list(diagrams))
     right = np.nan_to_num(bins["count"] * bins["accuracy"])
     return right, bins["count"] - right
 
 
 def legacy(results: pd.DataFrame) -> Figure:
-    """A panel for each method, a point for each run: the legacy quantity against ECE; one backbone.
+    """Legacy quantity against ECE: a panel per method, a point per run; one backbone.
 
-    Runs are compared within their target only: the legacy quantity depends on the number of test pictures, too, if that
-    is below a batch, and then its level tells targets apart, not runs.
+    Runs are compared within a target only: with fewer test pictures than a batch, the legacy quantity depends on their
+    number too, so its level reflects the target.
     """
     backbone = panels.only_backbone(results)
     runs = results[results["status"] == "ok"]
@@ -155,6 +152,6 @@ def legacy(results: pd.DataFrame) -> Figure:
 
 
 def disagreements(ece: np.ndarray, legacy: np.ndarray) -> tuple[int, int]:
-    """Of all pairs of runs, how many the two measures rank in opposite order; ties count as agreement."""
+    """Number of pairs of runs that the two measures rank in opposite order (ties agree), and of all pairs."""
     pairs = list(combinations(range(len(ece)), 2))
     return sum((ece[i] - ece[j]) * (legacy[i] - legacy[j]) < 0 for i, j in pairs), len(pairs)

@@ -1,4 +1,4 @@
-"""What compression changes against dense, what temperature scaling repairs, and what the controls say."""
+"""Figures of changes against dense, of temperature scaling, and of controls."""
 
 import math
 from itertools import product
@@ -13,17 +13,14 @@ from studies.figures import compressions, dots, panels, style
 from studies.statistics import against_dense, summarise
 from vpstudy.training.controls import CONTROLS
 
-RED_BLUE = "RdBu"  # red is a loss, blue a gain: told apart under every common colour blindness
-ROW = 0.24  # inches: the height of a cell
+RED_BLUE = "RdBu"  # red: loss, blue: gain; distinct under common colour blindness
+ROW = 0.24  # height of a cell, inches
 NOTHING = "Nothing to compare: no other compression than 'dense' was run."
 SHORT = {"accuracy": "accuracy", "ece_debiased": "ECE"}
 
 
 def heatmap(results: pd.DataFrame) -> Figure:
-    """Change of accuracy in percentage points, paired by seed: a panel for each method; one backbone.
-
-    Rows are compressions, columns targets and budgets.
-    """
+    """Heatmap per method: change of accuracy (percentage points), compressions × target and budget; one backbone."""
     title = f"Change in test accuracy against the dense backbone ({panels.only_backbone(results)})"
     table = summarise(against_dense(results, "accuracy"), ["method", "target", "budget", "compression"], "difference")
     if table.empty:
@@ -67,7 +64,7 @@ def heatmap(results: pd.DataFrame) -> Figure:
 
 
 def _text(row) -> str:
-    """As "−5.2*": the mean, whether its interval excludes 0, whether a run is missing; "none" if all are."""
+    """The mean as "−5.2*": * if the interval excludes 0, † if a run diverged; "none" if all did."""
     mark = "†" if row.n_diverged else ""
     if not row.n:
         return f"none{mark}"
@@ -84,10 +81,7 @@ def _nothing(title: str) -> Figure:
 
 
 def by_family(results: pd.DataFrame) -> Figure:
-    """Every compression beside every other: changes of accuracy and calibration on each target, one backbone.
-
-    Runs at the largest budget, paired with those of the dense network.
-    """
+    """Changes of accuracy and calibration by compression and target, at the largest budget; one backbone."""
     title = f"What each compression costs ({panels.only_backbone(results)})"
     runs, budget = panels.at_largest_budget(results)
     runs = runs[runs["method"].isin(["visual_prompting", "linear_probe"])]
@@ -117,7 +111,7 @@ def scaling(results: pd.DataFrame) -> Figure:
 
 
 def _by_compression(table: pd.DataFrame, xlabel: str, title: str, note: str, limits=None) -> Figure:
-    """A row for each compression, a group for each method and, if the table has the column, moment."""
+    """A row per compression, a group per method and, if the table has the column, moment."""
     table = table.assign(moment=table.get("moment", ""), row=table["compression"].map(compressions.short_label))
     table["group"] = [style.method(name).label for name in table["method"]] + table["moment"]
     looks = {}
@@ -131,9 +125,9 @@ def _by_compression(table: pd.DataFrame, xlabel: str, title: str, note: str, lim
 
 
 def controls(transfers: pd.DataFrame, of_controls: pd.DataFrame) -> Figure:
-    """Controls beside the method that they differ from in one thing, dense and compressed; one backbone.
+    """Controls beside the method they vary, dense and compressed; one backbone.
 
-    A row for each method and budget; methods are shown at the budgets and compressions of their controls alone.
+    A row per method and budget; methods appear only at the budgets and compressions of their controls.
     """
     names, budgets = compressions.ordered(of_controls["compression"]), style.budgets(of_controls["budget"])
     based = {CONTROLS[name].method for name in of_controls["method"]}

@@ -1,4 +1,4 @@
-"""Accuracy and calibration error against sparsity and against bits: lines, by method and budget."""
+"""Accuracy and calibration error against sparsity and bits: lines by method and budget."""
 
 import numpy as np
 import pandas as pd
@@ -11,26 +11,24 @@ from studies.statistics import summarise
 from vpstudy.compression.family import percent
 from vpstudy.compression.registry import parse
 
-# Families on the line, families apart from it, and what those are called. Backbones without rounds of iterative
-# pruning have, on the line, one-shot pruning with recovery.
+# Families on the line, families apart from it, and the label of the latter. RECOVERED: backbones without IMP.
 ROUNDS = ("dense", "imp"), ("magnitude",), "one-shot pruning"
 RECOVERED = ("dense_distilled", "magnitude_distilled"), ("dense", "magnitude"), "without recovery"
-APART = 0.05  # shift of markers apart, in lengths of the axis, so that they do not hide the line
-SHIFT = 0.07  # between lines by bits, in ticks, so that their bars do not hide each other
+APART = 0.05  # shift of markers apart, in axis lengths, to keep the line visible
+SHIFT = 0.07  # between lines in `by_bits`, in ticks, to keep bars apart
 
 
 def accuracy_by_sparsity(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
-    """Test accuracy, with chance, and accuracy on the source task as a dashed line."""
+    """Test accuracy, with chance and, dashed, upstream accuracy."""
     return _by_sparsity(results, backbones, "accuracy", "Accuracy against sparsity")
 
 
 def ece_by_sparsity(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
-    """Debiased expected calibration error."""
     return _by_sparsity(results, backbones, "ece_debiased", "Calibration error against sparsity")
 
 
 def _by_sparsity(results: pd.DataFrame, backbones: pd.DataFrame, metric: str, title: str) -> Figure:
-    """Rows are targets, columns methods, lines budgets, of one backbone; other families are for `changes.by_family`."""
+    """Targets × methods, a line per budget; one backbone. Other families are in `changes.by_family`."""
     backbone, accuracy = panels.only_backbone(results, backbones), metric == "accuracy"
     sparsity = backbones.loc[backbones["bits"] == 32].set_index("compression")[["family", "sparsity"]]
     recovered = "imp" not in set(sparsity["family"]) and RECOVERED[0][1] in set(sparsity["family"])
@@ -79,12 +77,12 @@ def _by_sparsity(results: pd.DataFrame, backbones: pd.DataFrame, metric: str, ti
 
 
 def _decades(sparsity):
-    """Equal factors of remaining weights are equal steps, as pruning works: 80, 90 and 95 % do not crowd."""
+    """Log scale of remaining weights, on which 80, 90 and 95 % do not crowd."""
     return -np.log10(1 - sparsity)
 
 
 def by_bits(results: pd.DataFrame, backbones: pd.DataFrame) -> Figure:
-    """Rows are metrics, columns targets, a line for each method and budget, of one backbone; no pruned network."""
+    """Metrics × targets, a line per method and budget; one backbone, without pruned networks."""
     backbone = panels.only_backbone(results, backbones)
     names = compressions.ordered(backbones.loc[backbones["sparsity_nominal"] == 0, "compression"])
     results = results[results["compression"].isin(names)]

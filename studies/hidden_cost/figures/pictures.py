@@ -1,4 +1,4 @@
-"""The learned prompts as pictures, and the label mapping in pictures: dense beside compressed."""
+"""Learned prompts and label mappings in pictures, dense beside compressed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from studies.figures import compressions, panels, style
 
 MOST_ROWS = 12  # a target may have a hundred classes
-LETTERS = 9  # that fit beside a picture
+LETTERS = 9  # fit beside a picture
 
 Picture = Any  # (3, H, W), uint8 or in [0, 1], NumPy or torch
 
 
 def _prompted(results: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The visual prompting runs of one backbone, largest budget, first seeds; and what they are, in words."""
+    """Visual prompting runs of one backbone at the largest budget with the first seeds, and a note on them."""
     panels.only_backbone(results)
     runs, budget = panels.at_largest_budget(results[results["method"] == "visual_prompting"])
     runs = runs[runs["source_seed"] == runs["source_seed"].iloc[0]]
@@ -24,10 +24,7 @@ def _prompted(results: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def prompts(results: pd.DataFrame, pictures: Mapping[tuple[str, str], np.ndarray]) -> Figure:
-    """A row for each target, a column for each compression; one backbone, first seed, largest budget.
-
-    `pictures` holds, by (target, compression), what the cells have written.
-    """
+    """Learned prompts, targets × compressions, from `pictures` by (target, compression); one backbone, first seed."""
     runs, which = _prompted(results)
     targets, names = list(dict.fromkeys(runs["target"])), compressions.shown(runs["compression"])
     status = runs.set_index(["target", "compression"])["status"]
@@ -58,18 +55,10 @@ def mapping(
     source_picture: Callable[[str], Picture],
     source_names: Sequence[str],
 ) -> Figure:
-    """A row for each target class: an example, then one of the source class it is mapped to, by compression.
+    """A row per target class: an example, then one of its source class under each compression; one backbone.
 
-    Parameters
-    ----------
-    results
-        Of one backbone; the mappings are those of the first seed at the largest budget.
-    target_pictures, target_names
-        One example (3, H, W) and one name for each class of `target`.
-    source_picture
-        From the name of a source class to an example (3, H, W).
-    source_names
-        One for each source class: for glyphs, the character.
+    Mappings are those of the first seed at the largest budget. `target_pictures` holds an example (3, H, W) of each
+    target class; `source_picture` gives one for the name of a source class (for glyphs, the character).
     """
     runs, which = _prompted(results[results["target"] == target])
     runs = runs.set_index("compression")
