@@ -138,7 +138,7 @@ install=".venv/bin/python -m uv pip install --python .venv/bin/python --refresh-
 $$install --requirement requirements.lock
 $$install --no-deps --quiet --editable .
 say "first import, which compiles what every notebook needs"
-.venv/bin/python -W ignore -c "import dvc.cli, ipykernel.kernelapp, open_clip, papermill, seaborn, skimage, sklearn, timm, torch, torchmetrics
+.venv/bin/python -W ignore -c "import distributed, dvc.cli, ipykernel.kernelapp, open_clip, papermill, seaborn, skimage, sklearn, timm, torch, torchmetrics
 print('torch', torch.__version__, 'on', torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU')"
 echo "$$wanted" > .venv/installed
 rm .venv/unfinished

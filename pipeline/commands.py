@@ -148,12 +148,11 @@ def _where(alias: str, pictures: Origins) -> str:
 
 def run(stage: str, values: list[str]) -> int:
     from pipeline import kernel_process, notebook
-    from pipeline import stages as dvc
 
     kernel_process.die_with_parent()  # the `dvc repro` above
     parameters = study.load(paths.PARAMS)
     cell = cell_job.asked_for(parameters, stage, *values)
-    dvc.keep_copy(paths.ROOT)
+    scales.copy_lock()
     try:
         notebook.run(cell_job.job(cell, parameters))
     except notebook.NotebookError as error:

@@ -14,6 +14,7 @@ from vpstudy import atomic, paths
 from vpstudy.settings import ParameterError
 
 BASE = "default"
+LOCK_COPY = ".dvc/tmp/dvc.lock.copy"  # below the project, of the last whole dvc.lock
 
 
 def presets() -> dict[str, str]:
@@ -96,8 +97,15 @@ def save_lock(scale: str | None) -> None:
         atomic.write_bytes(folder / lock.name, lock.read_bytes())
 
 
+def copy_lock() -> None:
+    """Copy dvc.lock aside, as a stage of plain `dvc repro` starts: it is whole then, and a kill may cut it later."""
+    if (lock := paths.ROOT / "dvc.lock").exists():
+        atomic.write_bytes(paths.ROOT / LOCK_COPY, lock.read_bytes())
+
+
 def _exchange_lock(scale: str) -> None:
     lock, kept = paths.ROOT / "dvc.lock", paths.SCALES / scale / "dvc.lock"
+    (paths.ROOT / LOCK_COPY).unlink(missing_ok=True)
     if kept.exists():
         atomic.write_bytes(lock, kept.read_bytes())
     else:

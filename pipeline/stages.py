@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,6 +22,7 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml
 from voluptuous import Invalid
 
 from pipeline import alone
+from pipeline.scales import LOCK_COPY
 from vpstudy import atomic
 
 
@@ -145,7 +145,9 @@ class Stages:
             stage.commit()
             stage.cmd_changed = False
             self._locked.setdefault("stages", {}).update(to_lockfile(stage))
-        atomic.write_text(self.root / "dvc.lock", dumps_yaml(self._locked))
+        text = dumps_yaml(self._locked)
+        atomic.write_text(self.root / "dvc.lock", text)
+        atomic.write_text(self.root / LOCK_COPY, text)
 
     def _modules(self, dep: Any) -> str:
         """Which modules changed in a list of code, where the cache still has the recorded one."""
@@ -166,18 +168,12 @@ def _clear_stage_locks(root: Path) -> None:
     note.unlink(missing_ok=True)
 
 
-def keep_copy(root: Path) -> None:
-    """Copy dvc.lock aside if it is whole: plain `dvc repro` writes it in place, and a kill may cut it."""
-    if _stages(root / "dvc.lock") is not None:
-        shutil.copyfile(root / "dvc.lock", _copy(root))
-
-
 def repair(root: Path) -> str:
     """Restore a dvc.lock that a kill has cut; says what was done, "" where there was nothing to do.
 
     An entry only says which outputs came of which inputs, and DVC checks both: an older copy is always safe.
     """
-    lock, copy = root / "dvc.lock", _stages(_copy(root))
+    lock, copy = root / "dvc.lock", _stages(root / LOCK_COPY)
     found = _stages(lock)
     if not lock.exists() or "<<<<<<< " in lock.read_text(encoding="utf-8", errors="replace"):
         return ""  # an unfinished merge is the reader's
@@ -187,12 +183,8 @@ def repair(root: Path) -> str:
     if not copy:
         lock.unlink()
         return "dvc.lock was cut off and there is no copy of it: removed, all stages run again"
-    atomic.write_bytes(lock, _copy(root).read_bytes())
+    atomic.write_bytes(lock, (root / LOCK_COPY).read_bytes())
     return f"dvc.lock was cut off while DVC wrote it: restored with {len(copy)} stages"
-
-
-def _copy(root: Path) -> Path:
-    return root / ".dvc" / "tmp" / "dvc.lock.copy"
 
 
 def _stages(lock: Path) -> list[str] | None:

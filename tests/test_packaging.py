@@ -141,6 +141,13 @@ def test_the_command_that_pyproject_names_can_be_called() -> None:
     assert callable(importlib.metadata.EntryPoint("vpstudy", target, "console_scripts").load())
 
 
+def test_importing_works_from_the_parent_of_a_clone(tmp_path: Path) -> None:
+    (tmp_path / "vpstudy").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    code = "import vpstudy.paths, studies.grid, pipeline.cli"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
 def test_no_file_names_a_package_index_or_a_folder_of_one_machine() -> None:
     # Put together from parts, so that this file does not find itself.
     hosts = [

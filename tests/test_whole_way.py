@@ -1,4 +1,4 @@
-"""The whole pipeline at the smoke scale, in temporary clones: undisturbed, killed again and again, and by DVC alone."""
+"""The whole pipeline at the smoke scale, in temporary clones: by DVC alone, and by the runner, killed on its way."""
 
 import json
 import os
@@ -76,15 +76,41 @@ def made(clone: Path) -> dict[str, bytes]:
     return {file.relative_to(clone).as_posix(): file.read_bytes() for file in files} | outs
 
 
-def ran(done: subprocess.CompletedProcess) -> list[str]:
+def ran(said: str) -> list[str]:
     """The stages that a `dvc repro` ran."""
-    lines = (done.stdout + done.stderr).splitlines()
-    return [line.split("'")[1] for line in lines if line.startswith("Running stage '")]
+    return [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage '")]
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    folder = clone_of_project(tmp_path_factory.mktemp("whole way"))
+def serial(tmp_path_factory):
+    """A clone in which plain `dvc repro` works on one core, beside what follows; with its process and what it says."""
+    folder = clone_of_project(tmp_path_factory.mktemp("serial") / "clone")
+    with (folder.parent / "said.txt").open("w+") as said:
+        command = [sys.executable, "-m", "dvc", "repro"]
+        with subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=said, stderr=said) as process:
+            yield folder, process, folder.parent / "said.txt"
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def clone(serial, tmp_path_factory):
+    """A clone in which the runner was killed again and again, and continued each time."""
+    folder, chance, seen = clone_of_project(tmp_path_factory.mktemp("whole way") / "clone"), random.Random(0), set()
+    command = [sys.executable, "-m", "pipeline.cli", "repro"]
+    options = {"cwd": folder, "env": environment(folder), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for _ in range(KILLS):
+        with subprocess.Popen(command, start_new_session=True, **options) as process:
+            # The moment is a number of new files, not of seconds: it comes on a busy machine, too.
+            goal = chance.randrange(1, 12)
+            while len(files := set((folder / "data").rglob("*")) - seen) < goal and process.poll() is None:
+                time.sleep(0.05)
+            time.sleep(chance.random() * 2)
+            assert process.poll() is None, "it ended before it could be killed"
+            children = psutil.Process(process.pid).children(recursive=True)
+            os.killpg(process.pid, signal.SIGKILL)
+        seen |= files
+        psutil.wait_procs(children)
+    (folder / "dvc.lock").write_text("")  # as a kill of plain DVC may leave it
     vpstudy(folder, "repro")
     return folder
 
@@ -129,49 +155,6 @@ def test_cells_declare_the_modules_that_their_kernels_import(clone, parameters):
             declared |= set(json.loads((clone / target).read_text()))
         listed = set(json.loads((clone / "data/code" / f"{cell.stage}.json").read_text()))
         assert imported - {*fingerprints.FREE, *OF_REGISTRIES} <= declared | listed, cell.name
-
-
-def test_dvc_alone_makes_the_same_bytes_serially(clone, tmp_path):
-    """From nothing, to what the runner has made; then it finds nothing to do in either."""
-    folder = clone_of_project(tmp_path / "serial")
-    names = ran(run(folder, "dvc", "repro"))
-    assert len(names) == len(set(names)) == len(grid.cells(study.load(folder / "params.yaml"))) + 1
-    assert made(folder) == made(clone)
-    assert ran(run(clone, "dvc", "repro")) == []
-    path, name = clone / "notebooks/30_transfer.ipynb", "transfer@cnn-imp-0.50-digits"
-    before, notebook = path.read_text(), nbformat.read(path, as_version=4)
-    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
-    cell.source, cell.execution_count = cell.source.replace("imp-0.90", "int4"), 7  # a value tried in JupyterLab
-    path.write_text(nbformat.writes(notebook))
-    assert ran(run(clone, "dvc", "repro")) == ["code"]
-    path.write_text(before)
-    assert ran(run(clone, "dvc", "repro", "--force", "--single-item", name)) == [name]
-    assert made(clone) == made(folder)
-
-
-def test_killed_again_and_again_it_comes_to_the_same_bytes(clone, tmp_path):
-    folder, chance, seen = clone_of_project(tmp_path / "killed"), random.Random(0), set()
-    for _ in range(KILLS):
-        with subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", "repro"],
-            cwd=folder,
-            env=environment(folder),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
-            # The moment is a number of new files, not of seconds: it comes on a busy machine, too.
-            goal = chance.randrange(1, 12)
-            while len(files := set((folder / "data").rglob("*")) - seen) < goal and process.poll() is None:
-                time.sleep(0.05)
-            time.sleep(chance.random() * 2)
-            seen |= files
-            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-        psutil.wait_procs(children)
-    (folder / "dvc.lock").write_text("")  # as a kill of plain DVC may leave it
-    vpstudy(folder, "repro")
-    assert made(folder) == made(clone)
 
 
 def test_two_runs_at_once_the_second_is_refused_at_once(clone):
@@ -230,3 +213,25 @@ def test_a_full_disk_leaves_no_half_result(clone, mounted):
     filler.unlink()
     vpstudy(folder, "repro", "source")
     assert (folder / result).read_bytes() == (clone / result).read_bytes()
+
+
+def test_killed_again_and_again_it_made_the_same_bytes_as_dvc_alone(clone, serial):
+    folder, process, said = serial
+    assert process.wait() == 0, said.read_text()
+    names = ran(said.read_text())
+    assert len(names) == len(set(names)) == len(grid.cells(study.load(folder / "params.yaml"))) + 1
+    assert made(folder) == made(clone)
+
+
+def test_nothing_runs_again_for_a_value_tried_in_jupyterlab_and_a_cell_forced_is_the_same_bytes(clone):
+    assert ran(run(clone, "dvc", "repro").stdout) == []
+    before, path = made(clone), clone / "notebooks/30_transfer.ipynb"
+    text, notebook = path.read_text(), nbformat.read(path, as_version=4)
+    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    cell.source, cell.execution_count = cell.source.replace("imp-0.90", "int4"), 7
+    path.write_text(nbformat.writes(notebook))
+    assert ran(run(clone, "dvc", "repro").stdout) == ["code"]
+    path.write_text(text)
+    name = "transfer@cnn-imp-0.50-digits"
+    assert ran(run(clone, "dvc", "repro", "--force", "--single-item", name).stdout) == [name]
+    assert made(clone) == before

@@ -112,7 +112,6 @@ def test_run_tells_a_failure_shortly(project, capsys, monkeypatch):
 
     monkeypatch.setattr("pipeline.kernel_process.die_with_parent", lambda: None)
     monkeypatch.setattr(notebook, "run", fails)
-    (project / ".dvc/tmp").mkdir(parents=True)
     assert main(["run", "source", "cnn"]) == 1
     assert capsys.readouterr().err == "source cnn: code cell 3: KeyError: 'x'\n"
 
