@@ -1,9 +1,9 @@
-"""Channels that must go together, chosen by score and then removed, so that the network is smaller in fact.
+"""Groups of channels that must be removed together: scoring, choice and removal.
 
-Channels that depend on each other, as on both sides of a residual connection, are one channel of a group (DepGraph,
-Fang et al., CVPR 2023, by Torch-Pruning) with one score. Every method removes equally many channels, over all groups
-together. As the paper does for VPNs, and here for every method, groups that hold one of the first five convolutions
-lose at most a quarter of their channels.
+Dependent channels, e.g. on both sides of a residual connection, count as one channel of a group, with one score
+(DepGraph, Fang et al., CVPR 2023, by Torch-Pruning). All methods remove equally many channels, over all groups
+together. Groups with one of the first five convolutions lose at most a quarter of their channels; the paper does so for
+VPNs only.
 """
 
 from collections.abc import Sequence
@@ -19,31 +19,23 @@ from vpstudy.compression.learned import LearnedSelection
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.shapes import follow_shapes
 
-EARLY, EARLY_SHARE = 5, 0.25  # the first convolutions, and the largest share that they lose
+EARLY, EARLY_SHARE = 5, 0.25  # number of first convolutions, and the largest share they lose
 
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that go together, across layers.
+    """Channels that are removed together, across layers."""
 
-    Attributes
-    ----------
-    convolutions, norms
-        Names of the convolutions that make them, and of the BatchNorms they pass, all with `size` channels.
-    most
-        How many of them may be removed.
-    """
-
-    convolutions: tuple[str, ...]
-    norms: tuple[str, ...]
+    convolutions: tuple[str, ...]  # names of those that make the channels
+    norms: tuple[str, ...]  # names of the BatchNorms that the channels pass
     size: int
-    most: int
+    most: int  # channels that may be removed
 
 
 def groups(backbone: Backbone, side: int) -> list[Group]:
-    """The groups of a backbone, in the order of their first convolutions, traced with a picture of `side` px.
+    """The groups of a backbone, ordered by first convolution and traced with a picture of `side` px.
 
-    Raises ValueError for a network whose channels do not all pass a BatchNorm: only that can close them exactly.
+    Raises ValueError if some channels do not pass a BatchNorm: only that can close them exactly.
     """
     model = backbone.model
     names = {module: name for name, module in model.named_modules()}
@@ -71,9 +63,9 @@ def groups(backbone: Backbone, side: int) -> list[Group]:
 
 
 def lowest(scores: Sequence[Tensor], groups: Sequence[Group], ratio: float) -> list[Tensor]:
-    """Which channels stay, (size,) bool for each group: round(ratio · n) of all n go, the lowest |score| first.
+    """The channels to keep, (size,) bool for each group: the round(ratio · n) lowest |score| of all n go.
 
-    Raises ValueError if so many may not go.
+    Raises ValueError if the groups do not allow so many.
     """
     total, most = sum(group.size for group in groups), sum(group.most for group in groups)
     wanted = round(ratio * total)
@@ -92,7 +84,7 @@ def lowest(scores: Sequence[Tensor], groups: Sequence[Group], ratio: float) -> l
 
 
 def norms_of_filters(backbone: Backbone, groups: Sequence[Group]) -> list[Tensor]:
-    """The L2 norm of each channel's filters, over all convolutions that make it; over its mean in the group."""
+    """L2 norm of each channel's filters over all convolutions, divided by its mean in the group."""
     scores = []
     for group in groups:
         weights = [backbone.model.get_submodule(name).weight.detach().flatten(1) for name in group.convolutions]
@@ -102,7 +94,7 @@ def norms_of_filters(backbone: Backbone, groups: Sequence[Group]) -> list[Tensor
 
 
 def norms_of_groups(backbone: Backbone, groups: Sequence[Group], side: int) -> list[Tensor]:
-    """DepGraph's importance of each channel: the mean L2 norm of all its weights, in consumers and BatchNorms too."""
+    """DepGraph's importance of each channel: mean L2 norm of all its weights, with consumers and BatchNorms."""
     importance = _torch_pruning().importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer="mean")
     graph = _graph(backbone, side)
     scores = [importance(_whole(graph, backbone, group, range(group.size))).detach() for group in groups]
@@ -111,7 +103,7 @@ def norms_of_groups(backbone: Backbone, groups: Sequence[Group], side: int) -> l
 
 
 def factors_of_norms(backbone: Backbone, groups: Sequence[Group]) -> list[Tensor]:
-    """The mean |factor| of each channel's BatchNorms."""
+    """Mean |factor| of each channel's BatchNorms."""
     factors = {
         name: module.weight.detach().abs()
         for name, module in backbone.model.named_modules()
@@ -121,7 +113,7 @@ def factors_of_norms(backbone: Backbone, groups: Sequence[Group]) -> list[Tensor
 
 
 def remove(backbone: Backbone, groups: Sequence[Group], kept: Sequence[Tensor], side: int) -> None:
-    """Take the other channels out of every layer, in place."""
+    """Remove the channels that are not kept from every layer, in place."""
     graph = _graph(backbone, side)
     for group, stays in zip(groups, kept, strict=True):
         if not stays.all():
@@ -133,10 +125,9 @@ def remove(backbone: Backbone, groups: Sequence[Group], kept: Sequence[Tensor], 
 
 
 class LearnedChannels(LearnedSelection):
-    """Channels of the lowest |score| are closed; scores start at the norms of the channels' filters.
+    """Closes the channels with the lowest |score|; scores start at the norms of their filters.
 
-    A channel is closed by the factor and the shift of every BatchNorm it passes, so that removing it later changes no
-    output.
+    The factor and shift of every BatchNorm that a channel passes close it, so removing it later changes no output.
     """
 
     def __init__(self, backbone: Backbone, groups: Sequence[Group], ratio: float):
@@ -152,6 +143,6 @@ def _graph(backbone: Backbone, side: int):
 
 
 def _whole(graph, backbone: Backbone, group: Group, channels: Sequence[int]):
-    """Torch-Pruning's own group of these channels: everything that depends on them."""
+    """Torch-Pruning's group of these channels: everything that depends on them."""
     root = backbone.model.get_submodule(group.convolutions[0])
     return graph.get_pruning_group(root, _torch_pruning().prune_conv_out_channels, idxs=list(channels))

@@ -1,7 +1,7 @@
-"""Controls: what else is done with the mask of a method, beside its own tuning; `methods.py` registers and labels them.
+"""Controls: other uses of a method's mask than its own tuning; `methods.py` registers and labels them.
 
-Each takes a run, a sparsity, the method's candidate and that candidate's tuned network, and returns a network with the
-passes over a batch that it took, finding the mask included.
+Each takes a run, a sparsity, the method's candidate and its tuned network. It returns a network and the passes over a
+batch that it took, including those to find the mask.
 """
 
 from dataclasses import replace
@@ -43,7 +43,7 @@ def source_mask(run: Run, sparsity: float, candidate: Candidate, tuned: Subnetwo
 
 
 def _on_two_passes(run: Run, candidate: Candidate, prompt: bool) -> Controlled:
-    if not candidate.tuning:  # weights that came out tuned start again, as under every other mask
+    if not candidate.tuning:  # tuned weights start again, as under every other mask
         candidate = run.rewound(candidate.mask, candidate.passes, run.half)
     network = run.tuned(candidate, "alternating", candidate.tuning, prompt)
     return network, candidate.passes + candidate.tuning

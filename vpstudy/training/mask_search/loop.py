@@ -1,4 +1,4 @@
-"""The training loop that all pruning methods share: what is trained, on which passes, for how many steps."""
+"""The training loop of all pruning methods."""
 
 import math
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from vpstudy.training.mask_search.settings import MaskSearch
 from vpstudy.training.mask_search.subnetwork import Subnetwork
 
 MOMENTUM = 0.9
-# Where pruning closes a channel, its BatchNorm divides gradients by nearly nothing; one such step would put dead
-# weights on top of all others, for good. The paper clips so in its structured variant.
+# The BatchNorm of a closed channel divides gradients by nearly zero; one unclipped step would rank dead weights above
+# all others for good. The paper clips in its structured variant.
 CLIP = 0.25
 Learning = Literal["weights", "scores", "both", "prompt"]
 Passes = Literal["augmented", "alternating", "prompted"]
 
 
 class Diverged(Exception):
-    """Training left the finite numbers; a result, not a programming error."""
+    """Loss, scores or weights are not finite: a result, not a programming error."""
 
 
 def train(
@@ -44,39 +44,21 @@ def train(
     score_rate: float | None = None,
     l1: float = 0.0,
 ) -> None:
-    """Train `network` in place; its last state is the result. Whatever is not trained keeps its bits.
+    """Train `network` in place on uint8 `examples` and keep its last state. Frozen tensors keep their bits.
 
-    Learning rates fall to zero along a cosine. BatchNorm uses the statistics of its batch, and updates its running
-    ones, whatever is trained. Only weights decay: Adam turns a decay of any size into full steps where gradients are
-    zero, as those of most scores are.
+    Learning rates, all scaled by `factor`, follow a cosine to zero. BatchNorm uses batch statistics and updates its
+    running ones. Only weights decay: Adam would turn any decay into full steps where gradients are zero, as for most
+    scores.
 
-    Parameters
-    ----------
-    examples
-        uint8 pictures.
-    learns
-        "weights" (all but those that a mask prunes), "scores" of `learned`, "both" in turn, weights first (BiP's two
-        levels), or the "prompt" alone. A prompt is trained with weights and scores wherever a pass is prompted.
-    passes
-        "augmented": every step without the prompt, on shifted pictures. "alternating", VPNs' own: every other step,
-        the first included, with the prompt and on unchanged pictures. "prompted": every step like those.
-    steps
-        Optimizer steps, each a forward and a backward pass over a batch.
-    learned
-        The mask whose scores are trained.
-    factor
-        Of all learning rates.
-    sgd
-        Train scores by SGD with momentum, as weights always are, at this rate. Else by Adam, as prompts always are.
-    score_rate
-        Of Adam for scores, in place of that in `settings`.
-    l1
-        Weight of the L1 norm of all BatchNorm factors in the loss.
+    `learns`: "weights" (unpruned ones), "scores" of `learned`, "both" in turn, weights first (the two levels of BiP),
+    or only the "prompt". A prompt is also trained with weights and scores on prompted passes.
 
-    Raises
-    ------
-    Diverged
-        If the loss, a score or a weight is not finite.
+    `passes`: "augmented" (no prompt, shifted pictures), "prompted" (prompt, unchanged pictures) or "alternating", as in
+    VPNs: the two in turn, prompted first. Each of the `steps` is a forward and a backward pass over a batch.
+
+    Weights are trained by SGD with momentum, prompts by Adam, and scores by Adam with `score_rate` or the rate of
+    `settings`, or by SGD with the rate `sgd`. `l1` weighs the L1 norm of all BatchNorm factors in the loss. Raises
+    Diverged if the loss, a score or a weight is not finite.
     """
     network.train()
     scores = learned.scores if learned else []
@@ -129,7 +111,7 @@ def _trained(parameters) -> list[nn.Parameter]:
 
 
 def _batches(examples: Examples, batch: int, order: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches whose sizes differ by one at most, without end, reshuffled after each pass through the examples."""
+    """Endless batches, sizes at most one apart, reshuffled after each pass through the examples."""
     parts = -(-len(examples) // batch)
     while True:
         for indices in torch.randperm(len(examples), generator=order).tensor_split(parts):

@@ -1,4 +1,4 @@
-"""Registry of pruning methods and of the controls that run beside them. Imports no torch: parameters are checked by it.
+"""Registry of pruning methods and their controls. Free of torch, for the validation of parameters.
 
 A new method is a function in `finders/` and a line here.
 """
@@ -13,31 +13,16 @@ Prompted = Literal["never", "finding", "tuning", "both"]
 
 @dataclass(frozen=True)
 class Method:
-    """A way to prune a backbone for a target.
+    """A way to prune a backbone for a target."""
 
-    Attributes
-    ----------
-    label
-        In figures and tables.
-    finder
-        FILE.FUNCTION in `finders/`, which finds the mask.
-    role
-        "dense", "baseline" and "vpns" run at every sparsity, and so does "control": VPNs or HYDRA changed in one thing.
-        "ablation" runs at `control_sparsities`, "channels" at `channel_ratios`.
-    two_pass
-        Tuned on alternating passes, as VPNs are, instead of augmented ones.
-    prompted
-        When a prompt is trained: while the mask is found, while weights are tuned, both, or never.
-    change
-        Settings that the method changes.
-    """
-
-    label: str
-    finder: str
+    label: str  # in figures and tables
+    finder: str  # FILE.FUNCTION in `finders/`
+    # "ablation" runs at `control_sparsities`, "channels" at `channel_ratios`, all others at every sparsity;
+    # "control" is VPNs or HYDRA with one change
     role: Role = "baseline"
-    two_pass: bool = False
-    prompted: Prompted = "never"
-    change: Mapping[str, Any] = field(default_factory=dict)
+    two_pass: bool = False  # tune on alternating passes, as VPNs, instead of augmented ones
+    prompted: Prompted = "never"  # stages that train a prompt: finding the mask, tuning the weights, or both
+    change: Mapping[str, Any] = field(default_factory=dict)  # of the settings
 
     @property
     def finding_prompt(self) -> bool:
@@ -74,7 +59,7 @@ METHODS = {
     "hydra": Method("HYDRA", "learned_masks.hydra"),
     "bip": Method("BiP", "learned_masks.bip"),
     "vpns": _vpns("VPNs", "vpns"),
-    # Controls that the paper lacks: the same schedule without a prompt, and HYDRA with VPNs' optimizer.
+    # Not in the paper: the same schedule without a prompt, and HYDRA with VPNs' optimizer.
     "vpns_no_prompt": _vpns("VPNs, no prompt", "control", "never"),
     "hydra_adam": Method("HYDRA, Adam", "learned_masks.hydra_adam", "control"),
     "vpns_mask_only": _vpns("prompt in finding only", prompted="finding"),
@@ -94,20 +79,14 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Control:
-    """What else is done with the mask of a method: the function of the same name in `controls.py`.
-
-    Attributes
-    ----------
-    methods
-        Those it runs for.
-    """
+    """Another use of a method's mask: the function of the same name in `controls.py`."""
 
     label: str
-    methods: tuple[str, ...]
+    methods: tuple[str, ...]  # that it runs for
 
 
 _BASELINES = tuple(name for name, method in METHODS.items() if method.role == "baseline")
-_UNTRAINED = tuple(name for name in _BASELINES if name != "bip")  # whose weights are the source's when a mask is found
+_UNTRAINED = tuple(name for name in _BASELINES if name != "bip")  # BiP trains weights while it finds the mask
 
 CONTROLS = {
     "untouched": Control("as pruned", _UNTRAINED),

@@ -1,4 +1,4 @@
-"""One run of a pruning method: a seed, a factor on the learning rates, and what the run starts from."""
+"""One run of a pruning method: a seed and a factor on the learning rates."""
 
 import copy
 from dataclasses import dataclass, field, replace
@@ -22,48 +22,26 @@ from vpstudy.training.mask_search.subnetwork import Subnetwork, map_labels
 
 @dataclass(frozen=True)
 class Candidate:
-    """A mask, and the pruned network to be tuned under it.
+    """A mask, and the pruned network to tune under it."""
 
-    Attributes
-    ----------
-    network
-        With its prompt, as far as that was trained, where it has one.
-    tuning
-        Gradient steps left for tuning.
-    passes
-        Forward and backward passes over a batch so far.
-    """
-
-    network: Subnetwork
+    network: Subnetwork  # with its prompt, if one was trained
     mask: Mask
-    tuning: int
-    passes: int = 0
+    tuning: int  # gradient steps left for tuning
+    passes: int = 0  # forward and backward passes over a batch so far
 
 
 @dataclass
 class Run:
-    """What finders, controls and tuning share.
+    """State shared by finders, controls and tuning."""
 
-    Attributes
-    ----------
-    source
-        The pretrained backbone; never changed.
-    factor
-        Multiplies every learning rate.
-    on_source
-        Find masks on the source task, with its own classes, instead of the target.
-    cache
-        Trained weights that several sparsities start from.
-    """
-
-    source: Backbone
+    source: Backbone  # pretrained, never changed
     data: TransferData
     settings: MaskSearch
     method: Method
     seed: int
-    factor: float = 1.0
-    on_source: bool = False
-    cache: dict[tuple, dict[str, torch.Tensor]] = field(default_factory=dict)
+    factor: float = 1.0  # of all learning rates
+    on_source: bool = False  # find masks on the source task and its classes
+    cache: dict[tuple, dict[str, torch.Tensor]] = field(default_factory=dict)  # trained weights shared by sparsities
 
     def __post_init__(self):
         self.settings = self.settings.changed(self.method.change)
@@ -72,7 +50,7 @@ class Run:
 
     @property
     def half(self) -> int:
-        """Steps of finding, and of tuning after it, where a method needs both."""
+        """Steps of finding, and of tuning after it, for methods with both."""
         return self.settings.steps // 2
 
     @cached_property
@@ -87,47 +65,46 @@ class Run:
 
     @property
     def pictures(self) -> torch.Tensor:
-        """Every picture of the target as the backbone sees it, uint8 (N, 3, canvas, canvas)."""
+        """All pictures of the target at the backbone's input size, uint8 (N, 3, canvas, canvas)."""
         s = self.settings
         return self.data.padded(s.canvas, s.inner if s.inner < s.canvas else None)
 
     @cached_property
     def mapping(self) -> torch.Tensor:
-        """The source class of each target class (K,), by the dense source backbone for every method and sparsity."""
+        """The source class of each target class (K,), by the dense source backbone for all methods and sparsities."""
         if self.on_source:
             return torch.arange(len(self.source.class_names), device=self.runtime.device)
         examples = self.examples
         return map_labels(self.source, examples.inputs, examples.labels, len(self.data.class_names))
 
     def fresh(self, prompted: bool = False) -> Subnetwork:
-        """A copy of the source backbone under the mapping."""
+        """A copy of the source backbone with the mapping."""
         backbone = copy.deepcopy(self.source).requires_grad_(False)
         return Subnetwork(backbone, self.mapping, self.prompt() if prompted else None).to(self.runtime.device)
 
     def rewound(self, mask: Mask, passes: int = 0, tuning: int | None = None) -> Candidate:
-        """The source weights under a mask, for the target, with `tuning` steps left (all by default)."""
+        """The source weights under a mask, for the target, with `tuning` steps left (default: all)."""
         network = (replace(self, on_source=False) if self.on_source else self).fresh()
         mask.apply_(network.backbone.prunable)
         return Candidate(network, mask, self.settings.steps if tuning is None else tuning, passes)
 
     def prompt(self) -> AddedPrompt:
-        """An untrained prompt."""
         return self.settings.make_prompt(seed_for("prompt", self.seed))
 
     def train(self, network: Subnetwork, stream: str, *, steps: int, **how: Any) -> int:
-        """Train `network` in place as `loop.train` does, and return the number of passes.
+        """Train `network` in place with `loop.train`; return the number of passes.
 
-        `stream` names the order of the pictures, so that methods share it.
+        `stream` names the order of the pictures, which methods share.
         """
         order = generator("pruning", stream, self.seed)
         train(network, self.examples, self.settings, order, self.runtime, steps=steps, factor=self.factor, **how)
         return steps
 
     def tuned(self, candidate: Candidate, passes: Passes, steps: int, prompt: bool) -> Subnetwork:
-        """A copy of a candidate's network, its weights trained under the mask.
+        """A copy of a candidate's network with its weights trained under the mask.
 
-        BatchNorm statistics are measured first: few steps would not replace those of the dense network. With `prompt`,
-        the candidate's prompt, or else a new one, is trained too; without, there is none.
+        BatchNorm is recalibrated first: few steps would not replace the dense network's statistics. With `prompt`, the
+        candidate's prompt or a new one is trained too; otherwise the network has none.
         """
         network = self.recalibrated(candidate.network)
         network.prompt = (network.prompt or self.prompt()).to(self.runtime.device) if prompt else None
@@ -140,7 +117,7 @@ class Run:
         return network
 
     def finished(self, candidate: Candidate) -> Subnetwork:
-        """A candidate's network, tuned as the method does for the steps that are left."""
+        """A candidate's network after the method's own tuning, for the steps left."""
         method, steps = self.method, candidate.tuning
         return self.tuned(candidate, method.passes, steps, method.tuning_prompt) if steps else candidate.network
 

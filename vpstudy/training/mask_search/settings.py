@@ -1,4 +1,4 @@
-"""Settings of the search for masks with prompts (VPNs, arXiv 2312.01397) and of the other ways to find masks."""
+"""Settings of mask search with prompts (VPNs, arXiv 2312.01397) and of other pruning methods."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
@@ -12,33 +12,30 @@ from vpstudy.settings import AXIS, Budget, Positive, Rate, Seed, Share, increasi
 from vpstudy.training.mask_search.methods import CONTROLS
 
 ControlName = Annotated[str, one_of(CONTROLS, "control", "vpstudy/training/mask_search/methods.py")]
-Ratio = Annotated[float, Field(gt=0, le=0.9)]  # beyond, whole layers would go
+Ratio = Annotated[float, Field(gt=0, le=0.9)]  # beyond 0.9 whole layers would go
 
 
 class MaskSearch(Prompting):
     sparsities: Annotated[list[Sparsity], Field(min_length=1), AfterValidator(increasing)]
     controls: Annotated[list[ControlName], AfterValidator(unique)]
     control_sparsities: Annotated[list[Sparsity], AfterValidator(increasing)]  # controls and ablations run at these
-    channel_ratios: Annotated[list[Ratio], AfterValidator(increasing)]  # shares of channels that are removed
+    channel_ratios: Annotated[list[Ratio], AfterValidator(increasing)]  # shares of removed channels
     seeds: Annotated[list[Seed], *AXIS]
     budget: Budget  # training pictures per class
     validation_per_class: Annotated[int, Field(ge=2)]
-    inner: Positive  # side of the picture in the middle of it, around it black
-    shift: Annotated[int, Field(ge=0)]  # px by which augmentation moves pictures
+    inner: Positive  # side of the picture, padded with black, px
+    shift: Annotated[int, Field(ge=0)]  # largest shift of augmentation, px
     batch: Positive
-    steps: Annotated[int, Field(ge=4, multiple_of=4)]  # gradient steps of every method that makes one pass
+    steps: Annotated[int, Field(ge=4, multiple_of=4)]  # gradient steps of a method, finding and tuning together
     imp_rounds: Annotated[list[Sparsity], Field(min_length=1), AfterValidator(increasing)]
     weight_rate: Rate  # SGD
     score_rate: Rate  # Adam
     prompt_rate: Rate  # Adam
     weight_decay: Share
-    factors: Annotated[list[Annotated[float, Field(gt=0)]], *AXIS]  # of the rates; validation chooses for each sparsity
+    factors: Annotated[list[Annotated[float, Field(gt=0)]], *AXIS]  # of the rates; validation chooses per sparsity
 
     def changed(self, change: Mapping[str, Any]) -> Self:
-        """These settings with those of `change` in their place; of `prompts`, only the ones that it names.
-
-        Raises pydantic's ValidationError if they do not fit.
-        """
+        """These settings with `change`; of `prompts`, only those named. Raises pydantic's ValidationError."""
         content = self.model_dump()
         prompts = content["prompts"] | change.get("prompts", {})
         return self.model_validate(content | dict(change) | {"prompts": prompts})

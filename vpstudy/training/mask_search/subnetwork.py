@@ -1,4 +1,4 @@
-"""A backbone whose source logits answer for the classes of a target, with a prompt in front of it or without."""
+"""A backbone with K of its source logits mapped to target classes, with or without a prompt."""
 
 import torch
 import torch.nn.functional as F
@@ -9,16 +9,10 @@ from vpstudy.prompts.label_mapping import count_matrix, frequency_mapping
 
 
 class Subnetwork(nn.Module):
-    """Maps pictures (N, 3, H, W) in [0, 1] to K target logits, each of them one of the S source logits.
+    """Maps pictures (N, 3, H, W) in [0, 1] to K target logits, each one of the S source logits.
 
-    Parameters
-    ----------
-    backbone
-        Trained or pruned in place.
-    mapping
-        The source class of each target class, (K,).
-    prompt
-        Where given, in front of the backbone wherever `prompted` is asked for.
+    `backbone` is trained or pruned in place, `mapping` (K,) is the source class of each target class, and `prompt` is
+    used where `prompted` is set.
     """
 
     def __init__(self, backbone: Backbone, mapping: Tensor, prompt: nn.Module | None = None):
@@ -37,7 +31,7 @@ class Subnetwork(nn.Module):
 
 @torch.no_grad()
 def map_labels(backbone: Backbone, pictures: Tensor, labels: Tensor, n_target: int, batch: int = 256) -> Tensor:
-    """The one-to-one frequency mapping (K,) of a backbone, from one pass over uint8 pictures (N, 3, H, W)."""
+    """One-to-one frequency mapping (K,) of a backbone on uint8 pictures (N, 3, H, W)."""
     backbone.eval()
     predicted = torch.cat([backbone(chunk.float() / 255).argmax(1) for chunk in pictures.split(batch)])
     counts = count_matrix(predicted, labels, len(backbone.class_names), n_target)

@@ -1,4 +1,4 @@
-"""Learning prompts: the loop that all share, and text prompts on features of frozen pictures (CoOp and its kin)."""
+"""Prompt learning: the shared training loop, and text prompts on frozen picture features (CoOp and its kin)."""
 
 import copy
 import math
@@ -20,7 +20,7 @@ from vpstudy.training.prompt_learning.settings import Learning
 from vpstudy.training.prompt_learning.tasks import Task
 
 MOMENTUM = 0.9
-WARM_UP_RATE = 1e-5 / 2e-3  # of the rate, in the first epoch
+WARM_UP_RATE = 1e-5 / 2e-3  # share of the learning rate in the first epoch
 
 
 @dataclass(frozen=True)
@@ -34,34 +34,25 @@ class Step:
     loss: Tensor
 
     def logits_of(self, texts: Tensor) -> Tensor:
-        """Those (B, K) of other texts (K, E)."""
+        """Logits (B, K) with other texts (K, E)."""
         return _logits(self.features, texts, self.task.scale)
 
 
 @dataclass
 class Learned:
-    """A learned prompt and what was seen on the way.
-
-    Attributes
-    ----------
-    logits
-        (N, K) of "validation", "base" and "new".
-    curve
-        epoch, accuracy on validation, base and new; the test curves are diagnostics that choose nothing.
-    contexts
-        The prompt in full, (M, width), at the start and at each evaluation.
-    """
+    """A learned prompt and its training history."""
 
     prompt: TextPrompt
-    logits: dict[str, Tensor]
+    logits: dict[str, Tensor]  # (N, K) of "validation", "base" and "new"
+    # epoch, and accuracy on validation, base and new; the test accuracies choose nothing
     curve: list[dict[str, float]] = field(default_factory=list)
-    contexts: list[Tensor] = field(default_factory=list)
+    contexts: list[Tensor] = field(default_factory=list)  # full precision (M, width), at the start and each evaluation
     quantizer: Quantizer | None = None
     meta: MetaNetwork | None = None
 
 
 class Noise(nn.Module):
-    """A parametrization that adds Gaussian noise: drawn once and kept, or fresh at each training step alone."""
+    """A parametrization that adds Gaussian noise: fixed, or fresh at each training step and none in evaluation."""
 
     def __init__(self, values: Tensor, deviation: float, fixed: bool, seed: int):
         super().__init__()
@@ -87,23 +78,11 @@ def epochs(
     stepped: Callable[[], None] = lambda: None,
     warm_up: float = WARM_UP_RATE,
 ) -> Iterator[tuple[int, float, bool]]:
-    """Descend; after each epoch give its number, its mean loss, and whether it is one to evaluate.
+    """Train by SGD; after each epoch yield its number, its mean loss, and whether to evaluate.
 
-    Parameters
-    ----------
-    examples
-        Inputs (N, …) and labels (N,).
-    step
-        From inputs and labels of a batch to the loss, and to what computes the gradients.
-    stepped
-        Called after each step.
-    warm_up
-        Share of the learning rate in the first epoch.
-
-    Raises
-    ------
-    Diverged
-        If the loss is not finite.
+    `examples` are inputs (N, …) and labels (N,). `step` maps those of a batch to the loss and a function that computes
+    the gradients; `stepped` is called after each step. `warm_up` is the share of the learning rate in the first epoch.
+    Raises Diverged if the loss is not finite.
     """
     s, (inputs, labels) = settings, examples
     optimizer = torch.optim.SGD(trained, s.learning_rate, momentum=MOMENTUM, weight_decay=s.weight_decay)
@@ -126,12 +105,9 @@ def epochs(
 
 
 def learn(tower: TextTower, task: Task, variant: Variant, settings: Learning, seed: int) -> Learned:
-    """Learn a text prompt for the base classes of a task. The last epoch is kept, or the best with `stop_early`.
+    """Learn a text prompt for the base classes of a task; keep the last epoch, or the best with `stop_early`.
 
-    Raises
-    ------
-    Diverged
-        If the loss is not finite.
+    Raises Diverged if the loss is not finite.
     """
     s = settings.model_copy(update=dict(variant.changes))
     prompt = TextPrompt(tower, task.base_names, first_context(tower, s.context, seed_for("context", seed)))
@@ -151,7 +127,7 @@ def learn(tower: TextTower, task: Task, variant: Variant, settings: Learning, se
 
     def step(features: Tensor, labels: Tensor) -> tuple[Tensor, Callable[[], None]]:
         if variant.noise:
-            _ = prompt.context  # of two draws of fresh noise a step the second is used, as in the committed results
+            _ = prompt.context  # fresh noise is drawn twice a step and the second used, as in the committed results
         texts = prompt(meta(features)) if meta else prompt()
         logits = _logits(features, texts, task.scale)
         this = Step(task, features, texts, logits, F.cross_entropy(logits, labels))
@@ -190,7 +166,7 @@ def learn(tower: TextTower, task: Task, variant: Variant, settings: Learning, se
 
 @torch.no_grad()
 def measure(prompt: TextPrompt, task: Task, meta: MetaNetwork | None = None, batch: int = 100) -> dict[str, Tensor]:
-    """Logits of "validation", "base" and "new" with the prompt as it is."""
+    """Logits (N, K) of "validation", "base" and "new" with the current prompt."""
     training = prompt.training
     prompt.eval()
     new = TextPrompt(prompt.tower, task.new_names, prompt.context)
@@ -206,10 +182,10 @@ def measure(prompt: TextPrompt, task: Task, meta: MetaNetwork | None = None, bat
 
 
 def accuracies(logits: dict[str, Tensor], task: Task) -> dict[str, float]:
-    """By part of the task."""
+    """Accuracy on each part of the task."""
     return {part: (of.argmax(1) == task.parts[part][1]).float().mean().item() for part, of in logits.items()}
 
 
 def _logits(features: Tensor, texts: Tensor, scale: float) -> Tensor:
-    """(N, K) from features (N, E) and texts (K, E), or (N, K, E) where each picture has texts of its own."""
+    """Logits (N, K) from features (N, E) and texts (K, E), or (N, K, E) if each picture has its own."""
     return scale * (features @ texts.T if texts.dim() == 2 else (features[:, None] * texts).sum(2))

@@ -1,4 +1,4 @@
-"""Learning multi-modal prompts: the prompt enters the image tower too, so that pictures pass it at every step."""
+"""Learning multi-modal prompts: the image tower is prompted too, so pictures pass through it at every step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,31 +17,18 @@ from vpstudy.training.prompt_learning.learning import accuracies, epochs
 from vpstudy.training.prompt_learning.settings import MultimodalLearning
 from vpstudy.training.prompt_learning.tasks import Task
 
-WARM_UP_RATE = 1e-5 / 3.5e-3  # of the rate, in the first epoch
+WARM_UP_RATE = 1e-5 / 3.5e-3  # share of the learning rate in the first epoch
 
 
 @dataclass
 class LearnedMultimodal:
-    """A learned prompt and what was seen on the way.
+    """A learned prompt and its training history."""
 
-    Attributes
-    ----------
-    prompt
-        For the base classes, without gradients.
-    logits
-        (N, K) of "validation", "base" and "new", after the last epoch.
-    curve
-        epoch, accuracy on validation, base and new; the test curves are diagnostics that choose nothing.
-    losses
-        The mean loss of each epoch.
-    quantized
-        The codebooks, where there are some.
-    """
-
-    prompt: MultimodalPrompt
-    logits: dict[str, Tensor] = field(default_factory=dict)
+    prompt: MultimodalPrompt  # for the base classes
+    logits: dict[str, Tensor] = field(default_factory=dict)  # (N, K) of "validation", "base" and "new"
+    # epoch, and accuracy on validation, base and new; the test accuracies choose nothing
     curve: list[dict[str, float]] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # mean of each epoch
     quantized: QuantizedWeights | None = None
 
 
@@ -53,25 +40,12 @@ def learn_multimodal(
     seed: int,
     bits: Settings | None = None,
 ) -> LearnedMultimodal:
-    """Learn a prompt for the base classes of a task by cross-entropy. The last epoch is kept.
+    """Learn a prompt for the base classes of a task by cross-entropy; keep the last epoch.
 
-    Parameters
-    ----------
-    clip
-        On the device of the task; it is put in evaluation mode and stays as it is otherwise.
-    task
-        With pictures in place of features.
-    normalise
-        From pictures of the task (N, 3, H, W) to what the image tower takes.
-    bits
-        Train through codebooks (quantization-aware training).
-
-    Raises
-    ------
-    ValueError
-        If the towers do not allow the prompt; see `first_weights`.
-    Diverged
-        If the loss is not finite.
+    `clip` is on the device of the task and is put in evaluation mode. `task` holds pictures in place of features, and
+    `normalise` maps them (N, 3, H, W) to the image tower's input. With `bits`, training runs through codebooks
+    (quantization-aware training). Raises ValueError if the towers do not allow the prompt (see `first_weights`), and
+    Diverged if the loss is not finite.
     """
     clip.eval().requires_grad_(False)
     weights = first_weights(clip, settings.context, settings.depth, seed_for("context", seed))
@@ -100,7 +74,7 @@ def learn_multimodal(
 def measure(
     prompt: MultimodalPrompt, task: Task, normalise: Callable[[Tensor], Tensor], batch: int = 256
 ) -> dict[str, Tensor]:
-    """Logits (N, K) of "validation", "base" and "new" with the prompt as it is."""
+    """Logits (N, K) of "validation", "base" and "new" with the current prompt."""
     of_base, of_new = prompt.text(), prompt.for_classes(task.new_names).text()
     logits = {}
     for part, (pictures, _) in task.parts.items():

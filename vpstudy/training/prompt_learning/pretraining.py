@@ -1,4 +1,4 @@
-"""Pretraining of a small CLIP on rendered glyphs with captions."""
+"""Pretraining of a small CLIP on captioned glyphs."""
 
 import torch
 import torch.nn.functional as F
@@ -15,20 +15,16 @@ from vpstudy.training.prompt_learning.settings import ClipSource
 
 
 def start_from(clip: CLIP, backbone: Backbone) -> None:
-    """Give the image tower the weights of a source backbone, all but its classifier."""
+    """Load the weights of a source backbone into the image tower, except its classifier."""
     known = clip.visual.trunk.state_dict()
     clip.visual.trunk.load_state_dict({k: v for k, v in backbone.model.state_dict().items() if k in known})
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, which: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's loss where pictures may share a caption: a picture's target is its caption, a caption's all its pictures.
+    """CLIP's loss where pictures may share a caption: all pictures of a caption are its targets.
 
-    Parameters
-    ----------
-    images, texts
-        Features of unit length, (N, E) and (U, E), one for each distinct caption.
-    which
-        The caption of each picture, (N,).
+    `images` (N, E) and `texts` (U, E) are features of unit length, with one text for each distinct caption; `which`
+    (N,) is the caption of each picture.
     """
     logits = scale * images @ texts.T
     own = F.one_hot(which, len(texts)).T.float()
@@ -39,7 +35,7 @@ def contrastive_loss(images: Tensor, texts: Tensor, which: Tensor, scale: Tensor
 def pretrain(
     clip: CLIP, backbone: Backbone, settings: ClipSource, size: int, seed: int, runtime: Runtime
 ) -> list[float]:
-    """Train both towers, the image tower at a share of the rate: AdamW, cosine with warm-up. The loss of each step."""
+    """Train by AdamW, cosine with warm-up, the image tower at a share of the rate. Returns the loss of each step."""
     clip.train().to(runtime.device)
     draw = generator("captions", seed + backbone.replicate)
     trunk = {id(p) for p in clip.visual.trunk.parameters()}

@@ -1,4 +1,4 @@
-"""Settings of a small CLIP's pretraining, and of prompts that are learned for it (arXiv 2407.10704)."""
+"""Settings of prompt learning (arXiv 2407.10704) and of the small CLIP it uses."""
 
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ def _context(value: Any) -> str | int:
     return value
 
 
-Context = Annotated[Any, AfterValidator(_context)]  # str | int; a validator of our own says what either means
+Context = Annotated[Any, AfterValidator(_context)]  # str | int; one validator explains both
 
 
 class ClipSource(Strict):
@@ -26,18 +26,18 @@ class ClipSource(Strict):
 
     steps: Positive
     batch: Positive
-    learning_rate: Rate  # of all but the image tower's own weights
-    image_share: Share  # of that rate, for the image tower
+    learning_rate: Rate  # except for the image tower's trunk
+    image_share: Share  # share of that rate for the trunk of the image tower
     weight_decay: Share
     width: Positive  # of the text tower
     heads: Positive
     layers: Positive
-    embed: Positive  # width of the space of both towers
+    embed: Positive  # width of the joint embedding
     held_out: Annotated[int, Field(ge=100)]
 
 
 class Learning(Strict):
-    """How any prompt is learned: SGD with momentum 0.9, one epoch of warm-up, then a cosine."""
+    """Shared by all prompts: SGD with momentum 0.9, one epoch of warm-up, then a cosine."""
 
     seeds: Annotated[list[Seed], *AXIS]
     context: Context
@@ -56,7 +56,7 @@ class _TextLearning(Learning):
     threshold: Annotated[float, Field(ge=0)]  # KL divergence, in nats, above which it refits
 
 
-# Text prompts: a prompter's own settings stand under its name, and have defaults.
+# Text prompts: each prompter's own settings are under its name, with defaults.
 PromptLearning = create_model(
     "PromptLearning",
     __base__=_TextLearning,
@@ -65,6 +65,6 @@ PromptLearning = create_model(
 
 
 class MultimodalLearning(Learning):
-    """Prompts for both towers. Pictures, validation and the quantizer are those of text prompts."""
+    """Prompts for both towers. Pictures, validation and quantizer are those of text prompts."""
 
     depth: Positive  # blocks of both towers that prompts enter

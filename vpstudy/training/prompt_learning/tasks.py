@@ -1,4 +1,4 @@
-"""Tasks: which pictures and classes a prompt learns from, and which it is measured on."""
+"""Tasks: the pictures and classes that a prompt learns from and is measured on."""
 
 from dataclasses import dataclass
 
@@ -17,15 +17,15 @@ from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.text import described
 from vpstudy.runtime import Runtime
 
-HAND_WRITTEN = (f"{captions.PREFIX} {{}}.",)  # one plain template: what context vectors start from
-NAMES = {"digits": [captions.name(digit) for digit in "0123456789"]}  # by target, where its own say too little
+HAND_WRITTEN = (f"{captions.PREFIX} {{}}.",)  # one plain template, from which context vectors start
+NAMES = {"digits": [captions.name(digit) for digit in "0123456789"]}  # by target, where its own names say too little
 
 
 @dataclass(frozen=True)
 class Task:
-    """Base and new classes of a target, and the features (N, E) of their pictures, of unit length, for one seed.
+    """Base and new classes of a target for one seed, with features (N, E) of unit length of their pictures.
 
-    Labels count within base and within new. Prompts for both towers take pictures in place of features.
+    Labels count within base and within new. For prompts of both towers, pictures replace features.
     """
 
     base_names: list[str]
@@ -38,12 +38,12 @@ class Task:
 
     @property
     def parts(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """What is measured while a prompt learns."""
+        """The parts measured during training."""
         return {"validation": self.validation, **self.test}
 
 
 def class_names(target: Target) -> list[str]:
-    """What the classes of a target are called in a prompt, in their order."""
+    """Class names as written in prompts, in the order of the target."""
     return NAMES.get(target.name, [name.replace("_", " ") for name in target.class_names])
 
 
@@ -60,14 +60,14 @@ def features(clip: CLIP, architecture: Architecture, pictures: Tensor, runtime: 
 
 
 def base_to_new(target: Target) -> dict[str, list[int]]:
-    """Of the classes sorted by name the first half is base and trains, the rest is new and is only measured."""
+    """Class numbers, sorted by name: the first half is base (trained), the rest new (only measured)."""
     n = len(target.class_names)
     order = sorted(range(n), key=lambda k: target.class_names[k])
     return {"base": order[: -(-n // 2)], "new": order[-(-n // 2) :]}
 
 
 def every_class(target: Target) -> dict[str, list[int]]:
-    """All classes train, and are measured as new, too."""
+    """All classes, both as base and as new."""
     every = list(range(len(target.class_names)))
     return {"base": every, "new": every}
 
@@ -83,14 +83,8 @@ def task(
 ) -> Task:
     """The task of one seed.
 
-    Parameters
-    ----------
-    groups
-        Classes that are "base" and "new", by their numbers in the target.
-    of_pictures
-        Features (N, E) of every picture of the target, or the pictures.
-    shots
-        Training pictures per base class, drawn by the seed.
+    `groups` are the class numbers of "base" and "new". `of_pictures` holds features (N, E) of all pictures of the
+    target, or the pictures. `shots` training pictures per base class are drawn.
     """
     parts = split(target, shots, validation_per_class, seed)
     labels = target.labels.to(of_pictures.device)

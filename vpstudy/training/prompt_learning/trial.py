@@ -1,4 +1,4 @@
-"""One seed of a prompter: what it learns from, and the ways in which arms are made of it."""
+"""One seed of a prompter, and the kinds of arms it can make."""
 
 from functools import cached_property
 
@@ -16,17 +16,11 @@ from vpstudy.training.prompt_learning.prompters.base import Arm, Variant
 from vpstudy.training.prompt_learning.settings import Learning
 from vpstudy.training.prompt_learning.tasks import Task
 
-PUBLISHED_WIDTH = 512  # of CLIP's text tower
+PUBLISHED_WIDTH = 512  # of the published CLIP's text tower
 
 
 class Trial:
-    """What the arms of a prompter share for one seed: pictures, start and order.
-
-    Parameters
-    ----------
-    own
-        The settings of the prompter alone.
-    """
+    """Pictures, start and order that the arms of a prompter share for one seed; `own` are its own settings."""
 
     def __init__(self, tower: TextTower, task: Task, settings: Learning, seed: int, own=None):
         self.tower, self.task, self.settings, self.seed, self.own = tower, task, settings, seed, own
@@ -40,7 +34,6 @@ class Trial:
         return first_context(self.tower, self.settings.context, self.seed_for("context"))
 
     def quantizer(self, bits: int, **changes) -> Settings:
-        """The published quantizer, or changed in one thing."""
         return quantizer(self.settings, bits, **changes)
 
     def error(self, bits: int) -> float:
@@ -49,7 +42,7 @@ class Trial:
         return float(error.square().mean().sqrt() / self.start.std(correction=0))
 
     def trained(self, name: str, variant: Variant | None = None) -> Arm:
-        """A training that leaves the finite numbers is an arm, too: with a reason, without logits."""
+        """Train a prompt. A diverged training gives an arm with a reason and no logits."""
         variant = variant or Variant()
         bits = variant.quantize.bits if variant.quantize else None
         try:
@@ -71,7 +64,7 @@ class Trial:
         )
 
     def quantized(self, name: str, context: Tensor | None, bits: int, reason: str | None = None) -> Arm:
-        """A context (M, width) quantized as it is; with a reason, there is none."""
+        """Quantize a context (M, width) without training. With a `reason` there is no context."""
         if reason:
             return Arm(name, self.seed, reason=reason)
         by = Quantizer(context, self.quantizer(bits))
@@ -81,11 +74,11 @@ class Trial:
         return Arm(name, self.seed, self.measured(used), bits, *sizes, used, self.start, packed=by.packed(context))
 
     def untrained(self, name: str) -> Arm:
-        """The start as it is: nothing is stored of it."""
+        """The start, unchanged; nothing is stored."""
         return Arm(name, self.seed, self.measured(self.start), used=self.start, start=self.start)
 
     def all_templates(self, name: str) -> Arm:
-        """Descriptions of each class in all templates, averaged."""
+        """Class texts averaged over all templates."""
         texts = {"base": self.task.base_names, "new": self.task.new_names}
         return Arm(
             name,
@@ -102,5 +95,5 @@ class Trial:
 
 
 def quantizer(settings: Learning, bits: int, **changes) -> Settings:
-    """The published quantizer, or changed in one thing."""
+    """The published quantizer, with `changes`."""
     return Settings(bits, interval=settings.interval, threshold=settings.threshold, **changes)

@@ -1,4 +1,4 @@
-"""What happens to a prompt's weights while it learns: spread, shape, outliers."""
+"""A prompt's weights during training: spread, shape, outliers."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,15 @@ from torch import Tensor
 
 from vpstudy.prompts.codebook import standardise
 
-EDGES = np.linspace(-4, 4, 33)  # of histograms of standardised weights; what lies outside counts in the last bins
+EDGES = np.linspace(-4, 4, 33)  # of histograms of standardised weights; outliers count in the outer bins
 
 
 def stages(contexts: Sequence[Tensor], epochs: Sequence[int]) -> list[dict[str, float | int | None]]:
-    """For each stage of a training, the first being its start: measures of the prompt's weights.
+    """Statistics of the prompt's weights at each stage of a training; the first stage is its start.
 
-    Returns
-    -------
-    list of dict
-        epoch; sigma, the deviation of the weights; of the standardised weights: kurtosis (excess), beyond_3 (share
-        beyond three deviations), ks (Kolmogorov–Smirnov distance to those at the start), kl (nats, of the histogram to
-        that of the stage before, half a count added to each bin; None at the start).
+    Each dict has the epoch, sigma (deviation of the weights) and, of the standardised weights: kurtosis (excess),
+    beyond_3 (share beyond three deviations), ks (Kolmogorov–Smirnov distance to the start) and kl (KL divergence in
+    nats from the histogram of the stage before, half a count added to each bin; None at the start).
     """
     values = [standardise(context.double())[0].flatten().cpu().numpy() for context in contexts]
     histograms = [histogram(each) for each in values]

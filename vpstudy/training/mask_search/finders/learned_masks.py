@@ -1,19 +1,19 @@
-"""Masks that are trained: HYDRA and BiP, and VPNs with a prompt."""
+"""Trained masks: HYDRA, BiP, and VPNs with a prompt."""
 
 from vpstudy.compression.learned import LearnedMask
 from vpstudy.training.mask_search.loop import Passes
 from vpstudy.training.mask_search.run import Candidate, Run
 
-SGD = 0.3  # learning rate of scores by SGD, chosen on validation with a seed that the study does not use
+SGD = 0.3  # learning rate of scores, chosen on validation with a seed outside the study
 
 
 def hydra(run: Run, sparsity: float) -> Candidate:
-    """Scores by SGD, on augmented pictures."""
+    """Scores by SGD on augmented pictures."""
     return _learned(run, sparsity, "augmented", sgd=SGD)
 
 
 def hydra_adam(run: Run, sparsity: float) -> Candidate:
-    """Scores by Adam, as VPNs', on augmented pictures."""
+    """Scores by Adam, as VPNs, on augmented pictures."""
     return _learned(run, sparsity, "augmented")
 
 
@@ -23,9 +23,9 @@ def vpns(run: Run, sparsity: float) -> Candidate:
 
 
 def bip(run: Run, sparsity: float, gamma: float = 1.0) -> Candidate:
-    """Weights and scores in turn; the weights come out tuned.
+    """Weights and scores in turn; the resulting weights are already tuned.
 
-    As in the published code, γ serves the implicit gradient alone; weights have the decay of every method.
+    As in the published code, γ serves only the implicit gradient; weights decay as in every method.
     """
     network = run.fresh()
     learned = LearnedMask(network.backbone.model, list(network.backbone.prunable), sparsity, gamma)

@@ -1,4 +1,4 @@
-"""Masks by the magnitudes of fine-tuned weights, at once (OMP) or in rounds (IMP); and no mask at all."""
+"""Masks by magnitudes of fine-tuned weights, one-shot (OMP) or iterative (IMP), and the dense network."""
 
 from itertools import takewhile
 
@@ -10,18 +10,18 @@ from vpstudy.training.mask_search.run import Candidate, Run
 
 
 def dense(run: Run, _: float) -> Candidate:
-    """Every weight is kept."""
+    """No pruning."""
     network = run.fresh()
     return Candidate(network, Mask.dense(network.backbone.prunable), run.settings.steps)
 
 
 def omp(run: Run, sparsity: float) -> Candidate:
-    """Magnitudes of the dense network, fine-tuned for half of the steps."""
+    """Magnitudes of the dense network after fine-tuning for half of the steps."""
     return _omp(run, sparsity, run.half)
 
 
 def omp_published(run: Run, sparsity: float) -> Candidate:
-    """As published: fine-tuning dense takes as many steps again as tuning."""
+    """As published: dense fine-tuning takes as many steps as tuning."""
     return _omp(run, sparsity, run.settings.steps)
 
 
@@ -36,12 +36,12 @@ def imp_published(run: Run, sparsity: float) -> Candidate:
 
 
 def rounds(run: Run, sparsity: float) -> list[float]:
-    """The rounds of IMP up to a sparsity."""
+    """Sparsities of the rounds of IMP, up to `sparsity`."""
     return [*takewhile(lambda r: r < sparsity, run.settings.imp_rounds), sparsity]
 
 
 def _omp(run: Run, sparsity: float, steps: int) -> Candidate:
-    if run.on_source:  # where the backbone is trained already
+    if run.on_source:  # the backbone is already trained there
         return run.rewound(magnitude(run.source.prunable, sparsity), 0, run.half)
     weights = _trained(run, Mask.dense(run.source.prunable), steps)
     return run.rewound(magnitude(weights, sparsity), steps, steps)
@@ -56,7 +56,7 @@ def _imp(run: Run, sparsity: float, steps: int) -> Candidate:
 
 
 def _trained(run: Run, mask: Mask, steps: int) -> dict[str, torch.Tensor]:
-    """The prunable weights trained from the source weights under `mask`; once for all sparsities."""
+    """The source weights trained under `mask`, prunable ones only; cached for all sparsities."""
     key = (run.seed, run.factor, steps, mask.kept)
     if key not in run.cache:
         tuned = run.tuned(run.rewound(mask), "augmented", steps, prompt=False)

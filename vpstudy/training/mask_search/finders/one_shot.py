@@ -1,4 +1,4 @@
-"""Masks from scores of untrained weights: random, SNIP, GraSP, SynFlow."""
+"""Masks from scores of untuned weights: random, SNIP, GraSP, SynFlow."""
 
 import torch
 
@@ -8,11 +8,11 @@ from vpstudy.compression.masks import Mask
 from vpstudy.runtime import seed_for
 from vpstudy.training.mask_search.run import Candidate, Run
 
-SCORING = 256  # training pictures that SNIP and GraSP score with
+SCORING = 256  # training pictures to score with
 
 
 def random(run: Run, sparsity: float) -> Candidate:
-    """Every layer to the same sparsity, at random."""
+    """A random mask with the same sparsity in every layer."""
     ranking = scores.random_scores(run.fresh().backbone.prunable, seed_for("random", run.seed))
     return run.rewound(Mask({n: prune_lowest({n: values}, sparsity)[n] for n, values in ranking.items()}))
 

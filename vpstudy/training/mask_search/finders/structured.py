@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels are removed, in groups that must go together (see `channel_groups`)."""
+"""Structured pruning: removes whole channels in groups (see `channel_groups`)."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ from vpstudy.training.mask_search.run import Candidate, Run
 
 
 def depgraph(run: Run, ratio: float) -> Candidate:
-    """Channels with the smallest weights, over all layers of a group, in the fine-tuned dense network."""
+    """Removes channels by the group norms of the fine-tuned dense network."""
     network = run.tuned(dense(run, 0), "augmented", run.half, prompt=False)
     scores = channel_groups.norms_of_groups(network.backbone, _groups(run), run.settings.canvas)
     return _narrowed(run, ratio, scores)
 
 
 def slimming(run: Run, ratio: float, l1: float = 0.001) -> Candidate:
-    """Channels with the smallest BatchNorm factors, whose L1 norm was in the loss of fine-tuning, `l1` times.
+    """Removes channels with the smallest BatchNorm factors after fine-tuning with their L1 norm times `l1`.
 
     Source: Network Slimming (Liu et al., ICCV 2017).
     """
@@ -29,7 +29,7 @@ def slimming(run: Run, ratio: float, l1: float = 0.001) -> Candidate:
 
 
 def vpns_channels(run: Run, ratio: float, rate: float = 0.03) -> Candidate:
-    """Scores of channels and a prompt, trained as `vpns` trains those of weights; `rate` is that of the scores."""
+    """Scores of channels and a prompt, trained as in `vpns`; `rate` is the learning rate of the scores."""
     network = run.fresh(run.method.finding_prompt)
     learned = LearnedChannels(network.backbone, _groups(run), ratio)
     run.train(
@@ -41,7 +41,7 @@ def vpns_channels(run: Run, ratio: float, rate: float = 0.03) -> Candidate:
 
 
 def _narrowed(run: Run, ratio: float, scores: Sequence[torch.Tensor]) -> Candidate:
-    """The source weights without the channels that score lowest."""
+    """The source network without the channels that score lowest."""
     network, groups = run.fresh(), _groups(run)
     channel_groups.remove(network.backbone, groups, channel_groups.lowest(scores, groups, ratio), run.settings.canvas)
     return Candidate(network, Mask.dense(network.backbone.prunable), run.half, run.half)

@@ -5,7 +5,7 @@ from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 
 
 class Settings(Strict):
-    """There is a text for every picture, so steps are dear and few."""
+    """Few steps, since they are expensive: each picture has its own texts."""
 
     epochs: Positive = 10
     batch: Positive = 8

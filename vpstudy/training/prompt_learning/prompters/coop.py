@@ -1,4 +1,4 @@
-"""CoOp (Zhou et al., IJCV 2022): the context learned by cross-entropy; and quantized after training."""
+"""CoOp (Zhou et al., IJCV 2022): the context learned by cross-entropy, and quantized after training."""
 
 from vpstudy.training.prompt_learning.prompters.base import Prompter
 

@@ -1,4 +1,4 @@
-"""KgCoOp (Yao et al., CVPR 2023): CoOp with a pull of the texts to the hand-written ones."""
+"""KgCoOp (Yao et al., CVPR 2023): CoOp with a penalty on the distance to the hand-written texts."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 
 
 class Settings(Strict):
-    weight: Annotated[float, Field(ge=0)] = 8.0  # of the pull
+    weight: Annotated[float, Field(ge=0)] = 8.0  # of the penalty
 
 
 def arms(trial):

@@ -1,4 +1,4 @@
-"""Control: CoOp with Gaussian noise on its context, fresh at each step or drawn once and kept."""
+"""Control: CoOp with Gaussian noise on its context, fresh at each step or fixed."""
 
 from typing import Annotated
 

@@ -1,11 +1,11 @@
-"""ProGrad (Zhu et al., ICCV 2023): CoOp without the part of its gradient that goes against the hand-written prompt."""
+"""ProGrad (Zhu et al., ICCV 2023): CoOp without the gradient component that opposes the hand-written prompt."""
 
 from vpstudy.settings import Share, Strict
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 
 
 class Settings(Strict):
-    share: Share = 1.0  # of the conflicting part that is taken out
+    share: Share = 1.0  # of the conflicting component that is removed
 
 
 def arms(trial):
@@ -23,7 +23,7 @@ def arms(trial):
 
 
 def aligned(gradient, knowledge, share: float):
-    """A gradient without `share` of the part that goes against `knowledge`."""
+    """The gradient without `share` of its component against `knowledge`."""
     along = (gradient * knowledge).sum()
     if along >= 0 or not knowledge.any():
         return gradient

@@ -1,4 +1,4 @@
-"""QCoOp (arXiv 2407.10704): CoOp trained through its codebook."""
+"""QCoOp (arXiv 2407.10704): CoOp trained through a codebook."""
 
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 

@@ -1,4 +1,4 @@
-"""Control: QCoOp with its codebook changed in one thing."""
+"""Control: QCoOp with one change to its codebook."""
 
 from typing import Annotated
 

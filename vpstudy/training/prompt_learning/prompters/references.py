@@ -1,8 +1,8 @@
-"""References that learn on features of pictures, without a prompt, for base classes: linear probe and Tip-Adapter."""
+"""References without prompts on features of base-class pictures: linear probe and Tip-Adapter."""
 
 from vpstudy.training.prompt_learning.prompters.base import Arm, Prompter
 
-ALPHA, BETA = 1.0, 5.5  # the share of the cache, and how sharp it is: defaults of Tip-Adapter (Zhang et al., ECCV 2022)
+ALPHA, BETA = 1.0, 5.5  # weight and sharpness of the cache: defaults of Tip-Adapter (Zhang et al., ECCV 2022)
 EPOCHS, BATCH, RATE = 20, 256, 1e-3  # of Tip-Adapter-F, as published
 
 
@@ -32,22 +32,16 @@ def probe(task):
 
 
 def cached(queries, keys, values, texts, scale: float):
-    """Tip-Adapter's logits (N, K): those of the text, and of a cache of training pictures.
+    """Tip-Adapter's logits (N, K): those of the texts plus those of a cache of training pictures.
 
-    Parameters
-    ----------
-    queries, keys
-        Features of unit length, (N, E) and (P, E).
-    values
-        The classes of the keys, one-hot (P, K).
-    texts
-        Zero-shot features (K, E).
+    `queries` (N, E) and `keys` (P, E) are features of unit length, `values` (P, K) the one-hot classes of the keys, and
+    `texts` (K, E) zero-shot features.
     """
     return scale * queries @ texts.T + ALPHA * (-BETA * (1 - queries @ keys.T)).exp() @ values
 
 
 def tip_adapter(task, seed: int, train: bool):
-    """Logits (N, K) of base test pictures, the cache as it is, or trained (Tip-Adapter-F)."""
+    """Logits (N, K) of base test pictures; with `train` the cache is trained (Tip-Adapter-F)."""
     import torch
     import torch.nn.functional as F
 

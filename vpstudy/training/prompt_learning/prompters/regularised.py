@@ -1,4 +1,4 @@
-"""Control: CoOp stopped early, or with a strong weight decay."""
+"""Control: CoOp with early stopping or strong weight decay."""
 
 from vpstudy.settings import Share, Strict
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant

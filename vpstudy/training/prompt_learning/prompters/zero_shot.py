@@ -1,4 +1,4 @@
-"""The hand-written prompt without training: in one template, in all of them, and its words quantized."""
+"""The hand-written prompt without training: one template, all templates, and its words quantized."""
 
 from vpstudy.training.prompt_learning.prompters.base import Prompter
 
