@@ -1,4 +1,4 @@
-"""What compressions of a backbone are made from, as the parameters say."""
+"""Access to the source that compressions of a backbone need."""
 
 from studies.parameters import Parameters
 from vpstudy import paths
@@ -8,7 +8,7 @@ from vpstudy.runtime import configure
 
 
 def source_access(parameters: Parameters, backbone: str) -> SourceAccess:
-    """To its source where the backbone was pretrained here, else to pictures of another set."""
+    """Access to the source of a backbone pretrained here, else to pictures of another set."""
     p, folder = parameters, paths.MODELS / parameters.scale / backbone
     access = SourceAccess(folder, p.source, p.compressing, configure(p.execution), p.checkpoints.root)
     if backbone not in p.weights.root:

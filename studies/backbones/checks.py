@@ -1,4 +1,4 @@
-"""What must fit between the lists of backbones, their weights, their compressions and their pictures."""
+"""Checks between the lists of backbones, weights, compressions and pictures."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from vpstudy.compression.registry import parse
 
 
 def backbone_problems(p: Any) -> Iterator[str]:
-    """What is used is pretrained here, or stands in `outside`."""
+    """Backbones that are used but neither pretrained here nor in `outside`."""
     aliases = list(p.weights.root)
     for name in p.outside:
         if name not in aliases:
@@ -50,7 +50,7 @@ def compression_problems(p: Any) -> Iterator[str]:
 
 
 def schedule_problems(p: Any) -> Iterator[str]:
-    """Steps of pretraining that lie behind its end."""
+    """Steps of pretraining beyond its end."""
     for key, step in (
         ("compressing.recovery_from", p.compressing.recovery_from),
         ("imp.rewind_step", p.imp.rewind_step),
@@ -60,7 +60,7 @@ def schedule_problems(p: Any) -> Iterator[str]:
 
 
 def recovery_problems(p: Any) -> Iterator[str]:
-    """A backbone that has seen the pictures of a target is not transferred to it."""
+    """A target whose pictures recovery has shown to a backbone: that is no transfer."""
     sections = (p.hidden_cost, p.across, p.vpns, p.qprompt, p.protocols)
     used = [s for s in sections if getattr(s.axes, "backbones", p.backbones)]
     if set(p.backbones) & set(p.outside) and any(p.recovery.pictures in s.axes.targets for s in used):

@@ -1,4 +1,4 @@
-"""The compress cell: make one compression of one backbone, and measure it upstream."""
+"""The compress cell: make one compression of one backbone and measure it upstream."""
 
 from studies import results
 from studies.backbones import integers
@@ -23,31 +23,25 @@ class CompressCell:
         self.compression, self.access = compression, source_access(parameters, backbone)
         self.source, self.runtime = self.access.source, self.access.runtime
         self.without_source = isinstance(self.access, NoSourceAccess)
-        self.size = self.access.distillation.size if self.without_source else self.source.size  # of pictures, px
-        self.latency: dict | None = None
+        self.size = self.access.distillation.size if self.without_source else self.source.size  # px
+        self.latency: dict | None = None  # not in the result: differs from run to run
 
     def compress(self, compression: str | None = None) -> Compressed:
-        """This compression, or another one to compare it with."""
+        """This compression, or another one for comparison."""
         return parse(compression or self.compression).make(self.access)
 
     def facts(self, compressed: Compressed) -> dict:
-        """Sparsity, size, and the multiplications (with additions, as pairs) of one picture."""
+        """Sparsity, size, and multiply-accumulates (MACs) for one picture."""
         return compressed.facts() | {"macs": macs(compressed.backbone.frozen(), self.size)}
 
     def measure(self, compressed: Compressed) -> dict:
-        """Accuracy and calibration on fresh glyphs, the same ones for every compression.
-
-        For a backbone of `weights` accuracy is agreement with dense, on pictures that recovery does not see.
-        """
+        """Metrics on the same fresh glyphs for all; for `weights`, agreement with dense on held-out pictures."""
         if self.without_source:
             return row("upstream", *self.access.answers(compressed.backbone))
         return row("upstream", *upstream_probabilities(compressed.backbone, self.source, self.runtime))
 
     def measure_integers(self, compressed: Compressed) -> dict | None:
-        """The dense checkpoint in real integers, on the pictures of `measure`; None where `compressed` is not 8 bits.
-
-        Latencies, the only numbers that differ from run to run, are kept apart in `latency`.
-        """
+        """The dense checkpoint in real integers, on the pictures of `measure`; None unless `compressed` is 8 bits."""
         if self.without_source or not integers.applies(compressed):
             return None
         pictures, labels = glyphs.dataset(self.source.held_out, seed=self.source.seed, size=self.source.size)
@@ -57,7 +51,7 @@ class CompressCell:
         return facts
 
     def save(self, compressed: Compressed, upstream: dict, integer: dict | None) -> None:
-        """Write the model, latencies if any, then the result; `integer` is what `measure_integers` gave."""
+        """Write the model, latencies if any, then the result; `integer` is from `measure_integers`."""
         compressed.save(self.access.folder / f"{self.compression}.safetensors")
         if self.latency:
             atomic.write_json(paths.TIMINGS / self.cell.scale / "latency" / f"{self.cell.file}.json", self.latency)

@@ -1,4 +1,4 @@
-"""Figures of the notebooks that make backbones: loss, glyphs, sparsity by layer, weights before and after."""
+"""Figures of the backbone notebooks: loss, glyphs, sparsity by layer, weights before and after."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ COLOUR = "#0072B2"
 
 
 def loss_curve(losses: Mapping[str, Sequence[float]], window: int = 25) -> Figure:
-    """Training loss by step, a line for each run: thin as it was, thick its mean over `window` steps."""
+    """Training loss by step, a line for each run: thin raw, thick averaged over `window` steps."""
     figure, ((axis,),) = style.new_figure(1, 1, 2.9)
     for (name, values), colour in zip(losses.items(), sns.color_palette("viridis", len(losses)), strict=True):
         width = min(window, len(values))
@@ -28,7 +28,7 @@ def loss_curve(losses: Mapping[str, Sequence[float]], window: int = 25) -> Figur
 
 
 def samples(pictures: Sequence, names: Sequence[str], title: str, columns: int = 12) -> Figure:
-    """A grid of pictures (3, H, W) in [0, 1] or uint8, each under its class name."""
+    """Pictures (3, H, W) in [0, 1] or uint8, each under its class name."""
     rows = -(-len(pictures) // columns)
     figure, axes = style.new_figure(rows, columns, 0.4 + 0.78 * rows)
     for axis in axes.flat:
@@ -41,7 +41,7 @@ def samples(pictures: Sequence, names: Sequence[str], title: str, columns: int =
 
 
 def sparsity_by_layer(layers: Mapping[str, float], overall: float) -> Figure:
-    """A bar for each layer, first to last: the share of its weights that is pruned; a line at that of all."""
+    """Share of weights pruned in each layer, first to last, with a line at the overall share."""
     figure, ((axis,),) = style.new_figure(1, 1, 1.0 + 0.17 * len(layers))
     axis.barh(range(len(layers)), [100 * share for share in layers.values()], color=COLOUR, height=0.75, lw=0)
     axis.axvline(100 * overall, color=style.ALARM, ls="--", lw=1.2)
@@ -54,10 +54,7 @@ def sparsity_by_layer(layers: Mapping[str, float], overall: float) -> Figure:
 
 
 def weight_histogram(before, after, bins: int = 81) -> Figure:
-    """What compression does to the weights: two arrays of the same number of weights, any shape.
-
-    Weights that are exactly zero are told in words, for they would dwarf every other bar.
-    """
+    """Weights before and after compression, any shape; zeros are only counted, as their bar would dwarf all others."""
     before, after = np.asarray(before).ravel(), np.asarray(after).ravel()
     edges = np.linspace(-1, 1, bins + 1) * np.quantile(np.abs(before), 0.999)
     zeros = f"after: {100 * np.mean(after == 0):.1f} % are zero, the others"

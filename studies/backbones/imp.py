@@ -1,4 +1,4 @@
-"""The cell of iterative magnitude pruning: every round of one backbone, each continued from the last."""
+"""The iterative magnitude pruning cell: all rounds of one backbone, each continued from the last."""
 
 import hashlib
 import json
@@ -21,11 +21,11 @@ from vpstudy.runtime import configure
 from vpstudy.training import pretraining
 from vpstudy.training.pretraining import train_on_source, upstream_probabilities
 
-CODE = (pretraining, glyphs, iterative, magnitude, masks)  # what decides the bits of a round
+CODE = (pretraining, glyphs, iterative, magnitude, masks)  # modules that determine the bits of a round
 
 
 class ImpCell:
-    """Prune the smallest weights, rewind the rest to an early step, train again; round after round."""
+    """In each round: prune the smallest weights, rewind the rest to an early step, retrain."""
 
     def __init__(self, parameters: Parameters, backbone: str, save: bool):
         self.cell = Cell.of("imp", "backbones", parameters.scale, backbone=backbone)
@@ -60,7 +60,7 @@ class ImpCell:
         return rows
 
     def table(self, rounds: list[Round], upstream: list[dict]) -> pd.DataFrame:
-        """One line a round: sparsity asked for and counted, weights left, upstream accuracy and calibration."""
+        """A row for each round: nominal and actual sparsity, weights kept, upstream accuracy and calibration."""
         return pd.DataFrame(
             {
                 "sparsity, nominal": finished.nominal_sparsity,
@@ -73,7 +73,6 @@ class ImpCell:
         )
 
     def write(self, rounds: list[Round], upstream: list[dict]) -> None:
-        """Write the result."""
         content = head(self.cell, self.runtime, imp=self.settings, source=self.source)
         sparsities = [{"nominal": r.nominal_sparsity, "actual": r.sparsity} for r in rounds]
         results.write(results.path(self.cell), content | {"facts": {"rounds": sparsities}, "rows": upstream})
@@ -90,7 +89,7 @@ class ImpCell:
         )
 
     def _identity(self) -> str:
-        """Of the weights, settings and code that rounds follow from; later rounds may be added to earlier ones."""
+        """Hash of the weights, settings and code behind the rounds; excludes `rounds`, so that more can be added."""
         digest = hashlib.sha256()
         checkpoints = [self.folder / name for name in ("source.safetensors", "early.safetensors")]
         for path in [*checkpoints, *(Path(module.__file__) for module in CODE)]:

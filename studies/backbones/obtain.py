@@ -8,18 +8,13 @@ from vpstudy.compression.registry import parse
 
 
 def obtain(parameters: Parameters, backbone: str, compression: str) -> Compressed:
-    """The stored compression of a backbone, or one made on the spot where the grid has none (nothing is written).
+    """The stored compression of a backbone, or one made on the spot without writing it.
 
-    Raises
-    ------
-    ValueError
-        If the name is no compression.
-    FileNotFoundError
-        If what it is made from is not there either; the message says which stage makes it.
+    Raises ValueError for an unknown compression, FileNotFoundError, which names the stage to run, for a missing input.
     """
     path = paths.MODELS / parameters.scale / backbone / f"{compression}.safetensors"
     if path.exists():
         return compressed.load(path, compression)
-    from studies.backbones.access import source_access  # not above: how others are made re-runs no cell of a stored one
+    from studies.backbones.access import source_access  # local: its changes re-run no cell of a stored one
 
     return parse(compression).make(source_access(parameters, backbone))

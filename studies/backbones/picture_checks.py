@@ -1,4 +1,4 @@
-"""Whether every target has a name that is known, and pictures: embedded, fetched, or on this machine."""
+"""Checks that every target is known and has pictures: embedded, fetched or on this machine."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ STUDIES = ("hidden_cost", "vpns", "qprompt", "across", "protocols", "multimodal"
 
 
 def problems(p: Any) -> Iterator[str]:
-    """Targets that nobody knows, and targets that no stage fetches."""
+    """Unknown targets, and targets that no stage fetches."""
     known = dict.fromkeys([*EMBEDDED, *KNOWN, *p.pictures])
     for key, names, is_used in _targets(p):
         for i, name in enumerate(names):
@@ -23,7 +23,7 @@ def problems(p: Any) -> Iterator[str]:
 
 
 def _targets(p: Any) -> Iterator[tuple[str, list[str], bool]]:
-    """Every list of targets by its key, and whether a cell uses it; sections with other problems are left out."""
+    """Key, names and use by a cell of every list of targets; sections with other problems are left out."""
     backbones = getattr(p, "backbones", [])
     for study in STUDIES:
         if hasattr(p, study):
@@ -38,7 +38,7 @@ def _targets(p: Any) -> Iterator[tuple[str, list[str], bool]]:
 
 
 def missing(p: Any) -> Iterator[str]:
-    """Folders that fetched targets need and this machine lacks, and how to get them."""
+    """Folders that fetched targets need but this machine lacks, and how to get them."""
     for alias in p.fetched:
         if (alias in p.pictures or alias in KNOWN) and (problem := origin_of(alias, p.pictures).missing(alias)):
             yield f"fetched: {alias!r}: {problem}"

@@ -1,4 +1,4 @@
-"""Figures of the notebook that fetches pictures: how many there are of each class, and how large they were."""
+"""Figures of the pictures notebook: number of pictures by class, sizes of originals."""
 
 import textwrap
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from studies.figures import style
 
 POOL, TEST = "#0072B2", "#D55E00"
 COLUMNS = 6
-LETTERS = 19  # of a name that stand in a line above a picture
-NAMED = 60  # classes that have their names at the axis
+LETTERS = 19  # of a name in a line above a picture
+NAMED = 60  # most classes that are named at the axis
 
 
 def counts(names: Sequence[str], pool: Sequence[int], test: Sequence[int]) -> Figure:
-    """A bar for each class: pictures to draw from, and those of the test set."""
+    """Pictures of each class in the pool and in the test set."""
     n = len(names)
     figure, ((axis,),) = style.new_figure(1, 1, 1.0 + (0.15 * n if n <= NAMED else 4))
     axis.barh(range(n), pool, color=POOL, height=0.8, lw=0, label="training and validation draw from these")
@@ -34,7 +34,7 @@ def counts(names: Sequence[str], pool: Sequence[int], test: Sequence[int]) -> Fi
 
 
 def sheet(pictures: Sequence, names: Sequence[str], note: str) -> Figure:
-    """Pictures (3, H, W), uint8, each under the name of its class."""
+    """Pictures (3, H, W), uint8, each under its class name."""
     rows = -(-len(pictures) // COLUMNS)
     figure, axes = style.new_figure(rows, COLUMNS, 0.5 + 1.15 * rows)
     for axis in axes.flat:
@@ -47,7 +47,7 @@ def sheet(pictures: Sequence, names: Sequence[str], note: str) -> Figure:
 
 
 def originals(sizes: np.ndarray, total: int) -> Figure:
-    """Width against height of originals, (N, 2) in px, as they are stored."""
+    """Width against height of stored originals; `sizes` (N, 2) in px."""
     figure, ((axis,),) = style.new_figure(1, 1, 3.2)
     axis.plot(*sizes.T, "o", ms=3, color=POOL, alpha=0.3, mew=0)
     axis.set(xlabel="width (px)", ylabel="height (px)", xlim=(0, None), ylim=(0, None), aspect="equal")

@@ -1,4 +1,4 @@
-"""The pictures cell: fetch the pictures of a target, split them once for all, and show them."""
+"""The pictures cell: fetch the pictures of a target, split them once and show them."""
 
 from functools import cached_property
 
@@ -16,18 +16,12 @@ from vpstudy.data.origin import origin_of
 from vpstudy.data.target import Target
 from vpstudy.runtime import configure
 
-MEASURED = 2000  # originals whose sizes are read
-SHOWN = 48  # classes of which a picture is shown
+MEASURED = 2000  # most originals whose sizes are read
+SHOWN = 48  # most classes with a picture shown
 
 
 class PicturesCell:
-    """One target that is not embedded.
-
-    Raises
-    ------
-    ValueError
-        If its pictures are missing and cannot be fetched, are damaged, or do not fit its split file.
-    """
+    """One target that is not embedded. Raises ValueError if pictures are missing, damaged or do not fit the split."""
 
     def __init__(self, parameters: Parameters, target: str):
         self.cell = Cell.of("pictures", "pictures", parameters.scale, target=target)
@@ -37,7 +31,6 @@ class PicturesCell:
 
     @cached_property
     def prepared(self) -> fetched.Prepared:
-        """The pictures, fetched and split."""
         return fetched.prepare(self.target, self.origin)
 
     @property
@@ -49,7 +42,7 @@ class PicturesCell:
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """Width and height (N, 2) in px of originals, of a sample where there are many."""
+        """Width and height (N, 2) in px of at most `MEASURED` originals, drawn at random."""
         n = len(self.prepared.originals().names)
         draw = np.random.default_rng(0)
         positions = np.arange(n) if n <= MEASURED else np.sort(draw.choice(n, MEASURED, replace=False))
@@ -60,12 +53,11 @@ class PicturesCell:
         return np.array(sizes)
 
     def figures(self) -> list[Figure]:
-        """Counts by class, and sizes of originals."""
         counts = picture_figures.counts(self.prepared.class_names, self.counts["pool"], self.counts["test"])
         return [counts, picture_figures.originals(self.sizes, len(self.prepared.originals().names))]
 
     def sheet(self, target: Target) -> Figure:
-        """The first test picture of each class, of the first classes where there are many."""
+        """The first test picture of each of the first `SHOWN` classes."""
         labels = target.labels.numpy()[target.test]
         shown = [k for k in range(len(target.class_names)) if k in labels][:SHOWN]
         pictures = [target.pictures[target.test[np.argmax(labels == k)]] for k in shown]
@@ -73,7 +65,7 @@ class PicturesCell:
         return picture_figures.sheet(pictures, [target.class_names[k] for k in shown], some)
 
     def save(self, target: Target) -> None:
-        """Write the split where there is none yet, the identity that other cells depend on, and the result."""
+        """Write the split if there is none, the identity that other cells depend on, and the result."""
         ready, path = self.prepared, fetched.split_file(target.name)
         split = splits.content(ready.originals(), ready.partition, self.origin, ready.class_names)
         if not path.exists():

@@ -26,7 +26,7 @@ class SourceCell:
         self.early: dict[str, torch.Tensor] = {}
 
     def pretrain(self) -> tuple[Backbone, list[float]]:
-        """The trained backbone and its loss at each step; the weights at the rewind step are kept aside."""
+        """The trained backbone and its loss at each step; keeps the weights at the rewind step in `early`."""
         architecture, (_, replicate) = own(self.backbone), parse(self.backbone)
         model = Backbone(architecture, glyphs.class_names, self.settings.seed, replicate).to(self.runtime.device)
 

@@ -1,4 +1,4 @@
-"""The weights cell: a backbone with weights of others, fetched, checked and measured."""
+"""The weights cell: a backbone with weights from outside, fetched, checked and measured."""
 
 import contextlib
 import hashlib
@@ -26,10 +26,7 @@ NO_ROUNDS = "Iterative pruning has no rounds here: these weights have no early s
 
 
 class WeightsCell:
-    """One backbone of the section `weights`.
-
-    Raises ParameterError, before anything is fetched, where a study asks of it what it cannot do.
-    """
+    """One backbone of `weights`. Raises ParameterError, before any fetch, if a study asks what it cannot do."""
 
     def __init__(self, parameters: Parameters, backbone: str):
         self.cell = Cell.of("weights", "backbones", parameters.scale, backbone=backbone)
@@ -40,14 +37,11 @@ class WeightsCell:
             raise ParameterError("\n".join(problems))
 
     def fetch(self) -> Path:
-        """The checkpoint on this machine, its checksum as `params.yaml` says."""
+        """The checkpoint on this machine, checked against the checksum in `params.yaml`."""
         return files.fetch_weights(self.entry, paths.RAW, paths.ROOT)
 
     def load(self, path: Path) -> tuple[Backbone, Mask]:
-        """The backbone with every weight from `path`, and which of them are not zero.
-
-        Raises ValueError if the file does not fit the model or the names of its classes.
-        """
+        """Backbone and mask of nonzero weights. Raises ValueError if the file does not fit model or class names."""
         names = class_names(self.entry)
         backbone = Backbone(self.architecture, names)
         try:
@@ -57,7 +51,7 @@ class WeightsCell:
             raise ValueError(f"{error}; there are {len(names)} names of classes: {hint}") from None
 
     def facts(self, path: Path, backbone: Backbone, mask: Mask) -> dict:
-        """Where the weights are from, how many there are and how many are zero, and what the network takes."""
+        """Origin of the weights, number and share of zeros, and inputs that the network takes."""
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         parameters = list(backbone.model.parameters())
@@ -87,7 +81,7 @@ class WeightsCell:
         return torch.cat([weight.detach().flatten() for weight in backbone.prunable.values()])
 
     def save(self, backbone: Backbone, facts: dict) -> None:
-        """Write the checkpoint, the folder that later stages look for rounds in, then the result."""
+        """Write the checkpoint, the `imp` folder that later stages expect, then the result."""
         folder = paths.MODELS / self.cell.scale / self.architecture.name
         backbones.save(backbone, folder / "source.safetensors")
         atomic.write_text(folder / "imp" / "README.txt", NO_ROUNDS)
@@ -96,7 +90,7 @@ class WeightsCell:
 
 
 def class_names(entry: OutsideWeights) -> list[str]:
-    """Of the source classes, in the order of the logits. Raises ValueError where two are the same."""
+    """Source classes in the order of the logits. Raises ValueError for a missing file or repeated names."""
     if entry.is_clip:
         return []
     if entry.classes is None:

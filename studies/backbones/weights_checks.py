@@ -1,7 +1,4 @@
-"""Whether backbones of the section `weights` can do what the studies ask of them.
-
-Only their libraries know, which load torch, so this is not part of reading the parameters.
-"""
+"""Checks that backbones of `weights` can do what studies ask. Needs their libraries, which load torch."""
 
 from collections.abc import Iterator
 
@@ -13,7 +10,7 @@ from vpstudy.training.mask_search.methods import METHODS
 
 
 def check(parameters: Parameters) -> None:
-    """Raises ParameterError with a line for each problem; nothing is fetched or computed."""
+    """Raise ParameterError with a line for each problem; fetches and computes nothing."""
     problems = []
     for alias in parameters.outside:
         entry = parameters.weights.root[alias]
@@ -22,14 +19,14 @@ def check(parameters: Parameters) -> None:
             if entry.published:
                 files.published_url(entry)
             problems += misfits(parameters, architecture, size)
-        except (ValueError, TypeError) as error:  # what the constructor of a model says of its arguments
+        except (ValueError, TypeError) as error:  # from the constructor of a model, about its arguments
             problems.append(f"weights.{alias}: {error}")
     if problems:
         raise refuse(f"scale {parameters.scale}", problems)
 
 
 def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[str]:
-    """What the studies ask of a backbone, made for pictures of side `size` (px), that it cannot do."""
+    """Demands of the studies that a backbone made for pictures of `size` px cannot meet."""
     alias, hidden_cost, vpns = architecture.name, p.hidden_cost.settings, p.vpns.axes
     for key, backbones, what, seen in (
         ("backbones", p.backbones, "hidden_cost.settings.visual_prompting.canvas", hidden_cost.visual_prompting.canvas),

@@ -1,4 +1,4 @@
-"""The figure of a backbone from elsewhere beside sparsity by layer: its weights."""
+"""Histogram of the weights of a backbone from `weights`."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,7 +8,7 @@ from studies.figures import style
 
 
 def histogram(weights, bins: int = 81) -> Figure:
-    """Prunable weights, any shape. Those that are exactly zero are told in words: they would dwarf every bar."""
+    """Prunable weights, any shape. Zeros are only counted: their bar would dwarf all others."""
     weights = np.asarray(weights).ravel()
     edges = np.linspace(-1, 1, bins + 1) * np.quantile(np.abs(weights), 0.999)
     figure, ((axis,),) = style.new_figure(1, 1, 2.9)
