@@ -1,4 +1,4 @@
-"""The types of names that stand on the axes of the grid."""
+"""Types of the names on the axes of the grid."""
 
 from typing import Annotated
 
@@ -23,5 +23,5 @@ def _own(value: str) -> str:
 
 OwnBackbone = Annotated[str, AfterValidator(_own)]  # pretrained here
 CompressionName = Annotated[str, AfterValidator(_compression)]
-Backbones = Annotated[list[str], AfterValidator(unique)]  # of a study; none: it is left out
-Targets = Annotated[list[str], *AXIS]  # picture_checks.py checks the names, which params.yaml may add to
+Backbones = Annotated[list[str], AfterValidator(unique)]  # of a study; empty: it is left out
+Targets = Annotated[list[str], *AXIS]  # picture_checks.py checks the names, as params.yaml may add targets

@@ -1,4 +1,4 @@
-"""The identity of one cell of the grid: one papermill run of one notebook, one result file."""
+"""The identity of a cell of the grid: one papermill run of one notebook, one result file."""
 
 from dataclasses import dataclass
 
@@ -21,15 +21,15 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """The axis values: `cnn-imp-0.80-digits`."""
+        """Axis values: `cnn-imp-0.80-digits`."""
         return "-".join(value for _, value in self.axes)
 
     @property
     def name(self) -> str:
-        """The stage's name as DVC spells it: `transfer@cnn-imp-0.80-digits`."""
+        """Stage name in DVC: `transfer@cnn-imp-0.80-digits`."""
         return "@".join(filter(None, (self.stage, self.slug)))
 
     @property
     def file(self) -> str:
-        """The stem of the files that the cell writes: `transfer-cnn-imp-0.80-digits`."""
+        """Stem of the cell's files: `transfer-cnn-imp-0.80-digits`."""
         return "-".join(filter(None, (self.stage, self.slug)))

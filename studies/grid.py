@@ -1,4 +1,4 @@
-"""Axes to cells: the stages of dvc.yaml that a set of parameters asks for, in an order in which they can run."""
+"""From axes to cells: the stages of dvc.yaml for a set of parameters, in a runnable order."""
 
 from dataclasses import dataclass
 from functools import cache, reduce
@@ -13,7 +13,7 @@ from vpstudy import paths
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of dvc.yaml: its notebook, and the study that its results belong to."""
+    """A stage of dvc.yaml: its notebook, and the study of its results."""
 
     notebook: str
     study: str
@@ -40,18 +40,18 @@ STAGES = {
 }
 
 
-CHAIN = ("source", "imp")  # one after another, with few others beside them: each takes several cores
+CHAIN = ("source", "imp")  # run one after another, beside few others: each takes several cores
 
 
 def threads(stage: str, parameters: Parameters) -> int:
-    """CPU threads of a stage, and so the cores that it takes where stages run side by side."""
+    """CPU threads of a stage, and so its cores where stages run in parallel."""
     execution = parameters.execution
     return execution.threads if stage in CHAIN else execution.cell_threads
 
 
 @cache
 def _matrices() -> dict[str, dict[str, str]]:
-    """The matrix of each stage in dvc.yaml: its axes, and the parameter that each takes its values from."""
+    """Matrix of each stage in dvc.yaml: its axes, and the parameter with their values."""
     stages = yaml.safe_load(paths.STAGES.read_text(encoding="utf-8"))["stages"]
     return {
         name: {axis: source.removeprefix("${").removesuffix("}") for axis, source in stage.get("matrix", {}).items()}
@@ -60,23 +60,16 @@ def _matrices() -> dict[str, dict[str, str]]:
 
 
 def is_final(stage: str) -> bool:
-    """Whether a stage has no axes: it reads the results of others, and its notebook is committed."""
+    """Whether a stage has no axes: it reads results of others, and its notebook is committed."""
     return not _matrices()[stage]
 
 
 def axes(parameters: Parameters, stage: str) -> dict[str, list[str]]:
-    """The values of each axis of a stage."""
     return {axis: reduce(getattr, key.split("."), parameters) for axis, key in _matrices()[stage].items()}
 
 
 def cell(stage: str, scale: str, *values: str) -> Cell:
-    """The cell that a stage's command names, e.g. `transfer default cnn imp-0.80 digits`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such stage or the number of values does not fit its axes.
-    """
+    """The cell that a command names, e.g. `transfer default cnn imp-0.80 digits`. ValueError if there is none."""
     if stage not in STAGES:
         raise ValueError(f"{stage!r} is no stage; allowed: {', '.join(STAGES)}")
     names = _matrices()[stage]
@@ -86,7 +79,7 @@ def cell(stage: str, scale: str, *values: str) -> Cell:
 
 
 def cells(parameters: Parameters, stage: str | None = None) -> list[Cell]:
-    """Every cell of `stage`, or of all stages: each after those it depends on."""
+    """Every cell of `stage`, or of all stages, each after its dependencies."""
     return [
         cell(name, parameters.scale, *combination)
         for name in STAGES

@@ -1,4 +1,4 @@
-"""All of `params.yaml`: the axes of the grid, the settings of each section, and what must fit between sections."""
+"""All of `params.yaml`: axes of the grid, settings of each section, and checks across sections."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -21,11 +21,11 @@ from vpstudy.models.weights import Weights
 from vpstudy.settings import AXIS, Execution, ParameterError, Strict, problems_of, refuse, unique
 from vpstudy.training.prompt_learning.settings import ClipSource
 
-STUDIES = ("vpns", "qprompt", "protocols", "multimodal", "across")  # with backbones of their own, which may be none
+STUDIES = ("vpns", "qprompt", "protocols", "multimodal", "across")  # each with its own backbones, if any
 
 
 class Parameters(Strict):
-    """`NAME.axes` spans the cells of a study, `NAME.settings` shapes each of them."""
+    """`NAME.axes` spans the cells of a study, `NAME.settings` configures each of them."""
 
     scale: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     execution: Execution
@@ -73,11 +73,9 @@ CHECKS: tuple[Callable[[Any], Iterator[str]], ...] = (
 
 
 def read(path: Path = paths.PARAMS) -> dict[str, Any]:
-    """The content of a parameters file, as plain values; a ParameterError if it is none.
-
-    Read as DVC reads it (YAML 1.2): `1e-3` is a number, and a key that stands twice is an error.
-    """
+    """Content of a parameters file. Raises ParameterError if it is missing or not a YAML mapping."""
     try:
+        # YAML 1.2, as DVC reads it: `1e-3` is a number, and duplicate keys are errors
         content = YAML(typ="safe", pure=True).load(path.read_text())
     except FileNotFoundError:
         raise ParameterError(f"{path.name} is missing; `vpstudy scale default` puts it back") from None
@@ -96,10 +94,7 @@ def load(path: Path = paths.PARAMS, to_run: bool = False) -> Parameters:
 
 
 def validate(content: dict[str, Any], file: str, to_run: bool = False) -> Parameters:
-    """`content` of `file` as parameters. `to_run` asks, too, for the folders of pictures that the stages will read.
-
-    Raises ParameterError with a line for each problem: the key, the value given, what is allowed.
-    """
+    """Validate `content`, with `to_run` also the picture folders. Raises ParameterError with one line per problem."""
     problems = problems_of(content, Parameters)
     wrong = {re.split(r"[.:]", line)[0] for line in problems}
     sound = Parameters.model_construct(
@@ -112,7 +107,7 @@ def validate(content: dict[str, Any], file: str, to_run: bool = False) -> Parame
     for check in (*CHECKS, *([picture_checks.missing] if to_run else [])):
         try:
             problems += check(sound)
-        except AttributeError as error:  # the check reads a section that has a problem of its own
+        except AttributeError as error:  # the check reads a section that is itself invalid
             if error.name not in Parameters.model_fields:
                 raise
     if problems:

@@ -1,4 +1,4 @@
-"""The base of every final notebook's report: figures and tables of one study at one scale, shown and kept."""
+"""Base of the final notebooks' reports: figures and tables of one study at one scale."""
 
 from typing import Any, ClassVar
 
@@ -19,8 +19,8 @@ METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "
 class Report:
     """Shows the figures and tables of `study`; with `save`, also writes them.
 
-    PNG and tables go to `figures/<scale>/<study>`, in git; SVG and PDF to `data/figures/<scale>/<study>`, in its cache.
-    Where the parameters ask for no cell of `stage`, the study's own, a `LeftOut` takes its place.
+    PNG and tables go to `figures/<scale>/<study>`, in git; SVG and PDF to `data/figures/<scale>/<study>`, in DVC's
+    cache. If the parameters have no cell of `stage`, a `LeftOut` replaces the report.
     """
 
     study: ClassVar[str]
@@ -36,20 +36,20 @@ class Report:
         self.folder, self.vectors = (place / parameters.scale / self.study for place in (paths.FIGURES, paths.VECTORS))
 
     def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Return `table` for the notebook to show; with `save`, write it as CSV and Markdown unless it is empty."""
+        """Return `table` for display; with `save`, write it as CSV and Markdown unless it is empty."""
         if self.save and len(table):
             tables.save(table, name, self.folder)
         return table
 
     def show(self, name: str, figure: Figure) -> None:
-        """Show `figure`; with `save`, write it, too."""
+        """Show `figure`; with `save`, also write it."""
         if self.save:
             style.save(figure, name, self.folder, self.vectors)
         display(figure)
 
 
 class LeftOut:
-    """Stands for the report of a study that the scale leaves out: says so once; every step shows nothing."""
+    """Replaces the report of a study that the scale leaves out; its methods do nothing."""
 
     def __init__(self, parameters: Parameters, save: bool, study: str):
         print(NOT_RUN)
@@ -63,5 +63,5 @@ class LeftOut:
 
 
 def with_columns(read: Results, *columns: str) -> pd.DataFrame:
-    """The frame of results with these columns, too: if every run diverged, no row has metrics."""
+    """The frame of results with these columns added: without a finished run, no row has metrics."""
     return read.frame.reindex(columns=list(dict.fromkeys([*read.frame.columns, *columns])))

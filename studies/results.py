@@ -1,4 +1,4 @@
-"""The one writer and the one reader of results: a small JSON file a cell, kept in git."""
+"""Reads and writes results: one small JSON file per cell, kept in git."""
 
 import json
 import platform
@@ -25,7 +25,7 @@ PACKAGES = ("numpy", "pillow", "scikit-image", "scikit-learn", "timm", "torch", 
 
 
 class Row(BaseModel):
-    """One run of a cell: metrics if it finished, a reason if it diverged; cells add keys of their own."""
+    """One run of a cell: metrics if it finished, a reason if it diverged; cells add their own keys."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
     __pydantic_extra__: dict[str, JsonValue]
@@ -48,7 +48,7 @@ class Row(BaseModel):
 
 
 class Result(BaseModel):
-    """What the file of a cell holds."""
+    """Content of a cell's result file."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -70,29 +70,29 @@ class Result(BaseModel):
 class Results:
     """The results of several cells."""
 
-    frame: "pd.DataFrame"  # a row for each row of each cell
-    contents: dict[Cell, dict[str, Any]]  # what the file of each cell holds
-    missing: list[Cell]  # asked for, but without a file
-    orphans: list[Path]  # files of the same stages that belong to none of the cells
+    frame: "pd.DataFrame"  # one row per row of each cell
+    contents: dict[Cell, dict[str, Any]]  # content of each cell's file
+    missing: list[Cell]  # without a file
+    orphans: list[Path]  # files of the same stages, but of no cell
 
     def notes(self) -> list[str]:
-        """One line for each missing cell and each orphan, for tables to print."""
+        """One line per missing cell and per orphan, for printing."""
         lines = [f"missing: {cell.name} has no result yet (`dvc repro {cell.name}`)" for cell in self.missing]
         return lines + [f"orphan: {path.name} belongs to no cell of params.yaml" for path in self.orphans]
 
 
 def path(cell: Cell, folder: Path | None = None) -> Path:
-    """Where the result of `cell` lies: `<folder>/<scale>/<study>/<stage>-<slug>.json`, default: `paths.RESULTS`."""
+    """Path of a result: `<folder>/<scale>/<study>/<stage>-<slug>.json`, by default in `paths.RESULTS`."""
     return (folder or paths.RESULTS) / cell.scale / cell.study / f"{cell.file}.json"
 
 
 def prompt_path(cell: Cell) -> Path:
-    """Where the picture of the cell's learned prompt lies, beside its result: `<stage>-<slug>-prompt.png`."""
+    """Path of the picture of a cell's prompt, beside its result: `<stage>-<slug>-prompt.png`."""
     return path(cell).with_name(f"{cell.file}-prompt.png")
 
 
 def environment(device: str, precision: str, threads: int) -> dict[str, str | int]:
-    """What numbers may depend on: versions, device, precision, threads. Nothing names a machine or a time."""
+    """Versions, device, precision and threads, which may affect numbers; no machine names or times."""
     project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
     return {
         "python": platform.python_version(),
@@ -105,24 +105,19 @@ def environment(device: str, precision: str, threads: int) -> dict[str, str | in
 
 
 def write(destination: Path, result: dict[str, Any]) -> None:
-    """Check `result` against `Result` and write it, whole or not at all; equal results give equal bytes.
-
-    Raises ValueError with every problem and its place: what JSON cannot hold, missing parts, rows without metrics.
-    """
+    """Validate `result` and write it atomically; equal results give equal bytes. ValueError lists all problems."""
     if problems := problems_of(result, Result):
         raise ValueError(f"{destination.name} was not written:\n  " + "\n  ".join(problems))
     atomic.write_text(destination, _plain_lists_on_one_line(atomic.json_text(result)))
 
 
 def read(cells: Iterable[Cell], folder: Path | None = None) -> Results:
-    """Read the results of `cells` (those that the parameters ask for, never those that happen to lie there).
+    """Read the results of `cells`; other files of their stages are orphans and are not read.
 
-    The frame's columns: scale, stage, the cells' axes (backbone, compression, target), source_seed (the replicate of
-    the backbone, whose column holds the architecture alone), method, budget, seed, status, reason, one for each
-    metric (NaN where a run diverged), `reliability` (the bins as a dict, None where diverged), and whatever else
-    rows hold, as it is. Orphans are looked for in stages of `cells` only.
-
-    Raises ValueError for a file that is damaged or another cell's, naming it and what to do.
+    Columns of the frame: scale, stage, the cells' axes, source_seed (the backbone's replicate; `backbone` is the
+    architecture), method, budget, seed, status, reason, each metric (NaN if diverged), `reliability` (bins as a dict,
+    None if diverged), and any other keys of rows. Raises ValueError for a damaged file or one of another cell, with a
+    remedy.
     """
     import pandas as pd
 
@@ -152,7 +147,6 @@ def read(cells: Iterable[Cell], folder: Path | None = None) -> Results:
 
 
 def _axes(cell: Cell) -> dict[str, Any]:
-    """The axes of a cell, the backbone as architecture and replicate."""
     axes: dict[str, Any] = dict(cell.axes)
     if "backbone" in axes:
         axes["backbone"], axes["source_seed"] = parse_backbone(axes["backbone"])
@@ -160,7 +154,7 @@ def _axes(cell: Cell) -> dict[str, Any]:
 
 
 def _plain_lists_on_one_line(text: str) -> str:
-    """Reliability bins read better so. JSON escapes newlines: `[` at the end of a line is always a list's."""
+    """Makes reliability bins readable. JSON escapes newlines, so `[` at a line's end opens a list."""
 
     def joined(found: re.Match[str]) -> str:
         return "[" + " ".join(line.strip() for line in found[0].split("\n")[1:-1]) + "]"

@@ -1,4 +1,4 @@
-"""What the results of all cells share: identity, settings, environment, rows; and prompts as PNG."""
+"""Shared parts of results: identity, settings, environment, rows; and prompts as PNG."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from vpstudy.runtime import Runtime
 
 
 def head(cell: Cell, runtime: Runtime, **settings: BaseModel) -> dict:
-    """Identity, full settings (explicit defaults included) and environment of a cell, ready for JSON."""
+    """Identity, full settings (defaults included) and environment of a cell, ready for JSON."""
     return {
         "cell": {
             "stage": cell.stage,
@@ -30,7 +30,7 @@ def head(cell: Cell, runtime: Runtime, **settings: BaseModel) -> dict:
 
 
 def row(method: str, probabilities, labels, *, budget: int | str | None = None, seed: int = 0) -> dict:
-    """One measured row: metrics and reliability bins of `probabilities` (N, K) against `labels` (N,)."""
+    """The row of a finished run: metrics and reliability bins of `probabilities` (N, K) against `labels` (N,)."""
     return _identity(method, budget, seed, "ok") | {
         "reason": None,
         "metrics": summary(probabilities, labels),
@@ -48,7 +48,7 @@ def _identity(method: str, budget: int | str | None, seed: int, status: str) -> 
 
 
 def means(result: dict, label: Callable[[dict], dict[str, Any]]) -> pd.DataFrame:
-    """Accuracy and debiased ECE by what `label` tells of a row: means over the seeds that finished."""
+    """Mean accuracy and debiased ECE over the seeds that finished, grouped by the `label` of rows."""
     labels = [label(row) for row in result["rows"]]
     measured = [
         {name: (row["metrics"] or {}).get(name) for name in ("accuracy", "ece_debiased")}

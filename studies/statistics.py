@@ -1,6 +1,6 @@
 """Intervals over seeds or source checkpoints, and differences between runs paired by seed.
 
-A run that diverged has no metrics: it is left out of every mean and counted in `n_diverged`.
+Diverged runs have no metrics: they are left out of means and counted in `n_diverged`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ PAIRED_BY = ["backbone", "source_seed", "target", "method", "budget", "seed"]  #
 
 
 class Interval(NamedTuple):
-    """A mean of `n` values and its 95 % interval; `low` and `high` are NaN if `n` is below 2."""
+    """A mean of `n` values with its 95 % interval; `low` and `high` are NaN for `n` < 2."""
 
     mean: float
     low: float
@@ -23,10 +23,7 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean of independent values (n,), one a seed, with Student's 95 % t interval; NaN if there is none.
-
-    Raises ValueError if a value is not finite.
-    """
+    """Mean of independent values (n,) with Student's 95 % t interval. Raises ValueError if one is not finite."""
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or not np.isfinite(values).all():
         raise ValueError(
@@ -41,10 +38,10 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def summarise(frame: pd.DataFrame, by: Sequence[str], metric: str) -> pd.DataFrame:
-    """One row for each group of runs, in order of appearance: `by`, mean, low, high, n, n_diverged.
+    """One row per group of runs, in order of appearance: `by`, mean, low, high, n (finished), n_diverged.
 
-    With several source checkpoints (`source_seed`), the mean and its interval are over the checkpoints' means, because
-    seeds of one checkpoint are not independent. `n` counts the runs that finished, `n_diverged` those that did not.
+    With several source checkpoints, mean and interval are over the checkpoints' means, because seeds of one checkpoint
+    are not independent.
     """
     rows = []
     for key, group in frame.groupby(list(by), sort=False, dropna=False):
@@ -61,18 +58,10 @@ def summarise(frame: pd.DataFrame, by: Sequence[str], metric: str) -> pd.DataFra
 def paired(
     one: pd.DataFrame, other: pd.DataFrame, on: Sequence[str], metric: str, keep: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """`metric` of the runs in `one` less that of the run in `other` that agrees in the columns `on`.
+    """`metric` of each run in `one` minus that of its partner in `other`, which has the same values in `on`.
 
-    Returns
-    -------
-    DataFrame
-        A row for each run of `one` that has a partner: `on`, `keep` (columns of `one`), `status` and `difference`:
-        "diverged" and NaN if either run of the pair diverged.
-
-    Raises
-    ------
-    MergeError
-        If a run has several partners: in `other`, or, without `keep`, in `one`.
+    Returns a row per run with a partner: `on`, `keep` (columns of `one`), `status` and `difference` ("diverged" and NaN
+    if either diverged). Raises MergeError if a run has several partners in `other` or, without `keep`, in `one`.
     """
     columns = [*on, "status", metric]
     validate = "many_to_one" if keep else "one_to_one"
@@ -85,10 +74,7 @@ def paired(
 
 
 def against_dense(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """`paired` changes of `metric` from the dense backbone to each `compression`, run by run.
-
-    Raises ValueError if a compressed run has no dense one: the same pictures, start and order.
-    """
+    """`paired` changes from dense to each `compression`. Raises ValueError if a run has no dense partner."""
     is_dense = frame["compression"] == "dense"
     compressed, dense = frame[~is_dense], frame[is_dense]
     alone = compressed.merge(dense[PAIRED_BY], how="left_anti", on=PAIRED_BY)[PAIRED_BY].drop_duplicates()

@@ -1,7 +1,7 @@
-"""A published claim: what it measures (findings), its p value and its verdict.
+"""Published claims: how each is measured (findings), its p value and its verdict.
 
-Findings are effects of paired differences: between runs of the same source checkpoint, target and seed. Differences are
-averaged with equal weights over targets, which are fixed effects; one value is left for each seed or source checkpoint.
+Findings are effects of paired differences between runs of the same source checkpoint, target and seed. Differences are
+averaged with equal weights over targets (fixed effects), which leaves one value per seed or source checkpoint.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,12 +13,12 @@ import pandas as pd
 
 from studies.claims.verdict import LEVEL, Effect, Test, holm
 
-ON = ["source_seed", "seed", "target"]  # what two runs share that are compared in a pair
+ON = ["source_seed", "seed", "target"]  # shared by the two runs of a pair
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An effect, pooled and target by target, with a label for what was compared."""
+    """An effect, pooled and by target, with a label of the comparison."""
 
     label: str
     effect: Effect
@@ -27,22 +27,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """One published claim.
-
-    Attributes
-    ----------
-    measure
-        From the evidence of its study to the primary findings, all of which must hold; none if cells are lacking.
-    beside
-        Findings that are shown with it and decide nothing.
-    any_target
-        It says that *some* targets show the effect, so each is tested and one is enough.
-    by_design
-        It holds by the design of this study: shown, but no part of Holm's correction.
-    untested
-        Why the runs cannot speak to the claim although they were made, e.g. because what it is about never happened in
-        them; None if they can. Such a claim has no verdict and is no part of Holm's correction.
-    """
+    """One published claim."""
 
     id: str
     statement: str
@@ -50,14 +35,15 @@ class Claim:
     estimand: str
     test: Test
     unit: str
-    measure: Callable[[Any], list[Finding]]
-    beside: Callable[[Any], list[Finding]] = lambda _: []
-    any_target: bool = False
-    by_design: bool = False
+    measure: Callable[[Any], list[Finding]]  # primary findings, all of which must hold; none if cells are missing
+    beside: Callable[[Any], list[Finding]] = lambda _: []  # secondary findings, which decide nothing
+    any_target: bool = False  # claims an effect on *some* targets: each is tested, one is enough
+    by_design: bool = False  # holds by the design of this study: shown, but not in Holm's correction
+    # why the runs cannot test the claim, or None; an untested claim has no verdict and is not in Holm's correction
     untested: Callable[[Any], str | None] = lambda _: None
 
     def p(self, findings: list[Finding]) -> float:
-        """The largest p value, as all must hold; of a claim on some target, the smallest after Holm over targets."""
+        """The largest p value over findings; with `any_target`, a finding has its smallest after Holm over targets."""
         if self.any_target:
             return max(min(self._p_of_targets(each)) for each in findings)
         return max(self.test.p(each.effect) for each in findings)
@@ -66,7 +52,7 @@ class Claim:
         return holm([self.test.p(effect) for effect in found.targets.values()])
 
     def verdict_on_each(self, findings: list[Finding], p_holm: float) -> list[str]:
-        """The verdict on each finding; of a claim on some target, on each target."""
+        """The verdict on each finding or, with `any_target`, on each target."""
         if not self.any_target:
             return [self.test.verdict(each.effect, p_holm, LEVEL / len(findings)) for each in findings]
         return [
@@ -76,14 +62,14 @@ class Claim:
         ]
 
     def verdict(self, findings: list[Finding], p_holm: float) -> str:
-        """One target is enough to reproduce a claim on some target, one finding to contradict any other."""
+        """One target reproduces an `any_target` claim; one finding contradicts any other claim."""
         verdicts = ("reproduced", "inconclusive", "contradicted")
         order = verdicts if self.any_target else verdicts[::-1]
         return min(self.verdict_on_each(findings, p_holm), key=order.index)
 
 
 def replicates(values: pd.DataFrame) -> np.ndarray:
-    """One value a replicate: a seed (means over targets), or a source checkpoint if there are several."""
+    """One value per seed (mean over targets) or, if there are several, per source checkpoint."""
     of_targets = values.groupby(ON)["value"].mean()
     of_seeds = of_targets.groupby(["source_seed", "seed"]).mean()
     of_sources = of_seeds.groupby("source_seed").mean()
@@ -91,7 +77,7 @@ def replicates(values: pd.DataFrame) -> np.ndarray:
 
 
 def finding(label: str, values: pd.DataFrame, pooled: Iterable[str] | None = None) -> Finding:
-    """The effect over the targets `pooled` (None: all), and that of each target; columns `ON` and value."""
+    """The effect over the targets `pooled` (None: all) and on each target; columns `ON` and value."""
     targets = list(dict.fromkeys(values["target"]))
     inside = values[values["target"].isin(targets if pooled is None else list(pooled))]
     of_target = {target: Effect.of(replicates(values[values["target"] == target])) for target in targets}
@@ -99,9 +85,9 @@ def finding(label: str, values: pd.DataFrame, pooled: Iterable[str] | None = Non
 
 
 def compared(label: str, pairs: pd.DataFrame, asked: int, lost: str) -> Finding:
-    """The finding of the pairs (columns `ON` and difference) that are left of those `asked` for.
+    """The finding of `pairs` (columns `ON` and difference) out of `asked` pairs.
 
-    The label counts those that were `lost`, in words; if none is left, the effect is `Effect.none()`.
+    The label counts the missing pairs, in the words of `lost`; without pairs, the effect is `Effect.none()`.
     """
     missing = f" ({asked - len(pairs)} of {asked} pairs {lost})" if len(pairs) < asked else ""
     values = pairs.rename(columns={"difference": "value"})

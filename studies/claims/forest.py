@@ -1,4 +1,4 @@
-"""The forest plot: every claim's effect with its interval, beside the smallest effect of interest."""
+"""Forest plot: the effect of every claim with its interval, in smallest effects of interest."""
 
 import textwrap
 from collections.abc import Sequence
@@ -15,25 +15,19 @@ LOOKS = {  # verdict: colour, marker
     "contradicted": ("#D55E00", "X"),
     "inconclusive": ("#0072B2", "o"),
 }
-MOST = 6  # findings of one claim
-NEAR, FAR = 5, 25  # effects beyond FAR make the axis logarithmic beyond NEAR
+MOST = 6  # findings shown per claim
+NEAR, FAR = 5, 25  # with effects beyond FAR, the axis is logarithmic from NEAR on
 TICKS = (2, 5, 10, 20, 50, 100, 200)
 WIDTH = 52  # of a label, in characters
-TARGETS = "v^<>dhp"  # a marker for each target
+TARGETS = "v^<>dhp"  # one marker per target
 
 
 def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
-    """A row for each finding that decides a claim, in units of the claim's smallest effect of interest.
+    """Draw the ledger entries of one study: a row per finding that decides a claim.
 
-    Of many findings, those with the largest p values. Right of zero is the published direction; of an equivalence claim
-    it is what is worse, or more. Small markers are single targets; a finding without comparable runs has no marker.
-
-    Parameters
-    ----------
-    entries
-        Of one study in a ledger. Claims without a finding, and why, are named in the note.
-    paper
-        That makes the claims.
+    Of more than `MOST` findings, those with the largest p values are shown. Right of zero is the published direction
+    or, for equivalence, worse or more. Small markers are single targets; a finding without comparable runs has no
+    marker. The note names the claims without findings.
     """
     rows = [(entry, found) for entry in entries for found in _least_favourable(entry)]
     targets = list(dict.fromkeys(target for _, found in rows for target in found["targets"]))
@@ -73,7 +67,7 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
 
 
 def _squeeze_far_effects(axis) -> str:
-    """A few huge effects must not squeeze all others into a line; what the label of the axis says of it."""
+    """Use a log scale if effects are huge; returns a remark for the axis label."""
     if max(map(abs, axis.get_xlim())) <= FAR:
         return ""
     axis.set_xscale("symlog", linthresh=NEAR)
@@ -104,7 +98,7 @@ def _least_favourable(entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _label(entry: dict[str, Any], found: dict[str, Any]) -> str:
-    """The claim and what was compared; the unit where the label does not say it, and it is not the usual accuracy."""
+    """Claim and comparison, with the unit unless the label has it or it is the usual accuracy."""
     measured, unit = found["label"].removesuffix(f", {entry['unit']}"), entry["unit"]
     usual = entry["study"] != "hidden_cost" and unit == "accuracy"
     return textwrap.fill(f"{entry['id']}: " + ("" if usual else f"{unit}, ") + measured, WIDTH)

@@ -1,4 +1,4 @@
-"""The ledger: an entry with findings and verdict for each claim, in `data/results/<scale>/claims.json`."""
+"""The ledger: findings and verdict of each claim, in `data/results/<scale>/claims.json`."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from vpstudy import atomic, paths
 
 Entry = dict[str, Any]
 
-REASONS = {  # by kind of test and verdict; d: the smallest effect of interest or margin, p: that after Holm
+REASONS = {  # by kind of test and verdict; d: smallest effect of interest or margin, p: after Holm
     "equivalence": {
         "reproduced": "every change lies within ±{d} ({p})",
         "contradicted": "a change of at most {d} is rejected",
@@ -33,29 +33,25 @@ REASONS = {  # by kind of test and verdict; d: the smallest effect of interest o
 
 
 def path(scale: str) -> Path:
-    """Where the ledger of a scale lies."""
     return paths.RESULTS / scale / "claims.json"
 
 
 def write(scale: str, entries: list[Entry]) -> None:
-    """Write the ledger, whole or not at all; equal entries give equal bytes."""
+    """Write the ledger atomically; equal entries give equal bytes."""
     atomic.write_text(path(scale), atomic.json_text(entries))
 
 
 def read(scale: str) -> list[Entry]:
-    """The ledger of a scale, empty where it has none."""
+    """Read the ledger of a scale; empty if there is none."""
     return json.loads(path(scale).read_text(encoding="utf-8")) if path(scale).exists() else []
 
 
 def assess(study: str, claims: Sequence[Claim], *evidence: Any) -> list[Entry]:
-    """An entry for each claim of a study, with Holm's correction over those that can be tested.
+    """One entry per claim of a study, with Holm's correction over those that can be tested.
 
-    Parameters
-    ----------
-    evidence
-        What the claims measure, of each architecture: none if no cell of the study has run. A claim is tested on the
-        first that has the cells it takes. The same test on each other one, with a correction of its own, stands in
-        `other_architectures`. The frame `runs` of each has the columns `backbone` and `source_seed`.
+    `evidence` has one object per architecture, none if no cell has run; its frame `runs` has columns `backbone` and
+    `source_seed`. A claim is tested on the first architecture with findings for it. `other_architectures` holds the
+    tests on the others, with one correction per architecture.
     """
     if not evidence:
         nothing = {"backbone": "—", "findings": [], "beside": [], "p": None, "p_holm": None, "source_checkpoints": 0}
@@ -75,7 +71,7 @@ def assess(study: str, claims: Sequence[Claim], *evidence: Any) -> list[Entry]:
 
 
 def _entries(study: str, claims: Sequence[Claim], evidence: Sequence[Any]) -> list[Entry]:
-    """An entry for each claim, on its own evidence."""
+    """Entries of the claims, each on the evidence in the same position."""
     findings = {claim.id: claim.measure(on) for claim, on in zip(claims, evidence, strict=True)}
     why = {c.id: c.untested(on) for c, on in zip(claims, evidence, strict=True) if findings[c.id]}
     tested = [claim for claim in claims if findings[claim.id] and not why[claim.id]]
@@ -110,7 +106,6 @@ def _entries(study: str, claims: Sequence[Claim], evidence: Sequence[Any]) -> li
 
 
 def _stated(study: str, claim: Claim) -> Entry:
-    """What an entry holds of the claim itself."""
     return {
         "id": claim.id,
         "study": study,
@@ -125,7 +120,6 @@ def _stated(study: str, claim: Claim) -> Entry:
 
 
 def _reason(claim: Claim, findings: list[Finding], p_holm: float, verdict: str) -> str:
-    """Why the verdict is what it is, in words."""
     test, reasons = claim.test, REASONS.get(claim.test.kind, REASONS["directional"])
     small = p_holm < LEVEL and min(test.sign * f.effect.mean for f in findings) < test.smallest
     too_small = verdict == "inconclusive" and "too small" in reasons and small and not claim.any_target

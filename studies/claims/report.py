@@ -1,4 +1,4 @@
-"""The notebook of claims: committed results in; a ledger with verdicts, tables and forest plots out."""
+"""Report of claims: ledger with verdicts, tables and forest plots from committed results."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from studies.report import Report
 from studies.vpns import claims as vpns
 from vpstudy.models import architectures
 
-# Each module has CLAIMS, the PAPER that makes them, the STAGE whose results test them, ASSUMED_DEVIATION of a replicate
-# for the expected power, and `evidence(parameters, results)`, by architecture.
+# Each module has CLAIMS, their PAPER, the STAGE whose results test them, ASSUMED_DEVIATION (of a replicate, for the
+# expected power) and `evidence(parameters, results)`, by architecture.
 STUDIES = {"hidden_cost": hidden_cost, "vpns": vpns, "qprompt": qprompt}
-MOST = 4  # findings in one cell of a table
+MOST = 4  # findings per table cell
 
 
 class ClaimsReport(Report):
-    """Verdicts on every claim, from the results of one scale."""
+    """Verdicts on every claim at one scale."""
 
     study = "claims"
 
@@ -39,7 +39,7 @@ class ClaimsReport(Report):
             self.entries += ledger.assess(study, module.CLAIMS, *evidence.values())
 
     def expected_power(self) -> pd.DataFrame:
-        """How likely "no difference" would be shown, of one finding, if nothing changed; known before any run."""
+        """Power to show "no difference" for one finding if nothing changed; known before any run."""
         rows = []
         for study, module in STUDIES.items():
             if backbones := grid.axes(self.parameters, module.STAGE)["backbone"]:
@@ -50,13 +50,13 @@ class ClaimsReport(Report):
         return pd.DataFrame(rows)
 
     def verdicts(self) -> pd.DataFrame:
-        """A line for each claim; with `save`, the ledger, too."""
+        """One row per claim; with `save`, also writes the ledger."""
         if self.save:
             ledger.write(self.parameters.scale, self.entries)
         return self.table("claims", pd.DataFrame(map(_line, self.entries)))
 
     def architectures(self) -> pd.DataFrame:
-        """The same tests on the other architectures of this scale, below the verdict on the first."""
+        """The same tests on the scale's other architectures, below the verdict on the first."""
         rows = [
             {"claim": entry["id"], **{key: _line(entry | one)[key] for key in ARCHITECTURE}}
             for entry in self.entries
@@ -66,7 +66,7 @@ class ClaimsReport(Report):
         return self.table("architectures", pd.DataFrame(rows))
 
     def findings(self, kind: str) -> pd.DataFrame:
-        """The "findings" that decide, or those "beside" them: pooled and by target."""
+        """Effects pooled and by target: of the "findings", which decide, or of those "beside" them."""
         rows = [
             {"claim": entry["id"], "on": found["label"], "pooled [95 %]": _interval(found)}
             | {target: _interval(effect) for target, effect in found["targets"].items()}
@@ -76,7 +76,7 @@ class ClaimsReport(Report):
         return self.table(kind, pd.DataFrame(rows).fillna("—"))
 
     def forests(self) -> None:
-        """A forest plot for each study with findings."""
+        """Show a forest plot for each study with findings."""
         for study, module in STUDIES.items():
             entries = [entry for entry in self.entries if entry["study"] == study]
             if any(entry["findings"] for entry in entries):
@@ -103,7 +103,7 @@ def _line(entry: ledger.Entry) -> dict[str, Any]:
 
 
 def _listed(texts: list[str]) -> str:
-    """The texts in one cell of a table; if they are many, the table of findings has them."""
+    """The texts in one table cell, or their number if they are many."""
     return f"{len(texts)} findings, below" if len(texts) > MOST else "; ".join(texts) or "—"
 
 
@@ -116,7 +116,7 @@ def _interval(effect: dict) -> str:
 
 
 def _asks_for_no_difference(claim: Claim) -> bool:
-    """An equivalence or non-inferiority of accuracies or calibration errors, whose deviation can be assumed."""
+    """Equivalence or non-inferiority of accuracy or ECE, whose deviation can be assumed."""
     margin = claim.test.kind in ("equivalence", "non-inferiority")
     return margin and claim.unit in ("accuracy", "debiased ECE") and not claim.by_design
 
@@ -124,9 +124,9 @@ def _asks_for_no_difference(claim: Claim) -> bool:
 def _power(
     claims: list[Claim], counted: int, deviation: float, backbones: list[str], seeds: list[int]
 ) -> dict[str, Any]:
-    """The power of two one-sided tests, at 5 % and at the hardest step of Holm; claims of a study share a margin."""
+    """Power of two one-sided tests at 5 % and at Holm's hardest step; claims of a study share a margin."""
     names = [architectures.parse(name)[0] for name in backbones]
-    sources, margin = names.count(names[0]), claims[0].test.smallest  # of the architecture that claims are tested on
+    sources, margin = names.count(names[0]), claims[0].test.smallest  # claims are tested on the first architecture
     n = sources if sources > 1 else len(seeds)
     return {
         "claim": ", ".join(claim.id for claim in claims),

@@ -19,7 +19,7 @@ Row = dict[str, Any]  # as in a result record: method, budget, seed, status, met
 
 
 def prompt_and_example(prompt, prompted, title: str = "The learned prompt") -> Figure:
-    """The prompt alone beside a prompted picture, both (3, H, W) in [0, 1] or uint8."""
+    """A prompt beside a prompted picture, both (3, H, W) in [0, 1] or uint8."""
     figure, ((left, right),) = style.new_figure(1, 2, 3.4)
     style.show(left, prompt)
     style.show(right, prompted)
@@ -35,10 +35,7 @@ def mapping_pairs(
     source_pictures: Sequence,
     source_names: Sequence[str],
 ) -> Figure:
-    """For each target class an example, and one of the source class whose logit stands for it.
-
-    Pictures are (3, H, W) in [0, 1] or uint8; all four have one entry for each target class, in one order.
-    """
+    """An example of each target class beside one of its source class, (3, H, W) in [0, 1] or uint8."""
     shown = min(len(target_names), MOST_PAIRS)
     rows = max(1, -(-shown // PAIRS_A_ROW))
     columns = -(-shown // rows)
@@ -59,15 +56,7 @@ def mapping_pairs(
 
 
 def accuracy_by_budget(rows: Sequence[Row], classes: int) -> Figure:
-    """Test accuracy against training pictures per class: a point for each seed, a line through the means.
-
-    Parameters
-    ----------
-    rows
-        Of a result record. Diverged ones are counted in the note.
-    classes
-        Of the target; chance is one over it.
-    """
+    """Test accuracy of `rows` against training pictures per class: a point per seed, a line of means."""
     budgets, methods = style.budgets(r["budget"] for r in rows), style.methods(r["method"] for r in rows)
     figure, ((axis,),) = style.new_figure(1, 1, 3.3)
     for m, method in enumerate(methods):
@@ -93,7 +82,7 @@ def accuracy_by_budget(rows: Sequence[Row], classes: int) -> Figure:
 
 
 def reliability(rows: Sequence[Row]) -> Figure:
-    """A reliability diagram for each method at its largest budget, pooled over the seeds that finished."""
+    """A reliability diagram per method at its largest budget, pooled over the seeds that finished."""
     finished = [row for row in rows if row["status"] == "ok"]
     methods = style.methods(row["method"] for row in finished)
     figure, axes = style.new_figure(2, max(len(methods), 3), 3.5, height_ratios=(3, 1), sharex=True, sharey="row")
@@ -115,10 +104,7 @@ def reliability(rows: Sequence[Row]) -> Figure:
 
 
 def pool(diagrams: Sequence[dict[str, list]]) -> dict[str, np.ndarray]:
-    """Reliability bins of several runs as those of all their pictures together; NaN where a bin is empty.
-
-    Each diagram holds `count`, `confidence` and `accuracy`, one entry a bin, the latter None in an empty bin.
-    """
+    """Reliability bins (count, confidence, accuracy) pooled over runs; NaN in empty bins, where inputs have None."""
     counts = np.array([diagram["count"] for diagram in diagrams])
     total = counts.sum(axis=0)
     pooled = {"count": total}
@@ -130,7 +116,7 @@ def pool(diagrams: Sequence[dict[str, list]]) -> dict[str, np.ndarray]:
 
 
 def reliability_panel(top: Axes, bottom: Axes, bins: dict[str, np.ndarray], colour: str) -> None:
-    """Accuracy and gap by bin of confidence above, the share of pictures in each bin below."""
+    """Accuracy and gap per confidence bin above, share of pictures per bin below."""
     counts, accuracy, gap = bins["count"], bins["accuracy"], bins["confidence"] - bins["accuracy"]
     width = 1 / len(counts)
     centres = (np.arange(len(counts)) + 0.5) * width

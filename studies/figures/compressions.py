@@ -1,4 +1,4 @@
-"""Words, colours and order of compressions in figures: a hue for sparsity, one for bits, grey for dense."""
+"""Labels, colours and order of compressions in figures."""
 
 from collections.abc import Iterable
 
@@ -12,20 +12,17 @@ BITS = sns.light_palette("#7A5C00", as_cmap=True)
 
 
 def label(name: str) -> str:
-    """`imp-0.80` → "80 % sparse (IMP)", `int4` → "4-bit weights", `w4a4` → "W4A4".
-
-    Raises ValueError for any other name.
-    """
+    """`imp-0.80` → "80 % sparse (IMP)", `int4` → "4-bit weights", `w4a4` → "W4A4". ValueError for other names."""
     return parse(name).label
 
 
 def short_label(name: str) -> str:
-    """`imp-0.80` → "IMP 80 %", `int4` → "4 bits": for columns."""
+    """For columns: `imp-0.80` → "IMP 80 %", `int4` → "4 bits"."""
     return parse(name).short_label
 
 
 def colour(name: str) -> str:
-    """Darker with sparsity within a family, or with fewer bits."""
+    """Grey for dense; darker with sparsity within a family, or with fewer bits."""
     compression = parse(name)
     if compression.bits:
         return to_hex(BITS(1.1 - 0.1 * compression.bits))
@@ -35,7 +32,7 @@ def colour(name: str) -> str:
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """The distinct names: dense, then family by family, each from mild to severe."""
+    """Distinct names: dense, then by family, from mild to severe."""
 
     def key(name: str) -> tuple:
         compression = parse(name)
@@ -51,10 +48,7 @@ PANELS = 6  # columns of small panels
 
 
 def representatives(names: Iterable[str]) -> list[str]:
-    """Dense, the sparsest one, and every bit width: what a figure shows that has no room for all.
-
-    Of more than `PANELS`, those with trained ranges and rounded activations come first.
-    """
+    """At most `PANELS`: dense, the sparsest, and bit widths, LSQ and rounded activations first."""
     parsed = [parse(name) for name in ordered(names)]
     sparsest = max((c.sparsity or 0 for c in parsed), default=0)
     first = next((c.name for c in parsed if c.sparsity and c.sparsity == sparsest), None)
@@ -64,6 +58,6 @@ def representatives(names: Iterable[str]) -> list[str]:
 
 
 def shown(names: Iterable[str]) -> list[str]:
-    """All of them, or, of more than `MOST`, `representatives`."""
+    """All names, or `representatives` if there are more than `MOST`."""
     names = ordered(names)
     return names if len(names) <= MOST else representatives(names)

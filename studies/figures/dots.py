@@ -1,4 +1,4 @@
-"""Means with intervals as dots: a row for each arm, a panel for each target, a colour and marker for each group."""
+"""Dot plots of means with intervals: a row per arm, a panel per target, a colour and marker per group."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,6 @@ MARKERS = "os^Dv"
 
 
 def look(k: int) -> dict[str, Any]:
-    """Colour and marker of the k-th group."""
     return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)], "ms": 4}
 
 
@@ -31,24 +30,12 @@ def draw(
     looks: Mapping[str, dict[str, Any]] | None = None,
     limits: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
-    """Draw what `summarise` gives.
+    """Draw a table of `summarise`: row, panel, group (labels), mean, low, high, n, n_diverged.
 
-    Parameters
-    ----------
-    table
-        Columns row, panel and group (labels, in order of appearance), mean, low, high, n, n_diverged.
-    levels
-        For each panel a value to mark with a dashed line, named `level_label`.
-    zero
-        The values are differences: mark zero.
-    order
-        Of the rows; as they appear, if not given.
-    bounds
-        That the values cannot leave; intervals are cut there.
-    looks
-        For each group, in their order, what matplotlib calls color, marker, ms, mfc; `look`, if not given.
-    limits
-        Of the axis of each panel.
+    `levels` marks a value per panel by a dashed line, named `level_label`; `zero` marks zero, for differences. `order`
+    is that of the rows (default: as they appear). Intervals are cut at `bounds`, the possible range of the values.
+    `looks` gives matplotlib's color, marker, ms and mfc per group, in their order (default: `look`); `limits` sets the
+    x axis of each panel.
     """
     rows, panels, groups = (list(dict.fromkeys(table[column])) for column in ("row", "panel", "group"))
     rows = [row for row in order or rows if row in rows]
@@ -91,6 +78,6 @@ def draw(
 
 
 def within(limits: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
-    """The limits of an axis, no further out than `bounds` and a margin."""
+    """Axis limits, clipped to `bounds` plus a margin."""
     margin = 0.03 * (bounds[1] - bounds[0])
     return max(limits[0], bounds[0] - margin), min(limits[1], bounds[1] + margin)

@@ -1,4 +1,4 @@
-"""What figures share: series with intervals, diverged runs, limits, chance, legends, words on seeds."""
+"""Shared parts of figures: series with intervals, diverged runs, limits, chance, legends, notes on seeds."""
 
 import math
 from collections.abc import Iterable
@@ -18,10 +18,7 @@ BOUNDS = {"accuracy": (0.0, 1.0), "ece_debiased": (-1.0, 1.0)}  # a debiased est
 
 
 def only_backbone(*frames: pd.DataFrame) -> str:
-    """The one backbone that the frames hold.
-
-    Raises ValueError if they hold several: a figure shows one.
-    """
+    """The one backbone in the frames. Raises ValueError unless there is exactly one."""
     found = sorted({name for frame in frames for name in frame["backbone"]})
     if len(found) != 1:
         raise ValueError(f"a figure shows one backbone; given: {', '.join(found) or 'none'}; filter the frames")
@@ -29,19 +26,19 @@ def only_backbone(*frames: pd.DataFrame) -> str:
 
 
 def at_largest_budget(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The runs at the largest budget, and what the note says of it."""
+    """The runs at the largest budget, and a note that names it."""
     budget = style.budgets(runs["budget"])[-1]
     return runs[runs["budget"] == budget], f"Budget: {style.budget_label(budget)}."
 
 
 def chance_levels(results: pd.DataFrame) -> dict[str, float]:
-    """Accuracy of guessing: one over a target's number of classes, which is the length of any mapping."""
+    """Chance accuracy by target: 1 / number of classes, which is the length of any mapping."""
     mapped = results[results["mapping"].map(lambda value: isinstance(value, list))]
     return {target: 1 / len(mapping) for target, mapping in zip(mapped["target"], mapped["mapping"], strict=True)}
 
 
 def series(axis: Axes, table: pd.DataFrame, look: Line, bars: bool = False) -> None:
-    """A line through means (columns x, mean, low, high, n, n_diverged), with a band or bars for intervals."""
+    """A line through means (columns x, mean, low, high, n, n_diverged), with intervals as a band or bars."""
     table = table.sort_values("x")
     known = table.dropna(subset="mean")
     axis.plot(known["x"], known["mean"], color=look.colour, ls=look.dashes, marker=look.marker, zorder=3)
@@ -53,7 +50,7 @@ def series(axis: Axes, table: pd.DataFrame, look: Line, bars: bool = False) -> N
 
 
 def points(axis: Axes, table: pd.DataFrame, look: Line) -> None:
-    """Hollow markers with interval bars, joined to nothing."""
+    """Hollow, unconnected markers with interval bars."""
     known = table.dropna(subset="mean")
     axis.vlines(known["x"], known["low"], known["high"], color=look.colour, lw=1, zorder=3.5)
     axis.plot(known["x"], known["mean"], look.marker, color=look.colour, mfc="white", ms=5.5, mew=1.3, zorder=4)
@@ -65,7 +62,7 @@ def _diverged(axis: Axes, table: pd.DataFrame, look: Line) -> None:
     white = {"boxstyle": "round,pad=0.05", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
     for row in table[table["n_diverged"] > 0].itertuples():
         place = {"xy": (row.x, row.mean)}
-        if not row.n:  # no height to mark: at the foot of the panel
+        if not row.n:  # no mean: mark the foot of the panel
             place = {"xy": (row.x, 0.06), "xycoords": axis.get_xaxis_transform()}
         cross = {"color": look.colour, "size": 11, "path_effects": outlined}
         axis.annotate("✕", **place, ha="center", va="center", zorder=5, **cross)
@@ -76,7 +73,7 @@ def _diverged(axis: Axes, table: pd.DataFrame, look: Line) -> None:
 def limits(
     table: pd.DataFrame, also: Iterable[float] = (), bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> tuple[float, float]:
-    """Limits within `bounds` that hold every mean, the levels in `also`, and all but very wide intervals."""
+    """Limits within `bounds` that hold all means, the levels in `also`, and all but very wide intervals."""
     levels = pd.concat([table["mean"].astype(float), pd.Series(list(also), dtype=float)]).dropna()
     if levels.empty:
         return 0.0, 1.0
@@ -87,7 +84,7 @@ def limits(
 
 
 def budget_handles(budgets: list[str]) -> list[Line2D]:
-    """Legend entries for budgets, in grey: the shade goes with every method's colour."""
+    """Legend entries for budgets, in grey, because colours belong to methods."""
     looks = [(style.budget_label(budget), style.line(budget)) for budget in budgets]
     return [Line2D([], [], color=k.colour, ls=k.dashes, marker=k.marker, label=label) for label, k in looks]
 
@@ -105,7 +102,7 @@ def legend_below(figure: Figure, handles: list) -> None:
 
 
 def seeds_note(results: pd.DataFrame, intervals: str) -> str:
-    """How many runs stand behind a mean, how its interval is drawn, what a cross means if there is one."""
+    """Note on runs per mean, on intervals and, if a run diverged, on crosses."""
     seeds, sources = results["seed"].nunique(), results["source_seed"].nunique()
     note = f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."
     if sources > 1:

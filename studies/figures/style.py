@@ -1,7 +1,7 @@
-"""How every figure looks, and how it is written: theme, sizes, methods, budgets, pictures.
+"""House style of figures: theme, sizes, methods, budgets, pictures, and saving.
 
-In every figure a method is a colour, and a budget its shade, line and marker. Colours are Okabe and Ito's,
-safe for the colour-blind; no meaning hangs on colour alone.
+A method is a colour; a budget is its shade, line and marker. Colours are Okabe and Ito's, safe for the colour-blind; no
+meaning depends on colour alone.
 """
 
 import io
@@ -23,12 +23,12 @@ from matplotlib.figure import Figure
 from vpstudy import atomic
 from vpstudy.training.controls import CONTROLS
 
-WIDTH = 18 / 2.54  # inches: printed at this width, no text is smaller than 8 points
+WIDTH = 18 / 2.54  # inches; at this printed width, no text is below 8 points
 GREY = "#666666"
-ALARM = "#D55E00"  # what went wrong, or changed
+ALARM = "#D55E00"  # errors and changes
 
 RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure on every machine, and it has Greek
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so the same on every machine; has Greek
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -48,7 +48,7 @@ RC: dict[str, Any] = {
     "ytick.major.width": 0.6,
     "figure.dpi": 110,
     "savefig.dpi": 200,
-    "svg.hashsalt": "vpstudy",  # otherwise every SVG has other ids
+    "svg.hashsalt": "vpstudy",  # otherwise ids in SVG are random
 }
 
 
@@ -58,7 +58,7 @@ class Method:
     colour: str
 
 
-# Of controls, in turn: blue and yellow, then violets of mappings, then earthen ones of prompts.
+# In the order of CONTROLS: blue and yellow, then violets for mappings, then earth tones for prompts.
 CONTROL_COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#B35C8C", "#E7298A", "#8C6BB1", "#6A51A3", "#3F007D", "#F0B27A",
                    "#A6761D", "#7F5F00", "#66A61E", "#4D7C0F", "#BF812D", "#35978F")  # fmt: skip
 METHODS = {
@@ -75,7 +75,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Line:
-    """How a budget is drawn, in shades of its method's colour."""
+    """Look of a budget, in a shade of its method's colour."""
 
     colour: str
     dashes: Any
@@ -90,13 +90,13 @@ def method(name: str) -> Method:
 
 
 def methods(names: Iterable[str]) -> list[str]:
-    """The distinct names, in the order of `METHODS`."""
+    """Distinct names, in the order of `METHODS`."""
     present = {name for name in names if method(name)}
     return [name for name in METHODS if name in present]
 
 
 def budgets(values: Iterable[str | None]) -> list[str | None]:
-    """The distinct budgets, smallest first, "all" last; None, of what has no budget, stays itself."""
+    """Distinct budgets, smallest first; "all" and None (no budget) are last."""
     return sorted(set(values), key=lambda budget: math.inf if budget in ("all", None) else int(budget))
 
 
@@ -105,10 +105,10 @@ def budget_label(budget: str | None) -> str:
 
 
 def line(budget: str, colour: str = GREY) -> Line:
-    """How a budget is drawn: the more pictures, the darker and the more solid."""
+    """Look of a budget: darker and more solid with more pictures."""
     if budget == "all":
         return Line(colour, "-", "o")
-    white = 0.55 - 0.175 * min(math.log10(int(budget)), 2)  # share mixed in: 0.2 from 100 pictures on
+    white = 0.55 - 0.175 * min(math.log10(int(budget)), 2)  # share of white: 0.2 from 100 pictures on
     lighter = to_hex((1 - white) * np.array(to_rgb(colour)) + white)
     if int(budget) < 10:
         return Line(lighter, (0, (1, 1.2)), "v")
@@ -116,23 +116,20 @@ def line(budget: str, colour: str = GREY) -> Line:
 
 
 def apply() -> None:
-    """Set the theme for every figure drawn from now on."""
+    """Set the theme for all later figures."""
     sns.set_theme(context="paper", style="whitegrid", palette="colorblind", rc=RC)
 
 
 def new_figure(rows: int, columns: int, height: float, **subplots) -> tuple[Figure, np.ndarray]:
-    """A figure of the printed width and `height` inches, and its axes (rows, columns).
-
-    It is closed for pyplot, so that a notebook shows it once: where it is returned.
-    """
+    """A figure of the printed width and `height` inches, and its axes (rows, columns)."""
     apply()
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, **subplots)
-    plt.close(figure)
+    plt.close(figure)  # a notebook then shows it once, where it is returned
     return figure, axes
 
 
 def caption(figure: Figure, title: str, note: str = "") -> None:
-    """Say above the axes what is seen, and below the title, smaller, how to read it. Call it last."""
+    """Put a title and, below it, a smaller note above the axes. Call it last."""
     height = figure.get_figheight()
     note = textwrap.fill(note, 118)
     figure.text(0.008, 1 - 0.06 / height, title, size=10, weight="bold", va="top")
@@ -143,14 +140,14 @@ def caption(figure: Figure, title: str, note: str = "") -> None:
 
 
 def show(axis: Axes, picture) -> None:
-    """One picture (3, H, W), uint8 or float in [0, 1], NumPy or torch; its pixels stay pixels."""
+    """Show a picture (3, H, W), uint8 or float in [0, 1], NumPy or torch, without interpolation."""
     axis.set_axis_on()
     bare(axis)
     axis.imshow(np.moveaxis(np.asarray(picture), 0, 2), interpolation="none")
 
 
 def bare(axis: Axes) -> None:
-    """No ticks, no grid, no frame."""
+    """Remove ticks, grid and frame."""
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
     sns.despine(ax=axis, left=True, bottom=True)
@@ -159,7 +156,7 @@ def bare(axis: Axes) -> None:
 def save(figure: Figure, name: str, folder: Path, vectors: Path | None = None) -> None:
     """Write `<folder>/<name>.png` and, if given, `<vectors>/<name>.svg` and `.pdf`; equal figures give equal bytes."""
     figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")  # the layout found now holds for all files and for every repetition
+    figure.set_layout_engine("none")  # fixes the layout for all files and repetitions
     for place, suffix, unset in (
         (folder, "png", "Software"),
         (vectors, "svg", "Date"),

@@ -32,10 +32,7 @@ def _panels(runs: pd.DataFrame, targets: list[str], names: list[str], axes) -> I
 
 
 def reliability(results: pd.DataFrame) -> Figure:
-    """Reliability diagrams, targets × representative compressions; one backbone, largest budget.
-
-    Bins are pooled over seeds; the ECE above a diagram is the mean over seeds, as in the other figures.
-    """
+    """Reliability diagrams, targets × representative compressions; one backbone, largest budget."""
     backbone = panels.only_backbone(results)
     runs, names, targets, budget = _shown(results)
     height, ratios = 1.0 + 2.0 * len(targets), (3, 1) * len(targets)
@@ -53,6 +50,7 @@ def reliability(results: pd.DataFrame) -> Figure:
             cell.reliability_panel(axis, bottom, bins, compressions.colour(name))
             low, high = band(bins["confidence"], bins["count"] // len(finished))  # seeds share test pictures
             axis.vlines((np.arange(len(low)) + 0.5) / len(low), low, high, color=CALIBRATED, lw=1.8, zorder=2.5)
+            # the mean over seeds, as in the other figures, though bins are pooled
             words = f"ECE {finished['ece_debiased'].mean():.3f}"
         if 0 < len(finished) < len(of_cell):
             words += f", {len(of_cell) - len(finished)} of {len(of_cell)} diverged"
