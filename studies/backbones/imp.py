@@ -12,16 +12,20 @@ from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.rows import head, row
 from vpstudy import paths
-from vpstudy.compression import iterative, magnitude, masks
 from vpstudy.compression.family import sparsity_text
 from vpstudy.compression.iterative import Round, iterative_magnitude_pruning, load_round
-from vpstudy.data import glyphs
 from vpstudy.models import backbones
 from vpstudy.runtime import configure
-from vpstudy.training import pretraining
 from vpstudy.training.pretraining import train_on_source, upstream_probabilities
 
-CODE = (pretraining, glyphs, iterative, magnitude, masks)  # modules that determine the bits of a round
+# Modules that determine the bits of a round.
+CODE = (
+    "vpstudy/training/pretraining.py",
+    "vpstudy/data/glyphs.py",
+    "vpstudy/compression/iterative.py",
+    "vpstudy/compression/magnitude.py",
+    "vpstudy/compression/masks.py",
+)
 
 
 class ImpCell:
@@ -46,7 +50,7 @@ class ImpCell:
             self.settings.rounds,
             lambda _, place: self._retrain(model, place),
             self.folder / "imp" if self.save else Path(self._scratch.name),
-            identity=self._identity(),
+            identity=self._identity() if self.save else "",
         )
 
     def measure(self, rounds: list[Round]) -> list[dict]:
@@ -89,11 +93,15 @@ class ImpCell:
         )
 
     def _identity(self) -> str:
-        """Hash of the weights, settings and code behind the rounds; excludes `rounds`, so that more can be added."""
+        """Hash of the weights, settings and code behind the rounds; excludes `rounds`, so that more can be added.
+
+        Code counts as the pipeline lists it, without docstrings.
+        """
         digest = hashlib.sha256()
-        checkpoints = [self.folder / name for name in ("source.safetensors", "early.safetensors")]
-        for path in [*checkpoints, *(Path(module.__file__) for module in CODE)]:
-            digest.update(path.read_bytes())
+        for name in ("source.safetensors", "early.safetensors"):
+            digest.update((self.folder / name).read_bytes())
+        listed = json.loads((paths.CODE / "imp.json").read_text())
+        digest.update(json.dumps({name: listed[name] for name in CODE}).encode())
         settings = self.settings.model_dump(exclude={"rounds"}) | self.source.model_dump() | self.runtime.record()
         digest.update(json.dumps(settings, sort_keys=True).encode())
         return digest.hexdigest()

@@ -121,7 +121,8 @@ def reliability(grid: Mapping[str, Mapping[str, Sequence[Row]]], note: str) -> F
         for k, (column, top, bottom) in enumerate(zip(columns, tops, bottoms, strict=True)):
             rows, words = of_row.get(column, ()), "no run finished"
             if rows:
-                cell.reliability_panel(top, bottom, cell.pool([row["reliability"] for row in rows]), dots.COLOURS[k])
+                pooled = cell.pool([row["reliability"] for row in rows])
+                cell.reliability_panel(top, bottom, pooled, dots.COLOURS[k % 5])
                 words = f"ECE {np.mean([row['ece_debiased'] for row in rows]):.3f}"
             top.set_title(f"{column}\n{words}" if label == next(iter(grid)) else words)
         tops[0].set_ylabel(f"{label}\naccuracy in bin")
