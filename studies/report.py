@@ -53,9 +53,8 @@ class LeftOut:
 
     def __init__(self, parameters: Parameters, save: bool, study: str):
         print(NOT_RUN)
-        for place in (
-            (paths.FIGURES, paths.VECTORS) if save else ()
-        ):  # DVC expects both folders, and git keeps no empty one
+        # DVC expects both folders, and git keeps no empty one
+        for place in (paths.FIGURES, paths.VECTORS) if save else ():
             atomic.write_text(place / parameters.scale / study / "not_run.md", f"{NOT_RUN}\n")
 
     def __getattr__(self, name: str) -> Any:
