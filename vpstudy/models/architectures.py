@@ -1,4 +1,4 @@
-"""The study's own backbones by name. Free of torch, for the command line."""
+"""The study's own backbones by name. Imports no torch, for the command line."""
 
 import dataclasses
 import re
@@ -8,39 +8,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Architecture:
-    """A model of a library with the input that it expects. Checkpoints carry theirs, as plain values.
+    """A library model and the input it expects. Checkpoints store it as plain values."""
 
-    Attributes
-    ----------
-    name
-        In the grid: a key of ARCHITECTURES, or an alias of the section `weights` of the parameters.
-    model, arguments
-        timm/NAME, torchvision/NAME or open_clip/NAME, and what its constructor takes, as plain JSON values.
-    mean, std
-        Per RGB channel, for pictures in [0, 1].
-    rate
-        Share of the learning rate at which all of its weights are trained: transformers need a lower one.
-    batchnorm
-        Whether it has BatchNorm, whose factors stand for channels where those are pruned.
-    any_size
-        Whether it takes pictures of other sizes than it was pretrained on.
-    blocks
-        Blocks of a transformer that a prompt may enter; None for anything else.
-    """
-
-    name: str
-    model: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    name: str  # in the grid: a key of ARCHITECTURES or an alias in `weights`
+    model: str  # timm/NAME, torchvision/NAME or open_clip/NAME
+    arguments: dict[str, Any] = field(default_factory=dict)  # of the constructor, plain JSON values
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # R, G, B, for pictures in [0, 1]
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
-    rate: float = 1.0
-    batchnorm: bool = True
-    any_size: bool = True
-    blocks: int | None = None
+    rate: float = 1.0  # factor of the learning rate for training all weights; transformers need a lower one
+    batchnorm: bool = True  # has BatchNorm, whose factors stand for channels when channels are pruned
+    any_size: bool = True  # takes pictures of other sizes than in pretraining
+    blocks: int | None = None  # transformer blocks that a prompt may enter; None: no prompts inside
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Architecture":
-        """The inverse of `to_dict`, also after a way through JSON."""
+        """Inverse of `to_dict`, also after JSON, which has no tuples."""
         return cls(**values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,28 +32,28 @@ class Architecture:
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
-        # A residual network with four blocks and 0.3 M weights: large enough to prune by 20 times, small enough
-        # that two cores train it in two minutes. The deep stem of three small convolutions halves the cost of a
-        # step against the usual 7 x 7 one, and keeps the detail of 32-pixel pictures.
+        # A residual network with four blocks and 0.3 M weights: large enough to prune 20-fold, small enough to train
+        # in two minutes on two cores. Its stem of three small convolutions halves the cost of a step compared with the
+        # usual 7 x 7 one and keeps the detail of 32-pixel pictures.
         Architecture("cnn", "timm/resnet10t", {"channels": [16, 32, 64, 128], "stem_width": 8}),
-        # A transformer of about the same size (vit.py). At the rate of the network above it would stay at chance.
-        # In the steps that the network above needs, two blocks learn more than four, in half the time.
+        # A transformer of about the same size (vit.py). At the learning rate of `cnn` it stays at chance. In the steps
+        # that `cnn` needs, two blocks learn more than four, in half the time.
         Architecture("vit", "timm/vit_glyph", rate=0.3, batchnorm=False, any_size=False, blocks=2),
     )
 }
 
 
 def parse(backbone: str) -> tuple[str, int]:
-    """A backbone's name as architecture and replicate: "cnn" is ("cnn", 0), "cnn-r2" is ("cnn", 2).
+    """Split a backbone name into architecture and replicate: "cnn" → ("cnn", 0), "cnn-r2" → ("cnn", 2).
 
-    Replicates are pretrained and compressed again: from other initial weights, on other pictures.
+    Replicates are pretrained and compressed separately, from other initial weights and on other pictures.
     """
     kind, _, replicate = backbone.partition("-r")
     return kind, int(replicate or 0)
 
 
 def own(backbone: str) -> Architecture:
-    """The architecture of a backbone that is pretrained here. Raises ValueError naming what is allowed."""
+    """Architecture of a backbone that is pretrained here. Raises ValueError with the allowed names."""
     known = re.fullmatch(r"([a-z0-9_]+)(-r[1-9][0-9]*)?", backbone)
     if known is None or known[1] not in ARCHITECTURES:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Source backbones: pictures in, source logits or pooled features out, with their own normalisation."""
+"""Source backbones, with their own normalisation: pictures in, source logits or pooled features out."""
 
 import json
 from pathlib import Path
@@ -17,19 +17,11 @@ from vpstudy.models.architectures import Architecture
 from vpstudy.models.shapes import fit_shapes
 from vpstudy.runtime import Runtime, seed_for
 
-METADATA = "backbone"  # the one entry: safetensors keeps several in no fixed order, and equal runs write equal bytes
+METADATA = "backbone"  # the only entry: safetensors has no fixed order, and equal runs must write equal bytes
 
 
 class Backbone(nn.Module):
-    """A timm model that takes pictures in [0, 1].
-
-    Parameters
-    ----------
-    class_names
-        One name for each of the S source classes.
-    seed, replicate
-        Of the random initial weights; each replicate has others.
-    """
+    """A model for pictures in [0, 1] with S named source classes. `seed` and `replicate` set its random weights."""
 
     def __init__(self, architecture: Architecture, class_names: list[str], seed: int = 0, replicate: int = 0):
         super().__init__()
@@ -43,19 +35,19 @@ class Backbone(nn.Module):
 
     @property
     def name(self) -> str:
-        """In the grid: `cnn`, `cnn-r1`."""
+        """Name in the grid: `cnn`, `cnn-r1`."""
         return self.architecture.name + (f"-r{self.replicate}" if self.replicate else "")
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (N, 3, H, W) in [0, 1] to source logits (N, S)."""
+        """Pictures (N, 3, H, W) in [0, 1] → source logits (N, S)."""
         return self.model(self.normalised(pictures))
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (N, 3, H, W) in [0, 1] to pooled features (N, F), the classifier's input."""
+        """Pictures (N, 3, H, W) in [0, 1] → pooled features (N, F), the classifier's input."""
         return self.model.forward_head(self.model.forward_features(self.normalised(pictures)), pre_logits=True)
 
     def normalised(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (N, 3, H, W) in [0, 1] as the model itself takes them."""
+        """Normalise pictures (N, 3, H, W) in [0, 1] for `model`."""
         return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     @property
@@ -64,10 +56,7 @@ class Backbone(nn.Module):
 
     @property
     def prunable(self) -> dict[str, nn.Parameter]:
-        """The weights that compression works on: of every convolution and linear layer but the classifier.
-
-        Biases and BatchNorm stay as they are, and so does the classifier: a target replaces it or maps it.
-        """
+        """Weights to compress: of convolutions and linear layers but the classifier, which targets replace or map."""
         return {
             f"{name}.weight": module.weight
             for name, module in self.model.named_modules()
@@ -75,15 +64,15 @@ class Backbone(nn.Module):
         }
 
     def frozen(self) -> "Backbone":
-        """This backbone in eval mode, without gradients to its weights."""
+        """Switch to eval mode without gradients, in place, and return self."""
         return self.eval().requires_grad_(False)
 
 
 def network(architecture: Architecture, **arguments) -> nn.Module:
-    """The model of an architecture, with random weights, behind timm's interface; more `arguments`: num_classes."""
+    """Model of an architecture with random weights and timm's interface; `arguments` (e.g. num_classes) override."""
     library, _, name = architecture.model.partition("/")
     arguments = architecture.arguments | arguments
-    if library == "torchvision":  # imported here: few need it, and it takes seconds
+    if library == "torchvision":  # imported here: rarely needed, takes seconds
         from vpstudy.models import torchvision_models
 
         return torchvision_models.create(name, **arguments)
@@ -95,7 +84,7 @@ def network(architecture: Architecture, **arguments) -> nn.Module:
 
 
 def logits(backbone: Backbone, pictures: torch.Tensor, runtime: Runtime, batch: int = 256) -> torch.Tensor:
-    """Source logits (N, S) in float32 of uint8 pictures (N, 3, H, W), on the device; `backbone` is frozen for it."""
+    """Source logits (N, S), float32, of uint8 pictures (N, 3, H, W), on the device. Freezes `backbone`."""
     backbone.frozen().to(runtime.device)
     with torch.inference_mode(), runtime.autocast():
         chunks = pictures.split(batch)
@@ -103,13 +92,7 @@ def logits(backbone: Backbone, pictures: torch.Tensor, runtime: Runtime, batch: 
 
 
 def load(path: Path) -> Backbone:
-    """The backbone that `save` wrote to `path`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no checkpoint yet; the message says which stage makes it.
-    """
+    """Load a backbone written by `save`. Raises FileNotFoundError, naming the stages that make it."""
     if not path.exists():
         raise FileNotFoundError(
             f"there is no checkpoint {path.parent.name}/{path.name} yet: `dvc repro` makes it "
@@ -126,7 +109,7 @@ def load(path: Path) -> Backbone:
 
 
 def save(backbone: Backbone, path: Path, tensors: dict[str, torch.Tensor] | None = None) -> None:
-    """Write the weights, architecture and class names of `backbone`, and further `tensors`, as one safetensors file."""
+    """Write weights, architecture, class names and further `tensors` to one safetensors file."""
     weights = {f"model.{key}": value for key, value in backbone.model.state_dict().items()}
     content = {k: v.detach().cpu().contiguous() for k, v in (weights | (tensors or {})).items()}
     tells: dict[str, Any] = {

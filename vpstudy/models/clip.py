@@ -1,4 +1,4 @@
-"""CLIP models of open_clip: built small around a glyph backbone, written, and read again with all that they take."""
+"""CLIP models of open_clip: build a small one around a glyph backbone, save any, and load it again."""
 
 import json
 from pathlib import Path
@@ -19,13 +19,13 @@ from vpstudy.runtime import seed_for
 
 
 def _registered_tower(architecture: Architecture) -> str:
-    """The name by which timm, and so open_clip, builds this architecture as an image tower."""
+    """Register an architecture with timm, and so with open_clip, as an image tower; return its name."""
     name = f"vpstudy_{architecture.name}"
 
     def build(pretrained: bool = False, **arguments) -> nn.Module:
         own = {k: v for k, v in arguments.items() if k not in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")}
         model = network(architecture, **own)
-        model.default_cfg = getattr(model, "default_cfg", {})  # open_clip asks it for the size behind the pooling
+        model.default_cfg = getattr(model, "default_cfg", {})  # open_clip looks up pool_size in it
         return model
 
     if not is_model(name):
@@ -44,17 +44,7 @@ def small_clip(
     layers: int = 3,
     embed: int = 64,
 ) -> CLIP:
-    """A CLIP with random weights: `architecture` as image tower, a short causal transformer for text.
-
-    Parameters
-    ----------
-    size
-        Side of a picture, px.
-    width, heads, layers
-        Of the text tower.
-    embed
-        Of the space that both towers map to.
-    """
+    """CLIP with random weights, for pictures of side `size`, px; `width`, `heads`, `layers` are the text tower's."""
     tower = _registered_tower(architecture)
     vision = {"timm_model_name": tower, "timm_pool": "avg", "timm_proj": "linear", "image_size": size}
     text = {"context_length": 77, "vocab_size": 49408, "width": width, "heads": heads, "layers": layers}
@@ -64,7 +54,7 @@ def small_clip(
 
 
 def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
-    """uint8 pictures (N, 3, H, W) as the image tower takes them."""
+    """Normalise uint8 pictures (N, 3, H, W) for the image tower."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (architecture.mean, architecture.std))
     return (pictures.float() / 255 - mean.to(pictures.device)) / std.to(pictures.device)
 
@@ -72,14 +62,14 @@ def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
 def save(
     clip: CLIP | CustomTextCLIP, architecture: Architecture, path: Path, towers: dict[str, int] | None = None
 ) -> None:
-    """Write the weights and what they fit: `architecture` with `towers` for a small CLIP, by itself for another."""
+    """Write the weights with `architecture`, and for a small CLIP with `towers`, its arguments of `small_clip`."""
     weights = {k: v.detach().cpu().contiguous() for k, v in clip.state_dict().items()}
     description = {"architecture": architecture.to_dict(), "towers": towers}
     atomic.write_bytes(path, serialize(weights, {"clip": json.dumps(description, sort_keys=True)}))
 
 
 def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
-    """The CLIP that `save` wrote, frozen. Raises FileNotFoundError, naming the stage that makes it."""
+    """Load a CLIP written by `save`, frozen. Raises FileNotFoundError, naming the stage that makes it."""
     if not path.exists():
         raise FileNotFoundError(
             f"there is no {path.parent.name}/{path.name} yet: `dvc repro` makes it (stage clip_source)"

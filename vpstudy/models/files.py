@@ -1,4 +1,4 @@
-"""Checkpoint files from outside: on this machine, at a URL, on the hub, or named by a library. All are pinned."""
+"""Checkpoint files from outside: local, from a URL, from the hub or published by a library. All are pinned."""
 
 import hashlib
 import os
@@ -17,19 +17,14 @@ from vpstudy import atomic
 from vpstudy.models.libraries import hub_name
 from vpstudy.models.weights import HUB, PUBLISHED, OutsideWeights
 
-HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # of timm, and of open_clip
+HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # timm's, open_clip's
 
 
 def fetch(location: str, sha256: str | None, folder: Path) -> Path:
-    """The file at `location`: a path, or an https URL, which is downloaded to `folder` once.
+    """Local path of the file at `location`: a path, or an https URL, which is downloaded to `folder` once.
 
-    Raises
-    ------
-    ValueError
-        If it is no safetensors file (others can hold code that runs when they are read), a URL has no checksum or is
-        not https, or the checksum is another one.
-    FileNotFoundError
-        If there is no such file, or it could not be downloaded; the message says what to do by hand.
+    Raises ValueError unless it is a safetensors file (other formats can run code when read), if a URL is not https or
+    has no checksum, or if the checksum differs; FileNotFoundError if the file is missing or cannot be downloaded.
     """
     url = urlparse(location)
     if not url.path.endswith(".safetensors"):
@@ -47,7 +42,7 @@ def fetch(location: str, sha256: str | None, folder: Path) -> Path:
 
 
 def fetch_weights(entry: OutsideWeights, folder: Path, root: Path) -> Path:
-    """The checkpoint of an entry of `weights`; relative paths start at `root`. Raises as `fetch`."""
+    """Local path of the checkpoint of a `weights` entry; relative paths start at `root`. Raises as `fetch`."""
     if entry.published:
         return _fetch_published(published_url(entry), folder)
     if entry.on_hub:
@@ -72,10 +67,7 @@ def fetch_weights(entry: OutsideWeights, folder: Path, root: Path) -> Path:
 
 
 def published_url(entry: OutsideWeights) -> str:
-    """Where the library of an entry says that the file lies; its name holds the first digits of the SHA-256.
-
-    Raises ValueError where it names none, or one without digits: nothing would pin it.
-    """
+    """URL that the library publishes, pinned by digits of the SHA-256 in the name. Raises ValueError if none is."""
     tag = (entry.location or "").partition("/")[2]
     if entry.library == "torchvision":
         known = torchvision.models.get_model_weights(entry.name).__members__
@@ -91,13 +83,13 @@ def published_url(entry: OutsideWeights) -> str:
 
 
 def _fetch_published(url: str, folder: Path) -> Path:
-    """The file as safetensors in `folder`; nothing in it is run."""
+    """Download the file to `folder` and convert it to safetensors; no code in it is run."""
     name = url.rpartition("/")[2]
     kept = (folder / name).with_suffix(".safetensors")
     if not kept.exists():
         given = _downloaded(url, HASH_REGEX.search(name)[1], folder / name)
         tensors = torch.load(given, map_location="cpu", weights_only=True)
-        tensors = tensors.get("model", tensors)  # as DeiT's are
+        tensors = tensors.get("model", tensors)  # DeiT nests its tensors
         atomic.write_bytes(kept, save({key: value.contiguous() for key, value in tensors.items()}))
     return kept
 

@@ -1,4 +1,4 @@
-"""A frozen backbone made faster: every BatchNorm goes into the convolution before it."""
+"""Frozen backbones made faster: every BatchNorm is folded into the convolution before it."""
 
 import copy
 
@@ -10,20 +10,15 @@ from vpstudy.models.backbones import Backbone
 
 
 def fused(backbone: Backbone, size: int = 32) -> Backbone:
-    """A frozen copy with the same outputs (but for rounding) that needs a fifth less time a step.
+    """Frozen copy with the same outputs, up to rounding, that needs a fifth less time per step.
 
-    In eval mode a BatchNorm is one factor and one shift a channel, which the convolution can apply itself. Which
-    convolution feeds which BatchNorm is seen in one forward pass, so no list of architectures is needed. What
-    quantizes a layer's input stays in front of it.
-
-    Parameters
-    ----------
-    size
-        Side of the picture of that pass, px.
+    In eval mode a BatchNorm is one factor and one shift per channel, which the convolution can apply itself. One
+    forward pass of a picture of side `size` (px) shows which convolution feeds which BatchNorm, so no list of
+    architectures is needed. Quantizers of layer inputs stay in place.
     """
     copied = copy.deepcopy(backbone).frozen()
     names = {module: name for name, module in copied.named_modules()}
-    made_by: dict[int, tuple[nn.Conv2d, torch.Tensor]] = {}  # holds the output too, so that no id is used again
+    made_by: dict[int, tuple[nn.Conv2d, torch.Tensor]] = {}  # keeps outputs alive, so that no id is reused
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
     def note_output(module: nn.Module, _, output: torch.Tensor) -> None:
@@ -42,7 +37,7 @@ def fused(backbone: Backbone, size: int = 32) -> Backbone:
         hook.remove()
     for convolution, norm in pairs:
         copied.set_submodule(names[convolution], fuse_conv_bn_eval(convolution, norm))
-        # timm's BatchNormAct2d goes on with dropout and activation
+        # timm's BatchNormAct2d also applies dropout and activation
         rest = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
         copied.set_submodule(names[norm], rest)
     copied.model.to(memory_format=torch.channels_last)

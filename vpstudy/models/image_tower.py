@@ -1,4 +1,4 @@
-"""The image tower of a CLIP, where it is a transformer: entered behind its patches, so that prompts can join them."""
+"""Transformer image tower of a CLIP, where prompts can join the tokens of the patches."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,9 @@ from torch import Tensor, nn
 
 
 class ImageTower(nn.Module):
-    """Open_clip's own vision transformer, or timm's within open_clip; the tower stays as it is.
+    """A vision transformer of open_clip, or of timm within open_clip; it is not modified.
 
-    It should be in evaluation mode: batch normalisation in a stem would follow the pictures otherwise.
-
-    Raises
-    ------
-    ValueError
-        If the tower is anything else, for example a convolutional network.
+    Needs eval mode, or BatchNorm in a stem would follow the pictures. Raises ValueError for other towers.
     """
 
     def __init__(self, clip: CLIP | CustomTextCLIP):
@@ -33,13 +28,13 @@ class ImageTower(nn.Module):
 
     @property
     def width(self) -> int:
-        """Of a token."""
+        """Width of a token."""
         visual = self._visual[0]
         return visual.trunk.embed_dim if self._timm else visual.transformer.width
 
     @property
     def layers(self) -> int:
-        """Number of blocks of the transformer."""
+        """Number of transformer blocks."""
         return len(self._blocks)
 
     @property
@@ -48,16 +43,11 @@ class ImageTower(nn.Module):
         return visual.trunk.blocks if self._timm else visual.transformer.resblocks
 
     def forward(self, pictures: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
-        """Features (N, E) of unit length.
+        """Normalised pictures (N, 3, H, W) → features (N, E) of unit length.
 
-        Parameters
-        ----------
-        pictures
-            (N, 3, H, W), normalised as the tower expects.
-        prompts
-            A prompt (M, width) for the input of each of the first blocks, appended to the tokens of the picture. It
-            has no position, and each replaces what the block before made of the last. Behind the last block the
-            prompt is dropped: pooling sees the picture's own tokens alone, even where it averages.
+        `prompts` (M, width), one for each of the first blocks, are appended to the picture's tokens without positions.
+        Each replaces the previous block's outputs for the prompt before. After the last block they are dropped: pooling
+        sees only the picture's own tokens, even where it averages.
         """
         tokens = self._embed(pictures)
         own = tokens.shape[1]
@@ -70,7 +60,7 @@ class ImageTower(nn.Module):
         return F.normalize(self._pooled(tokens[:, :own]), dim=1)
 
     def _embed(self, pictures: Tensor) -> Tensor:
-        """The tokens (N, L, width) that enter the first block, positions and all."""
+        """Tokens (N, L, width) for the first block, with positions."""
         visual = self._visual[0]
         if not self._timm:
             return visual._embeds(pictures)
@@ -78,7 +68,7 @@ class ImageTower(nn.Module):
         return trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pictures))))
 
     def _normalised(self, prompt: Tensor) -> Tensor:
-        """The first prompt passes the normalisation before the first block, as the tokens do, each by itself."""
+        """Apply the normalisation before the first block to a prompt, as it is applied to the tokens."""
         visual = self._visual[0]
         return visual.trunk.norm_pre(prompt) if self._timm else visual.ln_pre(prompt)
 

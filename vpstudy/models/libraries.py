@@ -1,4 +1,4 @@
-"""An entry of the section `weights` as an Architecture: what it says, and for the rest what its library knows."""
+"""Architecture of an entry of `weights`: the entry's own values, completed from its library."""
 
 import dataclasses
 from typing import Any
@@ -14,14 +14,11 @@ from vpstudy.models.image_tower import ImageTower
 from vpstudy.models.text_tower import TextTower
 from vpstudy.models.weights import OutsideWeights
 
-STEP = 32  # px; by so much larger pictures are tried: a multiple of the strides of usual networks
+STEP = 32  # px by which larger pictures are tried: a multiple of common strides
 
 
 def architecture(alias: str, entry: OutsideWeights) -> Architecture:
-    """The architecture of `entry`, called `alias`.
-
-    Raises ValueError where the library has no such model, or its weights differ in mean and std and none are given.
-    """
+    """Architecture of `entry`, called `alias`. Raises ValueError for an unknown model, or missing mean or std."""
     size, mean, std = _takes(entry)
     if (entry.mean or mean) is None or (entry.std or std) is None:
         raise ValueError(f"{entry.model}: its weights differ in mean and std; give both, as these were trained")
@@ -35,7 +32,7 @@ def input_size(entry: OutsideWeights) -> int:
 
 
 def hub_name(entry: OutsideWeights) -> str:
-    """Where timm keeps its own weights of the model on the hub, ORG/REPO. Raises ValueError where there are none."""
+    """Hub repository, ORG/REPO, of timm's own weights of the model. Raises ValueError if there are none."""
     config = timm.get_pretrained_cfg(entry.name, allow_unregistered=True)
     if config is None or not config.hf_hub_id:
         raise ValueError(f"{entry.model}: timm has no weights of it on the hub; give location")
@@ -43,10 +40,7 @@ def hub_name(entry: OutsideWeights) -> str:
 
 
 def _takes(entry: OutsideWeights) -> tuple[int, list[float] | None, list[float] | None]:
-    """Side of a picture, mean and std, as the library says; None where they differ between weights of a model.
-
-    Raises ValueError where the library has no such model.
-    """
+    """Picture side, mean and std from the library; the last two are None if its weights differ in them."""
     if entry.library == "open_clip":
         return open_clips.takes(entry.name, entry.arguments)
     if entry.library == "torchvision":
@@ -58,10 +52,7 @@ def _takes(entry: OutsideWeights) -> tuple[int, list[float] | None, list[float] 
 
 
 def _traits(architecture: Architecture, size: int) -> dict[str, Any]:
-    """Whether it has BatchNorm, and takes larger pictures than those of side `size`. Nothing is computed.
-
-    Of a CLIP also how many blocks of both towers a prompt may enter.
-    """
+    """Whether it has BatchNorm and takes pictures larger than `size`; for a CLIP also `_blocks`. Computes nothing."""
     with torch.device("meta"), torch.no_grad():
         model = network(architecture).eval()
         try:
@@ -75,7 +66,7 @@ def _traits(architecture: Architecture, size: int) -> dict[str, Any]:
 
 
 def _blocks(clip: open_clips.ClipLike) -> int | None:
-    """How many blocks of both towers a prompt may enter; None where the image tower is no transformer."""
+    """Number of blocks that a prompt may enter in both towers; None if either tower takes no prompts."""
     try:
         return min(TextTower(clip).layers, ImageTower(clip).layers)
     except ValueError:

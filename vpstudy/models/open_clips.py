@@ -1,4 +1,4 @@
-"""Models of open_clip by name, with random weights, behind timm's interface: a published CLIP as a backbone."""
+"""Models of open_clip by name, with random weights and timm's interface: published CLIPs as backbones."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 TOWERS = ("vision_cfg", "text_cfg")
-# What a text tower may not have: prompts stand among words in CLIP's own encoding, before a causal transformer.
+# Refused in text towers: prompts join words in CLIP's own encoding, before a causal transformer.
 OTHER_TEXT = {
     "hf_model_name": "is a model of the library transformers",
     "hf_tokenizer_name": "has another encoding of words than CLIP's own",
@@ -20,17 +20,14 @@ OTHER_TEXT = {
 
 
 class ClipLike:
-    """What `backbones` needs of timm's interface; mixed in, so that names of weights stay open_clip's."""
+    """The part of timm's interface that `backbones` needs; mixed in, so that weights keep open_clip's names."""
 
     def get_classifier(self) -> None:
-        """There is none: every layer is a tower's."""
+        """None: every layer belongs to a tower."""
 
 
 def create(name: str, num_classes: int = 0, **arguments) -> CLIP | CustomTextCLIP:
-    """The model `name` of open_clip, with random weights. `arguments` change its configuration, those of a tower too.
-
-    Raises ValueError as `config`.
-    """
+    """Model `name` of open_clip, with random weights; `arguments` and errors as in `config`."""
     found = config(name, arguments)
     kind = CustomTextCLIP if found.pop("custom_text", False) else CLIP
     model = kind(**found)
@@ -39,9 +36,9 @@ def create(name: str, num_classes: int = 0, **arguments) -> CLIP | CustomTextCLI
 
 
 def config(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a model of open_clip, changed by `arguments`.
+    """Configuration of a model, changed by `arguments`, also within a tower.
 
-    Raises ValueError where it has no such model, or its text tower is none that prompts can enter.
+    Raises ValueError for an unknown model or a text tower that prompts cannot enter.
     """
     found = open_clip.get_model_config(name) if name in open_clip.list_models() else None
     if found is None:
@@ -63,10 +60,7 @@ def config(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def takes(name: str, arguments: dict[str, Any]) -> tuple[int, tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Side of a picture, and mean and std where all weights of the model that open_clip knows have the same.
-
-    A model without known weights takes what CLIP does. Raises ValueError as `config`.
-    """
+    """Picture side, mean and std; the last two are None if known weights differ in them, CLIP's if none is known."""
     size = config(name, arguments)["vision_cfg"].get("image_size", 224)
     known = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
     of_clip = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
@@ -77,7 +71,7 @@ def takes(name: str, arguments: dict[str, Any]) -> tuple[int, tuple[float, ...] 
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """Attention in its single steps, as the counter sees them: what torch fuses on a CPU, it does not."""
+    """Run attention in single steps: the FLOP counter does not see what torch fuses on a CPU."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

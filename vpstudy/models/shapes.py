@@ -1,4 +1,4 @@
-"""A network from which channels were removed has other shapes than its architecture: a fresh one is made to fit."""
+"""Resize freshly made networks to checkpoints from which channels were removed."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,7 @@ from torch import Tensor, nn
 def fit_shapes(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Give a freshly made `model` the shapes of a state dict, so that it can be loaded strictly.
 
-    Where every shape is the architecture's own, nothing is changed. Convolutions keep their groups, but depthwise ones
-    stay depthwise; attention keeps its number of heads.
+    Convolutions keep their groups, but depthwise ones stay depthwise; attention keeps its number of heads.
     """
     changed = False
     for name, module in model.named_modules():
@@ -26,7 +25,7 @@ def fit_shapes(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def follow_shapes(model: nn.Module) -> None:
-    """Let what layers say of their sizes follow from the shapes of their weights."""
+    """Update the sizes stored in layers from the shapes of their weights."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             depthwise = module.groups == module.in_channels > 1

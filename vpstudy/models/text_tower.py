@@ -1,4 +1,4 @@
-"""The text tower of a CLIP: words to tokens, and a way in behind the embedding, so that prompts can join the words."""
+"""Text tower of a CLIP: tokenizes texts, and lets prompts join the words after the embedding."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,29 +14,21 @@ PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final", "
 
 @cache
 def tokenizer() -> open_clip.SimpleTokenizer:
-    """CLIP's own. Reading its vocabulary takes a tenth of a second, so it is read once."""
+    """CLIP's tokenizer, cached: reading its vocabulary takes a tenth of a second."""
     return open_clip.get_tokenizer("ViT-B-32")
 
 
 def tokenize(texts: Sequence[str]) -> Tensor:
-    """Token ids (N, 77) of CLIP's own byte-pair encoding, zero behind the end-of-text token, which is the largest."""
+    """Token ids (N, 77) in CLIP's byte-pair encoding, zero after the end-of-text token, which is the largest."""
     return tokenizer()(list(texts))
 
 
 class TextTower(nn.Module):
-    """A causal transformer for text, which stays as it is.
-
-    Plain `CLIP` holds the parts of the tower itself, `CustomTextCLIP` under `text`.
-
-    Raises
-    ------
-    ValueError
-        If the tower is anything else.
-    """
+    """A causal text transformer; it is not modified. Raises ValueError for other text towers."""
 
     def __init__(self, clip: CLIP | CustomTextCLIP):
         super().__init__()
-        tower = clip.text if hasattr(clip, "text") else clip
+        tower = clip.text if hasattr(clip, "text") else clip  # CustomTextCLIP, CLIP
         if missing := [name for name in PARTS if not hasattr(tower, name)]:
             raise ValueError(
                 f"this text tower has no {missing[0]}; prompts need a CLIP transformer with causal attention"
@@ -47,39 +39,33 @@ class TextTower(nn.Module):
 
     @property
     def width(self) -> int:
-        """Of a word's embedding."""
+        """Width of a word embedding."""
         return self._tower[0].token_embedding.weight.shape[1]
 
     @property
     def layers(self) -> int:
-        """Number of blocks of the transformer."""
+        """Number of transformer blocks."""
         return len(self._tower[0].transformer.resblocks)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Ids (N, L) to embeddings (N, L, width), without positions. Raises ValueError for texts that are too long."""
+        """Ids (N, L) → embeddings (N, L, width) without positions. Raises ValueError if a text is too long."""
         longest, most = int(tokens.argmax(1).max()) + 1, len(self._tower[0].positional_embedding)
         if longest > most:
             raise ValueError(f"a text is {longest} tokens long, and this text tower takes {most}; give shorter names")
         return self.vectors(tokens)
 
     def vectors(self, ids: Tensor) -> Tensor:
-        """The embedding (…, width) of each token id (…)."""
+        """Token ids (…) → embeddings (…, width)."""
         embedding = self._tower[0].token_embedding
         return embedding(ids.to(embedding.weight.device))
 
     def forward(self, embedded: Tensor, tokens: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
-        """Features (N, E) of unit length.
+        """Embedded texts (N, L, width) → features (N, E) of unit length.
 
-        Parameters
-        ----------
-        embedded
-            (N, L, width), as `embed` gives it, or with a prompt in the place of some words.
-        tokens
-            The ids (N, L), which tell where a text ends. What lies behind the longest is not computed: attention is
-            causal, so it changes nothing.
-        deep
-            A prompt (M, width) for the input of each block from the second on: it replaces the states of the M tokens
-            behind the first.
+        `embedded` is from `embed`, or has a prompt in place of some words. The ids `tokens` (N, L) show where each text
+        ends; positions after the longest are skipped, which changes nothing because attention is causal. `deep` holds
+        prompts (M, width), one per block from the second on, which replace the M states after the first token at its
+        input.
         """
         tower, ends = self._tower[0], tokens.argmax(1)
         length = int(ends.max()) + 1
@@ -97,6 +83,6 @@ class TextTower(nn.Module):
 
 
 def joined(states: Tensor, prompts: Tensor) -> Tensor:
-    """States (N, L, width) with a prompt (M, width), or one for each text (N, M, width), behind the first token."""
+    """Replace the states (N, L, width) after the first token by a prompt (M, width), or one per text (N, M, width)."""
     prompts = prompts.expand(len(states), -1, -1)
     return torch.cat([states[:, :1], prompts, states[:, 1 + prompts.shape[1] :]], dim=1)

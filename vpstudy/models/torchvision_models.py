@@ -1,4 +1,4 @@
-"""Models of torchvision by name, with random weights, behind timm's interface."""
+"""Models of torchvision by name, with random weights and timm's interface."""
 
 from typing import Any
 
@@ -8,14 +8,11 @@ from torch import Tensor, nn
 
 
 class _Reached(Exception):
-    """Carries what enters the classifier out of the forward pass."""
+    """Carries the classifier's input out of the forward pass."""
 
 
 class TimmLike:
-    """What `vpstudy.models.backbones` needs of timm's interface, for a network of another library as it is.
-
-    Mixed into the class of a model, so that the names of its weights stay those of the library.
-    """
+    """What `backbones` needs of timm's interface; mixed in, so that weights keep the library's names."""
 
     classifier_name: str
 
@@ -26,7 +23,7 @@ class TimmLike:
         return layer
 
     def forward_features(self, pictures: Tensor) -> Tensor:
-        """What enters the classifier: (N, F), or maps (N, F, H, W) where it is a convolution."""
+        """Classifier input: (N, F), or maps (N, F, H, W) if the classifier is a convolution."""
 
         def stop(_, inputs: tuple[Tensor, ...]) -> None:
             raise _Reached(inputs[0])
@@ -41,15 +38,12 @@ class TimmLike:
         raise RuntimeError(f"{self.classifier_name} was not reached")
 
     def forward_head(self, features: Tensor, pre_logits: bool = True) -> Tensor:
-        """Pooled features (N, F). There are no logits here: a head may go on behind its classifier."""
+        """Pooled features (N, F), never logits: further layers may follow the classifier."""
         return features.mean((2, 3)) if features.ndim == 4 else features
 
 
 def create(name: str, num_classes: int = 1000, **arguments) -> nn.Module:
-    """The classification model `name` of torchvision, with random weights.
-
-    Raises ValueError where its classifier cannot be found.
-    """
+    """Classification model `name` of torchvision, with random weights. Raises ValueError if no classifier is found."""
     model = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
     model.classifier_name = _classifier(model, name, num_classes, takes(name, arguments)[0])
     model.__class__ = type(f"TimmLike{type(model).__name__}", (TimmLike, type(model)), {})
@@ -57,7 +51,7 @@ def create(name: str, num_classes: int = 1000, **arguments) -> nn.Module:
 
 
 def _classifier(model: nn.Module, name: str, n_classes: int, size: int) -> str:
-    """The layer of `model` that makes the logits: of those with as many outputs, the last that one picture passes."""
+    """Name of the layer that makes the logits: the last one with `n_classes` outputs in a forward pass."""
     passed: list[str] = []
     hooks = [
         module.register_forward_hook(lambda *_, key=key: passed.append(key))
@@ -80,7 +74,7 @@ def _classifier(model: nn.Module, name: str, n_classes: int, size: int) -> str:
 
 
 def takes(name: str, arguments: dict[str, Any]) -> tuple[int, list[float], list[float]]:
-    """Side of a picture, mean and std, as the library says. Raises ValueError where it has no such model."""
+    """Picture side, mean and std from torchvision. Raises ValueError if it has no such model."""
     if name not in torchvision.models.list_models(torchvision.models):
         raise ValueError(
             f"torchvision/{name}: torchvision has no such model; `torchvision.models.list_models()` names all"

@@ -1,7 +1,7 @@
 """A vision transformer small enough to learn glyphs on two cores, registered with timm as `vit_glyph`.
 
-A plain one does not leave chance in as many steps. Three convolutions in place of the single patch projection are the
-remedy of Xiao et al., "Early Convolutions Help Transformers See Better" (NeurIPS 2021).
+In as many steps, a plain one stays at chance. The remedy is to replace the patch projection by three convolutions, as
+in Xiao et al., "Early Convolutions Help Transformers See Better" (NeurIPS 2021).
 """
 
 import itertools
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class ConvolutionalStem(nn.Module):
-    """Pictures (N, 3, H, W) to tokens (N, H / 8 · W / 8, D): 3 × 3 convolutions, each of stride 2."""
+    """Pictures (N, 3, H, W) → tokens (N, H / 8 · W / 8, D): three 3 × 3 convolutions of stride 2."""
 
     def __init__(self, img_size: int, embed_dim: int, in_chans: int = 3, **_):
         super().__init__()
@@ -29,6 +29,6 @@ class ConvolutionalStem(nn.Module):
 
 @register_model
 def vit_glyph(pretrained: bool = False, pretrained_cfg=None, pretrained_cfg_overlay=None, cache_dir=None, **arguments):
-    """For pictures of a fixed size of a multiple of 8 pixels; tokens are averaged. There are no pretrained weights."""
+    """For pictures of one fixed size, a multiple of 8 px; tokens are averaged. Has no pretrained weights."""
     settings = {"img_size": 32, "embed_dim": 96, "depth": 2, "num_heads": 3, "mlp_ratio": 2.0} | arguments
     return VisionTransformer(embed_layer=ConvolutionalStem, global_pool="avg", class_token=False, **settings)

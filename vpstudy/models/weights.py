@@ -1,4 +1,4 @@
-"""The section `weights` of the parameters: backbones with weights of others, by alias."""
+"""Section `weights` of the parameters: backbones with weights from outside, by alias."""
 
 import re
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from vpstudy.settings import Positive, Strict
 
 HUB = "hf://"
 PUBLISHED = "published"
-Factors = Annotated[list[float], Field(min_length=3, max_length=3)]  # one for each of R, G, B
+Factors = Annotated[list[float], Field(min_length=3, max_length=3)]  # R, G, B
 
 
 def _alias(value: str) -> str:
@@ -22,36 +22,27 @@ def _alias(value: str) -> str:
 
 
 class OutsideWeights(Strict):
-    """A model of timm, torchvision or open_clip (then it is a CLIP) by its name there, with a checkpoint.
+    """A model of timm, torchvision or open_clip (a CLIP) by its name there, with a checkpoint.
 
-    Attributes
-    ----------
-    location
-        A path, an https URL, `$NAME` for the path in an environment variable, `published/TAG` for the file that the
-        library names, or `hf://ORG/REPO` (and `/FILE` unless that is model.safetensors, of open_clip
-        open_clip_model.safetensors). Empty: timm's own weights on the hub.
-    revision
-        The commit on the hub.
-    arguments
-        For the model's constructor. Of timm, `dynamic_img_size: true` lets a ViT take pictures of other sizes, its
-        position embeddings interpolated, and `strict_img_size: false` a Swin; `img_size` is for weights of that size.
-        Of open_clip they change its configuration of the model, also within `vision_cfg` and `text_cfg`. Weights of
-        OpenAI need `quick_gelu: true`, or a model whose name ends so: without, they load, and perform worse.
-    mean, std, size
-        Per channel, for pictures in [0, 1], and the side of these, px. Empty: what the library says of the model.
-    classes
-        A text file with a name a line. Empty: those of ImageNet-1k; a CLIP has none.
+    `location` is a path, an https URL, `$NAME` for the path in an environment variable, `published/TAG` for the file
+    that the library names, or `hf://ORG/REPO[/FILE]` (default: model.safetensors, for open_clip
+    open_clip_model.safetensors). Without it, timm's own weights on the hub are used.
+
+    `arguments` go to the constructor. For timm, `dynamic_img_size: true` lets a ViT take other picture sizes by
+    interpolating its position embeddings, `strict_img_size: false` a Swin; `img_size` is for weights of that size. For
+    open_clip they change the configuration, also of a tower; OpenAI's weights need `quick_gelu: true` or a model whose
+    name ends so: without it they load, but perform worse.
     """
 
     model: Annotated[str, Field(pattern=r"^((timm|torchvision)/[A-Za-z0-9_.]+|open_clip/[A-Za-z0-9_.-]+)$")]
     location: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None  # commit on the hub
     arguments: dict[str, Any] = Field(default_factory=dict)
-    mean: Factors | None = None
+    mean: Factors | None = None  # for pictures in [0, 1]; mean, std and size default to the library's
     std: Factors | None = None
-    size: Positive | None = None
-    classes: str | None = None
+    size: Positive | None = None  # side of a picture, px
+    classes: str | None = None  # text file, one name a line; default: ImageNet-1k; a CLIP has none
 
     @model_validator(mode="before")
     @classmethod
@@ -85,7 +76,7 @@ class OutsideWeights(Strict):
 
     @property
     def name(self) -> str:
-        """Within the library."""
+        """Name within the library."""
         return self.model.partition("/")[2]
 
     @property
@@ -98,7 +89,7 @@ class OutsideWeights(Strict):
 
     @property
     def published(self) -> bool:
-        """Whether it is the file that the library itself names."""
+        """Whether the library itself names the file."""
         return self.location is not None and self.location.partition("/")[0] == PUBLISHED
 
 
