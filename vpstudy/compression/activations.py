@@ -1,9 +1,9 @@
-"""Activation quantization: the input of each layer is rounded to 2 to 8 bits, one range a layer, simulated.
+"""Activation quantization: the input of each layer is rounded to 2 … 8 bits, one range per layer, simulated.
 
-The integers of b bits run from 0 to 2^b − 1; a scale and a zero point per layer map them to a range that holds 0, so
-that padding stays exact. The range is measured on source pictures and then fixed, also in fine-tuning on a target. The
-normalised picture with its prompt is rounded too; the classifier's input and the products inside attention are not.
-Gradients pass straight through inside the range, and not outside.
+A scale and a zero point per layer map the integers 0 … 2^b − 1 to a range that includes 0, so that padding stays exact.
+Ranges are measured on source pictures and then fixed, also in fine-tuning on a target. The normalised picture with its
+prompt is rounded too; the classifier's input and the products inside attention are not. Gradients pass straight through
+inside the range and vanish outside.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from vpstudy.compression.family import MAX_BITS, MIN_BITS
 
-CANDIDATES = 100  # ranges that "mse" tries
-SAMPLE = 50_000  # values of a layer's input that ranges of least squared error are measured on
+CANDIDATES = 100  # ranges tried by "mse"
+SAMPLE = 50_000  # least number of values per batch, if there are as many, on which "mse" measures errors
 
 
 class Quantizer:
-    """A forward pre-hook that rounds the input of a layer. It is copied with its layer."""
+    """Forward pre-hook that rounds the input of a layer; it is copied with its layer."""
 
     def __init__(self, scale: float, zero_point: int, bits: int):
         self.scale, self.zero_point, self.bits = scale, zero_point, bits
@@ -29,7 +29,7 @@ class Quantizer:
 
 
 def fake_quantize(values: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
-    """`values` rounded to scale · (q − zero_point) with q from 0 to 2^bits − 1; gradients pass inside the range."""
+    """Round `values` to scale · (q − zero_point) with q in 0 … 2^bits − 1; gradients pass inside the range."""
     return torch.fake_quantize_per_tensor_affine(values.float(), scale, zero_point, 0, 2**bits - 1).to(values.dtype)
 
 
@@ -37,19 +37,10 @@ def fake_quantize(values: Tensor, scale: float, zero_point: int, bits: int) -> T
 def calibrate(
     model: nn.Module, layers: Collection[str], batches: Iterable[Tensor], bits: int, ranges: str = "minmax"
 ) -> dict[str, Tensor]:
-    """Scale and zero point, (2,), of what enters each of the `layers`, seen in floating point.
+    """Measure the scale and zero point, (2,), for the input of each of the `layers`, in floating point.
 
-    Parameters
-    ----------
-    batches
-        As the model takes them.
-    ranges
-        "minmax": the smallest and the largest value; "mse": the part of it that rounds with least squared error.
-
-    Raises
-    ------
-    ValueError
-        For bits outside 2 … 8, unknown ranges, or a layer that no batch has reached.
+    "minmax" takes the range from the smallest to the largest value, "mse" the part of it with least squared error.
+    Raises ValueError for bits outside 2 … 8, unknown `ranges`, or a layer that no batch reaches.
     """
     if bits not in range(MIN_BITS, MAX_BITS + 1) or ranges not in ("minmax", "mse"):
         raise ValueError(f"bits={bits}, ranges={ranges!r}: give {MIN_BITS} to {MAX_BITS} bits, and minmax or mse")
@@ -79,13 +70,13 @@ def calibrate(
 
 
 def attach(model: nn.Module, quantizers: Mapping[str, Tensor], bits: int | None) -> None:
-    """Round what enters the layers named by `quantizers`, (scale, zero point) each, in every forward pass to come."""
+    """Add hooks that round layer inputs; `quantizers` maps layer names to (scale, zero point)."""
     for name, (scale, zero_point) in quantizers.items():
         model.get_submodule(name).register_forward_pre_hook(Quantizer(float(scale), round(float(zero_point)), bits))
 
 
 def affine(low: float, high: float, bits: int) -> Tensor:
-    """Scale and zero point, (2,), of the range from `low` <= 0 to `high` >= 0; a range of nothing has scale 1."""
+    """Scale and zero point, (2,), of the range from `low` <= 0 to `high` >= 0; an empty range has scale 1."""
     if high - low < 1e-12:
         return torch.tensor([1.0, 0.0])
     scale = (high - low) / (2**bits - 1)

@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels are removed, and the network is smaller in fact (Torch-Pruning, DepGraph)."""
+"""Structured pruning: removes whole channels, so that the network really becomes smaller (Torch-Pruning, DepGraph)."""
 
 import warnings
 
@@ -11,28 +11,18 @@ from vpstudy.models.shapes import follow_shapes
 
 
 def prune_channels(backbone: Backbone, ratio: float, size: int) -> None:
-    """Remove a share `ratio` of the channels of every layer, in place, those of the smallest L2 norm.
+    """Remove a share `ratio` of the channels of every layer, those of smallest L2 norm, in place.
 
-    Channels that depend on each other, as on both sides of a residual connection, go together (DepGraph, Fang et al.,
-    CVPR 2023). The classifier keeps its outputs. Of a transformer the embedding and the hidden widths shrink; its heads
-    stay, each narrower.
-
-    Parameters
-    ----------
-    size
-        Side of the picture that dependencies are traced with, px.
-
-    Raises
-    ------
-    ValueError
-        If ratio is not in (0, 1).
+    Dependent channels, as on both sides of a residual connection, go together (DepGraph, Fang et al., CVPR 2023),
+    traced with a picture of side `size`, px. The classifier keeps its outputs. In a transformer the embedding and
+    hidden widths shrink; the heads stay, but narrower. Raises ValueError unless 0 < ratio < 1.
     """
     if not 0 < ratio < 1:
         raise ValueError(f"ratio is {ratio}; the share of channels to remove must lie between 0 and 1")
     pruning = _torch_pruning()
     model, device = backbone.model, next(backbone.parameters()).device
     training = model.training
-    model.eval().requires_grad_(True)  # tracing follows gradients
+    model.eval().requires_grad_(True)  # tracing needs gradients
     heads = {m.qkv: m.num_heads for m in model.modules() if hasattr(m, "qkv") and hasattr(m, "num_heads")}
     pruner = pruning.pruner.MagnitudePruner(
         model,
@@ -51,9 +41,9 @@ def prune_channels(backbone: Backbone, ratio: float, size: int) -> None:
 
 
 def macs(backbone: Backbone, size: int) -> int:
-    """Multiplications and additions, as pairs, of one picture (3, size, size) through the network."""
+    """Multiply-accumulate operations of one picture (3, size, size) through the network."""
     device = next(backbone.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad():  # which counts each of a pair
+    with FlopCounterMode(display=False) as counter, torch.no_grad():  # counts 2 per multiply-accumulate
         backbone.model(torch.rand(1, 3, size, size, device=device))
     return counter.get_total_flops() // 2
 
@@ -61,5 +51,5 @@ def macs(backbone: Backbone, size: int) -> int:
 def _torch_pruning() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import torch_pruning  # takes a second, and few cells need it
+        import torch_pruning  # takes a second, rarely needed
     return torch_pruning

@@ -1,4 +1,4 @@
-"""Compressed backbones: their size, how they are stored and loaded, and kept compressed in training."""
+"""Compressed backbones: their size, saving and loading, and constraints during training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,40 +18,28 @@ from vpstudy.models.backbones import Backbone
 
 @dataclass(frozen=True)
 class Compressed:
-    """A backbone whose weights are already compressed, and what keeps them so.
-
-    Attributes
-    ----------
-    mask
-        Which prunable weights are left; every one of them for a compression that prunes nothing.
-    bits
-        Width of a prunable weight as stored: 32 unless quantized.
-    scales
-        Of each quantized weight, (C,), where they do not follow from its largest value.
-    activations
-        Scale and zero point of what enters each layer, (2,); empty where activations stay in floating point.
-    """
+    """A backbone with compressed weights, and what keeps them compressed."""
 
     compression: Compression
     backbone: Backbone
-    mask: Mask
-    bits: int = 32
-    scales: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    activations: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    mask: Mask  # prunable weights that are left; all of them if nothing is pruned
+    bits: int = 32  # of a prunable weight as stored; 32 unless quantized
+    scales: Mapping[str, torch.Tensor] = field(default_factory=dict)  # (C,), unless from the largest values
+    activations: Mapping[str, torch.Tensor] = field(default_factory=dict)  # (scale, zero point) by layer, or empty
 
     def constrain(self, model: nn.Module) -> None:
-        """Keep a copy of the backbone's model compressed while it is trained."""
+        """Keep `model`, the backbone's or a copy of it, compressed during training."""
         if self.bits < 32:
             quantization.constrain(model, list(self.mask), self.bits, self.scales or None)
         elif self.mask.sparsity > 0:
             self.mask.constrain(model)
 
     def weights(self) -> torch.Tensor:
-        """Every weight that compression works on, as one vector."""
+        """All prunable weights as one vector."""
         return torch.cat([weight.detach().flatten().cpu() for weight in self.backbone.prunable.values()])
 
     def facts(self) -> dict:
-        """Size and sparsity: nominal beside measured, over the weights that compression works on and over all."""
+        """Size and sparsity, nominal and measured, over prunable weights and over all."""
         prunable = self.backbone.prunable
         others = sum(p.numel() for p in self.backbone.model.parameters()) - self.mask.size
         zeros = sum(int((p == 0).sum()) for p in prunable.values())
@@ -73,7 +61,7 @@ class Compressed:
         }
 
     def _bytes(self, others: int) -> int:
-        """Stored size: 32-bit floats; a bit a weight where a mask says what is left; integers and scales."""
+        """Stored size: 32-bit floats, and one mask bit per prunable weight if pruned; or integers and scales."""
         if self.bits < 32:
             return 4 * others + quantization.packed_bytes(self.backbone.prunable, self.bits)
         pruned = self.mask.kept < self.mask.size
@@ -86,7 +74,7 @@ class Compressed:
 
 
 def load(path: Path, compression: str) -> Compressed:
-    """What `Compressed.save` wrote to `path`."""
+    """Load what `Compressed.save` wrote."""
     parsed = parse(compression)
     tensors = load_file(path)
     scales, ranges = (

@@ -1,7 +1,7 @@
-"""Recovery without the source data: a compressed backbone learns to answer as the dense one does, on other pictures.
+"""Recovery without source data: a compressed backbone learns to predict as the dense one does, on other pictures.
 
-No label is used, and no picture of a target. Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network"
-(2015), at temperature 1.
+No labels, no pictures of measured targets. Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), at
+temperature 1.
 """
 
 import math
@@ -19,11 +19,11 @@ from vpstudy.models.backbones import Backbone
 from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator
 
-LONGEST = 1.0  # norm of a gradient; a network that pruning has broken begins with very long ones
+LONGEST = 1.0  # gradient norm limit; networks broken by pruning start with very long gradients
 
 
 def divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher ‖ student) of logits (N, S), in nats, the mean over pictures."""
+    """KL(teacher ‖ student) of logits (N, S), in nats, averaged over pictures."""
     logs = [logits.log_softmax(1) for logits in (student, teacher)]
     return F.kl_div(*logs, reduction="batchmean", log_target=True)
 
@@ -36,20 +36,11 @@ def distill(
     runtime: Runtime,
     label: str = "distillation",
 ) -> list[float]:
-    """Train every weight of `student` towards what `teacher` makes of `pictures`, uint8 (N, 3, H, W).
+    """Train all weights of `student` to match the outputs of `teacher` on `pictures`, uint8 (N, 3, H, W).
 
-    Constraints on the student (masks, quantization) are part of its forward pass and so survive. Dropout is off: both
-    see the same network.
-
-    Returns
-    -------
-    list of float
-        The loss of each step. `student` is left frozen, in eval mode.
-
-    Raises
-    ------
-    ValueError
-        If pictures are none, the two answer for other classes, or the loss leaves the finite numbers.
+    Masks and quantization are part of the student's forward pass, so they survive. Dropout is off. Returns the loss of
+    each step; `student` is left frozen. Raises ValueError for bad or no pictures, other classes, or a loss that is not
+    finite.
     """
     if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[1] != 3 or not len(pictures):
         raise ValueError(f"pictures are {pictures.dtype} {tuple(pictures.shape)}; expected uint8 (N, 3, H, W), N ≥ 1")
@@ -62,8 +53,7 @@ def distill(
     student.to(runtime.device).requires_grad_(True).eval()
     if settings.batchnorm == "train":
         _train_statistics(student)
-    # Not Adam, which divides by the size of gradients: a student that agrees already has some by rounding alone, and
-    # would be led away by them.
+    # Not Adam: it would scale up the gradients of a student that already agrees, which come from rounding alone.
     rate = settings.learning_rate * student.architecture.rate
     optimizer = torch.optim.SGD(student.parameters(), rate, momentum=0.9, weight_decay=settings.weight_decay)
     scheduler = CosineAnnealingLR(optimizer, max(settings.steps, 1))
@@ -91,17 +81,16 @@ def distill(
 
 
 def _batches(n: int, settings: Distillation) -> Iterator[Tensor]:
-    """Indices of batches without end, reshuffled each epoch, all of one size or one apart."""
+    """Endless batches of indices, reshuffled each epoch; sizes differ by at most one."""
     order = generator("distillation", settings.seed)
     while True:
         yield from torch.randperm(n, generator=order).tensor_split(math.ceil(n / settings.batch))
 
 
 def _train_statistics(model: nn.Module) -> None:
-    """Put BatchNorm into training, but for layers whose statistics are those of a new one.
+    """Switch BatchNorm to training mode, except layers whose statistics are those of a new one.
 
-    Those were folded into the convolution before (or never trained): they stand for the identity, and normalising by
-    each batch would undo what the convolution does.
+    Those were folded into the convolution before (or never trained); normalising by batch would undo the convolution.
     """
     for norm in model.modules():
         if isinstance(norm, _BatchNorm) and norm.track_running_stats:

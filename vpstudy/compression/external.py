@@ -1,4 +1,4 @@
-"""Checkpoints from outside, loaded strictly, and measured instead of believed."""
+"""Checkpoints from outside: loaded strictly, and their sparsity measured."""
 
 from pathlib import Path
 
@@ -11,14 +11,9 @@ from vpstudy.models.backbones import Backbone
 
 
 def load_into(backbone: Backbone, path: Path) -> Mask:
-    """Load a checkpoint into `backbone`; which weights it has left is measured: those that are not zero.
+    """Load a checkpoint into `backbone` and return the mask of its nonzero prunable weights.
 
-    Names may begin with "model." or not.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or names or shapes are not those of the backbone: one message with all of them.
+    Names may begin with "model.". Raises one ValueError if the file is damaged or any names or shapes do not fit.
     """
     try:
         tensors = load_file(path)

@@ -1,4 +1,4 @@
-"""What every family of compressions has: how names are read, words for figures, a way of making. Free of torch."""
+"""Base classes of compression families: names, labels for figures, and `make`. Imports no torch."""
 
 import re
 from collections.abc import Collection
@@ -11,58 +11,42 @@ SPARSITY_RULE = (
     f"sparsity must be in [{MIN_SPARSITY}, {MAX_SPARSITY}] written with two decimals, or three where the third is not 0"
 )
 BITS_RULE = f"the number of bits must be a whole number from {MIN_BITS} to {MAX_BITS}"
-RANGES = {"minmax": "", "mse": ", MSE", "lsq": ", LSQ"}  # and what labels say of them
+RANGES = {"minmax": "", "mse": ", MSE", "lsq": ", LSQ"}  # with their text in labels
 
 
 @dataclass(frozen=True)
 class Compression:
-    """One compression, as its name says; each family is a subclass in a file of `vpstudy/compression/families`.
+    """One compression, as its name says; each family is a subclass in `vpstudy/compression/families`.
 
-    Names are identities: they stand in stage names, file names and results, so a compression has exactly one spelling
-    (`imp-0.90`, never `imp-0.9`).
-
-    Attributes
-    ----------
-    sparsity
-        Nominal share of pruned weights (of pruned channels in each layer for `channels`).
-    bits, activation_bits
-        Width of a weight, and of what enters a layer; None where it stays in floating point.
-    ranges
-        Where a quantizer's range comes from: "minmax", "mse" (least squared error) or "lsq" (learned with the weights).
-    family, form
-        The first part of a name, and an example of one for messages.
-    colours
-        A matplotlib colour map for figures, darker with sparsity.
-    learns_from_dense
-        Recovers by distillation, without the source: for backbones whose source is not here, and only for those.
+    A name appears in stage names, files and results, so it has exactly one spelling (`imp-0.90`, never `imp-0.9`).
     """
 
     name: str
-    sparsity: float | None = None
-    bits: int | None = None
-    activation_bits: int | None = None
-    ranges: str | None = None
+    sparsity: float | None = None  # nominal share of pruned weights; for `channels`, of channels per layer
+    bits: int | None = None  # of a weight; None: floating point
+    activation_bits: int | None = None  # of a layer input; None: floating point
+    ranges: str | None = None  # "minmax", "mse" (least squared error) or "lsq" (learned with the weights)
 
-    family: ClassVar[str]
-    form: ClassVar[str]
-    colours: ClassVar[str] = "Purples"
-    learns_from_dense: ClassVar[bool] = False
+    family: ClassVar[str]  # first part of a name
+    form: ClassVar[str]  # example of a name, for messages
+    colours: ClassVar[str] = "Purples"  # matplotlib colour map, darker with sparsity
+    learns_from_dense: ClassVar[bool] = False  # recovers by distillation: only for backbones without their source
 
     @classmethod
     def read(cls, name: str, rest: str) -> Self:
-        """The compression called `name`; `rest` is what follows the family. Raises ValueError saying what may."""
+        """Parse `name`, with `rest` the part after the family. Raises ValueError saying what is allowed."""
         if rest:
             raise ValueError("nothing may follow this name")
         return cls(name)
 
     @property
     def label(self) -> str:
-        """For figures and tables."""
+        """Label in figures and tables."""
         raise NotImplementedError
 
     @property
     def short_label(self) -> str:
-        """For columns."""
+        """Label in columns."""
         return self.label
 
     @property
@@ -70,24 +54,20 @@ class Compression:
         return False
 
     def problem(self, rounds: Collection[float], checkpoints: Collection[str]) -> str | None:
-        """What is wrong with it where iterative pruning has these `rounds` and `checkpoints` come from outside."""
+        """What is wrong given the `rounds` of IMP and the outside `checkpoints`; None if nothing is."""
         return None
 
     def make(self, access: Any) -> Any:
         """Compress the dense network of `access`, a `SourceAccess`, to a `Compressed`. Imports torch, so only here.
 
-        Raises
-        ------
-        ValueError
-            If the backbone cannot have this compression, a checkpoint does not fit it, or training diverges.
-        FileNotFoundError
-            If what it is made from is not there; the message says which stage makes it.
+        Raises ValueError if the backbone cannot have this compression, a checkpoint does not fit or training diverges;
+        FileNotFoundError, naming the stage that makes it, if an input is missing.
         """
         raise NotImplementedError
 
 
 class Pruning(Compression):
-    """Names end in a sparsity. `words` are label and short label, with {} for the percentage."""
+    """Families whose names end in a sparsity. `words` are label and short label, with {} for the percentage."""
 
     words: ClassVar[tuple[str, str]]
 
@@ -112,10 +92,7 @@ class Pruning(Compression):
 
 
 def sparsity_text(sparsity: float) -> str:
-    """The one spelling of a sparsity in names: 0.9 → "0.90", 0.488 → "0.488".
-
-    Raises ValueError outside [0.01, 0.99] and for more than three decimals.
-    """
+    """0.9 → "0.90", 0.488 → "0.488". Raises ValueError outside [0.01, 0.99] and for more than three decimals."""
     text = f"{sparsity:.3f}"
     if not MIN_SPARSITY <= sparsity <= MAX_SPARSITY or float(text) != sparsity:
         raise ValueError(f"{SPARSITY_RULE}, got {sparsity}")
@@ -123,7 +100,7 @@ def sparsity_text(sparsity: float) -> str:
 
 
 def bits_of(written: str) -> int:
-    """ "4" → 4. Raises ValueError for anything but a whole number of bits that quantizers have."""
+    """Number of bits from text: "4" → 4. Raises ValueError unless it is a whole number from 2 to 8."""
     if not re.fullmatch(r"[1-9][0-9]*", written) or not MIN_BITS <= int(written) <= MAX_BITS:
         raise ValueError(BITS_RULE)
     return int(written)

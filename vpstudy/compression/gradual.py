@@ -1,4 +1,4 @@
-"""Gradual magnitude pruning: a little more is pruned every few steps while training goes on (Zhu & Gupta 2017)."""
+"""Gradual magnitude pruning: prunes a little more every few steps of training (Zhu & Gupta 2017)."""
 
 from collections.abc import Collection
 
@@ -10,26 +10,16 @@ from vpstudy.compression.masks import Mask
 
 
 def cubic_sparsity(step: int, final: float, begin: int, end: int) -> float:
-    """final · (1 − (1 − progress)³), with progress from 0 at `begin` to 1 at `end`: fast first, slow at the end."""
+    """final · (1 − (1 − progress)³), with progress from 0 at `begin` to 1 at `end`: fast first, then slow."""
     progress = min(max((step - begin) / (end - begin), 0.0), 1.0)
     return final * (1 - (1 - progress) ** 3)
 
 
 class GradualPruning:
-    """To be called after each optimizer step with the number of steps done and the model.
+    """Prunes by magnitude over all layers; call it with the steps done and the model after each optimizer step.
 
-    Weights are ranked by magnitude over all layers together; what is pruned stays pruned, and is zero after every
-    step. From step `end` on exactly round(final · n) weights are pruned.
-
-    Attributes
-    ----------
-    mask
-        What is left now; None before the first pruning.
-
-    Raises
-    ------
-    ValueError
-        Unless 0 < final < 1, begin < end and every >= 1.
+    Pruned weights stay pruned and are zero after every step; from step `end` on they are exactly round(final · n).
+    `mask` is None before the first pruning. Raises ValueError unless 0 < final < 1, begin < end and every >= 1.
     """
 
     def __init__(self, prunable: Collection[str], final: float, begin: int, end: int, every: int):

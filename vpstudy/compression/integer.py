@@ -1,8 +1,8 @@
-"""A real integer path: the linear layers of a backbone run in int8 (torchao), where the study else simulates rounding.
+"""Linear layers of a backbone in real int8 arithmetic (torchao); other modules only simulate rounding.
 
-torchao converts linear layers alone, so this is for transformers; of a convolutional network it would convert nothing
-but the classifier. Weights are symmetric by output channel and what enters a layer by row, rounded as it comes. On a
-CPU without VNNI instructions torch's products of int8 overflow; that shows as a difference from `emulate`.
+torchao converts only linear layers, so this is for transformers: in a convolutional network it would convert nothing
+but the classifier. Weights are symmetric per output channel; layer inputs are rounded dynamically, per row. On a CPU
+without VNNI instructions torch's int8 products overflow; this shows as a difference from `emulate`.
 """
 
 import copy
@@ -17,19 +17,13 @@ from vpstudy.models.backbones import Backbone
 
 
 def linear_layers(backbone: Backbone) -> dict[str, nn.Linear]:
-    """The layers that can run in integers: every linear one but the classifier, by its name in the model."""
+    """Layers that can run in integers: all linear ones except the classifier, by name."""
     modules = backbone.model.named_modules()
     return {name: m for name, m in modules if isinstance(m, nn.Linear) and m is not backbone.classifier}
 
 
 def to_int8(backbone: Backbone) -> Backbone:
-    """A frozen copy whose linear layers, but the classifier, hold int8 weights and multiply integers.
-
-    Raises
-    ------
-    ValueError
-        If the backbone has no linear layer but its classifier.
-    """
+    """Frozen copy with int8 linear layers, except the classifier. Raises ValueError if there are none."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_  # takes seconds
 
     converted = _copy(backbone)
@@ -43,10 +37,7 @@ def to_int8(backbone: Backbone) -> Backbone:
 
 
 def emulate(backbone: Backbone) -> Backbone:
-    """A frozen copy that rounds as `to_int8` does, in plain torch: what its integers should come to, to the bit.
-
-    Raises ValueError as `to_int8`.
-    """
+    """Frozen copy that rounds as `to_int8` in plain torch: what int8 should give, to the bit. Raises as `to_int8`."""
     emulated = _copy(backbone)
     for name, layer in linear_layers(emulated).items():
         emulated.model.set_submodule(name, _Emulated(layer))
@@ -54,7 +45,7 @@ def emulate(backbone: Backbone) -> Backbone:
 
 
 class _Emulated(nn.Module):
-    """A linear layer on integers held as floats: sums of their products are exact up to 2^24, 1,000 inputs at least."""
+    """Linear layer on integers held as floats: sums are exact up to 2^24, which takes over 1,000 inputs."""
 
     def __init__(self, layer: nn.Linear):
         super().__init__()
@@ -68,10 +59,7 @@ class _Emulated(nn.Module):
 
 
 def _round(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Integers from -128 to 127, as floats (..., K), and the scale of each row (..., 1).
-
-    The scale is max|row| / 127.5, half a step less than `quantization` takes: the largest value is clipped to 127.
-    """
+    """Integers -128 … 127, as floats (..., K), and scales max|row| / 127.5 (..., 1); 127.5 is clipped to 127."""
     scales = (values.abs().amax(-1, keepdim=True) / 127.5).clamp(min=torch.finfo(torch.float32).eps)
     return (values * (1 / scales)).round().clamp(-128, 127), scales
 
@@ -83,19 +71,19 @@ def _copy(backbone: Backbone) -> Backbone:
 
 
 def stored_bytes(backbone: Backbone) -> int:
-    """Bytes of all parameters as they are held: integers and scales where weights are integers."""
+    """Bytes of all parameters as held: integers and scales where weights are integers."""
     return sum(_bytes(parameter) for parameter in backbone.model.parameters())
 
 
 def agreement(one: Tensor, other: Tensor) -> dict[str, float]:
-    """How two sets of logits (N, S) compare: share of equal predictions, largest and mean difference."""
+    """Compare two sets of logits (N, S): share of equal predictions, largest and mean difference."""
     gap = (one - other).abs()
     same = (one.argmax(1) == other.argmax(1)).float().mean().item()
     return {"same_predictions": same, "largest_difference": gap.max().item(), "mean_difference": gap.mean().item()}
 
 
 def latency(backbone: Backbone, pictures: Tensor, repeats: int = 20) -> float:
-    """The median of `repeats` forward passes of `pictures` (N, 3, H, W), in milliseconds, after two to warm up."""
+    """Median of `repeats` forward passes of `pictures` (N, 3, H, W), ms, after two warm-up passes."""
     seconds = []
     with torch.inference_mode():
         for _ in range(repeats + 2):

@@ -1,7 +1,7 @@
-"""Iterative magnitude pruning (IMP) with rewinding: one file a round, continued from where it stopped.
+"""Iterative magnitude pruning (IMP) with rewinding: one file per round, so that it can be interrupted.
 
-Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis" (ICML 2020), algorithm 2:
-train, prune the smallest weights, set the others back to an early step of the first training, train again.
+Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis" (ICML 2020), algorithm 2: train, prune the
+smallest weights, set the others back to an early step of the first training, train again.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ WEIGHTS, MASK = "weights.", "mask."
 
 @dataclass(frozen=True)
 class Round:
-    """A finished round: its file, and its sparsity over the prunable weights, nominal and counted."""
+    """A finished round: its file, and its nominal and measured sparsity over the prunable weights."""
 
     path: Path
     nominal_sparsity: float
@@ -34,15 +34,12 @@ class Round:
 
 
 def round_path(folder: Path, sparsity: float) -> Path:
-    """The file of the round of this nominal sparsity, `folder/round-0.80.safetensors`."""
+    """File of the round with this nominal sparsity, e.g. `folder/round-0.80.safetensors`."""
     return Path(folder) / f"round-{sparsity_text(sparsity)}.safetensors"
 
 
 def load_round(path: Path) -> tuple[dict[str, Tensor], Mask]:
-    """A round's state dict (pruned weights are zero) and its mask.
-
-    Raises FileNotFoundError, or ValueError if the file is damaged.
-    """
+    """State dict (pruned weights are zero) and mask of a round. Raises ValueError if the file is damaged."""
     weights, mask, _ = _read(path)
     return weights, mask
 
@@ -58,30 +55,14 @@ def iterative_magnitude_pruning(
 ) -> list[Round]:
     """Prune a trained network round by round; return the rounds, all of them on disk.
 
-    Parameters
-    ----------
-    model
-        The trained dense network. Every round trains it in place; in the end, also after an error, it has its dense
-        weights again.
-    prunable
-        Names of the parameters to prune, by magnitude over all of them. Ties fall in this order.
-    rewind_state
-        A whole state dict, buffers too, from an early step of the dense training.
-    rounds
-        Cumulative sparsities, strictly increasing, e.g. 0.5, 0.8, 0.9.
-    train
-        Called with the model (rewound, pruned, constrained to its mask) and the round's place in `rounds`, which must
-        seed all its randomness, so that continuing equals not stopping.
-    folder
-        Holds one file a round. A file that is damaged, of another identity, or not made from this very model, rewind
-        state and previous round is made again; files of other sparsities are removed.
-    identity
-        All that `train` depends on, in words or as a digest.
+    Each round trains `model` in place; at the end, also after an error, it has its dense weights again. The `prunable`
+    weights are ranked together by magnitude, ties in this order. `rewind_state` is a whole state dict, buffers too,
+    from an early step of the dense training; `rounds` are cumulative sparsities.
 
-    Raises
-    ------
-    ValueError
-        If `rounds` do not increase strictly, or weights to be ranked are not finite.
+    `train` gets the model (rewound, pruned, constrained to its mask) and the index of the round, which must seed all
+    its randomness, so that interrupted runs give the same result. `identity` names all that `train` depends on. A round
+    is made again if its file is damaged or has another identity, model, rewind state or previous round; files of other
+    sparsities are removed. Raises ValueError if `rounds` do not strictly increase, or weights to rank are not finite.
     """
     if not rounds or any(later <= earlier for earlier, later in pairwise(rounds)):
         raise ValueError(f"the cumulative sparsities must strictly increase, got {list(rounds)}")
@@ -122,7 +103,7 @@ def _is_finished(path: Path, label: Mapping[str, str]) -> bool:
 def _write(path: Path, weights: Mapping[str, Tensor], mask: Mask, label: Mapping[str, str]) -> None:
     tensors = {**_prefixed(WEIGHTS, weights), **mask.to_tensors(MASK)}
     metadata = {**label, "sparsity": str(mask.sparsity), "digest": _digest(tensors)}
-    # A single entry: safetensors keeps several in no fixed order, and equal runs must write equal bytes.
+    # A single entry: safetensors has no fixed order, and equal runs must write equal bytes.
     atomic.write_bytes(path, serialize(tensors, {"round": json.dumps(metadata, sort_keys=True)}))
 
 
@@ -140,7 +121,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mask, dict[str, str]]:
 
 
 def _digest(tensors: Mapping[str, Tensor], *texts: str) -> str:
-    """SHA-256 of the tensors' names, types, shapes and bits, and of some texts."""
+    """SHA-256 of the tensors' names, types, shapes and bits, and of `texts`."""
     return hashlib.sha256(serialize(_copy(tensors)) + "\n".join(texts).encode()).hexdigest()
 
 

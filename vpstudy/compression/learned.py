@@ -1,7 +1,7 @@
-"""Learned masks: every weight has a score, and the highest of all scores are kept while they are trained.
+"""Learned masks: each weight has a trained score, and the weights with the highest of all scores are kept.
 
-HYDRA (Sehwag et al., NeurIPS 2020) trains scores of frozen weights; BiP (Zhang et al., NeurIPS 2022) trains scores and
-weights in turn, at two levels; VPNs (Jin et al., arXiv 2312.01397) train scores and a visual prompt.
+HYDRA (Sehwag et al., NeurIPS 2020) trains scores of frozen weights; BiP (Zhang et al., NeurIPS 2022) alternates between
+scores and weights, a bi-level problem; VPNs (Jin et al., arXiv 2312.01397) train scores and a visual prompt.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -16,33 +16,26 @@ from vpstudy.compression.masks import Mask, constrain_weight
 
 
 def initial_scores(weight: Tensor) -> Tensor:
-    """HYDRA's scaled start, √(6 / fan-in) · w / max|w|: within a layer scores rank as magnitudes do.
+    """HYDRA's scaled initial scores, √(6 / fan-in) · w / max|w|: in a layer they rank as magnitudes do.
 
-    A layer of zeros scores zero. The fan-in of a weight (C, ...) is the number of its values for one output channel.
+    The fan-in of a weight (C, ...) is its number of values per output channel. A layer of zeros scores zero.
     """
     largest = weight.detach().abs().max()
     return weight.detach() * ((6 / weight[0].numel()) ** 0.5 / largest if largest > 0 else 0.0)
 
 
 def mask_gradient(weight: Tensor, kept: Tensor, gradient: Tensor, gamma: float = torch.inf) -> Tensor:
-    """The gradient of the loss with respect to the mask m, given that with respect to the masked weight z = m · w.
+    """Gradient of the loss for the mask m (`kept`, bool), given that for the masked weight z = m · w.
 
-    Straight through, it is w · dL/dz. BiP's also follows the weights, which minimise L(m · w) + γ/2 ‖w‖² for each
-    mask: dw/dm = −(1/γ) dL/dz where the Hessian of L is neglected, which adds −(1/γ) m · (dL/dz)². Exact for a loss
-    that is linear in z, and in the limit of large γ.
-
-    Parameters
-    ----------
-    kept
-        The mask, bool.
-    gamma
-        BiP's γ; infinite for scores of frozen weights.
+    Straight through, it is w · dL/dz. In BiP the weights also follow the mask: they minimise L(m · w) + γ/2 ‖w‖². With
+    the Hessian of L neglected, dw/dm = −(1/γ) dL/dz, which adds −(1/γ) m · (dL/dz)²: exact for a loss linear in z, and
+    in the limit of large γ. γ is infinite for frozen weights.
     """
     return (weight - kept * gradient / gamma) * gradient
 
 
 class _Selected(torch.autograd.Function):
-    """w where kept, else 0; backwards to the weight and, straight through the threshold on |score|, to the score."""
+    """w where kept, else 0; gradients pass to the weight and straight through the threshold on |score| to the score."""
 
     @staticmethod
     def forward(ctx, weight: Tensor, scores: Tensor, kept: Tensor, gamma: float) -> Tensor:
@@ -63,7 +56,7 @@ class _Selected(torch.autograd.Function):
 
 
 class Selection(nn.Module):
-    """A parametrization: values pass where `kept` and are zero elsewhere; gradients of the mask go to `scores`."""
+    """Parametrization: passes values where `kept`, zeroes others; gradients of the mask go to `scores`."""
 
     def __init__(self, scores: nn.Parameter, kept: Tensor, gamma: float = torch.inf):
         super().__init__()
@@ -75,25 +68,10 @@ class Selection(nn.Module):
 
 
 class LearnedSelection:
-    """Tensors of `model` that are zero where their scores rank low, while the scores are trained, until `release`.
+    """Zeroes tensors of `model` whose scores rank low, while the scores are trained, until `release`.
 
-    Call `update` after every step of the optimizer of `scores`.
-
-    Parameters
-    ----------
-    names
-        For each tensor of scores, the parameters of the same shape that it decides on.
-    scores
-        As they start.
-    choose
-        From all scores to what they keep, a bool tensor of the shape of each.
-    gamma
-        BiP's γ, see `mask_gradient`.
-
-    Attributes
-    ----------
-    kept
-        What `scores` keep, bool, of the same shapes.
+    Call `update` after each step of the optimizer of `scores`. `names[i]` are the parameters that `scores[i]` decides
+    on; `choose` maps all scores to bool tensors of their shapes, stored in `kept`. For `gamma` see `mask_gradient`.
     """
 
     def __init__(
@@ -121,21 +99,16 @@ class LearnedSelection:
             kept.copy_(chosen)
 
     def release(self) -> None:
-        """End the training of scores: the model gets back all its values."""
+        """End the training of scores; the model gets all its values back."""
         for name in (name for together in self._names for name in together):
             owner, _, tensor = name.rpartition(".")
             parametrize.remove_parametrizations(self._model.get_submodule(owner), tensor, leave_parametrized=False)
 
 
 class LearnedMask(LearnedSelection):
-    """A mask over the named weights of `model`, each with a score of its own: HYDRA's, BiP's and VPNs'.
+    """A mask over the named weights of `model` with one score per weight, as in HYDRA, BiP and VPNs.
 
-    Exactly round(sparsity · n) of the n weights are pruned at any time, over all layers together.
-
-    Raises
-    ------
-    ValueError
-        If sparsity is outside [0, 1) or γ is not positive.
+    Always prunes exactly round(sparsity · n) of all n. Raises ValueError unless 0 <= sparsity < 1 and γ > 0.
     """
 
     def __init__(self, model: nn.Module, names: Collection[str], sparsity: float, gamma: float = torch.inf):
@@ -146,16 +119,16 @@ class LearnedMask(LearnedSelection):
         super().__init__(model, [[name] for name in names], scores, partial(_highest, sparsity=sparsity), gamma)
 
     def mask(self) -> Mask:
-        """A copy of the mask as it is."""
+        """Copy of the current mask."""
         return Mask(dict(zip(self.names, self.kept, strict=True)))
 
 
 def _highest(scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
-    """All but round(sparsity · n) of the n entries, those of the highest |score|."""
+    """Keep all but the round(sparsity · n) entries of lowest |score|."""
     ranked = torch.cat([each.abs().flatten() for each in scores]).cpu()
     pruned = round(sparsity * len(ranked))
     kept = torch.ones(len(ranked), dtype=torch.bool)
-    # a tenth of the time of a sort, and a step pays it each time
+    # takes a tenth of the time of a sort, and runs at every step
     kept[torch.from_numpy(np.argpartition(ranked.numpy(), min(pruned, len(ranked) - 1))[:pruned])] = False
     parts = kept.split([each.numel() for each in scores])
     return [part.view(each.shape) for part, each in zip(parts, scores, strict=True)]

@@ -1,9 +1,8 @@
 """Quantization-aware training with learned step sizes (LSQ, Esser et al., ICLR 2020).
 
-The step of each output channel of a weight, and that of each layer's input, are parameters that the loss trains
-together with the weights: here by AdamW, whose normalisation undoes most of the paper's scaling of their gradients.
-Weights use the same symmetric integers as `quantization`; inputs use 0 … 2^b − 1, or, where calibration has seen
-negative values, −2^(b−1) … 2^(b−1) − 1.
+The step of each output channel of a weight and that of each layer input are trained together with the weights, here by
+AdamW, whose normalisation undoes most of the paper's scaling of their gradients. Weights use the symmetric integers of
+`quantization`; inputs use 0 … 2^b − 1, or −2^(b−1) … 2^(b−1) − 1 if calibration has seen negative values.
 """
 
 from collections.abc import Collection, Iterable
@@ -21,7 +20,7 @@ class _Rounded(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, values: Tensor, step: Tensor, low: int, high: int, gain: float) -> Tensor:
-        # Multiplied by 1 / step, as `quantization` does, so that the frozen weight is this one to the last bit.
+        # Multiplied by 1 / step, as in `quantization`, so that the frozen weight is the same to the last bit.
         scaled = values * (1 / step)
         ctx.save_for_backward(scaled, step)
         ctx.low, ctx.high, ctx.gain = low, high, gain
@@ -37,7 +36,7 @@ class _Rounded(torch.autograd.Function):
 
 
 class LearnedWeight(nn.Module):
-    """The parametrization of a weight (C, ...), with a step a channel. `steps` (C,) start at 2 mean|w| / √Q."""
+    """Parametrization of a weight (C, ...), one step per channel. `steps` (C,) start at 2 mean|w| / √Q."""
 
     def __init__(self, weight: Tensor, bits: int):
         super().__init__()
@@ -52,7 +51,7 @@ class LearnedWeight(nn.Module):
 
 
 class LearnedActivation(nn.Module):
-    """Rounds what enters a layer; a forward pre-hook and a submodule of it, so that its step is trained."""
+    """Rounds a layer's input: a forward pre-hook, and a submodule of the layer so that its step is trained."""
 
     def __init__(self, sample: Tensor, bits: int):
         super().__init__()
@@ -70,24 +69,17 @@ class LearnedActivation(nn.Module):
         return super().__call__(*inputs)
 
     def frozen(self) -> Tensor:
-        """(scale, zero point) of the same rounding, as `activations.attach` takes it."""
+        """(scale, zero point) of the same rounding, for `activations.attach`."""
         return torch.tensor([self.step.abs().clamp_min(1e-8).item(), float(-self.low)])
 
 
 def attach(
     model: nn.Module, weights: Collection[str], bits: int, activation_bits: int, batches: Iterable[Tensor]
 ) -> None:
-    """Quantize the named weights and what enters their layers, with steps that are parameters of `model`.
+    """Quantize the named weights and the inputs of their layers, with steps that are parameters of `model`.
 
-    Parameters
-    ----------
-    batches
-        Inputs of the model, from which the steps of activations start.
-
-    Raises
-    ------
-    ValueError
-        For a layer that no batch has reached, and bits outside 2 … 8.
+    The first of `batches` sets the initial steps and the signs of activations. Raises ValueError for bits outside 2 … 8
+    or a layer that it does not reach.
     """
     layers = [name.removesuffix(".weight") for name in weights]
     largest_integer(bits), largest_integer(activation_bits)
@@ -97,7 +89,7 @@ def attach(
         return lambda module, inputs: samples.setdefault(name, inputs[0].detach())
 
     hooks = [model.get_submodule(name).register_forward_pre_hook(observe(name)) for name in layers]
-    model.eval()  # a look at activations must not move BatchNorm statistics
+    model.eval()  # measuring must not change BatchNorm statistics
     with torch.no_grad():
         model(next(iter(batches)))
     for hook in hooks:
@@ -112,10 +104,9 @@ def attach(
 
 
 def freeze(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """End the training: scales (C,) of each weight, and (scale, zero point) of what enters each layer.
+    """End the training; return scales (C,) by weight and (scale, zero point) by layer.
 
-    The model is left with its weights rounded and without any hook; `activations.attach` brings the rounding of
-    activations back, and both together compute what the trained model did.
+    Weights are left rounded, without hooks; with `activations.attach` the model computes what the trained one did.
     """
     scales, ranges = {}, {}
     for name, layer in list(model.named_modules()):

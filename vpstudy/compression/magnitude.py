@@ -1,4 +1,4 @@
-"""Magnitude pruning: drop the weights that are smallest in absolute value, over the whole network."""
+"""Magnitude pruning: removes the weights of smallest absolute value over the whole network."""
 
 from collections.abc import Mapping
 
@@ -9,21 +9,16 @@ from vpstudy.compression.masks import Mask
 
 
 def magnitude(parameters: Mapping[str, Tensor], sparsity: float, mask: Mask | None = None) -> Mask:
-    """Prune the weights of the smallest |w| (Han et al., 2015).
-
-    `parameters` are the prunable weights by name; for all else, and for errors, see `prune_lowest`.
-    """
+    """Prune the weights of smallest |w| (Han et al., 2015); arguments and errors as `prune_lowest`."""
     return prune_lowest({name: weight.abs() for name, weight in parameters.items()}, sparsity, mask)
 
 
 def prune_lowest(scores: Mapping[str, Tensor], sparsity: float, mask: Mask | None = None) -> Mask:
-    """Prune exactly round(sparsity · n) of n weights, those of the lowest scores.
+    """Prune exactly round(sparsity · n) of n weights, those of lowest score.
 
-    Weights that `mask` has pruned count among them and stay pruned. Of equal scores the earlier goes first,
-    in the order of `scores` and then of the flattened tensor, so that the result is always the same.
-
-    Raises ValueError if sparsity is outside [0, 1), a score is not finite, `mask` is for other weights, or `mask` has
-    already pruned more than is asked for.
+    Weights that `mask` has pruned count and stay pruned. Ties go in the order of `scores`, then of the flattened
+    tensor. Raises ValueError if sparsity is outside [0, 1), a score is not finite, or `mask` does not fit or has pruned
+    more.
     """
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be in [0, 1), got {sparsity}")

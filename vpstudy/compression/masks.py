@@ -1,4 +1,4 @@
-"""Pruning masks: which weights a network keeps, how they are applied, kept in training, and stored."""
+"""Pruning masks: which weights are kept, how masks are applied, held during training, and stored."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,10 +8,7 @@ from torch.nn.utils import parametrize
 
 
 class Mask(Mapping[str, Tensor]):
-    """A frozen mapping: parameter name → bool tensor of the parameter's shape, True where a weight is kept.
-
-    It owns copies on the CPU, whatever it was made from. Raises ValueError if it is empty, or not bool.
-    """
+    """Immutable mapping: parameter name → bool CPU copy, True where kept. Raises ValueError if empty or not bool."""
 
     def __init__(self, tensors: Mapping[str, Tensor]):
         if not tensors:
@@ -25,7 +22,7 @@ class Mask(Mapping[str, Tensor]):
 
     @classmethod
     def dense(cls, parameters: Mapping[str, Tensor]) -> "Mask":
-        """The mask that keeps every weight of `parameters`."""
+        """Mask that keeps every weight of `parameters`."""
         return cls({name: torch.ones(tensor.shape, dtype=torch.bool) for name, tensor in parameters.items()})
 
     def __getitem__(self, name: str) -> Tensor:
@@ -38,7 +35,7 @@ class Mask(Mapping[str, Tensor]):
         return len(self._tensors)
 
     def __eq__(self, other: object) -> bool:
-        """Same names, same kept weights; the order of the names does not count."""
+        """Same names, in any order, and same kept weights."""
         if not isinstance(other, Mask):
             return NotImplemented
         return self.keys() == other.keys() and all(torch.equal(self[name], other[name]) for name in self)
@@ -52,38 +49,32 @@ class Mask(Mapping[str, Tensor]):
 
     @property
     def kept(self) -> int:
-        """Number of weights that are kept."""
+        """Number of kept weights."""
         return sum(int(kept.sum()) for kept in self.values())
 
     @property
     def sparsity(self) -> float:
-        """Pruned weights / all weights, in [0, 1]."""
+        """Share of pruned weights, in [0, 1]."""
         return (self.size - self.kept) / self.size
 
     @property
     def layer_densities(self) -> dict[str, float]:
-        """The density of each masked parameter by its name."""
+        """Share of kept weights by parameter name."""
         return {name: int(kept.sum()) / kept.numel() for name, kept in self.items()}
 
     def apply_(self, parameters: Mapping[str, Tensor]) -> None:
-        """Set the pruned weights of `parameters` to zero, in place and once; for training see `constrain`.
-
-        Raises ValueError, before anything is changed, if names or shapes are not those of the mask.
-        """
+        """Zero pruned weights once, in place. Raises ValueError, before any change, if names or shapes do not fit."""
         self.check(parameters)
         with torch.no_grad():
             for name, kept in self.items():
                 parameters[name].masked_fill_(~kept.to(parameters[name].device), 0)
 
     def constrain(self, module: nn.Module) -> None:
-        """Keep the pruned weights of `module` exactly zero through any training, until `release(module)`.
+        """Keep the pruned weights of `module` exactly zero during training, until `release(module)`.
 
-        The mask is part of the forward pass (a torch parametrization): pruned weights get no gradient, and no
-        momentum, weight decay or moment of any optimizer brings them back. Meanwhile `module.conv.weight`
-        reads as the masked weight; the parameter that is trained is `conv.parametrizations.weight.original`.
-
-        Raises ValueError, before anything is changed, if a name is no parameter of `module` or a shape
-        differs.
+        The mask is part of the forward pass (a torch parametrization): pruned weights get no gradient, and no momentum,
+        weight decay or optimizer state can bring them back. `module.conv.weight` reads as masked; the trained parameter
+        is `conv.parametrizations.weight.original`. Raises ValueError as `apply_`.
         """
         parameters = dict(module.named_parameters())
         self.apply_({name: parameters[name] for name in self if name in parameters})
@@ -91,16 +82,16 @@ class Mask(Mapping[str, Tensor]):
             constrain_weight(module, name, _Masked(kept, parameters[name]))
 
     def to_tensors(self, prefix: str = "") -> dict[str, Tensor]:
-        """The tensors by prefixed name, to lie beside others in one file."""
+        """Tensors by prefixed name, to share a file with others."""
         return {prefix + name: kept for name, kept in self.items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str = "") -> "Mask":
-        """The mask made of those `tensors` whose name starts with `prefix`; the inverse of `to_tensors`."""
+        """Inverse of `to_tensors`: the mask of the `tensors` whose name starts with `prefix`."""
         return cls({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
 
     def check(self, parameters: Mapping[str, Tensor]) -> None:
-        """Raise ValueError, with every problem, unless `parameters` have the mask's names and shapes."""
+        """Raise ValueError, listing all problems, unless `parameters` have the mask's names and shapes."""
         problems = [f"{name} is in the mask but not given" for name in self if name not in parameters]
         problems += [f"{name} is given but not in the mask" for name in parameters if name not in self]
         problems += [
@@ -113,7 +104,7 @@ class Mask(Mapping[str, Tensor]):
 
 
 class _Masked(nn.Module):
-    """Zero at the pruned places. Selected, not multiplied: zero times a weight that overflowed is NaN."""
+    """Zero where pruned. Selected, not multiplied: zero times a weight that overflowed is NaN."""
 
     def __init__(self, kept: Tensor, weight: Tensor):
         super().__init__()
@@ -125,13 +116,13 @@ class _Masked(nn.Module):
 
 
 def constrain_weight(module: nn.Module, name: str, constraint: nn.Module) -> None:
-    """Put `constraint`, a map from weight to weight, between the parameter called `name` and its use."""
+    """Parametrize the parameter `name` of `module` by `constraint`, a map from weight to weight."""
     owner, _, tensor = name.rpartition(".")
     parametrize.register_parametrization(module.get_submodule(owner), tensor, constraint)
 
 
 def release(module: nn.Module) -> None:
-    """End every constraint on `module`: weights become what they read as, under their plain names again."""
+    """Remove all constraints from `module`; weights keep their constrained values, under their plain names."""
     for submodule in list(module.modules()):
         if parametrize.is_parametrized(submodule):
             for name in list(submodule.parametrizations):

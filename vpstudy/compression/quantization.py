@@ -1,12 +1,10 @@
-"""Weight quantization: symmetric, one scale an output channel, 2 to 8 bits, simulated in floating point.
+"""Weight quantization: symmetric, one scale per output channel, 2 … 8 bits, simulated in floating point.
 
-The integers of b bits run from -(2^(b-1) - 1) to 2^(b-1) - 1 (4 bits: -7 … 7), and the scale of a channel is
-max|w| / (2^(b-1) - 1). The range leaves out -2^(b-1), so that nothing is clipped and the straight-through gradient is
-the identity everywhere, w and -w are treated alike, and quantizing again changes nothing: fine-tuning starts from the
-compressed network. At 2 bits weights become ternary: those below max|w| / 2 vanish.
-
-Other scales (`mse_scales`, or learned ones) may be smaller: weights beyond the range are then clipped to its end, and
-get no gradient there.
+Integers of b bits run from -(2^(b-1) - 1) to 2^(b-1) - 1 (4 bits: -7 … 7); the scale of a channel is
+max|w| / (2^(b-1) - 1). Without -2^(b-1) nothing is clipped and the straight-through gradient is the identity, w and -w
+are treated alike, and quantizing again changes nothing: fine-tuning starts from the compressed network. At 2 bits
+weights are ternary: those below max|w| / 2 become zero. Smaller scales (`mse_scales`, or learned ones) clip weights
+beyond the range, which then get no gradient.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +16,7 @@ from vpstudy.compression.family import MAX_BITS, MIN_BITS
 from vpstudy.compression.masks import constrain_weight
 
 SCALE_BYTES = 4  # float32
-CANDIDATES = 100  # ranges that `mse_scales` tries
+CANDIDATES = 100  # ranges tried by `mse_scales`
 
 
 def largest_integer(bits: int) -> int:
@@ -29,10 +27,7 @@ def largest_integer(bits: int) -> int:
 
 
 def mse_scales(weight: Tensor, bits: int) -> Tensor:
-    """The scales (C,) of least squared error of a weight (C, ...), channel by channel.
-
-    Tried are ranges of 1 %, 2 %, …, 100 % of the largest value. Raises ValueError as `fake_quantize`.
-    """
+    """Scales (C,) of least squared error for a weight (C, ...), from 1 %, 2 %, …, 100 % of the largest value."""
     weight = weight.detach()
     widest = _round(weight, bits)[1]
     best, scales = torch.full_like(widest, torch.inf), widest.clone()
@@ -45,10 +40,10 @@ def mse_scales(weight: Tensor, bits: int) -> Tensor:
 
 
 def quantize_weight(weight: Tensor, bits: int, scales: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """A weight (C, ...), output channels first, as int8 integers (C, ...) and float32 scales (C,).
+    """Quantize a weight (C, ...), output channels first, to int8 integers (C, ...) and float32 scales (C,).
 
-    Scales follow from the largest value of each channel unless they are given; a channel of zeros has scale 1. Raises
-    ValueError for bits outside 2 … 8, a weight of fewer than two dimensions, and one that is not finite.
+    Unless given, scales follow from each channel's largest value; a channel of zeros has scale 1. Raises ValueError for
+    bits outside 2 … 8, fewer than two dimensions, and values that are not finite.
     """
     if not bool(torch.isfinite(weight).all()):
         raise ValueError("cannot quantize a weight that is not finite (did training diverge?)")
@@ -57,26 +52,24 @@ def quantize_weight(weight: Tensor, bits: int, scales: Tensor | None = None) -> 
 
 
 def dequantize(integers: Tensor, scales: Tensor) -> Tensor:
-    """Integers (C, ...) times the scales (C,) of their channels: float32 (C, ...)."""
+    """Integers (C, ...) times their channel scales (C,): float32 (C, ...)."""
     return integers.float() * _per_channel(scales, integers)
 
 
 def fake_quantize(weight: Tensor, bits: int, scales: Tensor | None = None) -> Tensor:
-    """`dequantize(*quantize_weight(weight, bits, scales))` in the weight's own dtype; no gradient passes.
+    """`dequantize(*quantize_weight(weight, bits, scales))` in the weight's dtype, without gradient.
 
-    NaN passes, unlike in `quantize_weight`, so that a training that diverges shows in its loss. Raises
-    ValueError for bits outside 2 … 8 and a weight of fewer than two dimensions.
+    Unlike in `quantize_weight` NaN passes, so that divergence shows in the loss; other errors are the same.
     """
     return dequantize(*_round(weight.detach(), bits, scales)).to(weight.dtype)
 
 
 def constrain(module: nn.Module, names: Iterable[str], bits: int, scales: Mapping[str, Tensor] | None = None) -> None:
-    """Keep the named weights of `module` quantized through any training, until `masks.release(module)`.
+    """Keep the named weights of `module` quantized during training, until `masks.release(module)`.
 
     The forward pass sees `fake_quantize(weight, bits, scales)`; gradients pass straight through (Bengio et al., 2013)
-    to the unrounded weight, the parameter that is trained: `conv.parametrizations.weight.original`.
-
-    Raises ValueError, before anything is changed, for bits outside 2 … 8.
+    to the unrounded `conv.parametrizations.weight.original`. Raises ValueError, before any change, for bits outside
+    2 … 8.
     """
     largest_integer(bits)
     for name in names:
@@ -84,7 +77,7 @@ def constrain(module: nn.Module, names: Iterable[str], bits: int, scales: Mappin
 
 
 def packed_bytes(parameters: Mapping[str, Tensor], bits: int) -> int:
-    """Bytes of these weights at `bits` bits each, packed by tensor, plus one float32 scale a channel."""
+    """Bytes of these weights at `bits` bits each, packed by tensor, plus one float32 scale per channel."""
     largest_integer(bits)
     return sum(-(-bits * weight.numel() // 8) + SCALE_BYTES * len(weight) for weight in parameters.values())
 
@@ -100,7 +93,7 @@ class _Quantized(nn.Module):
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The rounded weight to the last bit, which the usual w + (rounded - w).detach() does not promise."""
+    """The rounded weight to the last bit, which the usual w + (rounded - w).detach() does not guarantee."""
 
     @staticmethod
     def forward(ctx, weight: Tensor, bits: int, scales: Tensor | None) -> Tensor:

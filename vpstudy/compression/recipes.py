@@ -1,4 +1,4 @@
-"""Steps that several families of compressions are made by."""
+"""Steps shared by several families of compressions."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,11 +14,11 @@ from vpstudy.compression.masks import Mask, release
 from vpstudy.compression.source_access import NoSourceAccess, SourceAccess
 from vpstudy.models.backbones import Backbone
 
-BATCH = 128  # pictures of a forward pass
+BATCH = 128  # pictures per forward pass
 
 
 def pruned(compression: Compression, backbone: Backbone, mask: Mask | None = None) -> Compressed:
-    """`backbone` with its mask applied; without one every weight is kept."""
+    """Apply `mask` to `backbone`; by default every weight is kept."""
     mask = mask or Mask.dense(backbone.prunable)
     mask.apply_(backbone.prunable)
     return Compressed(compression, backbone, mask)
@@ -30,10 +30,7 @@ def quantized(
     ranges: dict[str, Tensor],
     scales: dict[str, Tensor] | None = None,
 ) -> Compressed:
-    """`backbone` with rounded weights, and what enters its layers rounded where there are `ranges` (scale, zero point).
-
-    `scales` of weights (C,) follow from their largest values, or least squared errors, unless they are given.
-    """
+    """Round the weights of `backbone`, by `scales` (C,) if given, and layer inputs by `ranges` (scale, zero point)."""
     if compression.ranges == "mse":
         scales = {name: quantization.mse_scales(w, compression.bits) for name, w in backbone.prunable.items()}
     with torch.no_grad():
@@ -44,7 +41,7 @@ def quantized(
 
 
 def trained(made: Compressed, train: Callable[[], None]) -> Compressed:
-    """`made` after `train`, which its mask or its rounding has survived."""
+    """Run `train` with the mask or rounding of `made` kept."""
     made.constrain(made.backbone.model)
     try:
         train()
@@ -54,7 +51,7 @@ def trained(made: Compressed, train: Callable[[], None]) -> Compressed:
 
 
 def distilled(made: Compressed, access: NoSourceAccess) -> Compressed:
-    """`made` after learning from dense."""
+    """Distil `made` from dense."""
     pictures, teacher, label = access.unlabelled(), access.dense(), f"{made.compression.name}: learning from dense"
     return trained(made, lambda: distill(made.backbone, teacher, pictures, access.distillation, access.runtime, label))
 
@@ -62,18 +59,18 @@ def distilled(made: Compressed, access: NoSourceAccess) -> Compressed:
 def from_scratch(
     compression: Compression, backbone: Backbone, scores: dict[str, Tensor], access: SourceAccess
 ) -> Compressed:
-    """Prune the initial weights of lowest scores, then train as dense was: on the same pictures, in the same order."""
+    """Prune the initial weights of lowest score, then train as dense was: same pictures, same order."""
     made = pruned(compression, backbone, prune_lowest(scores, compression.sparsity))
     return trained(made, lambda: access.train(backbone, "pretraining", 0))
 
 
 def batches(backbone: Backbone, access: SourceAccess) -> Iterator[Tensor]:
-    """Normalised source pictures, as the layers of the model see them."""
+    """Normalised source pictures in batches, as the model takes them."""
     return (backbone.normalised(chunk) for chunk in access.pictures()[0].split(BATCH))
 
 
 def recalibrate(backbone: Backbone, access: SourceAccess) -> None:
-    """New BatchNorm statistics: plain means over the batches of source pictures."""
+    """New BatchNorm statistics: plain means over batches of source pictures."""
     momenta = {m: m.momentum for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)}
     for norm in momenta:
         norm.reset_running_stats()

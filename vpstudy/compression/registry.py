@@ -1,11 +1,11 @@
-"""The families of compressions by name. Free of torch: the command line checks names with it."""
+"""Registry of compression families. Imports no torch: the command line checks names with it."""
 
 import re
 from pkgutil import resolve_name
 
 from vpstudy.compression.family import MAX_SPARSITY, MIN_SPARSITY, Compression
 
-# One line a family: its file in `families`, and the class in it. Figures and tables keep this order.
+# One line per family: its file in `families` and the class in it. Figures and tables keep this order.
 FAMILIES: dict[str, type[Compression]] = {
     (found := resolve_name(f"vpstudy.compression.families.{place}")).family: found
     for place in (
@@ -31,10 +31,7 @@ FAMILIES: dict[str, type[Compression]] = {
 
 
 def parse(name: str) -> Compression:
-    """Read a compression's name, e.g. "dense", "imp-0.90", "magnitude-0.90", "int4", "w4a4-mse".
-
-    Raises ValueError naming the value, what is wrong with it, and all allowed forms.
-    """
+    """Parse a name, e.g. "dense", "imp-0.90", "w4a4-mse". Raises ValueError with the reason and all allowed forms."""
     known = re.fullmatch(r"([a-z_]+)(.*)", name) if isinstance(name, str) else None
     try:
         if known is None or known[1] not in FAMILIES:
@@ -45,6 +42,6 @@ def parse(name: str) -> Compression:
 
 
 def allowed_names() -> str:
-    """All allowed forms of a name, in words, for messages."""
+    """All allowed forms of a name, for messages."""
     forms = ", ".join(family.form for family in FAMILIES.values())
     return f"{forms} (sparsities from {MIN_SPARSITY} to {MAX_SPARSITY})"

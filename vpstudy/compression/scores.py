@@ -1,9 +1,8 @@
-"""Scores by which a network is pruned before it is trained: by lot, SNIP, GraSP and SynFlow.
+"""Scores for pruning a network before training: random, SNIP, GraSP and SynFlow.
 
-Scores rank the weights for `magnitude.prune_lowest`: the lowest go. A forward pass of SNIP and GraSP uses the
-statistics of its own batch, as in training; nothing of the model is changed by any of them. A BatchNorm whose factors
-are all zero, as the last one of each residual branch is at the start of training, counts as one of factors 1: else
-every weight of the branch would score zero, and the branch would go as a whole.
+Scores rank weights for `magnitude.prune_lowest`: the lowest go. SNIP and GraSP use batch statistics, as in training;
+the model is left unchanged. A BatchNorm whose factors are all zero, as the last of each residual branch at the start of
+training, counts as having factors 1: else the whole branch would score zero and be pruned.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,14 +26,7 @@ def random_scores(parameters: Mapping[str, Tensor], seed: int) -> dict[str, Tens
 def snip(model: nn.Module, prunable: Mapping[str, nn.Parameter], pictures: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """|w · dL/dw|: how much the loss changes with the weight's connection (Lee et al., ICLR 2019).
 
-    Parameters
-    ----------
-    model
-        Maps pictures (N, 3, H, W) to logits (N, K).
-    prunable
-        The weights to score, parameters of the model.
-    labels
-        (N,).
+    `model` maps pictures (N, 3, H, W) to logits (N, K); `prunable` are its parameters to score; `labels` are (N,).
     """
     with _as_it_was(model):
         model.train().requires_grad_(True)
@@ -56,8 +48,8 @@ def grasp(
     """w · Hg, with g the gradient of the loss and H its Hessian (Wang et al., ICLR 2020).
 
     Removing a weight changes the squared norm of the gradient by about −2 w · Hg, so the published importance is
-    S = −w · Hg and the weights of the largest S are removed: those whose removal helps the gradient flow, or hurts
-    it least. The score here is −S, the lowest of which go. Logits are divided by `temperature`, as published.
+    S = −w · Hg and weights of largest S are removed: this helps the gradient flow, or hurts it least. Scores here are
+    −S, and the lowest go. Logits are divided by `temperature`, as published.
     """
     weights = list(prunable.values())
     # Fused attention has no second derivative.
@@ -79,24 +71,14 @@ def synflow(
     input_shape: tuple[int, int, int],
     iterations: int = 100,
 ) -> Mask:
-    """The mask of SynFlow (Tanaka et al., NeurIPS 2020): no data, and no layer is pruned away before its time.
+    """Mask of SynFlow (Tanaka et al., NeurIPS 2020): uses no data and avoids layer collapse.
 
-    The score of a weight is the sum, over all paths from input to output through it, of the product of the absolute
-    weights on the path: |w · dR/dw| with R the sum of the outputs for a picture of ones, every parameter replaced
-    by its absolute value. Density falls exponentially in `iterations` rounds, scored anew in each. BatchNorm takes its
-    running statistics, which in an untrained network are 0 and 1; as this needs to be linear, biases and means
-    count as zero, and LayerNorm only multiplies by its factors, as BatchNorm does. Of a transformer, queries and keys
-    score zero, since for a picture of ones all tokens are the same: they go. Computed in double precision.
-
-    Parameters
-    ----------
-    model
-        Takes pictures of `input_shape`.
-
-    Raises
-    ------
-    ValueError
-        If sparsity is outside [0, 1) or iterations is below 1.
+    A weight's score |w · dR/dw| sums the products of absolute weights over all paths through it; R is the sum of
+    outputs for a picture of ones (`input_shape`), with absolute parameters. Density falls exponentially over
+    `iterations` rounds, each with new scores. The network must be linear: BatchNorm uses its running statistics (0 and
+    1 if untrained), biases and means count as zero, and LayerNorm only multiplies by its factors. In a transformer
+    queries and keys score zero and go, since all tokens are the same. Computed in double precision. Raises ValueError
+    for bad `sparsity` or `iterations`.
     """
     if not 0 <= sparsity < 1 or iterations < 1:
         raise ValueError(f"sparsity={sparsity}, iterations={iterations}: give 0 <= sparsity < 1 and iterations >= 1")
@@ -132,7 +114,7 @@ def synflow(
 
 @contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Open the branches of `model`, and give it back with the values, types, modes and flags that it came with."""
+    """Set all-zero BatchNorm factors to 1; restore values, types, modes and flags of `model` on exit."""
     values = {p: p.detach().clone(memory_format=torch.preserve_format) for p in model.parameters()}
     buffers = {
         module: {key: b.clone() for key, b in module._buffers.items() if b is not None} for module in model.modules()
@@ -150,6 +132,6 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             parameter.data = value
             parameter.requires_grad_(flags[parameter])
         for module, of_module in buffers.items():
-            module._buffers.update(of_module)  # a change of type replaces them
+            module._buffers.update(of_module)  # changing dtype replaces buffers
         for module, mode in modes.items():
             module.training = mode

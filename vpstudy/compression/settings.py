@@ -1,4 +1,4 @@
-"""Parameters of the source backbones and of what compresses them."""
+"""Parameters of the source backbones and of their compression."""
 
 from typing import Annotated, Literal
 
@@ -25,31 +25,31 @@ class Source(Strict):
     batch: Positive
     learning_rate: Rate
     weight_decay: Share
-    held_out: Annotated[int, Field(ge=100)]  # pictures that upstream accuracy and calibration are measured on
+    held_out: Annotated[int, Field(ge=100)]  # pictures for upstream accuracy and calibration
 
 
 class Compressing(Strict):
-    """What compressions other than iterative pruning are made with."""
+    """Parameters of compressions other than iterative pruning."""
 
-    pictures: Annotated[int, Field(ge=1)]  # source pictures for ranges of activations, BatchNorm and pruning scores
-    recovery_from: Positive  # the step of the source schedule from which a compressed network trains on
+    pictures: Annotated[int, Field(ge=1)]  # source pictures for activation ranges, BatchNorm and pruning scores
+    recovery_from: Positive  # step of the source schedule at which a compressed network resumes training
 
 
 class Checkpoint(Strict):
-    """A compressed checkpoint from outside: a safetensors file, or a URL of one with its SHA-256."""
+    """A compressed checkpoint from outside: a safetensors file, or its URL with its SHA-256."""
 
     location: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 
 class Checkpoints(RootModel[dict[str, Checkpoint]]):
-    """Those that `file-NAME` picks from."""
+    """Checkpoints for `file-NAME`, by NAME."""
 
 
 class Imp(Strict):
     """Iterative magnitude pruning: the sparsity after each round, and the pretraining step to rewind to.
 
-    Each round trains for the rest of the source's own schedule, so that dense and sparse differ in density alone.
+    Each round trains for the rest of the source's schedule, so that dense and sparse differ only in density.
     """
 
     rounds: Annotated[list[Sparsity], Field(min_length=1), AfterValidator(increasing)]
@@ -59,14 +59,14 @@ class Imp(Strict):
 class Distillation(Strict):
     """How a compressed backbone of `weights` learns from the dense one: SGD with momentum, without labels.
 
-    Ranges of activations are measured on the same pictures, and agreement with dense on the test pictures of that set.
+    Activation ranges are measured on the same pictures; agreement with dense is measured on that set's test pictures.
     """
 
-    pictures: str  # a target, but none that is measured
+    pictures: str  # a target set that is not measured
     size: Positive  # side of a picture, px
     steps: Annotated[int, Field(ge=0)]  # optimizer steps
     batch: Positive  # pictures per step
     learning_rate: Rate  # at the start of the cosine
     weight_decay: Share
-    batchnorm: Literal["eval", "train"]  # statistics as they are, or those of each batch, which are learned on the way
+    batchnorm: Literal["eval", "train"]  # fixed statistics, or those of each batch, with running ones updated
     seed: Seed  # of the order of pictures

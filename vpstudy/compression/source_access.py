@@ -1,4 +1,4 @@
-"""What compressions are made from: the dense network, pictures, and training on its source."""
+"""Inputs of compressions: the dense network, pictures, and training on the source."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,78 +21,70 @@ AfterStep = Callable[[int, nn.Module], None]
 
 @dataclass(frozen=True)
 class SourceAccess:
-    """A backbone that was pretrained here, so that all of its source is at hand.
+    """A backbone that was pretrained here, with its whole source available."""
 
-    Attributes
-    ----------
-    folder
-        Holds the checkpoints of the backbone.
-    checkpoints
-        Compressed ones from outside, by key.
-    """
-
-    folder: Path
+    folder: Path  # of the checkpoints of the backbone
     source: Source
     settings: Compressing
     runtime: Runtime
-    checkpoints: Mapping[str, Checkpoint]
+    checkpoints: Mapping[str, Checkpoint]  # compressed ones from outside, by key
 
     def dense(self) -> Backbone:
-        """The source checkpoint, loaded again for each call. Raises FileNotFoundError if there is none yet."""
+        """The source checkpoint, loaded on each call. Raises FileNotFoundError if there is none yet."""
         return backbones.load(self.folder / "source.safetensors").to(self.runtime.device)
 
     def start(self) -> Backbone:
-        """The initial weights that the source checkpoint was trained from."""
+        """Initial weights of the source checkpoint."""
         dense = self.dense()
         start = Backbone(dense.architecture, dense.class_names, self.source.seed, dense.replicate)
         return start.to(self.runtime.device)
 
     def pictures(self) -> tuple[Tensor, Tensor]:
-        """Source pictures (N, 3, H, W) in [0, 1] and labels (N,), which no training run and no measurement sees."""
+        """Source pictures (N, 3, H, W) in [0, 1] and labels (N,), unseen in any training or measurement."""
         draw = generator("compressing", self.source.seed + self.dense().replicate)  # each replicate has others
         labels = torch.randint(len(glyphs.class_names), (self.settings.pictures,), generator=draw)
         pictures = glyphs.render(labels, draw, self.source.size).float() / 255
         return pictures.to(self.runtime.device), labels.to(self.runtime.device)
 
     def train(self, model: Backbone, stream: str, start: int, after_step: AfterStep | None = None) -> None:
-        """Train on the source by its own schedule from step `start` on, on the pictures of `stream`."""
+        """Train on the source by its own schedule from step `start`, on the pictures of `stream`."""
         label = f"{stream}: training on the source"
         train_on_source(
             model, self.source, self.runtime, stream=stream, start=start, label=label, after_step=after_step
         )
 
     def recover(self, model: Backbone, stream: str, after_step: AfterStep | None = None) -> None:
-        """Train a compressed dense network for the last steps of the schedule, on new pictures."""
+        """Train a compressed network for the last steps of the schedule, on new pictures."""
         self.train(model, stream, self.settings.recovery_from, after_step)
 
     def unlabelled(self) -> Tensor:
-        """Pictures to learn from dense on, uint8 (N, 3, H, W), where the source is not at hand."""
+        """Pictures for distillation, uint8 (N, 3, H, W). Raises ValueError unless in `NoSourceAccess`."""
         raise ValueError("only a backbone of `weights` recovers by distillation; allowed: *_tuned")
 
 
 @dataclass(frozen=True)
 class NoSourceAccess(SourceAccess):
-    """A backbone of `weights`: pictures of another set stand in for its source, and what trains on that is refused.
+    """A backbone of `weights`: pictures of another set replace its source, and training on the source is refused.
 
-    The test pictures of that set are left out: agreement with dense is measured on them.
+    The test pictures of that set are held out to measure agreement with dense.
     """
 
     distillation: Distillation
     other: Target
 
     def unlabelled(self) -> Tensor:
-        """The pictures that recovery learns from, uint8 (N, 3, size, size)."""
+        """Pictures for distillation, uint8 (N, 3, size, size)."""
         pool = np.setdiff1d(np.arange(len(self.other.labels)), self.other.test)
         return torch.as_tensor(self.other.pictures)[pool]
 
     def answers(self, backbone: Backbone) -> tuple[np.ndarray, np.ndarray]:
-        """On the pictures that recovery does not see: probabilities (N, S), and what dense takes each for (N,)."""
+        """Probabilities (N, S) of `backbone` and classes predicted by dense (N,) on held-out pictures."""
         held_out = torch.as_tensor(self.other.pictures)[self.other.test]
         found, wanted = (backbones.logits(each, held_out, self.runtime) for each in (backbone, self.dense()))
         return found.softmax(1).cpu().numpy(), wanted.argmax(1).cpu().numpy()
 
     def pictures(self) -> tuple[Tensor, Tensor]:
-        """`settings.pictures` of those (fewer if there are no more), in [0, 1], and what dense takes them for (N,)."""
+        """At most `settings.pictures` of those for distillation, in [0, 1], and dense's predictions (N,)."""
         pictures = self.unlabelled()
         order = torch.randperm(len(pictures), generator=generator("compressing", self.source.seed))
         chosen = pictures[order[: self.settings.pictures]]

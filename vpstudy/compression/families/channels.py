@@ -1,4 +1,4 @@
-"""Whole channels removed, then the rest trained again on the source."""
+"""Removes whole channels, then trains the rest on the source."""
 
 from vpstudy.compression.family import Pruning
 

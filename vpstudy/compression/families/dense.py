@@ -1,4 +1,4 @@
-"""Dense: the source weights as they are."""
+"""Dense: the source weights unchanged."""
 
 from vpstudy.compression.family import Compression
 

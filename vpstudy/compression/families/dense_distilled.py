@@ -1,4 +1,4 @@
-"""The dense weights trained towards themselves: the control of recovery by distillation."""
+"""Dense weights distilled from themselves: the control of recovery by distillation."""
 
 from vpstudy.compression.families.dense import Dense
 

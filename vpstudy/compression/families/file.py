@@ -16,7 +16,7 @@ class File(Compression):
 
     @property
     def label(self):
-        """The key of its entry."""
+        """Key of the entry."""
         return self.name.removeprefix("file-")
 
     def problem(self, rounds, checkpoints):

@@ -1,4 +1,4 @@
-"""The smallest weights pruned bit by bit while training on the source goes on."""
+"""Prunes the smallest weights gradually while training on the source continues."""
 
 from vpstudy.compression.family import Pruning
 

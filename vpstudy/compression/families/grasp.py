@@ -1,4 +1,4 @@
-"""GraSP: pruned at the start by the effect on the gradient, then trained as dense was (Wang et al., ICLR 2020)."""
+"""GraSP (Wang et al., ICLR 2020): prunes before training by the effect on the gradient, then trains as dense was."""
 
 from vpstudy.compression.family import Pruning
 

@@ -1,4 +1,4 @@
-"""Iterative magnitude pruning with rewinding: a round of the stage `imp`."""
+"""Iterative magnitude pruning with rewinding: loads a round of the stage `imp`."""
 
 from vpstudy.compression.family import Pruning, sparsity_text
 

@@ -1,4 +1,4 @@
-"""Weights rounded to a few bits, a range for each output channel."""
+"""Weights rounded to a few bits, with one range per output channel."""
 
 import re
 

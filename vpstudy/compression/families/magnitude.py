@@ -1,4 +1,4 @@
-"""The smallest weights of the network pruned at once."""
+"""Prunes the smallest weights of the network at once."""
 
 from vpstudy.compression.family import Pruning
 

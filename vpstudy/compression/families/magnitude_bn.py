@@ -1,4 +1,4 @@
-"""The smallest weights pruned at once, then new BatchNorm statistics."""
+"""Prunes the smallest weights at once, then re-estimates BatchNorm statistics."""
 
 from vpstudy.compression.families.magnitude import Magnitude
 

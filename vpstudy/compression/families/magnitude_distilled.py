@@ -1,4 +1,4 @@
-"""The smallest weights pruned at once, then the rest trained towards dense on other pictures, without labels."""
+"""Prunes the smallest weights at once, then distils from dense on other pictures, without labels."""
 
 from vpstudy.compression.families.magnitude import Magnitude
 

@@ -1,4 +1,4 @@
-"""The smallest weights pruned at once, then the rest trained again on the source."""
+"""Prunes the smallest weights at once, then trains the rest on the source."""
 
 from vpstudy.compression.families.magnitude import Magnitude
 

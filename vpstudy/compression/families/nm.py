@@ -1,6 +1,6 @@
-"""N:M sparsity: of every m consecutive inputs of an output the n largest weights stay, which GPUs multiply faster.
+"""N:M sparsity: keeps the n largest of every m consecutive input weights of an output, which GPUs multiply faster.
 
-Mishra et al., "Accelerating Sparse Deep Neural Networks" (2021). Inputs of a convolution are its input channels, at
+Mishra et al., "Accelerating Sparse Deep Neural Networks" (2021). The inputs of a convolution are its input channels, at
 each place of the kernel. Weights whose number of inputs is no multiple of m (a first layer, depthwise ones) stay dense.
 """
 
@@ -37,7 +37,7 @@ class StructuredSparsity(Compression):
 
 
 def largest(weight, n: int, m: int):
-    """Where the n largest |w| of every m consecutive inputs of a weight (O, I, ...) are; of equal ones the later."""
+    """Mask of the n largest |w| of every m consecutive inputs of a weight (O, I, ...); ties keep the later."""
     import torch
 
     kept = torch.ones_like(weight, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Weights pruned by lot at the start, then trained as dense was."""
+"""Prunes random weights before training, then trains as dense was."""
 
 from vpstudy.compression.family import Pruning
 

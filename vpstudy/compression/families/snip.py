@@ -1,4 +1,4 @@
-"""SNIP: pruned at the start by the effect on the loss, then trained as dense was (Lee et al., ICLR 2019)."""
+"""SNIP (Lee et al., ICLR 2019): prunes before training by the effect on the loss, then trains as dense was."""
 
 from vpstudy.compression.family import Pruning
 

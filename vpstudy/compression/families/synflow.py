@@ -1,4 +1,4 @@
-"""SynFlow: pruned at the start by the flow through paths, then trained as dense was (Tanaka et al., NeurIPS 2020)."""
+"""SynFlow (Tanaka et al., NeurIPS 2020): prunes before training by flow along paths, then trains as dense was."""
 
 from vpstudy.compression.family import Pruning
 

@@ -1,4 +1,4 @@
-"""Weights, and the input of each layer, rounded to a few bits."""
+"""Weights and layer inputs rounded to a few bits."""
 
 import re
 
