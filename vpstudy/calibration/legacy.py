@@ -1,4 +1,4 @@
-"""What the code behind arXiv 2308.14969 logs as its calibration error. It is none: see `legacy_ece`."""
+"""The "calibration error" that the code of arXiv 2308.14969 logs, which is none: see `legacy_ece`."""
 
 import numpy as np
 
@@ -8,24 +8,11 @@ BINS = 15
 def legacy_ece(logits: np.ndarray, labels: np.ndarray, batch: int) -> float:
     """(1 / N) Σ over batches of E(batch), where E takes raw logits for probabilities.
 
-    The "confidence" of a picture is its largest logit; those up to 1/15, negative ones too, fall into the first of 15
-    bins, those above 14/15, above 1 too, into the last; E = Σ over bins (n_bin / n) |mean correct − mean "confidence"|.
-    Batch values are summed and divided by the number of pictures, so the result shrinks about as 1 / batch and follows
-    the scale of the logits. Reported beside calibration errors, never in their place.
-
-    Parameters
-    ----------
-    logits
-        (N, K).
-    labels
-        (N,), integers.
-    batch
-        Pictures in a batch, in the order given; the last one may be smaller.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit, or batch is below 1.
+    The "confidence" of a picture is its largest logit. Values up to 1/15, also negative ones, fall into the first of 15
+    bins, values above 14/15, also above 1, into the last; E = Σ over bins (n_bin / n) |mean correct − mean
+    "confidence"|. The result shrinks about as 1 / batch and follows the scale of the logits. Reported beside
+    calibration errors, never in their place. `logits` are (N, K), integer `labels` (N,). Raises ValueError if shapes do
+    not fit or batch is below 1.
     """
     logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(labels):

@@ -1,11 +1,9 @@
-"""How far a classifier's confidence can be trusted: calibration errors, proper scores, reliability bins.
+"""Calibration of a classifier: calibration errors, proper scores, reliability bins.
 
-All functions take `probabilities` of shape (N, K), rows summing to 1, and integer `labels` of shape (N,), as
-NumPy arrays or torch tensors. They raise ValueError for anything else, logits above all: a calibration error
-of logits means nothing (the code behind the hidden-cost paper logs one).
-
-"Top-label" looks at the predicted class only: its probability is the *confidence* c, and a calibrated model
-is right on a share c of the pictures that have it.
+All functions take `probabilities` (N, K), rows summing to 1, and integer `labels` (N,), as NumPy arrays or torch
+tensors. They raise ValueError for anything else, above all for logits, whose calibration error means nothing (the code
+behind the hidden-cost paper logs one). "Top-label" metrics use only the predicted class: its probability is the
+*confidence* c, and a calibrated model is right on a share c of the pictures that have it.
 """
 
 import math
@@ -22,22 +20,22 @@ SMALLEST_PROBABILITY = np.finfo(np.float32).tiny
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityBins:
-    """What a reliability diagram draws: count, mean confidence, accuracy, each (B,); NaN in empty bins."""
+    """Count, mean confidence and accuracy per bin, each (B,); the last two are NaN in empty bins."""
 
     count: np.ndarray
     confidence: np.ndarray
     accuracy: np.ndarray
 
     def to_record(self) -> dict[str, list]:
-        """The bins as lists for JSON, None where a bin is empty."""
+        """The bins as lists for JSON, with None for NaN."""
         bins = {"count": self.count, "confidence": self.confidence, "accuracy": self.accuracy}
         return {key: [None if math.isnan(v) else v for v in values.tolist()] for key, values in bins.items()}
 
 
 def expected_calibration_error(probabilities: Array, labels: Array, n_bins: int = 15) -> float:
-    """Top-label calibration error in equal-width bins (0, 1/n], ..., ((n-1)/n, 1]; 1.0 is in the last bin.
+    """Top-label calibration error in equal-width bins (0, 1/n], ..., ((n-1)/n, 1], in [0, 1].
 
-    sum w_b |accuracy_b - mean confidence_b|, w_b the share of pictures in bin b (Guo et al. 2017, eq. 3). In [0, 1].
+    sum w_b |accuracy_b - mean confidence_b|, with w_b the share of pictures in bin b (Guo et al. 2017, eq. 3).
     """
     bins = reliability_bins(probabilities, labels, n_bins)
     filled = bins.count > 0
@@ -47,28 +45,28 @@ def expected_calibration_error(probabilities: Array, labels: Array, n_bins: int 
 
 
 def debiased_ece(probabilities: Array, labels: Array, n_bins: int = 15) -> float:
-    """The l1 calibration error less its small-sample bias: the study's primary measure of calibration.
+    """l1 calibration error minus its small-sample bias: the study's primary measure of calibration.
 
-    The plain ECE averages |observed gap| over bins, which noise alone makes positive. Given the confidences,
-    the signed gap of a bin of n pictures is about N(true gap, s^2), with s^2 = sum c_i (1 - c_i) / n^2 if the
-    model is calibrated. Kumar et al. 2019 (in their library, for l1) estimate the bias by drawing once more:
+    The plain ECE averages |observed gap| over bins, which noise alone makes positive. Given the confidences, the signed
+    gap of a bin of n pictures is about N(true gap, s^2), with s^2 = sum c_i (1 - c_i) / n^2 if the model is calibrated.
+    Kumar et al. 2019 (in their library, for l1) estimate the bias by drawing once more:
 
         boost_b = E|N(gap_b, s_b^2)| - gap_b
         E|N(m, s^2)| = m erf(m / (s sqrt 2)) + s sqrt(2 / pi) exp(-m^2 / (2 s^2))
 
-    For a calibrated model that is only 41 % of the bias. If true gaps scatter as N(0, tau^2 s_b^2), true,
-    observed and redrawn |gap| are on average s_b sqrt(2 / pi) times tau, sqrt(1 + tau^2) and sqrt(2 + tau^2);
-    kappa makes the mean right, with tau estimated from all bins:
+    For a calibrated model this is only 41 % of the bias. If true gaps follow N(0, tau^2 s_b^2), the true, observed and
+    redrawn |gap| average s_b sqrt(2 / pi) times tau, sqrt(1 + tau^2) and sqrt(2 + tau^2). kappa makes the mean right,
+    with tau estimated from all bins:
 
         debiased = sum_b w_b (gap_b - kappa boost_b)
         kappa = (sqrt(1 + tau^2) - tau) / (sqrt(2 + tau^2) - sqrt(1 + tau^2))
         tau^2 = max(0, sum_b (w_b gap_b)^2 / sum_b (w_b s_b)^2 - 1)
 
-    kappa falls from 2.4 (no sign of miscalibration) to 1 (Kumar's); gaps far above s are not corrected. In
-    simulations with 10 classes a calibrated model has a mean of 0.008 on 100 pictures, 0.005 on 900 (plain
-    ECE: 0.114, 0.040); over temperatures from 1/3 to 2, |mean - truth| averages 0.010, 0.004 (plain: 0.050,
-    0.007). |gap| has no unbiased estimator. NOT clipped: well calibrated models can score below 0, and
-    clipping would bias means over seeds. Bins and units: as `expected_calibration_error`.
+    kappa falls from 2.4 (no sign of miscalibration) to 1 (Kumar's); gaps far above s are not corrected. In simulations
+    with 10 classes a calibrated model averages 0.008 on 100 pictures and 0.005 on 900 (plain ECE: 0.114, 0.040); over
+    temperatures from 1/3 to 2, |mean - truth| averages 0.010 and 0.004 (plain: 0.050, 0.007). |gap| has no unbiased
+    estimator. NOT clipped: well calibrated models can score below 0, and clipping would bias means over seeds. Bins and
+    units as in `expected_calibration_error`.
     """
     confidence, correct = _top_label(*_checked(probabilities, labels))
     index = _equal_width(confidence, n_bins)
@@ -79,15 +77,12 @@ def debiased_ece(probabilities: Array, labels: Array, n_bins: int = 15) -> float
         return float(gap.sum())
     excess = max(0.0, np.square(gap).sum() - noise)  # tau^2 times noise
     once, twice = math.sqrt(noise + excess), math.sqrt(2.0 * noise + excess)
-    kappa = (twice + once) / (once + math.sqrt(excess))  # the same, without differences of near equals
+    kappa = (twice + once) / (once + math.sqrt(excess))  # the same, without differences of nearly equal numbers
     return float(np.sum(gap - kappa * (_mean_absolute(gap, np.sqrt(variance)) - gap)))
 
 
 def equal_mass_ece(probabilities: Array, labels: Array, n_bins: int = 15) -> float:
-    """Top-label l1 calibration error in bins of equally many pictures (Nguyen & O'Connor 2015), in [0, 1].
-
-    Pictures of equal confidence share a bin, so that their order does not matter.
-    """
+    """Top-label l1 error in equal-mass bins (Nguyen & O'Connor 2015), in [0, 1]; equal confidences share a bin."""
     confidence, correct = _top_label(*_checked(probabilities, labels))
     _check_bins(n_bins)
     total = len(confidence)
@@ -98,14 +93,14 @@ def equal_mass_ece(probabilities: Array, labels: Array, n_bins: int = 15) -> flo
 
 
 def negative_log_likelihood(probabilities: Array, labels: Array) -> float:
-    """Mean -log p(true class), in nats; at most 87.3 a picture, so that no underflow makes it infinite."""
+    """Mean -log p(true class), in nats; at most 87.3 a picture, so underflow never makes it infinite."""
     probabilities, labels = _checked(probabilities, labels)
     true_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(true_class, SMALLEST_PROBABILITY)).mean())
 
 
 def brier_score(probabilities: Array, labels: Array) -> float:
-    """Mean over pictures of the squared error summed over classes (Brier 1950), in [0, 2]."""
+    """Squared error summed over classes, averaged over pictures (Brier 1950), in [0, 2]."""
     probabilities, labels = _checked(probabilities, labels)
     error = probabilities.astype(np.float64)
     error[np.arange(len(labels)), labels] -= 1.0
@@ -113,7 +108,7 @@ def brier_score(probabilities: Array, labels: Array) -> float:
 
 
 def over_and_underconfidence(probabilities: Array, labels: Array, n_bins: int = 15) -> tuple[float, float]:
-    """The parts of the l1 calibration error from bins that are too sure and from bins that are not sure enough."""
+    """Parts of the l1 calibration error from overconfident and from underconfident bins."""
     bins = reliability_bins(probabilities, labels, n_bins)
     filled = bins.count > 0
     gap = (bins.confidence - bins.accuracy)[filled] * bins.count[filled] / bins.count.sum()
@@ -121,7 +116,7 @@ def over_and_underconfidence(probabilities: Array, labels: Array, n_bins: int = 
 
 
 def classwise_ece(probabilities: Array, labels: Array, n_bins: int = 15) -> float:
-    """Mean over the K classes of the l1 error of p_k as the probability of class k (Kull et al. 2019), in [0, 1]."""
+    """Mean over classes k of the l1 error of p_k as the probability of class k (Kull et al. 2019), in [0, 1]."""
     probabilities, labels = _checked(probabilities, labels)
     total, (count, classes) = 0.0, probabilities.shape
     for k in range(classes):
@@ -131,10 +126,10 @@ def classwise_ece(probabilities: Array, labels: Array, n_bins: int = 15) -> floa
 
 
 def brier_decomposition(probabilities: Array, labels: Array, n_bins: int = 15) -> tuple[float, float, float]:
-    """Reliability, resolution and uncertainty of the top label: (c − correct)² is on average their a − b + c.
+    """Reliability a, resolution b and uncertainty c of the top label; (c − correct)² is on average a − b + c.
 
-    Of Murphy (1973), in equal-width bins of the confidence c; the resolution is the generalised one of Stephenson
-    et al. (2008), which takes in how c varies within a bin, so that the sum is exact.
+    Murphy (1973), in equal-width bins of the confidence. The resolution is the generalised one of Stephenson et al.
+    (2008), which includes variation within bins, so that the sum is exact.
     """
     confidence, correct = _top_label(*_checked(probabilities, labels))
     index = _equal_width(confidence, n_bins)
@@ -148,7 +143,7 @@ def brier_decomposition(probabilities: Array, labels: Array, n_bins: int = 15) -
 
 
 def reliability_bins(probabilities: Array, labels: Array, n_bins: int = 15) -> ReliabilityBins:
-    """Count, mean confidence and accuracy in the equal-width bins of `expected_calibration_error`."""
+    """Count, mean confidence and accuracy in the bins of `expected_calibration_error`."""
     confidence, correct = _top_label(*_checked(probabilities, labels))
     index = _equal_width(confidence, n_bins)
     count = np.bincount(index, minlength=n_bins)
@@ -158,7 +153,7 @@ def reliability_bins(probabilities: Array, labels: Array, n_bins: int = 15) -> R
 
 
 def summary(probabilities: Array, labels: Array) -> dict[str, float]:
-    """Every scalar of a result row, by name."""
+    """All scalars of a result row, by name."""
     over, under = over_and_underconfidence(probabilities, labels)
     reliability, resolution, uncertainty = brier_decomposition(probabilities, labels)
     _, correct = _top_label(*_checked(probabilities, labels))
@@ -179,14 +174,14 @@ def summary(probabilities: Array, labels: Array) -> dict[str, float]:
 
 
 def _mean_absolute(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """E|N(mean, deviation^2)| for mean >= 0, elementwise; the mean itself where there is no deviation."""
+    """E|N(mean, deviation^2)| for mean >= 0, elementwise; the mean itself where the deviation is 0."""
     z = np.divide(mean, deviation * math.sqrt(2.0), out=np.full_like(mean, np.inf), where=deviation > 0.0)
     return mean * erf(z) + deviation * math.sqrt(2.0 / math.pi) * np.exp(-(z**2))
 
 
 def _equal_width(confidence: np.ndarray, n_bins: int) -> np.ndarray:
     _check_bins(n_bins)
-    # both in float32, so that 0.6 is not above the edge 9/15, whichever precision it came in
+    # both in float32, so that 0.6 given in either precision is not above the edge 9/15
     edges = (np.arange(1, n_bins) / n_bins).astype(np.float32)
     return np.searchsorted(edges, confidence.astype(np.float32))
 
@@ -211,7 +206,7 @@ def _as_numpy(values: Array) -> np.ndarray:
 
 
 def _checked(probabilities: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
-    """The arguments as NumPy arrays, (N, K) floats and (N,) int64, or a ValueError naming what is wrong."""
+    """The arguments as NumPy arrays, (N, K) floats and (N,) int64. Raises ValueError naming what is wrong."""
     probabilities, labels = _as_numpy(probabilities), _as_numpy(labels)
     if probabilities.ndim != 2 or len(probabilities) < 1 or probabilities.shape[1] < 2:
         raise ValueError(f"probabilities have shape {probabilities.shape}; expected (N >= 1, K >= 2)")
