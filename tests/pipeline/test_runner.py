@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import tiny
+from distributed import LocalCluster
 
 from pipeline import stages, timings, workers
 from vpstudy import paths
@@ -122,6 +123,15 @@ def test_estimates_are_of_this_stage_else_of_its_kind_and_learn(root):
     estimate.learn(DIGITS, 30)
     assert estimate.seconds(FACES) == 30
     assert estimate.longest_ways()["source@cnn"] > estimate.longest_ways()[FACES] > estimate.longest_ways()["final"]
+
+
+def test_a_scheduler_that_is_there_serves_if_its_workers_say_how_many_cores_they_have(root):
+    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, pytest.raises(ValueError, match="does not say how many cores it has"):
+        tiny.run(root, cluster=cluster.scheduler_address)
+    with LocalCluster(**options, resources={workers.CORES: 2}) as cluster:
+        made, finished = tiny.run(root, cluster=cluster.scheduler_address)
+    assert finished and made.cores == 2 and stale(root) == {}
 
 
 def test_an_unknown_cluster_says_what_there_is():

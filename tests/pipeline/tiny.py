@@ -77,9 +77,7 @@ def work(root: Path, name: str, outs: list[str], orders: dict[str, str]) -> dict
     return {"seconds": 1.0}
 
 
-def run(
-    root: Path, targets: tuple[str, ...] = (), orders: dict[str, str] | None = None, force: bool = False, **options
-):
+def run(root: Path, targets: tuple[str, ...] = (), orders: dict[str, str] | None = None, force=False, cluster="local"):
     """Run what is out of date in `root`; the runner, and whether it came to its end."""
     found = stages.Stages(root)
     due = list(found.out_of_date(found.wanted(list(targets))))
@@ -94,7 +92,7 @@ def run(
             return work, root, name, [out.def_path for out in found.by_name[name].outs], orders or {}
 
         estimate = timings.Estimate(found, root / "timings")
-        with workers.connect("local", None, 2) as (client, cores):
+        with workers.connect(cluster, None, 2) as (client, cores):
             made = runner.Runner(found, client, task, lambda name: 1, estimate, due, cores, force=force)
             return made, made.run()
 
