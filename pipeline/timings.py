@@ -64,15 +64,15 @@ class Estimate:
         cores: int,
         elapsed: Mapping[str, float] | None = None,
     ) -> float | None:
-        """Seconds until all `names` have run on so many cores; None where nothing is known of any of them.
+        """Seconds until all `names` have run on so many cores; None where nothing is known at all.
 
         `elapsed` are the seconds that those at work have taken so far.
         """
         names, elapsed = list(names), elapsed or {}
         known = {name: seconds for name in names if (seconds := self.seconds(name)) is not None}
-        if not known:
+        if not known and not self._took:
             return None
-        mean = fmean(known.values())  # for those of which nothing is known
+        mean = fmean((known or self._took).values())  # for those of which nothing is known
         alone = {name: max(0.0, known.get(name, mean) - elapsed.get(name, 0.0)) for name in names}
         work = sum(seconds * min(threads(name), cores) for name, seconds in alone.items())
         return max(work / cores, *(self.longest_ways(names)[name] - elapsed.get(name, 0.0) for name in names))
