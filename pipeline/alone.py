@@ -8,8 +8,11 @@ from pathlib import Path
 BUSY = "another `vpstudy repro` or `dvc` command is at work here: wait for it, or stop it"
 
 
-def check(root: Path, shared: bool = False) -> None:
-    """Raise ValueError where the folder cannot be written to or, but for what is `shared`, DVC's lock is held."""
+def check(root: Path, shared: bool = False) -> bool:
+    """Whether nothing is at work in `root`.
+
+    Raises ValueError where the folder cannot be written to or, but for what is `shared`, something is at work.
+    """
     place = root / ".dvc" / "tmp" / "lock"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -23,8 +26,10 @@ def check(root: Path, shared: bool = False) -> None:
     except BlockingIOError:
         if not shared:
             raise ValueError(BUSY) from None
+        return False
     finally:
         os.close(file)
+    return True
 
 
 if __name__ == "__main__":

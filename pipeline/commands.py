@@ -27,10 +27,11 @@ def plan(scale: str | None = None) -> int:
     if scale:
         print(f"Scale {scale}: {planning.size(scales.parameters(scale))}")
         return 0
-    alone.check(paths.ROOT, shared=True)
+    nothing_at_work = alone.check(paths.ROOT, shared=True)
     parameters = study.load(paths.PARAMS)
     stages, estimate, threads = _prepared(parameters)
-    stages.bring_back(stages.by_name)
+    if nothing_at_work:  # cells remove their old outputs first: those must not come back meanwhile
+        stages.bring_back(stages.by_name)
     from pipeline.timings import cores
 
     print("\n".join(planning.plan(parameters, stages, estimate, threads, cores())))
