@@ -34,6 +34,8 @@ def forked(arguments: list[str], environment: dict[str, str], folder: str, outpu
     # Figures are shown by what is imported once there is a kernel, and the project may have changed on disk.
     for name in [name for name in sys.modules if name.split(".")[0] in ("vpstudy", "studies", "matplotlib_inline")]:
         del sys.modules[name]
+    if pandas := sys.modules.get("pandas"):  # which looks for a kernel when it is imported, for how it shows tables
+        pandas.set_option("display.max_columns", 20)
     _launch(arguments)
 
 

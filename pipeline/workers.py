@@ -58,7 +58,7 @@ def _cluster(name: str, jobs: int | None, cores: int) -> Any:
             threads_per_worker=jobs or cores,
             resources={CORES: jobs or cores},
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port; the default one warns where it is taken
             security=True,  # other users of this machine must not send it work
             silence_logs=logging.CRITICAL,
         )
@@ -74,6 +74,7 @@ def _cluster(name: str, jobs: int | None, cores: int) -> Any:
         processes=1,
         worker_extra_args=["--resources", f"{CORES}={offered}"],
         security=True,
+        scheduler_options={"dashboard_address": ":0"},
         shared_temp_directory=str(shared),
     )
     tried = subprocess.run(["sbatch", "--test-only"], input=made.job_script(), capture_output=True, text=True)

@@ -23,8 +23,6 @@ from vpstudy import paths
 pytestmark = pytest.mark.slow
 
 KILLS = 8
-# What registries, which are free to change, read to tell names apart.
-OF_REGISTRIES = ("vpstudy/data/origin.py",)
 PRODUCED = ("data/results", "data/models", "data/probabilities", "data/notebooks", "figures", "notebooks/rendered")
 
 
@@ -145,16 +143,17 @@ def test_final_pages_show_their_figures_and_name_no_machine(clone):
 
 def test_cells_declare_the_modules_that_their_kernels_import(clone, parameters):
     locked = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
+    # What parameters and registries, which are free to change, read in every kernel to check names and settings.
+    free = [path for name in fingerprints.FREE for path in fingerprints._module(clone / name, clone)[1]]
+    free = {*fingerprints.FREE, *fingerprints._reached(free, clone)}
     for cell in grid.cells(parameters):
         imported = set(json.loads((clone / "data/timings/smoke" / f"{cell.name}.json").read_text())["modules"])
-        # Every kernel reads the names of all compressions; what one of them makes reaches others as its result.
-        imported -= {name for name in imported if name.startswith(fingerprints.FAMILIES)}
-        deps = {dep["path"] for dep in locked[cell.name]["deps"]}
-        declared = {dep for dep in deps if dep.endswith(".py")}
-        for target in (dep for dep in deps if dep.startswith("data/targets/")):  # a list of the modules that make it
+        imported -= {name for name in imported if name.startswith(fingerprints.FAMILIES)}  # read for their names
+        declared = {dep["path"] for dep in locked[cell.name]["deps"]}
+        for target in [dep for dep in declared if dep.startswith("data/targets/")]:  # lists of modules
             declared |= set(json.loads((clone / target).read_text()))
         listed = set(json.loads((clone / "data/code" / f"{cell.stage}.json").read_text()))
-        assert imported - {*fingerprints.FREE, *OF_REGISTRIES} <= declared | listed, cell.name
+        assert imported - free <= declared | listed, cell.name
 
 
 def test_two_runs_at_once_the_second_is_refused_at_once(clone):

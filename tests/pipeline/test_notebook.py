@@ -36,6 +36,8 @@ axes.plot([0, 1])
 display(figure)
 plt.close(figure)
 print(torch.get_num_threads())
+import pandas as pd
+print(pd.DataFrame(0, index=[0], columns=[f"a column with a name {n}" for n in range(12)]))
 """
 WAITS = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
 
@@ -75,7 +77,8 @@ def test_pages_show_what_ran_and_are_the_same_cold_and_forked(tmp_path, server):
     made = job(folder, PAGE, FIGURE)
     timing = notebook.run(made, server)
     printed, warned, shown, figure, threads = outputs(made.output)
-    assert printed["text"] == f"b 1 1 0 {folder}\n" and warned["text"] == "warned\n" and threads["text"] == "1\n"
+    assert printed["text"] == f"b 1 1 0 {folder}\n" and warned["text"] == "warned\n"
+    assert threads["text"].startswith("1\n")
     assert shown["data"]["text/plain"] == "studies.cells.Cell" and "image/png" in figure["data"]
     nbformat.validate(nbformat.read(made.output, as_version=4))
     assert json.loads(made.timing.read_text()) == timing
