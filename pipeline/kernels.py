@@ -35,10 +35,15 @@ MODULES = """__import__("json").dumps(sorted(module.__file__ for name, module in
     if name.split(".")[0] in ("vpstudy", "studies") and getattr(module, "__file__", None)))"""
 
 
+# Variables that slow a kernel down: imports compile anew (12 s), and each freed tensor goes back to the system (Dask sets
+# this for its workers; training takes five times as long).
+SLOW = ("PYTHONDONTWRITEBYTECODE", "MALLOC_TRIM_THRESHOLD_")
+
+
 def environment(threads: int, scratch: Path) -> dict[str, str]:
     """The environment variables of a kernel: those of this process, and all that results may depend on."""
     count = str(threads)
-    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # 12 s a kernel
+    inherited = {k: v for k, v in os.environ.items() if k not in SLOW}
     return inherited | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONHASHSEED": "0",
@@ -76,6 +81,8 @@ class ForkServer:
     def _start(self, variables: dict[str, str]) -> None:
         # The server inherits the variables of this process, which does nothing else than run kernels.
         os.environ.update({k: v for k, v in variables.items() if k not in ("IPYTHONDIR", progress.VARIABLE)})
+        for name in SLOW:
+            os.environ.pop(name, None)
         multiprocessing.current_process()._config["daemon"] = False  # Dask's workers are daemons: those may not fork
         warnings.filterwarnings("ignore", module="multiprocessing")
         self._context = multiprocessing.get_context("forkserver")
