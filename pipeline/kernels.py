@@ -35,8 +35,8 @@ MODULES = """__import__("json").dumps(sorted(module.__file__ for name, module in
     if name.split(".")[0] in ("vpstudy", "studies") and getattr(module, "__file__", None)))"""
 
 
-# Variables that slow a kernel down: imports compile anew (12 s), and each freed tensor goes back to the system (Dask sets
-# this for its workers; training takes five times as long).
+# Variables that slow a kernel down: the first makes imports compile again (12 s); with the second, which Dask sets for
+# its workers, each freed tensor goes back to the system, and training takes up to five times as long.
 SLOW = ("PYTHONDONTWRITEBYTECODE", "MALLOC_TRIM_THRESHOLD_")
 
 
