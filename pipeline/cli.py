@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "repro transfer@cnn-int4-digits",
     )
     repro.add_argument("targets", nargs="*", help="stages to run, with all they depend on; without any, all")
-    repro.add_argument("-j", "--jobs", type=int, metavar="N", help="cores to use here, or jobs on a cluster")
+    repro.add_argument("-j", "--jobs", type=_positive, metavar="N", help="cores to use here, or jobs on a cluster")
     repro.add_argument(
         "--cluster",
         metavar="NAME",
@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         "list the targets, or tell how to get the pictures of one",
         "For pictures of your own, put `pictures: {mine: {imagefolder: PATH}}` into params.yaml (PATH holds "
         "train/CLASS and test/CLASS, or CLASS alone, or is a .zip of that), `fetched: [mine]`, and mine into "
-        "hidden_cost.targets; then run repro.",
+        "hidden_cost.axes.targets; then run repro.",
         "targets cars",
     )
     targets.add_argument("name", nargs="?", help="one of them; without it, they are listed")
@@ -121,3 +121,9 @@ def parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1")
+    return int(text)

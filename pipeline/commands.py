@@ -53,9 +53,13 @@ def repro(targets: list[str], jobs: int | None, cluster: str, force: bool, dry_r
             due.remove("code")
             stages.record(["code"])
         code = 0
+        if due and parameters.outside:
+            from studies.backbones import weights_checks  # loads torch
+
+            weights_checks.check(parameters)
         if due:
             code = _run(parameters, stages, estimate, threads, due, jobs, cluster, force)
-        scales.save_lock(parameters.scale)
+        scales.save_lock()
     if code:
         return code
     from pipeline import compare as comparison
@@ -71,6 +75,7 @@ def _prepared(parameters: study.Parameters) -> tuple:
 
     if repaired := dvc.repair(paths.ROOT):
         print(repaired)
+    scales.own_lock(parameters.scale)
     scales.make_folders(parameters)
     cell_job.write_code_lists()
     stages = dvc.Stages(paths.ROOT)

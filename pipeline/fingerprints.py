@@ -29,6 +29,7 @@ FREE = (
 # second for labels.
 FAMILIES = "vpstudy/compression/families"
 CALL_FAMILIES = ("studies/backbones/compress.py", "studies/report.py")
+MODELS = "backbones.py"  # imports a library's models when one is asked for
 PROMPTS = "vpstudy/prompts/visual/registry.py"  # looks up the modules beside it by name
 
 Digests = dict[str, str]  # by path from the project's root
@@ -95,7 +96,9 @@ def _read_module(path: Path, root: Path, modified: int) -> tuple[str, list[Path]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:] or [ast.Pass()]
-    return _digest(ast.unparse(tree)), list(_imported(tree, root, in_functions=FAMILIES in path.as_posix()))
+    return _digest(ast.unparse(tree)), list(
+        _imported(tree, root, in_functions=FAMILIES in path.as_posix() or path.name == MODELS)
+    )
 
 
 def _imported(tree: ast.Module, root: Path, in_functions: bool = False) -> Iterator[Path]:

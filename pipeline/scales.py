@@ -84,17 +84,32 @@ def put_in_place(name: str, force: bool = False) -> list[str]:
     elif current == name:
         return [f"params.yaml holds scale {name} already"]
     if current != name:
-        save_lock(current)
+        save_lock()
         _exchange_lock(name)
     atomic.write_text(paths.PARAMS, text)
     return [*done, f"params.yaml now holds scale {name}"]
 
 
-def save_lock(scale: str | None) -> None:
-    """Keep dvc.lock, which holds the results of `scale`, in the folder of that scale."""
-    lock, folder = paths.ROOT / "dvc.lock", paths.SCALES / str(scale)
-    if scale and lock.exists() and (not (folder / lock.name).exists() or not cmp(lock, folder / lock.name, False)):
+def save_lock() -> None:
+    """Keep dvc.lock in the folder of the scale whose results it holds, as the paths in it tell."""
+    lock, scale = paths.ROOT / "dvc.lock", lock_scale()
+    folder = paths.SCALES / str(scale)
+    if scale and (not (folder / lock.name).exists() or not cmp(lock, folder / lock.name, False)):
         atomic.write_bytes(folder / lock.name, lock.read_bytes())
+
+
+def lock_scale() -> str | None:
+    """The scale whose results dvc.lock holds; None where it holds none."""
+    lock = paths.ROOT / "dvc.lock"
+    found = re.search(r"data/(?:models|results)/([a-z][a-z0-9_]*)/", lock.read_text()) if lock.exists() else None
+    return found and found[1]
+
+
+def own_lock(scale: str) -> None:
+    """Put the lock of `scale` in the place of another scale's, which is kept."""
+    if lock_scale() not in (None, scale):
+        save_lock()
+        _exchange_lock(scale)
 
 
 def copy_lock() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from vpstudy import paths
 
-SCALES = sorted(path.name for path in paths.RESULTS.glob("*") if (paths.SCALES / path.name / "dvc.lock").exists())
+SCALES = sorted(path.name for path in paths.RESULTS.glob("*") if (path / "claims.json").exists())
 
 
 @pytest.mark.slow

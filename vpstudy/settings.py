@@ -109,7 +109,7 @@ def _hint(value: str, names: list[str]) -> str:
 
 def _tags_union(key: Any) -> bool:
     # pydantic adds the union member that it tried to the path: "constrained-int", "literal['all']"
-    return isinstance(key, str) and key.startswith(("constrained-int", "literal["))
+    return isinstance(key, str) and key.startswith(("constrained-int", "literal[", "function-after["))
 
 
 def _keys_at(keys: list, model: Any) -> list[str]:

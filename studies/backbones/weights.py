@@ -47,6 +47,8 @@ class WeightsCell:
         try:
             return backbone, load_into(backbone, path)
         except ValueError as error:
+            if self.entry.is_clip:
+                raise
             hint = "for others than ImageNet's give `classes`, a text file with a name a line"
             raise ValueError(f"{error}; there are {len(names)} names of classes: {hint}") from None
 

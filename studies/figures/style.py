@@ -9,6 +9,7 @@ import math
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from vpstudy import atomic
-from vpstudy.training.controls import CONTROLS
 
 WIDTH = 18 / 2.54  # inches; at this printed width, no text is below 8 points
 GREY = "#666666"
@@ -61,16 +61,22 @@ class Method:
 # In the order of CONTROLS: blue and yellow, then violets for mappings, then earth tones for prompts.
 CONTROL_COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#B35C8C", "#E7298A", "#8C6BB1", "#6A51A3", "#3F007D", "#F0B27A",
                    "#A6761D", "#7F5F00", "#66A61E", "#4D7C0F", "#BF812D", "#35978F")  # fmt: skip
-METHODS = {
-    "visual_prompting": Method("visual prompt", "#D55E00"),
-    "linear_probe": Method("linear probe", "#0072B2"),
-    "fine_tuning": Method("fine-tuning", "#009E73"),
-    **{
-        name: Method(control.label, colour)
-        for (name, control), colour in zip(CONTROLS.items(), cycle(CONTROL_COLOURS), strict=False)
-    },
-    "upstream": Method("source task", "#555555"),
-}
+
+
+@cache
+def _methods() -> dict[str, Method]:
+    from vpstudy.training.controls import CONTROLS  # here: else every cell would depend on every control and prompt
+
+    return {
+        "visual_prompting": Method("visual prompt", "#D55E00"),
+        "linear_probe": Method("linear probe", "#0072B2"),
+        "fine_tuning": Method("fine-tuning", "#009E73"),
+        **{
+            name: Method(control.label, colour)
+            for (name, control), colour in zip(CONTROLS.items(), cycle(CONTROL_COLOURS), strict=False)
+        },
+        "upstream": Method("source task", "#555555"),
+    }
 
 
 @dataclass(frozen=True)
@@ -84,15 +90,15 @@ class Line:
 
 def method(name: str) -> Method:
     """Raises ValueError for a method without a look."""
-    if name not in METHODS:
-        raise ValueError(f"method {name!r} has no look; known: {', '.join(METHODS)}; add it in figures/style.py")
-    return METHODS[name]
+    if name not in _methods():
+        raise ValueError(f"method {name!r} has no look; known: {', '.join(_methods())}; add it in figures/style.py")
+    return _methods()[name]
 
 
 def methods(names: Iterable[str]) -> list[str]:
-    """Distinct names, in the order of `METHODS`."""
+    """Distinct names, in the order of figures."""
     present = {name for name in names if method(name)}
-    return [name for name in METHODS if name in present]
+    return [name for name in _methods() if name in present]
 
 
 def budgets(values: Iterable[str | None]) -> list[str | None]:

@@ -105,7 +105,7 @@ def _missing_clips(p: Any) -> Iterator[str]:
 
 def _depth(p: Any) -> Iterator[str]:
     """Depth in towers made here; for other towers the command `check` asks their library."""
-    own = {name: architectures.own(name).blocks for name in p.multimodal.axes.backbones if name not in p.weights.root}
+    own = {name: architectures.own(name).blocks for name in p.multimodal.axes.backbones if name in p.pretrained}
     depth = p.multimodal.settings.depth
     for name, blocks in own.items():
         if blocks is None:

@@ -56,8 +56,8 @@ def problems(p: Any) -> Iterator[str]:
     settings = p.vpns.settings
     channels = [pruner for pruner in p.vpns.axes.pruners if METHODS[pruner].role == "channels"]
     for name in p.vpns.axes.backbones:
-        if name in p.weights.root:
-            continue  # checked in the stage `weights`: their libraries are slow to load
+        if name not in p.pretrained:
+            continue  # unknown, or of a library that is slow to load: `weights_checks` asks it
         kind = own(name)
         if channels and not kind.batchnorm:
             yield (

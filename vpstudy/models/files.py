@@ -103,6 +103,11 @@ def _downloaded(url: str, digits: str, path: Path) -> Path:
             raise FileNotFoundError(
                 f"{url} could not be downloaded ({error}); get it by hand and save it as {path}"
             ) from None
+        try:
+            return _checked(path, digits)
+        except ValueError:
+            path.unlink()  # cut off, or another file: the next try downloads it again
+            raise
     return _checked(path, digits)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing
 from vpstudy.training.prompt_learning.registry import PROMPTERS
@@ -10,11 +10,16 @@ from vpstudy.training.prompt_learning.registry import PROMPTERS
 Bits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)]
 
 
+LONGEST = 60  # context vectors
+
+
 def _context(value: Any) -> str | int:
     if isinstance(value, bool) or not (
         (isinstance(value, int) and value > 0) or (isinstance(value, str) and value.strip())
     ):
         raise ValueError("give words that context vectors start from, or how many to draw at random, at least 1")
+    if (len(value.split()) if isinstance(value, str) else value) > LONGEST:
+        raise ValueError(f"at most {LONGEST} vectors fit before the name of a class in CLIP's 77 tokens")
     return value
 
 
@@ -47,6 +52,12 @@ class Learning(Strict):
     weight_decay: Share
     evaluations: Positive  # evenly spaced epochs at which base and new are measured, at most all
     bits: Bits
+
+    @model_validator(mode="after")
+    def _evaluations_fit(self):
+        if self.evaluations > self.epochs:
+            raise ValueError(f"evaluations ({self.evaluations}) must not exceed epochs ({self.epochs})")
+        return self
 
 
 class _TextLearning(Learning):
