@@ -1,6 +1,22 @@
-"""Settings for every test, before torch is imported."""
+"""Settings for every test."""
 
 import os
+import sys
 
-# As in the kernels: without it, tests beside other work wait for threads that spin.
+import pytest
+
+# Before torch is imported, as in the kernels: without it, tests beside other work wait for threads that spin.
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks this small only wait for a second thread, and the number of threads changes rounding."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

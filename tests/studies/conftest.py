@@ -12,19 +12,21 @@ from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 
 
-@pytest.fixture
-def untrained(tmp_path, monkeypatch):
-    """From a class of cells to one of a dense, untrained backbone with the parameters of smoke."""
-    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
-    monkeypatch.setattr(paths, "PROBABILITIES", tmp_path / "probabilities")
-    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """From a class of cells to one of a dense, untrained backbone with the parameters of smoke; a folder a module."""
+    folder = tmp_path_factory.mktemp("data")
 
     def obtain(*_) -> Compressed:
         backbone = Backbone(ARCHITECTURES["cnn"], glyphs.class_names, seed=1)
         return Compressed(parse("dense"), backbone, magnitude(backbone.prunable, 0.0))
 
-    def make(kind: type):
-        monkeypatch.setitem(kind.__init__.__globals__, "obtain", obtain)
-        return kind(scales.parameters("smoke"), "cnn", "dense", "digits")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MODELS", "PROBABILITIES", "RESULTS"):
+            patch.setattr(paths, name, folder / name.lower())
 
-    return make
+        def make(kind: type):
+            patch.setitem(kind.__init__.__globals__, "obtain", obtain)
+            return kind(scales.parameters("smoke"), "cnn", "dense", "digits")
+
+        yield make

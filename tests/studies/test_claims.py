@@ -10,24 +10,33 @@ from scipy import stats
 
 from pipeline.scales import parameters
 from studies.claims import ledger
-from studies.claims.claim import replicates
+from studies.claims.claim import Claim, replicates
 from studies.claims.report import ClaimsReport
-from studies.claims.verdict import VERDICTS, Effect, Test, equivalence_power, holm
+from studies.claims.verdict import VERDICTS, Effect, equivalence_power, holm
+from studies.claims.verdict import Test as Rule  # pytest would collect a class called Test
 from studies.hidden_cost import measures, twins
 from studies.hidden_cost.claims import CLAIMS
 from studies.hidden_cost.evidence import Evidence
 from vpstudy.data import glyphs
 from vpstudy.data.target import load as load_target
 
-DIRECTIONAL, SAME = Test("one-sided", -1, 0.02), Test("equivalence", +1, 0.02)
-STUDIES = 3000
-TOLERANCE = 0.012  # three standard deviations of a rate of 5 % in so many studies
+DIRECTIONAL, SAME = Rule("one-sided", -1, 0.02), Rule("equivalence", +1, 0.02)
+STUDIES = 1024
+TOLERANCE = 0.01  # of a rate: spread evenly, so many studies come closer than ten times as many drawn at random
+SURE = 0.995  # of tests with random studies: an error rate as stated passes them this often
 
 
-def verdicts(test: Test, truth: float, n: int, deviation: float, seed: int = 0) -> dict[str, float]:
-    """The share of each verdict over simulated studies of `n` replicates."""
-    draws = np.random.default_rng(seed).normal(truth, deviation, (STUDIES, n))
-    found = [test.verdict(effect, test.p(effect)) for effect in map(Effect.of, draws)]
+def verdicts(rule: Rule, truth: float, n: int, deviation: float) -> dict[str, float]:
+    """The share of each verdict over simulated studies of `n` replicates.
+
+    A verdict depends on the mean and the standard error, which are independent: the mean is normal, the variance scaled
+    chi-square. Studies are spread evenly over both (a Sobol sequence, moved off 0 and 1).
+    """
+    even = stats.qmc.Sobol(2, scramble=False).random(STUDIES) + 0.5 / STUDIES
+    errors = deviation / n**0.5 * (stats.chi2.ppf(even[:, 1], n - 1) / (n - 1)) ** 0.5
+    means = truth + deviation / n**0.5 * stats.norm.ppf(even[:, 0])
+    effects = [Effect(float(mean), float(error), np.nan, np.nan, n) for mean, error in zip(means, errors, strict=True)]
+    found = [rule.verdict(effect, rule.p(effect)) for effect in effects]
     return {verdict: found.count(verdict) / STUDIES for verdict in VERDICTS}
 
 
@@ -38,7 +47,7 @@ def test_effects_and_p_values_are_those_of_the_t_test():
         assert p == pytest.approx(stats.ttest_1samp(values, 0.005, alternative=side).pvalue)
     interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (effect.low, effect.high) == pytest.approx((interval.low, interval.high))
-    two_sided = Test("two-sided", -1, 0.02).p(effect)
+    two_sided = Rule("two-sided", -1, 0.02).p(effect)
     assert two_sided == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
@@ -78,15 +87,16 @@ def test_equivalence_is_seen_inside_the_margin_and_its_absence_beyond():
 
 @pytest.mark.parametrize(("n", "deviation"), [(3, 0.015), (5, 0.015), (5, 0.03), (12, 0.01)])
 def test_the_expected_power_is_that_of_simulated_studies(n, deviation):
-    simulated = verdicts(SAME, 0.0, n, deviation, seed=1)["reproduced"]
-    assert equivalence_power(n, deviation, 0.02) == pytest.approx(simulated, abs=0.03)
+    simulated = verdicts(SAME, 0.0, n, deviation)["reproduced"]
+    assert equivalence_power(n, deviation, 0.02) == pytest.approx(simulated, abs=TOLERANCE)
     assert equivalence_power(1, deviation, 0.02) == 0
 
 
 def test_holm_by_hand_and_its_family_wise_error():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    draws = np.random.default_rng(2).uniform(size=(STUDIES, 7))
-    assert np.mean([min(holm(p)) < 0.05 for p in draws]) == pytest.approx(0.05, abs=TOLERANCE)
+    draws = np.random.default_rng(2).uniform(size=(3000, 7))
+    low, high = stats.binom.interval(SURE, 3000, 1 - (1 - 0.05 / 7) ** 7)
+    assert low <= sum(min(holm(p)) < 0.05 for p in draws) <= high
 
 
 TARGETS = {"digits": 600, "textures": 700, "faces": 100}
@@ -96,14 +106,12 @@ def evidence(
     truth: dict[str, float] | None = None,
     seeds: int = 5,
     sources: int = 1,
-    between: float = 0.0,
     noise: float = 0.005,
     seed: int = 0,
     compressions=("dense", "imp-0.95", "w4a4"),
 ) -> Evidence:
     """Synthetic results; `truth` holds what iterative pruning adds to accuracy, ece_debiased, probe accuracy, twins."""
     truth, rng, rows = truth or {}, np.random.default_rng(seed), []
-    sign = {name: rng.normal(0, between, sources) for name in compressions}
     for source in range(sources):
         for k in range(seeds):
             for target in TARGETS:
@@ -113,7 +121,7 @@ def evidence(
                         for method in ("visual_prompting", "linear_probe"):
                             pruned = name.startswith("imp")
                             key = "accuracy" if method == "visual_prompting" else "probe"
-                            shift = truth.get(key, 0.0) * pruned + sign[name][source] * (name != "dense")
+                            shift = truth.get(key, 0.0) * pruned
                             small = truth.get("small", 0.0) * pruned * (budget == "10")
                             worse = truth.get("ece_debiased", 0.0) * pruned + truth.get("quantized", 0.0) * (
                                 name == "w4a4"
@@ -145,8 +153,15 @@ def evidence(
     return Evidence(pd.DataFrame(rows), backbones, facts)
 
 
-def judged(found: Evidence) -> dict[str, dict]:
-    return {record["id"]: record for record in ledger.assess("hidden_cost", CLAIMS, found)}
+def measured(claim: Claim, found: Evidence) -> Claim:
+    """The claim with the findings of `found`: the ledger asks for them twice."""
+    findings = claim.measure(found)
+    return replace(claim, measure=lambda _: findings)
+
+
+def judged(found: Evidence, claims: tuple[Claim, ...] = CLAIMS) -> dict[str, dict]:
+    entries = ledger.assess("hidden_cost", [measured(claim, found) for claim in claims], found)
+    return {entry["id"]: entry for entry in entries}
 
 
 def test_known_effects_are_found_claim_by_claim():
@@ -176,25 +191,26 @@ def test_a_worse_calibration_of_quantized_backbones_contradicts_h4():
 
 def test_the_error_rates_hold_for_whole_studies():
     """No effect anywhere, noise as large as in practice: hardly any directional claim is called reproduced."""
+    primary = tuple(replace(claim, beside=lambda _: []) for claim in CLAIMS)  # secondary findings decide nothing
     wrong = 0
     for seed in range(60):
-        records = judged(evidence(noise=0.05, seed=seed))
-        wrong += any(r["verdict"] == "reproduced" for key, r in records.items() if key != "H4")
-    assert wrong / 60 <= 0.05 + 3 * (0.05 * 0.95 / 60) ** 0.5
+        entries = judged(evidence(noise=0.05, seed=seed), primary)
+        wrong += any(entry["verdict"] == "reproduced" for key, entry in entries.items() if key != "H4")
+    assert wrong <= stats.binom.ppf(SURE, 60, 0.05)
 
 
 def test_source_checkpoints_are_the_clusters():
     """Checkpoints differ by far more than seeds do: taken for independent, seeds would reject too often."""
-    rejected = {"clustered": 0, "naive": 0}
-    for seed in range(200):
-        found = evidence(seeds=5, sources=3, between=0.05, seed=seed, compressions=("dense", "imp-0.95", "int4"))
-        values = found.changes("accuracy", "imp-0.95")
+    runs = evidence(seeds=10, sources=3, compressions=("dense", "imp-0.95")).changes("accuracy", "imp-0.95")
+    draw, rejected = np.random.default_rng(0), {"clustered": 0, "naive": 0}
+    for _ in range(200):
+        values = runs.assign(value=draw.normal(0, 0.05, 3)[runs["source_seed"]] + draw.normal(0, 0.007, len(runs)))
         assert len(replicates(values)) == 3
         rejected["clustered"] += Effect.of(replicates(values)).p_below(0) < 0.05
         naive = values.groupby(["source_seed", "seed"])["value"].mean()
         rejected["naive"] += Effect.of(naive).p_below(0) < 0.05
-    assert rejected["clustered"] / 200 <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
-    assert rejected["naive"] / 200 > 0.2
+    assert rejected["clustered"] <= stats.binom.ppf(SURE, 200, 0.05)
+    assert rejected["naive"] > 200 * 0.2
 
 
 def test_small_test_sets_stay_out_of_pooled_calibration_but_are_shown():

@@ -1,5 +1,6 @@
 import io
 import time
+from itertools import count
 
 import pytest
 
@@ -70,9 +71,11 @@ def test_an_unknown_length_is_counted_without_an_end(sink):
 
 def test_lines_are_written_twice_a_second_at_most(tmp_path, monkeypatch):
     monkeypatch.setenv(progress.VARIABLE, str(tmp_path / "progress"))
-    for item in progress.track(range(2000), "step"):
-        if item == 1999:
-            assert (tmp_path / "progress").read_text() == "step 0 of 2000"
+    looks = count()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 100 + next(looks) / 4)  # a quarter of a second each
+    said = [(tmp_path / "progress").read_text() for _ in progress.track(range(5), "step")]
+    lines = "step 0 of 5", "step 2 of 5, about 1 s left", "step 4 of 5, about 0 s left"
+    assert said == [lines[0], lines[0], lines[1], lines[1], lines[2]]
 
 
 def test_elsewhere_it_is_a_bar_that_goes_away(monkeypatch, capsys):

@@ -12,7 +12,7 @@ from vpstudy import paths
 from vpstudy.prompts.codebook import Packed, stored_bytes
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def done(untrained):
     cell = untrained(QuantizeCell)
     runs = cell.run()

@@ -33,7 +33,7 @@ def parameters(tmp_path, monkeypatch):
         place = paths.MODELS / "test" / architecture.name / "source.safetensors"
         backbones.save(Backbone(architecture, glyphs.class_names), place)
     p = load(paths.SCALES / "default" / "params.yaml")
-    few = {"steps": 6, "batch": 4, "held_out": 300}
+    few = {"steps": 6, "batch": 4, "held_out": 100}
     compressing = p.compressing.model_copy(update={"pictures": 32, "recovery_from": 2})
     return p.model_copy(update={"scale": "test", "source": p.source.model_copy(update=few), "compressing": compressing})
 

@@ -3,7 +3,6 @@
 import copy
 
 import pytest
-import torch
 
 from studies.parameters import Parameters, read, validate
 from vpstudy import paths
@@ -35,7 +34,6 @@ def changed(content: dict, changes: dict) -> dict:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """From changes to parameters; CLIPs of the two architectures lie in a temporary folder."""
-    torch.set_num_threads(1)
     content = changed(read(paths.SCALES / "default/params.yaml"), SMALL)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MODELS", "RESULTS"):

@@ -50,13 +50,19 @@ def made_up(pruner: str, settings) -> list[dict]:
     return rows
 
 
-@pytest.fixture
-def report(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
     """Of every kind of method; one cell is missing."""
-    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
-    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # laid out and drawn at the smoke scale
-    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
-    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "FIGURES", folder / "figures")
+        patch.setattr(paths, "RESULTS", folder / "results")
+        patch.setattr(Figure, "savefig", lambda *_, **__: None)  # laid out and drawn at the smoke scale
+        patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+        yield made_up_report()
+
+
+def made_up_report() -> VpnsReport:
     parameters = scales.parameters("smoke")
     vpns = parameters.vpns
     vpns = vpns.model_copy(update={"axes": vpns.axes.model_copy(update={"pruners": PRUNERS})})

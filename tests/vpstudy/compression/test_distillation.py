@@ -25,7 +25,7 @@ from vpstudy.settings import ParameterError
 from vpstudy.training.pretraining import train_on_source
 
 CLASSES = glyphs.class_names
-RUNTIME = Runtime(torch.device("cpu"), "fp32", torch.get_num_threads())
+RUNTIME = Runtime(torch.device("cpu"), "fp32", 1)
 SOURCE = Source(seed=0, size=32, steps=60, batch=32, learning_rate=0.01, weight_decay=0.0, held_out=100)
 SETTINGS = Distillation(
     pictures="textures",
@@ -173,7 +173,7 @@ def test_distilled_families_are_made_and_keep_their_sparsity(outside, teacher):
     assert not torch.equal(made.weights(), plain.weights())
     assert not [name for name, _ in made.backbone.named_parameters() if "parametrizations" in name]
     dense = parse("dense_distilled").make(outside).backbone
-    assert agreement(dense, teacher, outside.pictures()[0]) == 1
+    assert apart(dense, teacher, outside.pictures()[0]) < 1e-6
 
 
 def test_pictures_of_another_set_carry_what_dense_takes_them_for(outside, teacher):

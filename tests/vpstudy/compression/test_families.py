@@ -37,8 +37,8 @@ def folder(tmp_path_factory):
 
 def access(folder) -> SourceAccess:
     """Schedules of a few steps."""
-    source = Source(seed=0, size=32, steps=6, batch=4, learning_rate=0.01, weight_decay=0.0, held_out=100)
-    runtime = Runtime(torch.device("cpu"), "fp32", torch.get_num_threads())
+    source = Source(seed=0, size=16, steps=6, batch=4, learning_rate=0.01, weight_decay=0.0, held_out=100)
+    runtime = Runtime(torch.device("cpu"), "fp32", 1)
     return SourceAccess(folder, source, Compressing(pictures=8, recovery_from=2), runtime, {})
 
 
@@ -88,7 +88,9 @@ def test_removed_channels_count_as_sparsity(folder, tmp_path):
     made.save(tmp_path / "x.safetensors")
     loaded = compressed.load(tmp_path / "x.safetensors", "channels-0.50")
     pictures = torch.rand(2, 3, 32, 32)
-    assert torch.equal(loaded.backbone.frozen()(pictures), made.backbone.frozen()(pictures))
+    assert torch.equal(loaded.weights(), made.weights())
+    answers = (each.backbone.frozen()(pictures) for each in (loaded, made))
+    torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["w4a4", "w3a3-mse", "w4a4-lsq"])
@@ -97,11 +99,13 @@ def test_activations_are_rounded_after_loading_and_in_copies(folder, tmp_path, n
     made.save(path)
     loaded, pictures = compressed.load(path, name), torch.rand(2, 3, 32, 32)
     logits = made.backbone.frozen()(pictures)
-    assert torch.equal(loaded.backbone.frozen()(pictures), logits)
-    assert torch.equal(copy.deepcopy(loaded.backbone)(pictures), logits)
+    answers = [network(pictures) for network in (loaded.backbone.frozen(), copy.deepcopy(loaded.backbone))]
     for module in loaded.backbone.modules():
         module._forward_pre_hooks.clear()
-    assert not torch.equal(loaded.backbone(pictures), logits)
+    far = (loaded.backbone(pictures) - logits).abs().mean()
+    assert far > 0
+    # a value at the edge of two steps may fall to either side
+    assert all((answer - logits).abs().mean() < 0.05 * far for answer in answers)
     assert made.facts()["activation_bits"] == int(name[3])
 
 

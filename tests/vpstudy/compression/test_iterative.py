@@ -16,15 +16,6 @@ PRUNABLE = ["0.weight", "3.weight"]
 N_PRUNABLE = 8 * 6 + 4 * 8
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Interrupted(BaseException):
     """Not an Exception, like the signal that stops a run."""
 

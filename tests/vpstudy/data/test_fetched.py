@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -80,25 +81,38 @@ def test_a_stale_cache_is_written_again(pens, damage):
     assert torch.equal(load(pens).pictures, first)
 
 
-def test_two_processes_at_once_decode_once_between_them(pens, tmp_path):
+def test_two_processes_at_once_decode_once_between_them(pens, tmp_path, monkeypatch):
+    """This one decodes nothing until the other asks for the lock, which then waits and finds the pictures."""
     code = f"""
-import time
 from pathlib import Path
-from vpstudy.data import decoded, imagefolder
 import numpy as np
-inner, count = decoded.decode, []
-def slow(*given):
-    time.sleep(0.02)
-    count.append(1)
-    return inner(*given)
-decoded.decode = slow
+from vpstudy.data import decoded, imagefolder
+class Lock(decoded.FileLock):
+    def __enter__(self):
+        print("asks", flush=True)
+        return super().__enter__()
+decoded.FileLock, inner, count = Lock, decoded.decode, []
+decoded.decode = lambda *given: count.append(1) or inner(*given)
 originals = lambda: imagefolder.find(Path({pens["pens"].imagefolder!r}))
 got = decoded.tensors(Path({str(tmp_path / "both.safetensors")!r}), "key", originals, np.arange(25), 8)
 print(len(count), int(got["pictures"].long().sum()))
 """
-    started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    counts, sums = zip(*(one.communicate()[0].split() for one in started), strict=True)
-    assert sorted(counts) == ["0", "25"] and len(set(sums)) == 1
+    inner, other, count, turn = decoded.decode, [], [], threading.Lock()
+
+    def patient(*given):
+        with turn:
+            if not other:
+                command = [sys.executable, "-c", code]
+                other.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=paths.ROOT))
+                assert other[0].stdout.readline() == "asks\n"
+            count.append(1)
+        return inner(*given)
+
+    monkeypatch.setattr(decoded, "decode", patient)
+    originals = fetched.find("pens", pens["pens"])
+    got = decoded.tensors(tmp_path / "both.safetensors", "key", lambda: originals, np.arange(25), 8)
+    assert len(count) == 25
+    assert other[0].communicate()[0].split() == ["0", str(int(got["pictures"].long().sum()))]
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])

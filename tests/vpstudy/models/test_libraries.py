@@ -1,6 +1,7 @@
 """Models of timm and torchvision as backbones: features, names of weights, and what compression may touch."""
 
 import copy
+import functools
 import subprocess
 import sys
 
@@ -19,39 +20,43 @@ from vpstudy.models.weights import OutsideWeights
 
 CLASSES = [f"class {i}" for i in range(7)]
 FILE = {"location": "net.safetensors", "sha256": "0" * 64}
+VIT = {"embed_dim": 48, "depth": 2, "num_heads": 2}
+SWIN = {"embed_dim": 24, "depths": [2, 1, 1, 1], "num_heads": [1, 2, 2, 4]}
 WEIGHTS = {
     "residual": {"model": "timm/resnet18"},
     "mobile": {"model": "timm/mobilenetv2_100", "arguments": {"pad_type": "same"}, "mean": [0.5] * 3, "std": [0.5] * 3},
-    "tiny_vit": {"model": "timm/vit_tiny_patch16_224", "arguments": {"img_size": 64}},
-    "deit": {"model": "timm/deit_tiny_patch16_224", "arguments": {"dynamic_img_size": True}},
-    "swin": {"model": "timm/swin_tiny_patch4_window7_224", "arguments": {"img_size": 64}},
+    "tiny_vit": {"model": "timm/vit_tiny_patch16_224", "arguments": {"img_size": 64} | VIT},
+    "deit": {"model": "timm/deit_tiny_patch16_224", "arguments": {"dynamic_img_size": True} | VIT},
+    "swin": {"model": "timm/swin_tiny_patch4_window7_224", "arguments": {"img_size": 64} | SWIN},
     "squeeze": {"model": "torchvision/squeezenet1_1"},
-    "vgg": {"model": "torchvision/vgg11"},
+    "alex": {"model": "torchvision/alexnet"},
     "tv_residual": {"model": "torchvision/resnet18"},
     "tv_mobile": {"model": "torchvision/mobilenet_v2"},
 }
 WEIGHTS = {alias: entry | FILE for alias, entry in WEIGHTS.items()}
-FEATURES = {"residual": 512, "mobile": 1280, "tiny_vit": 192, "deit": 192, "swin": 768}
-FEATURES |= {"squeeze": 512, "vgg": 4096, "tv_residual": 512, "tv_mobile": 1280}
+FEATURES = {"residual": 512, "mobile": 1280, "tiny_vit": 48, "deit": 48, "swin": 192}
+FEATURES |= {"squeeze": 512, "alex": 4096, "tv_residual": 512, "tv_mobile": 1280}
 
 
+@functools.cache
 def architecture(alias):
     return outside.architecture(alias, OutsideWeights.model_validate(WEIGHTS[alias]))
 
 
 def plain(alias):
-    """The library's own model, with random weights."""
+    """The library's own model, with random weights; on the meta device if it has nothing but weights."""
     library, name = WEIGHTS[alias]["model"].split("/")
     arguments = WEIGHTS[alias].get("arguments", {})
     if library == "timm":
         return timm.create_model(name, num_classes=len(CLASSES), **arguments)
-    return torchvision.models.get_model(name, weights=None, num_classes=len(CLASSES), **arguments)
+    with torch.device("meta"):
+        return torchvision.models.get_model(name, weights=None, num_classes=len(CLASSES), **arguments)
 
 
 @pytest.mark.parametrize("alias", WEIGHTS)
 def test_outputs_and_names_of_weights_are_those_of_the_library(alias):
     backbone, model = Backbone(architecture(alias), CLASSES).eval(), plain(alias).eval()
-    model.load_state_dict(backbone.model.state_dict(), strict=True)
+    model.load_state_dict(backbone.model.state_dict(), strict=True, assign=True)
     pictures = torch.rand(2, 3, 64, 64)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (architecture(alias).mean, architecture(alias).std))
     with torch.no_grad():
@@ -100,34 +105,39 @@ def test_what_a_model_takes_is_what_its_library_says():
     assert sizes == {"tiny_vit": 64, "deit": 224, "squeeze": 224}
 
 
-@pytest.mark.parametrize("alias", ["mobile", "swin", "squeeze"])
-def test_a_checkpoint_tells_all_that_loading_needs(tmp_path, alias):
-    path, backbone = tmp_path / "net.safetensors", Backbone(architecture(alias), CLASSES).eval()
-    backbones.save(backbone, path)
+def test_a_checkpoint_tells_all_that_loading_needs(tmp_path):
+    aliases, pictures, made = ("squeeze", "mobile", "swin"), torch.rand(2, 3, 64, 64), {}
+    torch.save(pictures, tmp_path / "pictures")
+    for alias in aliases:
+        made[alias] = Backbone(architecture(alias), CLASSES).eval()
+        backbones.save(made[alias], tmp_path / alias)
+        assert backbones.load(tmp_path / alias).architecture == architecture(alias)
     code = f"""
 import torch
 from pathlib import Path
 from vpstudy.models import backbones
-loaded = backbones.load(Path({str(path)!r})).eval()
-torch.manual_seed(0)
-torch.save(loaded(torch.rand(2, 3, 64, 64)), {str(tmp_path / "logits")!r})
+folder, logits = Path({str(tmp_path)!r}), {{}}
+pictures = torch.load(folder / "pictures")
+for alias in {aliases}:
+    logits[alias] = backbones.load(folder / alias).eval()(pictures)
+torch.save(logits, folder / "logits")
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=paths.ROOT)  # where no library is loaded yet
-    torch.manual_seed(0)
-    torch.testing.assert_close(
-        torch.load(tmp_path / "logits"), backbone(torch.rand(2, 3, 64, 64)), atol=1e-4, rtol=1e-3
-    )
-    assert backbones.load(path).architecture == architecture(alias)
+    for alias, logits in torch.load(tmp_path / "logits").items():
+        torch.testing.assert_close(logits, made[alias](pictures), atol=1e-4, rtol=1e-3, msg=alias)
 
 
 @pytest.mark.parametrize(
-    ("model", "argument"),
-    [("timm/vit_tiny_patch16_224", "dynamic_img_size"), ("timm/swin_tiny_patch4_window7_224", "strict_img_size")],
+    ("model", "argument", "small"),
+    [
+        ("timm/vit_tiny_patch16_224", {"dynamic_img_size": True}, VIT),
+        ("timm/swin_tiny_patch4_window7_224", {"strict_img_size": False}, SWIN),
+    ],
 )
-def test_arguments_let_transformers_take_other_sizes_with_the_same_weights(model, argument):
-    entry = {"model": model, "arguments": {argument: argument == "dynamic_img_size"}} | FILE
+def test_arguments_let_transformers_take_other_sizes_with_the_same_weights(model, argument, small):
     other, fixed = (
-        outside.architecture("net", OutsideWeights.model_validate(each)) for each in (entry, {"model": model} | FILE)
+        outside.architecture("net", OutsideWeights.model_validate({"model": model, "arguments": arguments} | FILE))
+        for arguments in (argument | small, small)
     )
     assert other.any_size and not fixed.any_size
     backbone, same = Backbone(other, CLASSES).eval(), Backbone(fixed, CLASSES).eval()

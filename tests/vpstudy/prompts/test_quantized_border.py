@@ -26,7 +26,7 @@ HOW = VisualPrompting(**HOW, prompt="border", prompts={"border": {"inner": INNER
 
 @pytest.fixture(scope="module")
 def data():
-    return TransferData("digits", 5, Runtime(torch.device("cpu"), "fp32", torch.get_num_threads()))
+    return TransferData("digits", 5, Runtime(torch.device("cpu"), "fp32", 1))
 
 
 @pytest.fixture(scope="module")

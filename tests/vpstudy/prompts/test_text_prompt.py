@@ -16,7 +16,6 @@ TEXT = {"width": 64, "heads": 2, "layers": 2}
 
 @pytest.fixture(scope="module")
 def clip():
-    torch.set_num_threads(1)
     return (
         small_clip(ARCHITECTURES["cnn"], 32, seed=0, width=64, heads=2, layers=2, embed=32).eval().requires_grad_(False)
     )

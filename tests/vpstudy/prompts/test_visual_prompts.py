@@ -199,7 +199,7 @@ def test_one_line_of_the_registry_is_enough_for_a_new_prompt(monkeypatch):
         assert getattr(parameters, study).model_dump() == content[study]
     assert parameters.vpns.settings.make_prompt(seed=0).mask.sum() == 4 * parameters.vpns.settings.canvas - 4
     settings = parameters.hidden_cost.settings.visual_prompting.model_copy(update={"steps": 2, "evaluations": 1})
-    data = TransferData("faces", 5, Runtime(torch.device("cpu"), "fp32", torch.get_num_threads()))
+    data = TransferData("faces", 5, Runtime(torch.device("cpu"), "fp32", 1))
     outcome = visual_prompting(Backbone(ARCHITECTURES["cnn"], glyphs.class_names), data, 2, 0, settings)
     learned = outcome.artefact["prompt.theta"] != 0
     assert torch.equal(learned, torch.from_numpy(Cross(width=2).mask(32)).expand(3, -1, -1))

@@ -12,7 +12,7 @@ from vpstudy.training.data import Examples, TransferData
 from vpstudy.training.fit import logits_of
 from vpstudy.training.visual_prompting import PromptedBackbone
 
-RUNTIMES = {name: Runtime(torch.device("cpu"), name, torch.get_num_threads()) for name in ("fp32", "bf16")}
+RUNTIMES = {name: Runtime(torch.device("cpu"), name, 1) for name in ("fp32", "bf16")}
 CLOSE = 0.05  # of the root mean square; a step of bf16 is 1/256 of a value, and errors of layers add up
 
 

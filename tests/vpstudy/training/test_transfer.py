@@ -38,7 +38,7 @@ TUNE = FineTuning(steps=3, batch=16, learning_rates=[0.01], evaluations=1, size=
 
 @pytest.fixture(scope="module")
 def data():
-    return TransferData("faces", 10, Runtime(torch.device("cpu"), "fp32", torch.get_num_threads()))
+    return TransferData("faces", 10, Runtime(torch.device("cpu"), "fp32", 1))
 
 
 @pytest.fixture

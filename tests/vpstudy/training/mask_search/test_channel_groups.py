@@ -16,7 +16,6 @@ PICTURES = torch.rand(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(
 
 @pytest.fixture
 def backbone():
-    torch.set_num_threads(1)
     backbone = Backbone(ARCHITECTURES["cnn"], [str(k) for k in range(12)], seed=3)
     with torch.no_grad():  # BatchNorm as after training: no statistics, factors or shifts of a fresh network
         for module in backbone.modules():
