@@ -119,11 +119,11 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: give a whole number from 1")
     return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

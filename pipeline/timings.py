@@ -75,7 +75,7 @@ class Estimate:
         mean = fmean((known or self._took).values())  # for those of which nothing is known
         alone = {name: max(0.0, known.get(name, mean) - elapsed.get(name, 0.0)) for name in names}
         work = sum(seconds * min(threads(name), cores) for name, seconds in alone.items())
-        return max(work / cores, *(self.longest_ways(names)[name] - elapsed.get(name, 0.0) for name in names))
+        return max([work / cores, *(self.longest_ways(names)[name] - elapsed.get(name, 0.0) for name in names)])
 
 
 def cores() -> int:
