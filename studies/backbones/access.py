@@ -1,15 +1,25 @@
 """Access to the source that compressions of a backbone need."""
 
+from studies.backbones import inputs
 from studies.parameters import Parameters
-from vpstudy import paths
+from vpstudy.compression.registry import parse
 from vpstudy.compression.source_access import NoSourceAccess, SourceAccess
 from vpstudy.data.target import load
 from vpstudy.runtime import configure
 
 
-def source_access(parameters: Parameters, backbone: str) -> SourceAccess:
-    """Access to the source of a backbone pretrained here, else to pictures of another set."""
-    p, folder = parameters, paths.MODELS / parameters.scale / backbone
+def source_access(parameters: Parameters, backbone: str, compression: str) -> SourceAccess:
+    """What `compression` is made from: the source of a backbone pretrained here, else pictures of another set.
+
+    Raises ValueError for a compression that these parameters do not make, FileNotFoundError, which names the stage to
+    run, for a missing checkpoint.
+    """
+    p, parsed = parameters, parse(compression)
+    if problem := parsed.problem(p.imp.rounds, p.checkpoints.root):
+        raise ValueError(f"{compression} {problem}")
+    folder = inputs.path(parameters, backbone).parent
+    for name in parsed.needs:
+        inputs.path(parameters, backbone, name)
     access = SourceAccess(folder, p.source, p.compressing, configure(p.execution), p.checkpoints.root)
     if backbone not in p.weights.root:
         return access

@@ -20,7 +20,7 @@ class CompressCell:
 
     def __init__(self, parameters: Parameters, backbone: str, compression: str):
         self.cell = Cell.of("compress", "backbones", parameters.scale, backbone=backbone, compression=compression)
-        self.compression, self.access = compression, source_access(parameters, backbone)
+        self.compression, self.access = compression, source_access(parameters, backbone, compression)
         self.source, self.runtime = self.access.source, self.access.runtime
         self.without_source = isinstance(self.access, NoSourceAccess)
         self.size = self.access.distillation.size if self.without_source else self.source.size  # px

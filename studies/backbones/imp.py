@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from studies import results
+from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.rows import head, row
@@ -35,7 +36,7 @@ class ImpCell:
         self.cell = Cell.of("imp", "backbones", parameters.scale, backbone=backbone)
         self.settings, self.source, self.save = parameters.imp, parameters.source, save
         self.runtime = configure(parameters.execution, chain=True)
-        self.folder = paths.MODELS / parameters.scale / backbone
+        self.folder = inputs.path(parameters, backbone).parent
 
     def prune(self) -> list[Round]:
         """Run every round that is not on disk yet; without `save`, in a temporary folder."""

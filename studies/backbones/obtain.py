@@ -17,4 +17,4 @@ def obtain(parameters: Parameters, backbone: str, compression: str) -> Compresse
         return compressed.load(path, compression)
     from studies.backbones.access import source_access  # local: its changes re-run no cell of a stored one
 
-    return parse(compression).make(source_access(parameters, backbone))
+    return parse(compression).make(source_access(parameters, backbone, compression))

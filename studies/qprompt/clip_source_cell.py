@@ -4,10 +4,10 @@ import torch
 from open_clip.model import CLIP, CustomTextCLIP
 
 from studies import results
+from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.rows import head, row
-from vpstudy import paths
 from vpstudy.data import captions, glyphs
 from vpstudy.data.target import load as load_target
 from vpstudy.models import backbones
@@ -28,8 +28,8 @@ class ClipSourceCell:
         self.settings, self.source = p.clip_source, p.source
         self.targets, self.origins = p.qprompt.axes.targets, p.pictures
         self.runtime = configure(p.execution)
-        self.folder = paths.MODELS / p.scale / backbone
-        self.start = backbones.load(self.folder / "source.safetensors")
+        source = inputs.path(p, backbone)
+        self.folder, self.start = source.parent, backbones.load(source)
         self.architecture = self.start.architecture
         own = self.settings.model_dump(include={"width", "heads", "layers", "embed"})
         published = self.architecture.name not in ARCHITECTURES

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from torch import Tensor
 
 from studies import results
+from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.qprompt.cell_tables import changed
 from studies.rows import head, lost, row
-from vpstudy import paths
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.progress import track
@@ -51,7 +51,7 @@ class MultimodalCell:
         self.cell = Cell.of("multimodal", "qprompt", p.scale, backbone=backbone, target=target)
         self.settings, self.how, self.clip_settings = p.multimodal.settings, p.qprompt.settings, p.clip_source
         self.runtime = configure(p.execution)
-        self.clip, self.architecture = clips.load(paths.MODELS / p.scale / backbone / "clip.safetensors")
+        self.clip, self.architecture = clips.load(inputs.path(p, backbone, "clip.safetensors"))
         self.clip.to(self.runtime.device)
         weights = first_weights(self.clip, self.settings.context, self.settings.depth, seed=0)
         depth, image_width, text_width = weights.projections.shape

@@ -11,11 +11,12 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from studies import results
+from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.qprompt.cell_tables import changed
 from studies.rows import head, lost, row
-from vpstudy import atomic, paths
+from vpstudy import atomic
 from vpstudy.data import captions
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
@@ -43,8 +44,8 @@ class PromptCell:
         self.name, self.prompter = prompter, PROMPTERS[prompter]
         self.settings, self.clip_settings = p.qprompt.settings, p.clip_source
         self.runtime = configure(p.execution)
-        self.folder = paths.MODELS / p.scale / backbone
-        self.clip, architecture = clips.load(self.folder / "clip.safetensors")
+        made = inputs.path(p, backbone, "clip.safetensors")
+        self.folder, (self.clip, architecture) = made.parent, clips.load(made)
         self.tower = TextTower(self.clip.to(self.runtime.device))
         self.data = load_target(target, p.source.size, p.pictures)
         # No text prompt changes a picture's features: each is computed once.

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from studies import results
+from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.qprompt.labels import ZERO_SHOT
 from studies.qprompt.settings import Protocol
 from studies.rows import head, lost, row
-from vpstudy import paths
 from vpstudy.data import shifts
 from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
@@ -53,7 +53,7 @@ class ProtocolCell:
             p.clip_source,
         )
         self.size, self.runtime = p.source.size, configure(p.execution)
-        self.clip, self.architecture = clips.load(paths.MODELS / p.scale / backbone / "clip.safetensors")
+        self.clip, self.architecture = clips.load(inputs.path(p, backbone, "clip.safetensors"))
         self.tower = TextTower(self.clip.to(self.runtime.device))
         self.load = partial(load_target, size=self.size, origins=p.pictures)
         self.data = self.load(target)

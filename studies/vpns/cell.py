@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
-from vpstudy import paths
 from vpstudy.calibration.metrics import negative_log_likelihood
 from vpstudy.models import backbones
 from vpstudy.progress import track
@@ -53,8 +53,8 @@ class PruneCell:
         axes = {"backbone": backbone, "target": target, "pruner": pruner}
         self.cell = Cell.of("prune_with_prompts", "vpns", parameters.scale, **axes)
         self.runtime = configure(parameters.execution)
-        self.folder = paths.MODELS / parameters.scale / backbone
-        self.source = backbones.load(self.folder / "source.safetensors")
+        source = inputs.path(parameters, backbone)
+        self.folder, self.source = source.parent, backbones.load(source)
         self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)
         self.tuning: list[dict] = []  # factors tried, by arm and sparsity
         self._trained_before: dict = {}

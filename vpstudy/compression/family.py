@@ -57,11 +57,16 @@ class Compression:
         """What is wrong given the `rounds` of IMP and the outside `checkpoints`; None if nothing is."""
         return None
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Files in the folder of the backbone that it is made from, beside the source checkpoint."""
+        return ()
+
     def make(self, access: Any) -> Any:
         """Compress the dense network of `access`, a `SourceAccess`, to a `Compressed`. Imports torch, so only here.
 
         Raises ValueError if the backbone cannot have this compression, a checkpoint does not fit or training diverges;
-        FileNotFoundError, naming the stage that makes it, if an input is missing.
+        FileNotFoundError if an input is missing.
         """
         raise NotImplementedError
 

@@ -172,8 +172,8 @@ def test_what_is_stored_comes_back(folder, tmp_path, name):
     assert loaded.backbone.class_names == CLASSES
 
 
-def test_a_round_that_imp_has_not_written_says_what_to_do(folder):
-    with pytest.raises(FileNotFoundError, match=r"imp\.rounds"):
+def test_a_round_that_imp_has_not_written_is_named(folder):
+    with pytest.raises(FileNotFoundError, match=r"round-0\.95"):
         make("imp-0.95", access(folder))
 
 

@@ -14,17 +14,15 @@ class Imp(Pruning):
             return f"is no round of imp.rounds; allowed: {allowed}, or another once its sparsity stands in imp.rounds"
         return None
 
+    @property
+    def needs(self):
+        return (f"imp/round-{sparsity_text(self.sparsity)}.safetensors",)
+
     def make(self, access):
-        from vpstudy.compression.iterative import load_round, round_path
+        from vpstudy.compression.iterative import load_round
         from vpstudy.compression.recipes import pruned
 
-        path = round_path(access.folder / "imp", self.sparsity)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"IMP has written no round at {sparsity_text(self.sparsity)}: put that sparsity into imp.rounds "
-                "of params.yaml, then `dvc repro` (stage imp)"
-            )
-        weights, mask = load_round(path)
+        weights, mask = load_round(access.folder / self.needs[0])
         backbone = access.dense()
         backbone.model.load_state_dict(weights)
         return pruned(self, backbone, mask)
