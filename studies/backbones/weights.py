@@ -13,11 +13,11 @@ from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.rows import head
 from vpstudy import atomic, paths
-from vpstudy.compression.channels import macs
 from vpstudy.compression.external import load_into
 from vpstudy.compression.masks import Mask
 from vpstudy.models import backbones, files, libraries, open_clips
 from vpstudy.models.backbones import Backbone
+from vpstudy.models.cost import macs
 from vpstudy.models.weights import HUB, OutsideWeights
 from vpstudy.runtime import configure
 from vpstudy.settings import ParameterError

@@ -119,5 +119,5 @@ def _backbone(content: dict) -> dict:
     cell, facts, upstream = content["cell"], content["facts"], content["rows"][0]["metrics"]
     backbone, source_seed = architectures.parse(cell["backbone"])
     identity = {"backbone": backbone, "source_seed": source_seed, "compression": cell["compression"]}
-    flat = {key: value for key, value in facts.items() if key not in ("layers", "integer")}
+    flat = {key: value for key, value in facts.items() if key != "layers"}
     return identity | flat | {f"upstream_{name}": value for name, value in upstream.items()}

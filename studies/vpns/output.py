@@ -10,9 +10,8 @@ from studies.rows import head, lost, means, png, row
 from studies.vpns.cell import PruneCell, Trained, probabilities
 from studies.vpns.evidence import percent, treatment
 from vpstudy import atomic, paths
-from vpstudy.compression.channels import macs
-from vpstudy.compression.integer import latency
 from vpstudy.data import examples
+from vpstudy.models.cost import latency, macs
 
 TIMED = 64  # pictures in a timed forward pass
 

@@ -43,15 +43,12 @@ class Compressed:
         prunable = self.backbone.prunable
         others = sum(p.numel() for p in self.backbone.model.parameters()) - self.mask.size
         zeros = sum(int((p == 0).sum()) for p in prunable.values())
-        whole = Backbone(self.backbone.architecture, self.backbone.class_names)  # with every channel
-        prunable_dense = sum(p.numel() for p in whole.prunable.values())
-        parameters_dense = sum(p.numel() for p in whole.model.parameters())
         return {
             "family": self.compression.family,
             "sparsity_nominal": self.compression.sparsity or 0.0,
-            "sparsity": 1 - self.mask.kept / prunable_dense,
+            "sparsity": self.mask.sparsity,
             "zero_weights": zeros / self.mask.size,
-            "sparsity_of_all": 1 - (self.mask.kept + others) / parameters_dense,
+            "sparsity_of_all": (self.mask.size - self.mask.kept) / (self.mask.size + others),
             "bits": self.bits,
             "activation_bits": self.compression.activation_bits or 32,
             "prunable": self.mask.size,

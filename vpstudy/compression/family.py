@@ -22,7 +22,7 @@ class Compression:
     """
 
     name: str
-    sparsity: float | None = None  # nominal share of pruned weights; for `channels`, of channels per layer
+    sparsity: float | None = None  # nominal share of pruned weights
     bits: int | None = None  # of a weight; None: floating point
     activation_bits: int | None = None  # of a layer input; None: floating point
     ranges: str | None = None  # "minmax", "mse" (least squared error) or "lsq" (learned with the weights)

@@ -9,7 +9,6 @@ from vpstudy.compression import activations, quantization
 from vpstudy.compression.compressed import Compressed
 from vpstudy.compression.distillation import distill
 from vpstudy.compression.family import Compression
-from vpstudy.compression.magnitude import prune_lowest
 from vpstudy.compression.masks import Mask, release
 from vpstudy.compression.source_access import NoSourceAccess, SourceAccess
 from vpstudy.models.backbones import Backbone
@@ -54,14 +53,6 @@ def distilled(made: Compressed, access: NoSourceAccess) -> Compressed:
     """Distil `made` from dense."""
     pictures, teacher, label = access.unlabelled(), access.dense(), f"{made.compression.name}: learning from dense"
     return trained(made, lambda: distill(made.backbone, teacher, pictures, access.distillation, access.runtime, label))
-
-
-def from_scratch(
-    compression: Compression, backbone: Backbone, scores: dict[str, Tensor], access: SourceAccess
-) -> Compressed:
-    """Prune the initial weights of lowest score, then train as dense was: same pictures, same order."""
-    made = pruned(compression, backbone, prune_lowest(scores, compression.sparsity))
-    return trained(made, lambda: access.train(backbone, "pretraining", 0))
 
 
 def batches(backbone: Backbone, access: SourceAccess) -> Iterator[Tensor]:

@@ -14,7 +14,6 @@ from torch import nn
 import vpstudy.models.vit  # noqa: F401 (registers itself with timm)
 from vpstudy import atomic
 from vpstudy.models.architectures import Architecture
-from vpstudy.models.shapes import fit_shapes
 from vpstudy.runtime import Runtime, seed_for
 
 METADATA = "backbone"  # the only entry: safetensors has no fixed order, and equal runs must write equal bytes
@@ -103,7 +102,6 @@ def load(path: Path) -> Backbone:
     architecture = Architecture.from_dict(told["architecture"])
     backbone = Backbone(architecture, told["class_names"], replicate=told["replicate"])
     weights = {k.removeprefix("model."): v for k, v in load_file(path).items() if k.startswith("model.")}
-    fit_shapes(backbone.model, weights)
     backbone.model.load_state_dict(weights, strict=True)
     return backbone
 

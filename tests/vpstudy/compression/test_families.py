@@ -46,7 +46,7 @@ def make(name: str, access: SourceAccess):
     return parse(name).make(access)
 
 
-@pytest.mark.parametrize("family", ["magnitude_bn", "magnitude_tuned", "gradual", "random", "snip", "grasp", "synflow"])
+@pytest.mark.parametrize("family", ["magnitude_bn", "magnitude_tuned"])
 def test_pruning_families_are_exact_stored_and_kept(folder, tmp_path, family):
     made, path = make(f"{family}-0.80", access(folder)), tmp_path / "x.safetensors"
     assert made.mask.size - made.mask.kept == round(0.8 * made.mask.size)
@@ -55,15 +55,6 @@ def test_pruning_families_are_exact_stored_and_kept(folder, tmp_path, family):
     assert not [name for name, _ in made.backbone.named_parameters() if "parametrizations" in name]
     made.save(path)
     assert torch.equal(compressed.load(path, f"{family}-0.80").weights(), made.weights())
-
-
-def test_pruning_at_the_start_trains_on_what_dense_saw(folder):
-    """Density is all that differs: at a sparsity of nearly nothing the run is nearly that of dense."""
-    again, source = (make("random-0.01", access(folder)).weights() for _ in range(2))
-    assert torch.equal(again, source)
-    other = make("random-0.02", access(folder)).weights()
-    assert not torch.equal(again, other)
-    assert torch.corrcoef(torch.stack([again, other]))[0, 1] > 0.9
 
 
 def test_new_batchnorm_statistics_are_those_of_source_pictures(folder):
@@ -78,19 +69,6 @@ def test_new_batchnorm_statistics_are_those_of_source_pictures(folder):
     assert torch.allclose(first.running_mean, seen[0].mean((0, 2, 3)), atol=1e-5)
     assert torch.allclose(first.running_var, seen[0].var((0, 2, 3), unbiased=True), rtol=1e-3)
     assert first.momentum == next(m for m in plain.modules() if isinstance(m, torch.nn.BatchNorm2d)).momentum
-
-
-def test_removed_channels_count_as_sparsity(folder, tmp_path):
-    made = make("channels-0.50", access(folder))
-    facts, dense = made.facts(), make("dense", access(folder)).facts()
-    assert facts["sparsity"] == pytest.approx(1 - facts["prunable"] / dense["prunable"])
-    assert facts["parameters"] < 0.4 * dense["parameters"] and facts["zero_weights"] < 0.01
-    made.save(tmp_path / "x.safetensors")
-    loaded = compressed.load(tmp_path / "x.safetensors", "channels-0.50")
-    pictures = torch.rand(2, 3, 32, 32)
-    assert torch.equal(loaded.weights(), made.weights())
-    answers = (each.backbone.frozen()(pictures) for each in (loaded, made))
-    torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["w4a4", "w3a3-mse", "w4a4-lsq"])

@@ -6,6 +6,7 @@ together. Groups with one of the first five convolutions lose at most a quarter 
 VPNs only.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vpstudy.compression.channels import _torch_pruning
 from vpstudy.compression.learned import LearnedSelection
 from vpstudy.models.backbones import Backbone
-from vpstudy.models.shapes import follow_shapes
 
 EARLY, EARLY_SHARE = 5, 0.25  # number of first convolutions, and the largest share they lose
 
@@ -118,7 +117,6 @@ def remove(backbone: Backbone, groups: Sequence[Group], kept: Sequence[Tensor], 
     for group, stays in zip(groups, kept, strict=True):
         if not stays.all():
             _whole(graph, backbone, group, (~stays).nonzero().flatten().tolist()).prune()
-    follow_shapes(backbone.model)
     if hasattr(backbone.model, "num_features"):
         backbone.model.num_features = backbone.classifier.in_features
     backbone.frozen()
@@ -140,6 +138,13 @@ def _graph(backbone: Backbone, side: int):
     backbone.model.eval().requires_grad_(True)  # tracing follows gradients
     picture = torch.rand(1, 3, side, side, device=next(backbone.parameters()).device)
     return _torch_pruning().DependencyGraph().build_dependency(backbone.model, example_inputs=picture)
+
+
+def _torch_pruning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch_pruning  # takes a second, rarely needed
+    return torch_pruning
 
 
 def _whole(graph, backbone: Backbone, group: Group, channels: Sequence[int]):
