@@ -76,9 +76,22 @@ class Results:
     orphans: list[Path]  # files of the same stages, but of no cell
 
     def notes(self) -> list[str]:
-        """One line per missing cell and per orphan, for printing."""
-        lines = [f"missing: {cell.name} has no result yet (`dvc repro {cell.name}`)" for cell in self.missing]
-        return lines + [f"orphan: {path.name} belongs to no cell of params.yaml" for path in self.orphans]
+        """What is missing, with the command that makes it, and one line per orphan, for printing."""
+        return not_made(self.missing) + [
+            f"orphan: {path.name} belongs to no cell of params.yaml" for path in self.orphans
+        ]
+
+
+def not_made(cells: Iterable[Cell]) -> list[str]:
+    """A line for each stage of cells without a result: some of their names, and the command that makes them."""
+    stages: dict[str, list[str]] = {}
+    for cell in cells:
+        stages.setdefault(cell.stage, []).append(cell.name)
+    return [
+        f"missing: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} "
+        f"(`vpstudy repro {names[0] if len(names) == 1 else stage}`)"
+        for stage, names in stages.items()
+    ]
 
 
 def path(cell: Cell, folder: Path | None = None) -> Path:

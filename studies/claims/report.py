@@ -35,7 +35,10 @@ class ClaimsReport(Report):
                 read = results.read(cells)
                 for note in read.notes():
                     print(note)
-                evidence = module.evidence(parameters, read)
+                if read.missing:
+                    print(f"the claims of {study} are judged once these results are there")
+                else:
+                    evidence = module.evidence(parameters, read)
             self.entries += ledger.assess(study, module.CLAIMS, *evidence.values())
 
     def expected_power(self) -> pd.DataFrame:

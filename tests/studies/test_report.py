@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import shutil
 from types import SimpleNamespace
 
 import pandas as pd
@@ -14,6 +15,7 @@ from studies import parameters as study_parameters
 from studies.claims import ledger
 from studies.claims import report as claims
 from studies.figures import style, tables
+from studies.hidden_cost.report import HiddenCostReport
 from studies.parameters import STUDIES, read, validate
 from studies.report import Report, with_columns
 from vpstudy import paths
@@ -86,6 +88,61 @@ def test_a_study_that_is_left_out_says_so(stage, other, only, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines and set(lines) == {"not run at this scale"}
     assert [path.name for path in (paths.FIGURES / "default" / stage).iterdir()] == ["not_run.md"]
+
+
+@pytest.fixture
+def without(tmp_path, monkeypatch):
+    """The committed results without those whose names hold a word, in a temporary folder."""
+
+    def remove(word):
+        shutil.copytree(paths.RESULTS / "default", tmp_path / "results/default")
+        removed = [file for file in (tmp_path / "results").rglob("*.json") if word in file.name]
+        for file in removed:
+            file.unlink()
+        monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+        monkeypatch.setattr(study_parameters, "load", lambda: scales.parameters("default"))
+        return removed
+
+    return remove
+
+
+@pytest.mark.parametrize("stage", ["hidden_cost", "vpns", "qprompt", "across", "claims"])
+def test_before_any_run_a_final_notebook_says_what_to_run(stage, without, capsys):
+    assert without("json")
+    run_notebook(stage, save=False)
+    printed = capsys.readouterr().out
+    assert "nothing has been run yet: `make repro`" in printed or stage == "claims"
+    assert "missing: " in printed and "`vpstudy repro " in printed
+
+
+@pytest.mark.parametrize("stage", ["vpns", "qprompt", "across", "claims"])
+def test_without_some_results_a_final_notebook_shows_the_others_and_names_these(stage, without, capsys):
+    gone = [file.stem for file in without("coop" if stage == "qprompt" else "dense")]
+    run_notebook(stage, save=False)
+    printed = capsys.readouterr().out
+    assert any(f"missing: {name.replace('-', '@', 1)}" in printed for name in gone)
+
+
+def test_changes_against_dense_are_not_shown_without_dense(without, capsys):
+    without("dense")
+    report = HiddenCostReport(scales.parameters("default"), save=False)
+    assert report.conclusion() is None
+    assert "not shown, as results are missing that it needs\nmissing: " in capsys.readouterr().out
+    assert len(report.results_table())
+
+
+def test_an_error_with_all_results_there_stays_an_error(without):
+    class Faulty(Report):
+        study = "vpns"
+
+        def figure(self):
+            raise KeyError("mapping")
+
+    report = Faulty(scales.parameters("default"), save=False)
+    with pytest.raises(KeyError, match="mapping"):
+        report.figure()
+    without("prune_with_prompts")
+    assert report.figure() is None
 
 
 def test_a_notebook_that_is_tried_changes_nothing_on_disk(only, tmp_path):
