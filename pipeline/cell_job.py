@@ -48,6 +48,5 @@ def write_code_lists() -> dict[str, Path]:
     Returns the lists that there are now, by kind.
     """
     notebooks = {kind: paths.NOTEBOOKS / f"{stage.notebook}.ipynb" for kind, stage in grid.STAGES.items()}
-    fingerprints.write(notebooks, paths.CODE, paths.ROOT)
-    fingerprints.write_targets(paths.TARGETS, paths.ROOT)
+    fingerprints.write(notebooks, paths.CODE, paths.TARGETS, paths.ROOT)
     return {kind: paths.CODE / f"{kind}.json" for kind in notebooks}

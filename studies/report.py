@@ -16,6 +16,8 @@ from studies.parameters import Parameters
 from studies.results import Results
 from vpstudy import atomic, paths
 
+# depends on vpstudy/compression/families, whose labels are found by name
+
 METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "NLL (nats)", "brier": "Brier"}
 NOT_YET = "nothing has been run yet: `make repro` makes everything"
 

@@ -11,6 +11,8 @@ from vpstudy.compression.source_access import NoSourceAccess
 from vpstudy.models.cost import macs
 from vpstudy.training.pretraining import upstream_probabilities
 
+# depends on vpstudy/compression/families, called by name
+
 
 class CompressCell:
     """One compression of one source backbone."""

@@ -15,6 +15,6 @@ def obtain(parameters: Parameters, backbone: str, compression: str) -> Compresse
     path = paths.MODELS / parameters.scale / backbone / f"{compression}.safetensors"
     if path.exists():
         return compressed.load(path, compression)
-    from studies.backbones.access import source_access  # local: its changes re-run no cell of a stored one
+    from studies.backbones.access import source_access  # no dependency: of cells whose compression is stored
 
     return parse(compression).make(source_access(parameters, backbone, compression))

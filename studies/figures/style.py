@@ -65,7 +65,7 @@ CONTROL_COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#B35C8C", "#E7298A", "#8C6B
 
 @cache
 def _methods() -> dict[str, Method]:
-    from vpstudy.training.controls import CONTROLS  # here: else every cell would depend on every control and prompt
+    from vpstudy.training.controls import CONTROLS  # no dependency: of every cell on every control
 
     return {
         "visual_prompting": Method("visual prompt", "#D55E00"),

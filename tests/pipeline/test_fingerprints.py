@@ -1,6 +1,8 @@
 """What a stage depends on of the code: every module that it reaches, and of each only what can change a result."""
 
 import ast
+import json
+import re
 
 import pytest
 
@@ -22,7 +24,8 @@ def f(x):
 def root(tmp_path):
     (tmp_path / "vpstudy" / "inner").mkdir(parents=True)
     files = {"a": "from vpstudy.inner import b\n", "inner/b": "import vpstudy.c\n", "c": MODULE, "unused": "x = 1\n"}
-    files["lazy"] = "def f():\n    from vpstudy import unused\n    return unused\n"
+    files["lazy"] = "def f():\n    from vpstudy import late, unused  # no dependency: tried\n    import vpstudy.late\n"
+    files["late"] = "x = 1\n"
     for name, text in files.items():
         (tmp_path / "vpstudy" / f"{name}.py").write_text(text)
     (tmp_path / "n.ipynb").write_text(NOTEBOOK % "a, lazy")
@@ -31,7 +34,7 @@ def root(tmp_path):
 
 def test_every_module_reached_by_imports_is_listed_and_no_other(root):
     found = fingerprints.digests(root / "n.ipynb", root)
-    assert list(found) == ["n.ipynb", *(f"vpstudy/{name}.py" for name in ("a", "c", "inner/b", "lazy"))]
+    assert list(found) == ["n.ipynb", *(f"vpstudy/{name}.py" for name in ("a", "c", "inner/b", "late", "lazy"))]
 
 
 @pytest.mark.parametrize(
@@ -88,8 +91,30 @@ def test_the_project_s_own_notebooks_reach_their_study(kind):
         ast.parse((paths.ROOT / name).read_text())
 
 
-def test_a_package_with_code_counts_with_all_its_modules(root):
-    """It may look them up by name."""
-    (root / "vpstudy/inner/__init__.py").write_text("def find(name):\n    return name\n")
+def test_what_a_module_calls_by_name_counts_as_it_says(root):
     (root / "vpstudy/inner/d.py").write_text("x = 1\n")
-    assert {"vpstudy/inner/b.py", "vpstudy/inner/d.py"} <= set(fingerprints.digests(root / "n.ipynb", root))
+    assert "vpstudy/inner/d.py" not in fingerprints.digests(root / "n.ipynb", root)
+    (root / "vpstudy/c.py").write_text("# depends on vpstudy/inner, called by name\n")
+    assert "vpstudy/inner/d.py" in fingerprints.digests(root / "n.ipynb", root)
+
+
+def test_a_package_with_code_counts_with_what_is_in_it(root):
+    (root / "vpstudy/inner/__init__.py").write_text("x = 1\n")
+    assert "vpstudy/inner/__init__.py" in fingerprints.digests(root / "n.ipynb", root)
+
+
+@pytest.mark.parametrize("kind", ["source", "transfer"])
+def test_an_architecture_counts_where_networks_are_built_by_it(kind, tmp_path):
+    notebooks = {kind: paths.NOTEBOOKS / f"{grid.STAGES[kind].notebook}.ipynb"}
+    fingerprints.write(notebooks, tmp_path / "code", tmp_path / "targets", paths.ROOT)
+    listed = json.loads((tmp_path / f"code/{kind}.json").read_text())
+    assert ("vpstudy/models/architectures.py" in listed) == (kind == "source")
+    assert "vpstudy/paths.py" not in listed
+
+
+def test_every_lookup_by_name_says_what_it_depends_on():
+    """Of the modules that count; registries that are free say nothing."""
+    for path in [file for package in fingerprints.PACKAGES for file in (paths.ROOT / package).rglob("*.py")]:
+        looks_up = {"resolve_name", "import_module"} & set(re.findall(r"\w+", text := path.read_text()))
+        free = path.relative_to(paths.ROOT).as_posix() in fingerprints.FREE or path.name == "target.py"
+        assert not looks_up or free or fingerprints.DEPENDS_ON.search(text), path

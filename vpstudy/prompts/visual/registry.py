@@ -8,6 +8,7 @@ from pydantic import AfterValidator, PlainSerializer, model_validator
 from vpstudy.prompts.visual.kinds import Module, VisualPrompt
 from vpstudy.settings import Positive, Strict, one_of, problems_of
 
+# depends on vpstudy/prompts/visual, called by name
 # One line a prompt: name, file and class. Figures and tables keep this order.
 PROMPTS: dict[str, type[VisualPrompt]] = {
     name: resolve_name(f"vpstudy.prompts.visual.{place}")

@@ -6,6 +6,8 @@ arguments or constants in its file.
 
 from importlib import import_module
 
+# depends on vpstudy/training/mask_search/finders, called by name
+
 
 def finder(name: str, published: bool = False):
     """The finder FILE.FUNCTION; with `published`, its variant with the number of steps in the paper, or None."""
