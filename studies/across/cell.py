@@ -21,7 +21,7 @@ from vpstudy.runtime import configure
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Diverged
 from vpstudy.training.outcome import Outcome
-from vpstudy.training.visual_prompting import answers, prompted, visual_prompting
+from vpstudy.training.visual_prompting import answers, visual_prompting
 
 
 @dataclass
@@ -125,10 +125,10 @@ class QuantizeCell:
 
     def _grey(self, seed: int) -> Run:
         """The untrained border with a label mapping."""
-        border = self.border()
-        learner = prompted(self.frozen, self.data, self.settings.budget, seed, self.prompting, border)
-        artefact = {name: tensor.cpu() for name, tensor in learner.state_dict().items()}
-        return self._measured(Run("grey", None, 0, seed, border.values().detach().cpu(), artefact))
+        outcome = visual_prompting(self.frozen, self.data, self.settings.budget, seed, self.prompting.untrained)
+        values = self.border().values().detach()
+        run = Run("grey", None, 0, seed, values, outcome.artefact, reason=outcome.reason)
+        return self._measured(run) if outcome.status == "ok" else run
 
     def _in_training(self, bits: int, seed: int, rate: float) -> Run:
         """Train through the quantizer; the border is as stored at the step that validation chose."""

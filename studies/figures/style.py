@@ -68,6 +68,7 @@ def _methods() -> dict[str, Method]:
     from vpstudy.training.controls import CONTROLS  # no dependency: of every cell on every control
 
     return {
+        "mapping_only": Method("mapping only", "#000000"),
         "visual_prompting": Method("visual prompt", "#D55E00"),
         "linear_probe": Method("linear probe", "#0072B2"),
         "fine_tuning": Method("fine-tuning", "#009E73"),

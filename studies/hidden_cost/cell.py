@@ -45,7 +45,8 @@ class TransferCell:
             rates = self.settings.schedule(method, self.pictures(budget)).learning_rates
             tried = [self.adapt(method, budget, first, rate) for rate in rates]
             best = max(tried, key=lambda outcome: outcome.rank)
-            self.tuning.append({"method": method, "budget": str(budget), "tried": [each.trial for each in tried]})
+            if best.steps:
+                self.tuning.append({"method": method, "budget": str(budget), "tried": [each.trial for each in tried]})
             others = self.settings.seeds[1:]
             outcomes += [best, *(self.adapt(method, budget, seed, best.learning_rate) for seed in others)]
         return outcomes
@@ -54,7 +55,7 @@ class TransferCell:
         """Train one method or control at one learning rate."""
         settings = self.settings.schedule(method, self.pictures(budget)).at(rate)
         how = CONTROLS[method].method if method in CONTROLS else method
-        if how == "visual_prompting":
+        if how in ("mapping_only", "visual_prompting"):
             outcome = visual_prompting(self.frozen, self.data, budget, seed, settings)
         elif how == "linear_probe":
             outcome = linear_probe(self.frozen, self.data, budget, seed, settings)

@@ -136,16 +136,20 @@ def at_equal_upstream(found: Evidence) -> list[Finding]:
 
 
 def of_twins(found: Evidence, compression: str) -> Finding:
-    """The change of the share of target classes mapped to a twin."""
+    """The change of the share of target classes mapped to a twin, with evidence."""
     runs = found.runs[(found.runs["method"] == "visual_prompting") & found.runs["target"].isin(list(TWINS))]
+    columns = (runs[name] for name in ("target", "mapping", "evidence", "status"))
     shares = [
-        share(target, found.facts[target]["classes"], [found.facts[target]["source_classes"][s] for s in mapping])
+        share(
+            target, found.facts[target]["classes"], [found.facts[target]["source_classes"][s] for s in mapping], counts
+        )
         if status == "ok"
         else np.nan
-        for target, mapping, status in zip(runs["target"], runs["mapping"], runs["status"], strict=True)
+        for target, mapping, counts, status in zip(*columns, strict=True)
     ]
     return finding(compression, replace(found, runs=runs.assign(twins=shares)).changes("twins", compression))
 
 
 def if_twins(names: Names) -> Names:
-    return lambda found: names(found) if set(found.runs["target"]) & set(TWINS) else []
+    """The compressions, if a target has twins and its mappings come with their evidence."""
+    return lambda found: names(found) if set(found.runs["target"]) & set(TWINS) and "evidence" in found.runs else []

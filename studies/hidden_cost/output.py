@@ -58,15 +58,16 @@ def save(cell: TransferCell, outcomes: list[Outcome], result: dict) -> None:
 
 def _row(cell: TransferCell, outcome: Outcome) -> dict:
     of = {"budget": outcome.budget, "seed": outcome.seed}
-    more = {"chosen": None, "mapping": None}
+    more = {"chosen": None, "mapping": None, "evidence": None}
     more |= {"learning_rate": outcome.learning_rate, "steps": outcome.steps}
     if outcome.status != "ok":
         return lost(outcome.method, outcome.reason, **of) | more
     measured = row(outcome.method, outcome.probabilities["test"], cell.labels("test", outcome), **of)
     measured["metrics"] |= _scaled(cell, outcome)
     more["chosen"] = outcome.chosen
-    if outcome.method == "visual_prompting":
+    if outcome.method in ("mapping_only", "visual_prompting"):
         more["mapping"] = mapping_of(outcome.artefact).tolist()
+        more["evidence"] = outcome.artefact["evidence"].tolist()  # 0: no evidence for the class's source class
     return measured | more
 
 
@@ -94,10 +95,12 @@ def prompt_and_example(cell: TransferCell, outcomes: list[Outcome]) -> tuple[tor
 def mapping_pairs(cell: TransferCell, outcomes: list[Outcome]) -> tuple[list, list[str], list, list[str]]:
     """For each target class: a picture, its name, a picture of its source class, and that name."""
     shown, size = cell.prompted(outcomes), cell.settings.visual_prompting.canvas
-    mapping = mapping_of(shown.artefact).tolist() if shown else []
+    if not shown:
+        return [], [], [], []
+    mapping, evidence = mapping_of(shown.artefact).tolist(), shown.artefact["evidence"].tolist()
     targets = [cell.data.pictures(size)[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(mapping))]
-    names = [cell.compressed.backbone.class_names[source] for source in mapping]
-    return targets, cell.data.class_names[: len(mapping)], [examples.of_source(name, size) for name in names], names
+    sources = examples.of_mapping(cell.compressed.backbone.class_names, mapping, evidence, size)
+    return targets, cell.data.class_names, *sources
 
 
 def summary(result: dict) -> pd.DataFrame:

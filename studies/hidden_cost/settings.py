@@ -1,4 +1,4 @@
-"""Parameters of the hidden_cost study (arXiv 2308.14969): targets, budgets, and three methods."""
+"""Parameters of the hidden_cost study (arXiv 2308.14969): targets, budgets, and methods."""
 
 import math
 from typing import Annotated, Literal
@@ -35,7 +35,7 @@ class Settings(Strict):
 
     def arms(self, compression: str) -> list[tuple[str, Budget]]:
         """Every (method or control, budget) for a compression."""
-        budgets = {"visual_prompting": self.budgets, "linear_probe": self.budgets}
+        budgets = {"mapping_only": self.budgets, "visual_prompting": self.budgets, "linear_probe": self.budgets}
         if self.fine_tuning_compressions == "all" or compression in self.fine_tuning_compressions:
             budgets["fine_tuning"] = self.fine_tuning_budgets
         for name in self.controls if compression in self.control_compressions else []:
@@ -44,6 +44,8 @@ class Settings(Strict):
 
     def schedule(self, method: str, pictures: int) -> VisualPrompting | LinearProbe | FineTuning:
         """Settings of a method or control for a number of training pictures."""
+        if method == "mapping_only":
+            return self.visual_prompting.untrained
         if method not in CONTROLS:
             return getattr(self, method)
         settings, change = getattr(self, CONTROLS[method].method), dict(CONTROLS[method].change)
@@ -52,6 +54,7 @@ class Settings(Strict):
         if change.get("steps") == "epochs":
             change["steps"] = settings.epochs * math.ceil(pictures / settings.batch)
             change["evaluations"] = min(settings.evaluations, change["steps"])
+            change["remaps"] = min(settings.remaps, change["steps"] - 1)
         return settings.model_copy(update=change)
 
     @model_validator(mode="after")

@@ -17,6 +17,11 @@ TWINS: dict[str, dict[str, str]] = {
 }
 
 
-def share(target: str, classes: list[str], mapped: list[str]) -> float:
-    """Share of `classes` mapped to a twin; `mapped` holds their source classes in the same order."""
-    return sum(source in TWINS[target][name] for name, source in zip(classes, mapped, strict=True)) / len(classes)
+def share(target: str, classes: list[str], mapped: list[str], evidence: list[float]) -> float:
+    """Share of `classes` mapped to a twin.
+
+    `mapped` holds their source classes in the same order and `evidence` the count behind each: a twin without evidence
+    does not count, since its class would have got any source class.
+    """
+    pairs = zip(classes, mapped, evidence, strict=True)
+    return sum(count > 0 and source in TWINS[target][name] for name, source, count in pairs) / len(classes)

@@ -23,6 +23,7 @@ def result(cell: PruneCell, done: list[Trained]) -> dict:
         "classes": cell.data.class_names,
         "source_classes": cell.source.class_names,
         "mapping": cell.start(seed).mapping.tolist(),
+        "evidence": cell.start(seed).estimate.evidence.tolist(),  # 0: no evidence for the class's source class
         "pictures": {part: len(cell.indices(part, seed)) for part in ("train", "validation", "test")},
         "tuning": cell.tuning,
         "emptied": {  # layers with no weight left, by sparsity and seed
@@ -73,10 +74,9 @@ def summary(result: dict) -> pd.DataFrame:
 def mapping_pairs(cell: PruneCell) -> tuple[list, list[str], list, list[str]]:
     """Pictures and names of the target classes, then of the source classes they are mapped to."""
     run, size = cell.start(cell.settings.seeds[0]), cell.settings.canvas
-    sources = run.mapping.tolist()
-    targets = [run.pictures[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(sources))]
-    names = [cell.source.class_names[source] for source in sources]
-    return targets, cell.data.class_names, [examples.of_source(name, size) for name in names], names
+    targets = [run.pictures[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(run.mapping))]
+    sources = examples.of_mapping(cell.source.class_names, run.mapping.tolist(), run.estimate.evidence.tolist(), size)
+    return targets, cell.data.class_names, *sources
 
 
 def prompt_and_example(cell: PruneCell, done: list[Trained]) -> tuple[torch.Tensor, torch.Tensor] | None:

@@ -6,7 +6,7 @@ weighted mapping is a matrix (S, K).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,14 +16,23 @@ else:
     Tensor = Any
 
 
+class Estimate(NamedTuple):
+    """A mapping, and what speaks for it."""
+
+    mapping: np.ndarray | Tensor  # (K,) or weights (S, K)
+    # (K,): the count of each target class at its source class (weighted: at that of the largest weight). At 0 there is
+    # no evidence: the source class says nothing about the target class.
+    evidence: np.ndarray
+
+
 @dataclass(frozen=True)
 class Mapping:
     """How source logits become target logits."""
 
     label: str  # in figures and tables
-    # source logits (N, S), labels (N,), K -> mapping (K,) or weights (S, K); None: the random start stays
-    estimate: Callable[[Tensor, Tensor, int], np.ndarray | Tensor] | None = None
-    each_epoch: bool = False  # re-estimate from each epoch's training predictions
+    # from source logits (N, S), labels (N,) and K; None: the random start stays
+    estimate: Callable[[Tensor, Tensor, int], Estimate] | None = None
+    iterative: bool = False  # re-estimated during training from its predictions
     weighted: bool = False  # `estimate` gives weights (S, K)
     learned: bool = False  # `estimate` initialises a linear layer, trained with the prompt
 
@@ -40,26 +49,25 @@ def count_matrix(predictions: Tensor, labels: Tensor, n_source: int, n_target: i
     return np.bincount(pairs, minlength=n_source * n_target).reshape(n_source, n_target)
 
 
-def frequency_mapping(counts: np.ndarray) -> np.ndarray:
+def frequency_mapping(counts: np.ndarray, mean_logits: np.ndarray | None = None) -> np.ndarray:
     """Greedy one-to-one mapping (K,) from a count matrix (S, K). Raises ValueError if K > S.
 
     The largest count maps its target class to its source class and removes both, until all target classes are mapped.
-    Ties, zeros included, go to the lowest source class, then the lowest target class; at one shot a class this decides
-    much of the mapping.
+    Ties, zeros included, go to the largest of `mean_logits` (S, K), the mean source logits of each target class's
+    pictures; what is still tied goes to the lowest source class, then to the lowest target class.
     """
     n_source, n_target = counts.shape
     _check_sizes(n_source, n_target)
-    sources, targets = np.nonzero(counts)  # by source, then target; the stable sort keeps this order among ties
-    order = np.argsort(-counts[sources, targets].astype(np.float64), kind="stable")
-    mapping = np.full(n_target, -1, dtype=np.int64)
-    free = np.ones(n_source, dtype=bool)
-    for source, target in zip(sources[order].tolist(), targets[order].tolist(), strict=True):
+    logits = np.zeros(counts.shape) if mean_logits is None else mean_logits
+    order = np.lexsort((-logits.ravel(), -counts.ravel().astype(np.float64)))  # stable: by source, then target
+    mapping, free = np.full(n_target, -1, dtype=np.int64), np.ones(n_source, dtype=bool)
+    unmapped = n_target
+    for source, target in zip(*(index.tolist() for index in np.divmod(order, n_target)), strict=True):
         if free[source] and mapping[target] < 0:
-            mapping[target] = source
-            free[source] = False
-    # only zero counts remain: the tie rule pairs free classes in ascending order
-    unmapped = np.flatnonzero(mapping < 0)
-    mapping[unmapped] = np.flatnonzero(free)[: len(unmapped)]
+            mapping[target], free[source] = source, False
+            unmapped -= 1
+            if not unmapped:
+                break
     return mapping
 
 
@@ -93,25 +101,43 @@ def _check_sizes(n_source: int, n_target: int) -> None:
         )
 
 
-def _frequency(logits: Tensor, labels: Tensor, n_target: int) -> np.ndarray:
-    return frequency_mapping(count_matrix(logits.argmax(1), labels, logits.shape[1], n_target))
+def frequency(logits: Tensor, labels: Tensor, n_target: int) -> Estimate:
+    """The frequency mapping of source logits (N, S) and target labels (N,)."""
+    from torch.nn.functional import one_hot
+
+    counts = count_matrix(logits.argmax(1), labels, logits.shape[1], n_target)
+    of_class = one_hot(labels, n_target).double()
+    means = logits.double().T @ of_class / of_class.sum(0).clamp(min=1)
+    mapping = frequency_mapping(counts, means.cpu().numpy())
+    return Estimate(mapping, counts[mapping, np.arange(n_target)])
 
 
-def _bayesian(logits: Tensor, labels: Tensor, n_target: int) -> Tensor:
+def _weighted(counts: Tensor) -> Estimate:
+    weights = bayesian_mapping(counts)
+    return Estimate(weights, counts.gather(0, weights.argmax(0, keepdim=True))[0].cpu().numpy())
+
+
+def _bayesian(logits: Tensor, labels: Tensor, n_target: int) -> Estimate:
     from torch import from_numpy
 
-    return bayesian_mapping(from_numpy(count_matrix(logits.argmax(1), labels, logits.shape[1], n_target)).double())
+    return _weighted(from_numpy(count_matrix(logits.argmax(1), labels, logits.shape[1], n_target)).double())
 
 
-def _bayesian_plus(logits: Tensor, labels: Tensor, n_target: int) -> Tensor:
-    return bayesian_mapping(soft_counts(logits.softmax(1), labels, n_target))
+def _bayesian_plus(logits: Tensor, labels: Tensor, n_target: int) -> Estimate:
+    return _weighted(soft_counts(logits.softmax(1), labels, n_target))
+
+
+def _linear(logits: Tensor, labels: Tensor, n_target: int) -> Estimate:
+    """Starts as the frequency mapping; the layer learns from every picture of a class, so each is evidence."""
+    counts = np.bincount(labels.cpu().numpy(), minlength=n_target)
+    return Estimate(frequency(logits, labels, n_target).mapping, counts)
 
 
 MAPPINGS = {
     "random": Mapping("random mapping"),
-    "frequency": Mapping("frequency mapping", _frequency),
-    "iterative": Mapping("iterative mapping", _frequency, each_epoch=True),  # ILM-VP (Chen et al., CVPR 2023)
-    "bayesian": Mapping("Bayesian mapping", _bayesian, each_epoch=True, weighted=True),
-    "bayesian_plus": Mapping("Bayesian mapping +", _bayesian_plus, each_epoch=True, weighted=True),
-    "linear": Mapping("linear output", _frequency, learned=True),
+    "frequency": Mapping("frequency mapping", frequency),
+    "iterative": Mapping("iterative mapping", frequency, iterative=True),  # ILM-VP (Chen et al., CVPR 2023)
+    "bayesian": Mapping("Bayesian mapping", _bayesian, iterative=True, weighted=True),
+    "bayesian_plus": Mapping("Bayesian mapping +", _bayesian_plus, iterative=True, weighted=True),
+    "linear": Mapping("linear output", _linear, learned=True),
 }

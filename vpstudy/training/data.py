@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from vpstudy.data.budgets import Split, split
 from vpstudy.data.origin import Origin
@@ -40,6 +41,7 @@ class TransferData:
         self.target = load(name, origins=origins)
         self.labels = torch.as_tensor(self.target.labels).to(runtime.device)
         self._pictures: dict[int, torch.Tensor] = {}
+        self._source_logits: WeakKeyDictionary[Backbone, tuple[tuple, torch.Tensor]] = WeakKeyDictionary()
         self._features: WeakKeyDictionary[Backbone, dict[tuple[int, int | None], torch.Tensor]] = WeakKeyDictionary()
 
     @property
@@ -72,6 +74,20 @@ class TransferData:
                     [backbone.features(as_float(chunk)).float() for chunk in self.padded(size, inner).split(batch)]
                 )
         return cached[size, inner]
+
+    def source_logits(self, backbone: Backbone, prompt: nn.Module, batch: int = 256) -> torch.Tensor:
+        """Source logits (N, S) of all pictures with an untrained prompt, computed once for prompts that show the same.
+
+        Only those of the last such prompt are kept.
+        """
+        shown = prompt.inner, prompt.eval().picture().cpu().numpy().tobytes()
+        if self._source_logits.get(backbone, (None,))[0] != shown:
+            backbone.frozen().to(self.runtime.device)
+            chunks = self.pictures(prompt.inner).split(batch)
+            with torch.no_grad(), self.runtime.autocast():
+                logits = torch.cat([backbone(prompt(as_float(chunk))).float() for chunk in chunks])
+            self._source_logits[backbone] = shown, logits
+        return self._source_logits[backbone][1]
 
     def examples(self, inputs: torch.Tensor, indices) -> Examples:
         indices = torch.as_tensor(indices, device=inputs.device)

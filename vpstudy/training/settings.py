@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from vpstudy.prompts.label_mapping import MAPPINGS
 from vpstudy.prompts.visual.registry import Prompting
@@ -35,7 +35,19 @@ class Schedule(Strict):
 
 class VisualPrompting(Schedule, Prompting):
     mapping: Annotated[str, one_of(MAPPINGS, "label mapping", "vpstudy/prompts/label_mapping.py")]
+    remaps: Annotated[int, Field(ge=0)]  # evenly spaced steps at which an iterative mapping is estimated again
     epochs: Positive  # of the control fixed_epochs, which trains longer on more data
+
+    @property
+    def untrained(self) -> Self:
+        """These settings without a training step: the label mapping alone."""
+        return self.model_copy(update={"steps": 0, "learning_rates": [0.0]})
+
+    @model_validator(mode="after")
+    def _remaps_fit(self):
+        if self.remaps >= self.steps:
+            raise ValueError(f"remaps ({self.remaps}) must be below steps ({self.steps})")
+        return self
 
 
 class LinearProbe(Schedule):

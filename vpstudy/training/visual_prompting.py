@@ -1,5 +1,7 @@
 """Visual prompting: a learned prompt in front of a frozen backbone; source logits are mapped to target classes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,8 +12,8 @@ from vpstudy.prompts.label_mapping import MAPPINGS, random_mapping
 from vpstudy.prompts.quantized_border import FixedBorder, QuantizedBorder
 from vpstudy.prompts.visual.modules import AddedPrompt, BorderPrompt
 from vpstudy.runtime import seed_for
-from vpstudy.training.data import TransferData, as_float
-from vpstudy.training.fit import Learner, fit, logits_of
+from vpstudy.training.data import TransferData
+from vpstudy.training.fit import Learner, evenly_spaced, fit, logits_of
 from vpstudy.training.outcome import Outcome
 from vpstudy.training.settings import VisualPrompting
 
@@ -19,15 +21,25 @@ from vpstudy.training.settings import VisualPrompting
 class PromptedBackbone(Learner):
     """A frozen backbone on prompted pictures, with its S source logits mapped to K target logits.
 
-    A mapping re-estimated each epoch uses that epoch's training predictions. The original takes another pass with the
-    prompt at the epoch's end; ours saves one forward pass in four.
+    An iterative mapping is estimated again after each number of steps in `remaps`, before the next one, from the
+    training predictions since the last time: what is evaluated has been trained under its mapping. The original takes
+    another pass with the prompt each epoch; ours saves one forward pass in four.
     """
 
-    def __init__(self, backbone: Backbone, prompt: BorderPrompt | AddedPrompt, mapping: str, n_target: int, seed: int):
+    def __init__(
+        self,
+        backbone: Backbone,
+        prompt: BorderPrompt | AddedPrompt,
+        mapping: str,
+        n_target: int,
+        seed: int,
+        remaps: Sequence[int] = (),
+    ):
         super().__init__()
-        self.prompt, self.kind = prompt, MAPPINGS[mapping]
+        self.prompt, self.kind, self._remaps = prompt, MAPPINGS[mapping], remaps
         n_source, self._n_target = len(backbone.class_names), n_target
         start = torch.as_tensor(random_mapping(n_source, n_target, seed_for("mapping", seed)))
+        self.register_buffer("evidence", torch.zeros(n_target))  # as in `Estimate`
         if self.kind.learned:
             self.output = nn.utils.skip_init(nn.Linear, n_source, n_target)
             self._set(start)
@@ -36,7 +48,7 @@ class PromptedBackbone(Learner):
         else:
             self.register_buffer("mapping", start)
         self._backbone = (backbone.frozen(),)  # in a tuple: not a submodule, so never trained, moved or saved
-        self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._recording, self._seen = False, []  # source logits and labels of training batches
 
     def source_logits(self, pictures: torch.Tensor) -> torch.Tensor:
         return self._backbone[0](self.prompt(pictures)).float()
@@ -52,28 +64,26 @@ class PromptedBackbone(Learner):
 
     def loss(self, pictures: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits = self.source_logits(pictures)
-        if self.kind.each_epoch:
+        if self._recording:
             self._seen.append((logits.detach(), labels))
         return F.cross_entropy(self.mapped(logits), labels)
+
+    def before_step(self, done: int) -> None:
+        if self.kind.iterative and done in self._remaps:
+            self.estimate_mapping(*(torch.cat(column) for column in zip(*self._seen, strict=True)))
+            self._seen.clear()
+        self._recording = self.kind.iterative and done < max(self._remaps, default=0)
 
     def after_step(self) -> None:
         if isinstance(self.prompt, QuantizedBorder):
             self.prompt.step()
 
-    def after_epoch(self) -> None:
-        if self._seen:
-            self._estimate(*(torch.cat(column) for column in zip(*self._seen, strict=True)))
-            self._seen.clear()
-
-    def estimate_mapping(self, pictures: torch.Tensor, labels: torch.Tensor, batch: int = 256) -> None:
-        """Estimate the mapping from uint8 `pictures` with the current prompt; a random one stays."""
+    def estimate_mapping(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Estimate the mapping from source logits (N, S) and labels (N,); a random one stays."""
         if self.kind.estimate:
-            with torch.inference_mode():
-                logits = torch.cat([self.source_logits(as_float(chunk)) for chunk in pictures.split(batch)])
-                self._estimate(logits, labels)
-
-    def _estimate(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        self._set(torch.as_tensor(self.kind.estimate(logits, labels, self._n_target)))
+            mapping, evidence = self.kind.estimate(logits, labels, self._n_target)
+            self._set(torch.as_tensor(mapping))
+            self.evidence.copy_(torch.as_tensor(evidence))
 
     @torch.no_grad()
     def _set(self, mapping: torch.Tensor) -> None:
@@ -82,23 +92,6 @@ class PromptedBackbone(Learner):
             self.output.bias.zero_()
         else:
             (self.omega if self.kind.weighted else self.mapping).copy_(mapping)
-
-
-def prompted(
-    backbone: Backbone,
-    data: TransferData,
-    budget: int | str,
-    seed: int,
-    settings: VisualPrompting,
-    prompt: BorderPrompt | AddedPrompt,
-) -> PromptedBackbone:
-    """A prompt in front of a backbone, on the device, with its mapping estimated from the training pictures."""
-    learner = PromptedBackbone(backbone, prompt, settings.mapping, len(data.class_names), seed)
-    backbone.to(data.runtime.device)
-    learner.to(data.runtime.device)
-    train = data.examples(data.pictures(prompt.inner), data.split(budget, seed).train)
-    learner.estimate_mapping(train.inputs, train.labels)
-    return learner
 
 
 def visual_prompting(
@@ -111,12 +104,21 @@ def visual_prompting(
 ) -> Outcome:
     """Learn a prompt and a label mapping, unaugmented (arXiv 2308.14969; ILM-VP, CVPR 2023).
 
-    `prompt` replaces that of `settings` and is trained in place. The artefact holds the prompt's tensors (a border's
-    `prompt.theta` (3, canvas, canvas)) and `mapping` (K,), `omega` (S, K) or the `output` layer.
+    Validation may also choose the moment before the first step, that is, the mapping alone; with `settings.untrained`
+    it is the only one. `prompt` replaces that of `settings` and is trained in place. The artefact holds the prompt's
+    tensors (a border's `prompt.theta` (3, canvas, canvas)), `mapping` (K,), `omega` (S, K) or the `output` layer, and
+    the mapping's `evidence` (K,).
     """
     prompt = prompt or settings.make_prompt(seed_for("prompt", seed))
-    learner = prompted(backbone, data, budget, seed, settings, prompt)
-    return fit(learner, data, data.pictures(prompt.inner), budget, seed, settings)
+    remaps = evenly_spaced(settings.steps, settings.remaps + 1)[:-1]  # the same number at every budget
+    learner = PromptedBackbone(backbone, prompt, settings.mapping, len(data.class_names), seed, remaps)
+    learner.to(data.runtime.device)
+    untrained = data.source_logits(backbone, prompt)
+    train = data.examples(untrained, data.split(budget, seed).train)
+    learner.estimate_mapping(train.inputs, train.labels)
+    with torch.no_grad():
+        start = learner.mapped(untrained)
+    return fit(learner, data, data.pictures(prompt.inner), budget, seed, settings, start)
 
 
 def answers(

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from studies.figures import compressions, panels, style
+from vpstudy.data.examples import NO_EVIDENCE
 
 MOST_ROWS = 12  # a target may have a hundred classes
 LETTERS = 9  # fit beside a picture
@@ -72,6 +73,9 @@ def mapping(
             style.bare(axis)
             if name not in mappings:
                 axis.text(0.5, 0.5, runs.loc[name, "status"], ha="center", va="center")
+                continue
+            if "evidence" in runs and not runs.loc[name, "evidence"][k]:
+                axis.text(0.5, 0.5, NO_EVIDENCE.replace(" ", "\n"), ha="center", va="center", color=style.GREY)
                 continue
             source = source_names[mappings[name][k]]
             moved = "dense" in mappings and mappings[name][k] != mappings["dense"][k]

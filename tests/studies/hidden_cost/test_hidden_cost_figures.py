@@ -276,6 +276,15 @@ def test_mapping_marks_what_differs_from_dense():
     assert np.array_equal(figure.axes[1].images[0].get_array(), np.moveaxis(PICTURES[4], 0, 2))
 
 
+def test_mapping_marks_classes_without_evidence():
+    results = make_results(TINY_NAMES, ["faces"], ("1",), (0,))
+    results["mapping"] = [[4, 5]] * len(results)
+    results["evidence"] = results["compression"].map({"dense": [2, 1], "imp-0.50": [2, 0], "int4": [0, 0]})
+    figure = draw_mapping(results, TINY_BACKBONES)
+    assert [text.get_text() for axis in figure.axes for text in axis.texts].count("no\nevidence") == 3
+    assert_fit_for_print(figure)
+
+
 def test_cell_figures_are_fit_for_print():
     rows, names = records(FULL, "imp-0.90"), SOURCE_NAMES[:7]
     upstream = [rows[0] | {"method": "upstream", "budget": None}]
@@ -345,7 +354,7 @@ def test_budgets_are_ordered_and_told_apart_without_colour():
 
 
 def test_an_unknown_method_is_named():
-    with pytest.raises(ValueError, match="'prefix_tuning' has no look; known: visual_prompting"):
+    with pytest.raises(ValueError, match="'prefix_tuning' has no look; known: mapping_only, visual_prompting"):
         style.methods(["prefix_tuning"])
 
 

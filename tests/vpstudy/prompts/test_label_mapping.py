@@ -18,8 +18,8 @@ from vpstudy.prompts.label_mapping import (
 )
 
 
-def greedy_by_the_rule(counts: np.ndarray) -> np.ndarray:
-    """Search all free entries each time: the largest, of the lowest source, of the lowest target class."""
+def greedy_by_the_rule(counts: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Search all free entries each time: largest count, then mean logit, then lowest source, then target class."""
     n_source, n_target = counts.shape
     mapping = {}
     while len(mapping) < n_target:
@@ -30,7 +30,7 @@ def greedy_by_the_rule(counts: np.ndarray) -> np.ndarray:
             for target in range(n_target)
             if target not in mapping
         ]
-        source, target = max(free, key=lambda entry: counts[entry])  # max returns the first of equals
+        source, target = max(free, key=lambda entry: (counts[entry], logits[entry]))  # max returns the first of equals
         mapping[target] = source
     return np.array([mapping[target] for target in range(n_target)])
 
@@ -48,8 +48,30 @@ def test_frequency_mapping_agrees_with_the_rule(n_source, n_target, largest):
     for _ in range(40):
         counts = rng.integers(0, largest + 1, (n_source, n_target)) * rng.integers(0, 2, (n_source, n_target))
         mapping = frequency_mapping(counts)
-        np.testing.assert_array_equal(mapping, greedy_by_the_rule(counts))
+        np.testing.assert_array_equal(mapping, greedy_by_the_rule(counts, np.zeros(counts.shape)))
         assert mapping.dtype == np.int64 and len(set(mapping.tolist())) == n_target
+        logits = rng.integers(0, 3, counts.shape).astype(float)  # tied, too
+        np.testing.assert_array_equal(frequency_mapping(counts, logits), greedy_by_the_rule(counts, logits))
+
+
+@pytest.mark.parametrize("name", ["frequency", "iterative", "bayesian", "bayesian_plus"])
+def test_a_class_that_nothing_speaks_for_has_no_evidence(name):
+    """A backbone that answers a constant, and a class without a picture: their source classes mean nothing."""
+    labels = torch.tensor([0, 0, 1])
+    logits = torch.tensor([[0.0, 0, 9, 3, 1]]).expand(3, 5)
+    mapping, evidence = MAPPINGS[name].estimate(logits, labels, 3)
+    if name == "bayesian_plus":  # counts probabilities, not answers, of as many pictures as a class has
+        np.testing.assert_allclose(evidence, logits[0].softmax(0)[2] * torch.tensor([2, 1, 0]), rtol=1e-6)
+    elif name == "bayesian":  # many source classes, so both classes may have the same
+        assert evidence.tolist() == [2, 1, 0]
+    else:
+        assert evidence.tolist() == [2, 0, 0]
+        assert mapping.tolist() == [2, 3, 0]  # the next by mean logit; then, without a picture, the lowest that is free
+
+
+def test_the_linear_output_learns_from_every_picture():
+    _, evidence = MAPPINGS["linear"].estimate(torch.zeros(3, 5), torch.tensor([0, 0, 1]), 3)
+    assert evidence.tolist() == [2, 1, 0]
 
 
 def test_renaming_classes_renames_the_mapping_if_there_are_no_ties():
@@ -115,7 +137,9 @@ def test_every_mapping_finds_the_classes_that_a_model_takes_targets_for(name):
     labels = rng.integers(0, 4, 400)
     logits = torch.full((400, 10), -4.0)
     logits[np.arange(400), np.where(rng.random(400) < 0.6, twin[labels], rng.integers(0, 10, 400))] = 4.0
-    estimate = torch.as_tensor(MAPPINGS[name].estimate(logits, torch.from_numpy(labels), 4))
+    estimate, evidence = MAPPINGS[name].estimate(logits, torch.from_numpy(labels), 4)
+    estimate = torch.as_tensor(estimate)
+    assert (evidence > 40).all()
     assert estimate.shape == ((10, 4) if MAPPINGS[name].weighted else (4,))
     assert (estimate.argmax(0) if MAPPINGS[name].weighted else estimate).tolist() == twin.tolist()
 

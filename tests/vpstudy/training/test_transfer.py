@@ -1,6 +1,7 @@
 """Visual prompting, linear probing and fine-tuning: what they train, what they leave alone, what they return."""
 
 import copy
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -20,10 +21,10 @@ from vpstudy.training.fit import batches
 from vpstudy.training.linear_probe import linear_probe
 from vpstudy.training.outcome import Outcome
 from vpstudy.training.settings import FineTuning, LinearProbe, VisualPrompting
-from vpstudy.training.visual_prompting import mapping_of, visual_prompting
+from vpstudy.training.visual_prompting import PromptedBackbone, mapping_of, visual_prompting
 
 PROMPT = {"steps": 4, "batch": 16, "learning_rates": [0.1], "evaluations": 2, "canvas": 32, "epochs": 1}
-PROMPT |= {"prompt": "border", "prompts": {"border": {"inner": 20}}}
+PROMPT |= {"prompt": "border", "prompts": {"border": {"inner": 20}}, "remaps": 1}
 SIZES = {
     "border": {"inner": 20},
     "full": {},
@@ -83,7 +84,65 @@ def test_every_prompt_is_trained_and_repeats_bit_for_bit(data, backbone, name):
     settings = VisualPrompting(**(PROMPT | {"prompt": name, "prompts": {name: SIZES[name]}}), mapping="random")
     first, again = (visual_prompting(backbone, data, 2, 0, settings) for _ in range(2))
     assert same(first.artefact, again.artefact)
-    assert any(tensor.abs().max() > 0 for name, tensor in first.artefact.items() if name.startswith("prompt."))
+    before, *_, after = first.history
+    assert before["validation_nll"] != after["validation_nll"]
+
+
+@pytest.mark.parametrize("remaps", [0, 3])
+@pytest.mark.parametrize("budget", [1, "all"])
+def test_an_evaluated_prompt_was_trained_under_its_mapping(data, backbone, monkeypatch, budget, remaps):
+    """Map, train, evaluate: the same number of mappings at every budget, never one between training and evaluation."""
+    events, trained, evaluated = [], [], []
+
+    def record(name, of):
+        original = getattr(PromptedBackbone, name)
+        monkeypatch.setattr(PromptedBackbone, name, lambda self, *given: (of(self), original(self, *given))[1])
+
+    record("estimate_mapping", lambda learner: events.append("map"))
+    record("loss", lambda learner: (events.append("train"), trained.append(learner.mapping.clone())))
+    record(
+        "forward", lambda learner: (events.append("evaluate"), evaluated.append((trained[-1], learner.mapping.clone())))
+    )
+    settings = PROMPT | {"steps": 10, "evaluations": 5, "remaps": remaps, "learning_rates": [1.0]}
+    visual_prompting(backbone, data, budget, 0, VisualPrompting(**settings, mapping="iterative"))
+    assert events.count("map") == 1 + remaps
+    places = [events[:k].count("train") for k, event in enumerate(events) if event == "map"]
+    assert places == [0, *([3, 5, 8] if remaps else [])]
+    assert all("train" in (events[k - 1], events[k - 2]) for k, e in enumerate(events) if e == "map" and k)
+    assert all(torch.equal(*pair) for pair in evaluated[:5])  # the rest reads the chosen state
+
+
+@pytest.mark.parametrize("mapping", ["iterative", "bayesian_plus", "linear"])
+def test_validation_may_choose_the_mapping_alone(data, backbone, mapping):
+    """A learning rate that ruins every prompt: the run is then no worse than no prompt at all."""
+    settings = VisualPrompting(**PROMPT | {"learning_rates": [10]}, mapping=mapping)
+    alone = visual_prompting(backbone, data, 5, 0, settings.untrained)
+    learned = visual_prompting(backbone, data, 5, 0, settings)
+    assert [entry["step"] for entry in alone.history] == [0]
+    assert [entry["step"] for entry in learned.history] == [0, 2, 4]
+    assert learned.history[0] == alone.chosen and learned.rank >= alone.rank
+    # by hand: the picture in a grey border, the frozen backbone, and the mapping
+    split = data.split(5, 0)
+    canvas = torch.full((len(split.test), 3, 32, 32), 0.5)
+    canvas[..., 6:26, 6:26] = data.pictures(20)[split.test].float() / 255
+    with torch.no_grad():
+        source = backbone.frozen()(canvas)
+    kept = alone.artefact
+    if mapping == "iterative":
+        expected = source[:, kept["mapping"]]
+    else:
+        expected = source @ (kept["omega"] if "omega" in kept else kept["output.weight"].T)
+    np.testing.assert_allclose(alone.logits["test"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_mapping_alone_costs_no_second_pass(data, backbone, monkeypatch):
+    passes = []
+    original = Backbone.forward
+    monkeypatch.setattr(Backbone, "forward", lambda self, x: passes.append(len(x)) or original(self, x))
+    settings = VisualPrompting(**PROMPT, mapping="iterative").untrained
+    for budget, seed in ((1, 0), (5, 0), (5, 1)):
+        visual_prompting(backbone, data, budget, seed, settings)
+    assert sum(passes) == len(data.labels)
 
 
 def test_a_padded_probe_sees_the_small_picture_in_black(data):
@@ -207,9 +266,7 @@ def test_a_run_that_leaves_the_finite_numbers_is_a_result(data, backbone):
 
 def test_batches_are_even_and_every_example_is_seen_before_the_next_shuffle():
     examples = Examples(torch.arange(11), torch.arange(11))
-    settings = LinearProbe(steps=7, batch=8, learning_rates=[0.1], evaluations=1, size=1, inner=None)
-    seen = list(batches(examples, settings, torch.Generator().manual_seed(0)))
-    assert [len(batch) for batch, _ in seen] == [6, 5, 6, 5, 6, 5, 6]
-    assert [last for _, last in seen] == [False, True] * 3 + [False]
+    seen = list(islice(batches(examples, 8, torch.Generator().manual_seed(0)), 7))
+    assert [len(batch) for batch in seen] == [6, 5, 6, 5, 6, 5, 6]
     for first, second in ((0, 1), (2, 3), (4, 5)):
-        assert sorted(torch.cat([seen[first][0].labels, seen[second][0].labels]).tolist()) == list(range(11))
+        assert sorted(torch.cat([seen[first].labels, seen[second].labels]).tolist()) == list(range(11))

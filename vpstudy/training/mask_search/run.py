@@ -11,6 +11,7 @@ from torch.optim.swa_utils import update_bn
 from vpstudy.compression.masks import Mask, release
 from vpstudy.data import glyphs
 from vpstudy.models.backbones import Backbone
+from vpstudy.prompts.label_mapping import Estimate
 from vpstudy.prompts.visual.modules import AddedPrompt
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.data import Examples, TransferData
@@ -70,12 +71,15 @@ class Run:
         return self.data.padded(s.canvas, s.inner if s.inner < s.canvas else None)
 
     @cached_property
+    def estimate(self) -> Estimate:
+        """The frequency mapping of the target by the dense source backbone, for all methods and sparsities."""
+        return map_labels(self.source, self.examples.inputs, self.examples.labels, len(self.data.class_names))
+
+    @property
     def mapping(self) -> torch.Tensor:
-        """The source class of each target class (K,), by the dense source backbone for all methods and sparsities."""
-        if self.on_source:
-            return torch.arange(len(self.source.class_names), device=self.runtime.device)
-        examples = self.examples
-        return map_labels(self.source, examples.inputs, examples.labels, len(self.data.class_names))
+        """The source class of each class (K,)."""
+        mapping = torch.arange(len(self.source.class_names)) if self.on_source else self.estimate.mapping
+        return torch.as_tensor(mapping, device=self.runtime.device)
 
     def fresh(self, prompted: bool = False) -> Subnetwork:
         """A copy of the source backbone with the mapping."""

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vpstudy.models.backbones import Backbone
-from vpstudy.prompts.label_mapping import count_matrix, frequency_mapping
+from vpstudy.prompts.label_mapping import Estimate, frequency
 
 
 class Subnetwork(nn.Module):
@@ -30,9 +30,8 @@ class Subnetwork(nn.Module):
 
 
 @torch.no_grad()
-def map_labels(backbone: Backbone, pictures: Tensor, labels: Tensor, n_target: int, batch: int = 256) -> Tensor:
-    """One-to-one frequency mapping (K,) of a backbone on uint8 pictures (N, 3, H, W)."""
+def map_labels(backbone: Backbone, pictures: Tensor, labels: Tensor, n_target: int, batch: int = 256) -> Estimate:
+    """One-to-one frequency mapping of a backbone on uint8 pictures (N, 3, H, W)."""
     backbone.eval()
-    predicted = torch.cat([backbone(chunk.float() / 255).argmax(1) for chunk in pictures.split(batch)])
-    counts = count_matrix(predicted, labels, len(backbone.class_names), n_target)
-    return torch.as_tensor(frequency_mapping(counts), device=labels.device)
+    logits = torch.cat([backbone(chunk.float() / 255) for chunk in pictures.split(batch)])
+    return frequency(logits, labels, n_target)

@@ -140,8 +140,8 @@ def test_a_target_logit_is_that_of_its_most_frequent_source_class():
     with torch.no_grad():
         logits = net.backbone(EXAMPLES.inputs.float() / 255)
         assert torch.equal(net(EXAMPLES.inputs.float() / 255), logits[:, [3, 1, 8, 0]])
-    mapping = map_labels(net.backbone, EXAMPLES.inputs, EXAMPLES.labels, 4)
+    mapping, evidence = map_labels(net.backbone, EXAMPLES.inputs, EXAMPLES.labels, 4)
     counts = torch.zeros(9, 4).index_put_((logits.argmax(1), EXAMPLES.labels), torch.ones(40), accumulate=True)
     assert len(set(mapping.tolist())) == 4
     source, target = divmod(int(counts.argmax()), 4)
-    assert mapping[target] == source
+    assert mapping[target] == source and evidence[target] == counts.max()
