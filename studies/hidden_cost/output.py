@@ -58,12 +58,13 @@ def save(cell: TransferCell, outcomes: list[Outcome], result: dict) -> None:
 
 def _row(cell: TransferCell, outcome: Outcome) -> dict:
     of = {"budget": outcome.budget, "seed": outcome.seed}
-    more = {"chosen": None, "mapping": None, "evidence": None}
+    more = {"chosen": None, "mapping": None, "evidence": None, "unscaled": None}
     more |= {"learning_rate": outcome.learning_rate, "steps": outcome.steps}
     if outcome.status != "ok":
         return lost(outcome.method, outcome.reason, **of) | more
     measured = row(outcome.method, outcome.probabilities["test"], cell.labels("test", outcome), **of)
-    measured["metrics"] |= _scaled(cell, outcome)
+    metrics, more["unscaled"] = _scaled(cell, outcome)
+    measured["metrics"] |= metrics
     more["chosen"] = outcome.chosen
     if outcome.method in ("mapping_only", "visual_prompting"):
         more["mapping"] = mapping_of(outcome.artefact).tolist()
@@ -71,10 +72,15 @@ def _row(cell: TransferCell, outcome: Outcome) -> dict:
     return measured | more
 
 
-def _scaled(cell: TransferCell, outcome: Outcome) -> dict[str, float]:
-    """The quantity that the paper's code logs, and calibration after temperature scaling."""
-    logits, labels = outcome.logits["test"], cell.labels("test", outcome)
-    fitted = temperature.fit_temperature(outcome.logits["validation"], cell.labels("validation", outcome))
+def _scaled(cell: TransferCell, outcome: Outcome) -> tuple[dict[str, float], str | None]:
+    """The quantity that the paper's code logs, and calibration after temperature scaling; or why nothing is scaled.
+
+    Validation is balanced and the test set may not be, so pictures are weighted by the class shares of the pool that
+    training and validation are drawn from. Test labels are not used.
+    """
+    logits, labels, held_out = outcome.logits["test"], cell.labels("test", outcome), cell.labels("validation", outcome)
+    weights = temperature.class_weights(held_out, cell.data.class_shares)
+    fitted, problem = temperature.fit_temperature(outcome.logits["validation"], held_out, weights)
     scaled = temperature.apply(logits, fitted)
     return {
         "legacy_ece": legacy_ece(logits, labels, LEGACY_BATCH),
@@ -82,7 +88,7 @@ def _scaled(cell: TransferCell, outcome: Outcome) -> dict[str, float]:
         "ece_scaled": expected_calibration_error(scaled, labels),
         "ece_debiased_scaled": debiased_ece(scaled, labels),
         "nll_scaled": negative_log_likelihood(scaled, labels),
-    }
+    }, problem
 
 
 def prompt_and_example(cell: TransferCell, outcomes: list[Outcome]) -> tuple[torch.Tensor, torch.Tensor]:

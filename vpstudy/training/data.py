@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -50,6 +51,12 @@ class TransferData:
 
     def split(self, budget: int | str, seed: int) -> Split:
         return split(self.target, budget, self.validation_per_class, seed)
+
+    @property
+    def class_shares(self) -> np.ndarray:
+        """Share of each class (K,) outside the test set, in the pool of which training and validation are drawn."""
+        labels = np.delete(np.asarray(self.target.labels), self.target.test)
+        return np.bincount(labels, minlength=len(self.class_names)) / len(labels)
 
     def pictures(self, size: int) -> torch.Tensor:
         """All pictures, uint8 (N, 3, size, size), resized from the originals once."""

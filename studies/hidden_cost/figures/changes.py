@@ -106,8 +106,8 @@ def scaling(results: pd.DataFrame) -> Figure:
     moments = {", before": "ece_debiased", ", after": "ece_debiased_scaled"}
     tables = [summarise(runs, ["target", "method", "compression"], m).assign(moment=k) for k, m in moments.items()]
     table = pd.concat(tables).assign(panel=lambda frame: frame["target"])
-    note = f"One temperature a run, fitted on its validation split. {budget} {panels.seeds_note(runs, 'bars')}"
-    return _by_compression(table, "debiased ECE", title, note)
+    note = f"One temperature a run, fitted on validation, its classes weighted as in the training pool. {budget}"
+    return _by_compression(table, "debiased ECE", title, f"{note} {panels.seeds_note(runs, 'bars')}")
 
 
 def _by_compression(table: pd.DataFrame, xlabel: str, title: str, note: str, limits=None) -> Figure:

@@ -12,6 +12,7 @@ from studies.hidden_cost.cell import TransferCell
 from studies.rows import png
 from vpstudy import paths
 from vpstudy.calibration.metrics import summary
+from vpstudy.calibration.temperature import fit_temperature
 from vpstudy.settings import problems_of
 from vpstudy.training.controls import CONTROLS
 
@@ -81,6 +82,15 @@ def test_the_result_and_the_files_of_a_cell(cell):
     row = next(row for row in result["rows"] if (row["method"], row["budget"]) == ("visual_prompting", "all"))
     assert row["mapping"] == learned["visual_prompting/all/0/mapping"].tolist()
 
+    pool = np.setdiff1d(np.arange(len(cell.data.labels)), cell.data.target.test)
+    np.testing.assert_allclose(cell.data.class_shares, np.bincount(cell.data.labels[pool], minlength=10) / len(pool))
+    for row in trained:
+        key = f"{row['method']}/{row['budget']}/{row['seed']}/validation"
+        shares = cell.data.class_shares[stored[f"{key}/labels"].numpy()]  # validation has as many of each class
+        logits = stored[key].double().log().numpy()
+        again = fit_temperature(logits, stored[f"{key}/labels"].numpy(), shares)
+        assert row["metrics"]["temperature"] == pytest.approx(again.temperature, rel=1e-3)
+        assert row["unscaled"] == again.problem
     for method in ("mapping_only", "visual_prompting"):
         row = next(row for row in result["rows"] if (row["method"], row["budget"]) == (method, "all"))
         assert len(row["mapping"]) == len(row["evidence"]) == 10 and sum(row["evidence"]) > 0
