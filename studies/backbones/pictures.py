@@ -66,7 +66,7 @@ class PicturesCell:
 
     def save(self, target: Target) -> None:
         """Write the split if there is none, the identity that other cells depend on, and the result."""
-        ready, path = self.prepared, fetched.split_file(target.name)
+        ready, path = self.prepared, splits.path_of(target.name)
         split = splits.content(ready.originals(), ready.partition, self.origin, ready.class_names)
         if not path.exists():
             splits.write(path, split)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,7 @@ class Originals:
     folders: list[str]  # class folders, indexed by label
     in_test: np.ndarray | None  # bool (N,); None without a test set
     open: Callable[[int], Image.Image]  # picture by position
+    left_out: dict[str, int] = field(default_factory=dict)  # number of files by what they are: ".gif"
 
     @property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from vpstudy import atomic
+from vpstudy import atomic, paths
 from vpstudy.data.origin import Origin
 from vpstudy.data.originals import Originals
 
@@ -28,6 +28,15 @@ class Partition:
     def chosen(self) -> np.ndarray:
         """Sorted positions of all pictures of the target."""
         return np.union1d(self.pool, self.test)
+
+
+def path_of(alias: str) -> Path:
+    return paths.SPLITS / f"{alias}.json"
+
+
+def shown(path: Path) -> str:
+    """A path from the root of the project, if it lies there."""
+    return path.relative_to(paths.ROOT).as_posix() if path.is_relative_to(paths.ROOT) else str(path)
 
 
 def choose(originals: Originals, origin: Origin) -> Partition:
@@ -102,11 +111,13 @@ def read(path: Path, origin: Origin, originals: Originals | None = None) -> Part
         problems += _differences(originals, {each["folder"]: each for each in before["classes"]})
         if not problems and before["fingerprint"] != originals.fingerprint:
             problems = ["their order among training and test differs"]
+        elif not problems and [each["folder"] for each in before["classes"]] != originals.folders:
+            problems = ["their classes are in another order"]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ValueError(
             f"the pictures of {path.stem} are not those that {path.name} was made for: {'; '.join(problems[:5])}{more}."
-            " Restore the pictures or parameters of then, or delete the file, which makes a new split"
+            f" Restore the pictures or parameters of then; or delete {shown(path)}, and a new split is made"
         )
     folders = [each["folder"] for each in before["classes"]]
     return Partition(_positions(before["pool"]), _positions(before["test"]), folders, before["fingerprint"])

@@ -2,12 +2,13 @@
 
 import hashlib
 import io
+import struct
 
 import numpy as np
 import pytest
 import torch
 from pictures import picture
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.nn import functional
 
 from vpstudy.data.decoding import VERSION, decode
@@ -85,13 +86,45 @@ def test_cmyk_is_read():
     assert np.abs(decoded[:, 0, 0].astype(int) - (220, 30, 30)).max() <= 2
 
 
-@pytest.mark.parametrize(("orientation", "turn"), [(1, 0), (3, 2), (6, 3), (8, 1)])
-def test_exif_orientation_is_followed(orientation, turn):
-    pixels = np.asarray(picture("a", (8, 8)))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_exif_orientation_is_followed(orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    decoded = decode(saved(Image.fromarray(pixels), "PNG", exif=exif), 8)
-    assert np.array_equal(np.moveaxis(decoded, 0, 2), np.rot90(pixels, turn))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    image = saved(picture("a", (8, 8)), kind, exif=exif, **options)
+    upright = ImageOps.exif_transpose(image)
+    decoded = decode(saved(picture("a", (8, 8)), kind, exif=exif, **options), 8)
+    assert np.array_equal(np.moveaxis(decoded, 0, 2), np.asarray(upright))
+    if orientation in (3, 6, 8):
+        turned = np.rot90(np.asarray(picture("a", (8, 8))), {3: 2, 6: 3, 8: 1}[orientation])
+        assert np.array_equal(np.asarray(upright), turned)
+
+
+def exif(second: bytes, value: bytes) -> bytes:
+    """Exif by hand: orientation 6, one more tag (12 bytes), and what that points to."""
+    head = b"II*\0" + struct.pack("<IH", 8, 2) + struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
+    return b"Exif\0\0" + head + second + b"\0\0\0\0" + value
+
+
+MALFORMED = {
+    "no fraction": exif(struct.pack("<HHII", 0x11B, 10, 1, 38), struct.pack("<ii", -1, 0)),
+    "width as text": exif(struct.pack("<HHI4s", 0x100, 2, 2, b"x\0\0\0"), b""),
+    "points outside": exif(struct.pack("<HHII", 0x10F, 2, 1000, 1 << 30), b""),
+    "unknown type": exif(struct.pack("<HHII", 0x10F, 99, 1, 0), b""),
+    "cut": exif(b"", b"")[:20],
+    "noise": b"Exif\0\0" + bytes(range(60)),
+}
+
+
+@pytest.mark.parametrize("tags", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_exif_is_no_obstacle(tags):
+    image = picture("a", (40, 24))
+    plain = np.asarray(saved(image, "JPEG"))
+    decoded = np.moveaxis(decode(saved(image, "JPEG", exif=tags), 24), 0, 2)
+    ways = [np.moveaxis(decode(Image.fromarray(each), 24), 0, 2) for each in (np.rot90(plain, 3), plain)]
+    readable = saved(image, "JPEG", exif=tags).getexif().get(0x112) == 6
+    assert np.array_equal(decoded, ways[0 if readable else 1])
 
 
 def test_pixels_change_only_with_the_version():

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 from pictures import folder, picture
-from PIL import Image
 from safetensors.torch import save_file
 
 from vpstudy import paths
-from vpstudy.data import decoded, fetched, splits, target
+from vpstudy.data import class_names, decoding, fetched, splits, target
 from vpstudy.data.decoding import decode
 from vpstudy.data.origin import Origin, origin_of
 from vpstudy.data.registry import SIGNS
@@ -33,7 +32,7 @@ def pens(tmp_path, monkeypatch):
     pictures = {"pens": Origin(imagefolder=str(folder(tmp_path / "pens", {"blue_pen": 10, "red_pen": 15})))}
     ready = fetched.prepare("pens", pictures["pens"])
     file = splits.content(ready.originals(), ready.partition, pictures["pens"], ready.class_names)
-    splits.write(fetched.split_file("pens"), file)
+    splits.write(splits.path_of("pens"), file)
     yield pictures
     target._load.cache_clear()
 
@@ -75,8 +74,8 @@ def test_a_stale_cache_is_written_again(pens, damage):
     else:
         path.unlink()
         with pytest.MonkeyPatch.context() as context:
-            context.setattr(fetched.decoding, "VERSION", 0)
-            context.setattr(decoded, "decode", lambda *_: np.zeros((3, 8, 8)))
+            context.setattr(decoding, "VERSION", 0)
+            context.setattr(decoding, "decode", lambda *_: np.zeros((3, 8, 8)))
             assert not load(pens).pictures.any()
     assert torch.equal(load(pens).pictures, first)
 
@@ -86,18 +85,20 @@ def test_two_processes_at_once_decode_once_between_them(pens, tmp_path, monkeypa
     code = f"""
 from pathlib import Path
 import numpy as np
-from vpstudy.data import decoded, imagefolder
-class Lock(decoded.FileLock):
+from vpstudy import paths
+from vpstudy.data import class_names, decoding, imagefolder
+class Lock(decoding.FileLock):
     def __enter__(self):
         print("asks", flush=True)
         return super().__enter__()
-decoded.FileLock, inner, count = Lock, decoded.decode, []
-decoded.decode = lambda *given: count.append(1) or inner(*given)
+decoding.FileLock, inner, count = Lock, decoding.decode, []
+decoding.decode = lambda *given: count.append(1) or inner(*given)
 originals = lambda: imagefolder.find(Path({pens["pens"].imagefolder!r}))
-got = decoded.tensors(Path({str(tmp_path / "both.safetensors")!r}), "key", originals, np.arange(25), 8)
+paths.PICTURES = Path({str(paths.PICTURES)!r})
+got = decoding.tensors("both", "key", originals, np.arange(25), 8)
 print(len(count), int(got["pictures"].long().sum()))
 """
-    inner, other, count, turn = decoded.decode, [], [], threading.Lock()
+    inner, other, count, turn = decoding.decode, [], [], threading.Lock()
 
     def patient(*given):
         with turn:
@@ -108,30 +109,37 @@ print(len(count), int(got["pictures"].long().sum()))
             count.append(1)
         return inner(*given)
 
-    monkeypatch.setattr(decoded, "decode", patient)
+    monkeypatch.setattr(decoding, "decode", patient)
     originals = fetched.find("pens", pens["pens"])
-    got = decoded.tensors(tmp_path / "both.safetensors", "key", lambda: originals, np.arange(25), 8)
+    got = decoding.tensors("both", "key", lambda: originals, np.arange(25), 8)
     assert len(count) == 25
     assert other[0].communicate()[0].split() == ["0", str(int(got["pictures"].long().sum()))]
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
-def test_a_damaged_picture_is_named(pens, content, tmp_path):
-    path = tmp_path / "pens" / "red_pen" / "03.png"
-    Image.fromarray(np.asarray(picture("a", (90, 90)))).save(path)
-    path.write_bytes(path.read_bytes()[:-4000] if content is None else content)
+def test_all_damaged_pictures_are_named(pens, content, tmp_path):
+    bad = [tmp_path / "pens" / name for name in ("blue_pen/07.png", "red_pen/03.png", "red_pen/11.png")]
+    for path in bad:
+        picture("a", (90, 90)).save(path)
+        path.write_bytes(path.read_bytes()[:-4000] if content is None else content)
     originals = fetched.find("pens", pens["pens"])
-    with pytest.raises(ValueError, match=r"^red_pen/03\.png: damaged, or no picture \(.+\); replace it, or remove"):
-        decoded.tensors(tmp_path / "x.safetensors", "key", lambda: originals, np.arange(25), 8)
-    assert not (tmp_path / "x.safetensors").exists()
+    for reads in (
+        lambda: decoding.tensors("x", "key", lambda: originals, np.arange(25), 8),
+        lambda: decoding.look(originals, np.arange(25), "x"),
+    ):
+        with pytest.raises(ValueError, match=r"^target x: damaged, or no pictures: blue_pen/07\.png \(.+\)") as error:
+            reads()
+        assert all(path.relative_to(tmp_path / "pens").as_posix() in str(error.value) for path in bad)
+        assert str(splits.path_of("x")) in str(error.value) and str(error.value).count(".png (") == 3
+    assert not decoding.is_cached("x", "key")
 
 
 def test_pictures_without_a_split_and_pictures_that_changed_are_refused(pens, tmp_path):
     (tmp_path / "pens" / "red_pen" / "14.png").unlink()
     with pytest.raises(ValueError, match="class 'red_pen' has 14 pictures, and had 15"):
         load(pens)
-    fetched.split_file("pens").unlink()
-    with pytest.raises(ValueError, match=r"no data/splits/pens\.json yet; put pens into fetched"):
+    splits.path_of("pens").unlink()
+    with pytest.raises(ValueError, match=r"SPLITS/pens\.json yet; put pens into fetched"):
         load(pens)
 
 
@@ -146,7 +154,7 @@ def test_a_missing_folder_and_an_unknown_alias_are_errors_that_say_what_to_do(mo
 
 
 def names(folders, alias="pens", **keys):
-    return fetched.class_names(alias, Origin(imagefolder="x", **keys), folders)
+    return class_names.of_folders(alias, Origin(imagefolder="x", **keys), folders)
 
 
 def test_classes_have_the_names_given_or_else_known_ones_or_else_their_folders(tmp_path):
@@ -186,7 +194,7 @@ def test_real_sets_from_zips_fit_the_split_files_in_git(alias, file, classes, tm
     ready = fetched.prepare(alias, origin)
     again = splits.choose(ready.originals(), origin)
     splits.write(tmp_path / "again.json", splits.content(ready.originals(), again, origin, ready.class_names))
-    assert (tmp_path / "again.json").read_bytes() == fetched.split_file(alias).read_bytes()
+    assert (tmp_path / "again.json").read_bytes() == splits.path_of(alias).read_bytes()
     loaded = ready.target(32)
     assert loaded.pictures.shape == (len(ready.partition.chosen), 3, 32, 32) and len(loaded.class_names) == classes
     seventh = ready.originals().open(int(ready.partition.test[7]))
