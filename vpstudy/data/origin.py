@@ -49,11 +49,15 @@ class Origin(Strict):
 
     def missing(self, alias: str) -> str:
         """Why the image folder is missing on this machine and how to get it; "" if it is there."""
-        if self.torchvision or (self.location.is_file() if self.location.suffix == ".zip" else self.location.is_dir()):
+        is_zip = self.location.suffix.lower() == ".zip"
+        if self.torchvision or (self.location.is_file() if is_zip else self.location.is_dir()):
             return ""
-        unset = re.search(r"\$\{?\w+\}?", str(self.location))
-        kind = "file" if self.location.suffix == ".zip" else "folder"
-        problem = f"the variable {unset[0]} is not set" if unset else f"there is no {kind} {self.imagefolder}"
+        if unset := re.search(r"\$\{?\w+\}?", str(self.location)):
+            problem = f"the variable {unset[0]} is not set"
+        elif self.location.is_file():
+            problem = f"{self.imagefolder} is neither a folder nor a .zip; unpack it"
+        else:
+            problem = f"there is no {'file' if is_zip else 'folder'} {self.imagefolder}"
         return f"{problem}; {self.advice(alias)}"
 
     def advice(self, alias: str) -> str:

@@ -87,35 +87,4 @@ KNOWN = {
         f"unpack tiny-imagenet-200.zip of CS231n; keep train/ ({WORDNET}), move the pictures of val/ into val/CLASS by"
         " val_annotations.txt, and remove test/, which has no labels",
     ),
-    "ucf": Known(
-        "UCF101, middle frames",
-        "K. Soomro et al. (2012)",
-        {"imagefolder": "data/raw/ucf"},
-        "get UCF-101-midframes, one picture a video as in CoOp, and sort it into train/CLASS and test/CLASS by"
-        " trainlist01.txt and testlist01.txt",
-    ),
-    "imagenet_v2": Known(
-        "ImageNet-V2, matched frequency",
-        "B. Recht et al. (2019), MIT",
-        {"imagefolder": "data/raw/imagenet_v2"},
-        "unpack imagenetv2-matched-frequency.tar.gz; class folders carry numbers, 0 to 999",
-    ),
-    "imagenet_sketch": Known(
-        "ImageNet-Sketch",
-        "H. Wang et al. (2019)",
-        {"imagefolder": "data/raw/imagenet_sketch"},
-        f"unpack the folder sketch/ of ImageNet-Sketch.zip; {WORDNET}",
-    ),
-    "imagenet_a": Known(
-        "ImageNet-A",
-        "D. Hendrycks et al. (2021), MIT",
-        {"imagefolder": "data/raw/imagenet_a"},
-        f"unpack imagenet-a.tar; {WORDNET}",
-    ),
-    "imagenet_r": Known(
-        "ImageNet-R",
-        "D. Hendrycks et al. (2021), MIT",
-        {"imagefolder": "data/raw/imagenet_r"},
-        f"unpack imagenet-r.tar; {WORDNET}",
-    ),
 }

@@ -69,7 +69,11 @@ def _labels(one: Any) -> list[int]:
 
 
 def _files(one: Any) -> list[str] | None:
-    """Paths of the pictures; None for sets in arrays and Caltech101, which lists no paths."""
+    """Paths of the pictures; None for sets in arrays."""
+    if isinstance(one, datasets.Caltech101):  # keeps no paths, but what they are made of
+        folders = Path(one.root, "101_ObjectCategories")
+        pairs = zip(one.y, one.index, strict=True)
+        return [str(folders / one.categories[k] / f"image_{number:04d}.jpg") for k, number in pairs]
     known = (getattr(one, name) for name in ("_image_files", "_images") if hasattr(one, name))
     pairs = getattr(one, "_samples", None) or getattr(one, "samples", None) or ()
     return list(next(known, None) or [file for file, _ in pairs]) or None

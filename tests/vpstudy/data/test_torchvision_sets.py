@@ -92,6 +92,19 @@ def test_a_set_without_parts_is_left_to_the_seeded_split(tmp_path):
     assert of.in_test is None and of.folders == ["AnnualCrop", "Forest"] and of.labels.tolist() == [0] * 3 + [1] * 3
 
 
+def test_every_picture_of_caltech_has_its_file(tmp_path):
+    for name, count in (("ant", 2), ("Faces", 3), ("BACKGROUND_Google", 1)):
+        for i in range(1, count + 1):
+            save(tmp_path / "caltech101" / "101_ObjectCategories" / name / f"image_{i:04d}.jpg")
+    (tmp_path / "caltech101" / "Annotations").mkdir()
+    of, theirs = torchvision_sets.find("Caltech101", tmp_path), datasets.Caltech101(str(tmp_path))
+    assert of.names[0] == "caltech101/101_ObjectCategories/Faces/image_0001.jpg" and of.folders == ["Faces", "ant"]
+    assert of.labels.tolist() == theirs.y == [0] * 3 + [1] * 2
+    for i, name in enumerate(of.names):
+        assert of.open(i).convert("RGB").tobytes() == theirs[i][0].tobytes()
+        assert of.sizes[i] == (tmp_path / name).stat().st_size > 0
+
+
 def test_a_missing_set_is_named_with_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"did not find DTD in .*Dataset not found.*vpstudy repro pictures.*by hand"):
         torchvision_sets.find("DTD", tmp_path)
