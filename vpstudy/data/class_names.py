@@ -1,6 +1,7 @@
 """Names of classes: where they come from, and the words that they are in a text."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from vpstudy import paths
@@ -34,17 +35,24 @@ def of_folders(alias: str, origin: Origin, folders: list[str]) -> list[str]:
 
 
 def _wordnet(folders: list[str]) -> list[str] | None:
-    """ImageNet class names if the folders are WordNet ids or the numbers 0 to 999."""
+    """Names of ImageNet classes if the folders are WordNet ids, or the numbers 0 to 999."""
     if len(folders) != 1000 and not all(re.fullmatch(r"n\d{8}", folder) for folder in folders):
         return None
     from timm.data import ImageNetInfo
     from torchvision.models import ResNet50_Weights
 
-    ids = ImageNetInfo("imagenet-1k").label_names()
+    wordnet = ImageNetInfo("imagenet-1k")  # whose words are those of 22,000 ids
+    ids = wordnet.label_names()
     names = dict(zip(ids, ResNet50_Weights.DEFAULT.meta["categories"], strict=True))  # both sorted by id
     if folders == [str(k) for k in range(len(ids))]:
         folders = ids
-    return [names[folder] for folder in folders] if set(folders) <= names.keys() else None
+    try:
+        synonyms = {folder: wordnet.label_name_to_description(folder) for folder in folders if folder not in names}
+    except KeyError:  # no id
+        return None
+    first = Counter(text.split(", ")[0] for text in synonyms.values())
+    called = {folder: text.split(", ")[0] for folder, text in synonyms.items() if first[text.split(", ")[0]] == 1}
+    return [(synonyms | called | names)[folder] for folder in folders]
 
 
 def words(names: Sequence[str]) -> list[str]:

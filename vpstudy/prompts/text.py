@@ -50,14 +50,28 @@ def placeholders(tower: TextTower, class_names: Sequence[str], n_context: int) -
     """Token ids (K, L) and embeddings (K, L, width) of `n_context` placeholders and the class names.
 
     Placeholders are one token each, so that the end of the text is where the embeddings have it. Raises ValueError if
-    there are no classes or vectors, or a prompt is too long for the tower.
+    there are no classes or vectors, a prompt is too long for the tower, or as `refuse_twins`.
     """
     if not class_names or not n_context:
         raise ValueError(f"{len(class_names)} classes, {n_context} context vectors: give at least one of each")
     tokens = tokenize([" ".join(["X"] * n_context + [name]) + "." for name in class_names])
     if bool((tokens[:, -1] != 0).any()):
         raise ValueError(f"a prompt of {n_context} vectors and its class name exceed {tokens.shape[1]} tokens")
+    refuse_twins(class_names, tokens)
     return tokens, tower.embed(tokens).clone()
+
+
+def refuse_twins(class_names: Sequence[str], tokens: Tensor) -> None:
+    """Raise ValueError if two classes have the same row of `tokens` (K, L): no text could tell them apart."""
+    first: dict[tuple[int, ...], str] = {}
+    for name, row in zip(class_names, map(tuple, tokens.tolist()), strict=True):
+        if row in first:
+            cut = f", as texts end at {tokens.shape[1]}" if row[-1] else ""
+            raise ValueError(
+                f"classes {first[row]!r} and {name!r} are the same tokens in a text{cut}; give them other names in"
+                " class_names of their entry of pictures"
+            )
+        first[row] = name
 
 
 class MetaNetwork(nn.Module):
@@ -83,12 +97,13 @@ class MetaNetwork(nn.Module):
 def described(tower: TextTower, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Zero-shot features (K, E) of unit length, averaged over templates such as "a picture of a {}".
 
-    Raises ValueError for a template without {}.
+    Raises ValueError for a template without {}, or as `refuse_twins`.
     """
     features = []
     for template in templates:
         if "{}" not in template:
             raise ValueError(f"template {template!r} has no place for the class name; write {{}} there")
         tokens = tokenize([template.format(name) for name in class_names])
+        refuse_twins(class_names, tokens)
         features.append(tower(tower.embed(tokens), tokens))
     return nn.functional.normalize(torch.stack(features).mean(0), dim=1)

@@ -15,10 +15,9 @@ from pictures import folder, picture
 from safetensors.torch import save_file
 
 from vpstudy import paths
-from vpstudy.data import class_names, decoding, fetched, splits, target
+from vpstudy.data import decoding, fetched, splits, target
 from vpstudy.data.decoding import decode
 from vpstudy.data.origin import Origin, origin_of
-from vpstudy.data.registry import SIGNS
 from vpstudy.settings import ParameterError
 
 ASSETS = Path(os.environ.get("VPSTUDY_ASSETS", paths.ROOT.parent / "shared/assets"))
@@ -86,7 +85,7 @@ def test_two_processes_at_once_decode_once_between_them(pens, tmp_path, monkeypa
 from pathlib import Path
 import numpy as np
 from vpstudy import paths
-from vpstudy.data import class_names, decoding, imagefolder
+from vpstudy.data import decoding, imagefolder
 class Lock(decoding.FileLock):
     def __enter__(self):
         print("asks", flush=True)
@@ -151,27 +150,6 @@ def test_a_missing_folder_and_an_unknown_alias_are_errors_that_say_what_to_do(mo
         fetched.find("imagenet", origin_of("imagenet", {}))
     with pytest.raises(ParameterError, match=r"'pencils' is not registered; choose one of digits.*pens.*add an entry"):
         target.load("pencils", origins={"pens": Origin(imagefolder="x")})
-
-
-def names(folders, alias="pens", **keys):
-    return class_names.of_folders(alias, Origin(imagefolder="x", **keys), folders)
-
-
-def test_classes_have_the_names_given_or_else_known_ones_or_else_their_folders(tmp_path):
-    numbers = [f"{k:05d}" for k in range(43)]
-    assert names(numbers, "gtsrb")[14] == SIGNS[14] == "stop" and len(set(SIGNS)) == 43
-    assert names(numbers) == numbers and names(["a", "b"], "gtsrb") == ["a", "b"]
-    assert names(["a", "b"], class_names=["x", "y"]) == ["x", "y"]
-    (tmp_path / "n.txt").write_text("first one\nsecond\n")
-    assert names(["a", "b"], class_names=str(tmp_path / "n.txt")) == ["first one", "second"]
-    with pytest.raises(ValueError, match="1 different names for 2 classes"):
-        names(["a", "b"], class_names=["x", "x"])
-
-
-def test_wordnet_ids_are_read_and_stay_different():
-    assert names(["n01440764", "n02123045"]) == ["tench", "tabby"]
-    thousand = names([str(k) for k in range(1000)])
-    assert thousand[0] == "tench" and len(set(thousand)) == 1000  # crane, the bird, and crane, the machine, too
 
 
 def test_a_zip_of_another_checksum_is_refused_when_it_is_fetched(pens, tmp_path):

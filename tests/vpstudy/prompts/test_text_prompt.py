@@ -93,6 +93,12 @@ def test_templates_are_averaged(clip):
         (lambda t: TextPrompt(t, NAMES, torch.zeros(0, 64)), "3 classes, 0 context vectors"),
         (lambda t: TextPrompt(t, NAMES, torch.zeros(80, 64)), "exceed 77 tokens"),
         (lambda t: described(t, NAMES, ["a picture"]), "has no place for the class name"),
+        (lambda t: TextPrompt(t, ["a cat", "dog", "A  Cat"], torch.zeros(4, 64)), "'a cat' and 'A  Cat' are the same"),
+        (lambda t: described(t, ["a cat", "dog", "A  Cat"], ["a {}."]), "'a cat' and 'A  Cat' are the same tokens"),
+        (
+            lambda t: described(t, ["word " * 90 + each for each in "ab"], ["a {}."]),
+            "a' and 'word word .* b' are the same tokens in a text, as texts end at 77",
+        ),
     ],
 )
 def test_bad_values_are_refused(clip, call, told):

@@ -10,13 +10,14 @@ from torch.nn.utils import parametrize
 
 from studies.parameters import read
 from vpstudy import paths
+from vpstudy.data.target import load as load_target
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.clip import small_clip
 from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import TextPrompt
-from vpstudy.training.prompt_learning import weights
+from vpstudy.training.prompt_learning import tasks, weights
 from vpstudy.training.prompt_learning.learning import Noise, learn, measure
 from vpstudy.training.prompt_learning.prompters import references
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
@@ -246,3 +247,12 @@ def test_measures_of_weights_on_known_distributions():
     assert other["kurtosis"] == pytest.approx(-1.2, abs=0.05)
     assert other["beyond_3"] == 0 and other["ks"] > 0.04 and other["kl"] > 0.05
     assert weights.histogram(np.array([-9.0, 0.1, 9.0])).sum() == 3
+
+
+def test_two_classes_of_the_same_words_are_refused_by_the_names_of_their_folders():
+    data = load_target("digits", 8)
+    names = ["AnnualCrop", *data.class_names[1:-1], "annual_crop"]
+    with pytest.raises(ValueError, match="classes 'AnnualCrop' and 'annual_crop' are the same tokens in a text"):
+        tasks.class_names(dataclasses.replace(data, name="fields", class_names=names))
+    fields = dataclasses.replace(data, name="fields", class_names=["AnnualCrop", "Forest"])
+    assert tasks.class_names(fields) == ["annual crop", "Forest"]

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from vpstudy.data import captions
 from vpstudy.data.budgets import split
+from vpstudy.data.class_names import words
 from vpstudy.data.target import Target
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.clip import normalised
-from vpstudy.models.text_tower import TextTower
-from vpstudy.prompts.text import described
+from vpstudy.models.text_tower import TextTower, tokenize
+from vpstudy.prompts.text import described, refuse_twins
 from vpstudy.runtime import Runtime
 
 HAND_WRITTEN = (f"{captions.PREFIX} {{}}.",)  # one plain template, from which context vectors start
@@ -43,8 +44,10 @@ class Task:
 
 
 def class_names(target: Target) -> list[str]:
-    """Class names as written in prompts, in the order of the target."""
-    return NAMES.get(target.name, [name.replace("_", " ") for name in target.class_names])
+    """Class names as written in prompts, in the order of the target. Raises ValueError as `refuse_twins`."""
+    called = NAMES.get(target.name) or words(target.class_names)
+    refuse_twins(target.class_names, tokenize(called))
+    return called
 
 
 def features(clip: CLIP, architecture: Architecture, pictures: Tensor, runtime: Runtime, batch: int = 256) -> Tensor:
