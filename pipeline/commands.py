@@ -14,11 +14,8 @@ from vpstudy.data.registry import EMBEDDED, KNOWN
 
 def check(scale: str | None = None) -> int:
     parameters = scales.parameters(scale) if scale else study.load(paths.PARAMS, to_run=True)
-    if parameters.outside:
-        from studies.backbones import weights_checks  # loads torch
-
-        weights_checks.check(parameters)
     file = f"scales/{scale}/params.yaml" if scale else "params.yaml"
+    _look_inside(parameters, file, this_machine=not scale)
     print(f"{file} is valid: scale {parameters.scale}, {planning.size(parameters)}")
     return 0
 
@@ -29,6 +26,8 @@ def plan(scale: str | None = None) -> int:
         return 0
     nothing_at_work = alone.check(paths.ROOT, shared=True)
     parameters = study.load(paths.PARAMS)
+    if parameters.fetched:
+        _look_inside(parameters)
     stages, estimate, threads = _prepared(parameters)
     if nothing_at_work:  # cells remove their old outputs first: those must not come back meanwhile
         stages.bring_back(stages.by_name)
@@ -53,11 +52,8 @@ def repro(targets: list[str], jobs: int | None, cluster: str, force: bool, dry_r
             due.remove("code")
             stages.record(["code"])
         code = 0
-        if due and parameters.outside:
-            from studies.backbones import weights_checks  # loads torch
-
-            weights_checks.check(parameters)
         if due:
+            _look_inside(parameters, this_machine=cluster == "local")
             code = _run(parameters, stages, estimate, threads, due, jobs, cluster, force)
         scales.save_lock()
     if code:
@@ -66,6 +62,15 @@ def repro(targets: list[str], jobs: int | None, cluster: str, force: bool, dry_r
 
     print(*comparison.after_a_run(), sep="\n")
     return 0
+
+
+def _look_inside(parameters: study.Parameters, file: str = "params.yaml", this_machine: bool = True) -> None:
+    """Check backbones and pictures, which loads torch, and print what is left out of the pictures."""
+    from studies.backbones import picture_contents, weights_checks
+
+    for note in picture_contents.check(parameters, file, this_machine):
+        print(note)
+    weights_checks.check(parameters)
 
 
 def _prepared(parameters: study.Parameters) -> tuple:

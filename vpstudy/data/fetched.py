@@ -41,9 +41,14 @@ class Prepared:
         )
 
 
-def prepare(alias: str, origin: Origin, download: bool = True) -> Prepared:
-    """Find the pictures; read their split or make one. Raises ValueError if that fails, or as `find` does."""
-    originals, path = find(alias, origin, download), splits.path_of(alias)
+def prepare(alias: str, origin: Origin) -> Prepared:
+    """Download or verify the pictures; read their split or make one. Raises ValueError if that fails."""
+    return split_up(alias, origin, find(alias, origin, download=True))
+
+
+def split_up(alias: str, origin: Origin, originals: Originals) -> Prepared:
+    """Read the split of the pictures, or make one. Raises ValueError if they do not fit it."""
+    path = splits.path_of(alias)
     partition = splits.read(path, origin, originals) if path.exists() else splits.choose(originals, origin)
     return Prepared(alias, class_names.of_folders(alias, origin, originals.folders), partition, lambda: originals)
 
@@ -72,11 +77,17 @@ def find(alias: str, origin: Origin, download: bool = False) -> Originals:
         return torchvision_sets.find(origin.torchvision, paths.RAW, download)
     if problem := origin.missing(alias):
         raise ValueError(f"target {alias}: {problem}")
-    if origin.sha256 and download:
+    if download:
+        verify(origin)
+    return imagefolder.find(origin.location)
+
+
+def verify(origin: Origin) -> None:
+    """Raise ValueError if a zip has another checksum than `origin` tells."""
+    if origin.sha256:
         with origin.location.open("rb") as file:
             given = hashlib.file_digest(file, "sha256").hexdigest()
         if given != origin.sha256:
             raise ValueError(
                 f"{origin.location.name}: its SHA-256 is {given}, expected {origin.sha256}; get the file again"
             )
-    return imagefolder.find(origin.location)

@@ -123,6 +123,12 @@ def read(path: Path, origin: Origin, originals: Originals | None = None) -> Part
     return Partition(_positions(before["pool"]), _positions(before["test"]), folders, before["fingerprint"])
 
 
+def sizes(path: Path) -> dict[str, tuple[int, int]]:
+    """Pictures of each class in the pool and in the test set, from a split file."""
+    classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+    return {each["name"]: (each["pool"], each["test"]) for each in classes}
+
+
 def _differences(originals: Originals, before: dict[str, dict[str, Any]]) -> list[str]:
     lines = [f"class {folder!r} is missing" for folder in before if folder not in originals.folders]
     counts = np.bincount(originals.labels)
