@@ -27,19 +27,6 @@ def loss_curve(losses: Mapping[str, Sequence[float]], window: int = 25) -> Figur
     return figure
 
 
-def samples(pictures: Sequence, names: Sequence[str], title: str, columns: int = 12) -> Figure:
-    """Pictures (3, H, W) in [0, 1] or uint8, each under its class name."""
-    rows = -(-len(pictures) // columns)
-    figure, axes = style.new_figure(rows, columns, 0.4 + 0.78 * rows)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, picture, name in zip(axes.flat, pictures, names, strict=False):
-        style.show(axis, picture)
-        axis.set_title(name, pad=2)
-    style.caption(figure, title)
-    return figure
-
-
 def sparsity_by_layer(layers: Mapping[str, float], overall: float) -> Figure:
     """Share of weights pruned in each layer, first to last, with a line at the overall share."""
     figure, ((axis,),) = style.new_figure(1, 1, 1.0 + 0.17 * len(layers))

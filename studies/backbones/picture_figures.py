@@ -1,6 +1,5 @@
 """Figures of the pictures notebook: number of pictures by class, sizes of originals."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +8,6 @@ from matplotlib.figure import Figure
 from studies.figures import style
 
 POOL, TEST = "#0072B2", "#D55E00"
-COLUMNS = 6
-LETTERS = 19  # of a name in a line above a picture
 NAMED = 60  # most classes that are named at the axis
 
 
@@ -30,19 +27,6 @@ def counts(names: Sequence[str], pool: Sequence[int], test: Sequence[int]) -> Fi
     axis.set_xlabel("pictures")
     figure.legend(loc="outside lower center", ncols=2)
     style.caption(figure, "Pictures of each class", f"{sum(pool):,} and {sum(test):,} in all.")
-    return figure
-
-
-def sheet(pictures: Sequence, names: Sequence[str], note: str) -> Figure:
-    """Pictures (3, H, W), uint8, each under its class name."""
-    rows = -(-len(pictures) // COLUMNS)
-    figure, axes = style.new_figure(rows, COLUMNS, 0.5 + 1.15 * rows)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, picture, name in zip(axes.flat, pictures, names, strict=False):
-        style.show(axis, picture)
-        axis.set_title("\n".join(textwrap.wrap(name, LETTERS)[:2]), pad=2)
-    style.caption(figure, "A test picture of each class", note)
     return figure
 
 

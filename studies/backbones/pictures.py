@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from studies import results
 from studies.backbones import picture_figures
 from studies.cells import Cell
+from studies.figures.pictures import grid
 from studies.parameters import Parameters
 from studies.rows import head
 from vpstudy import atomic, paths
@@ -62,7 +63,7 @@ class PicturesCell:
         shown = [k for k in range(len(target.class_names)) if k in labels][:SHOWN]
         pictures = [target.pictures[target.test[np.argmax(labels == k)]] for k in shown]
         some = f"{len(shown)} of {len(target.class_names)} classes." if len(shown) < len(target.class_names) else ""
-        return picture_figures.sheet(pictures, [target.class_names[k] for k in shown], some)
+        return grid(pictures, [target.class_names[k] for k in shown], "A test picture of each class", some, columns=6)
 
     def save(self, target: Target) -> None:
         """Write the split if there is none, the identity that other cells depend on, and the result."""

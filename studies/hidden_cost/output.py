@@ -6,13 +6,13 @@ from safetensors.torch import save as serialize
 
 from studies import results
 from studies.figures import style
+from studies.figures.pictures import of_mapping
 from studies.hidden_cost.cell import TransferCell
 from studies.rows import head, lost, means, png, row
 from vpstudy import atomic, paths
 from vpstudy.calibration import temperature
 from vpstudy.calibration.legacy import legacy_ece
 from vpstudy.calibration.metrics import debiased_ece, expected_calibration_error, negative_log_likelihood
-from vpstudy.data import examples
 from vpstudy.training.outcome import Outcome
 from vpstudy.training.visual_prompting import mapping_of
 
@@ -105,7 +105,7 @@ def mapping_pairs(cell: TransferCell, outcomes: list[Outcome]) -> tuple[list, li
         return [], [], [], []
     mapping, evidence = mapping_of(shown.artefact).tolist(), shown.artefact["evidence"].tolist()
     targets = [cell.data.pictures(size)[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(mapping))]
-    sources = examples.of_mapping(cell.compressed.backbone.class_names, mapping, evidence, size)
+    sources = of_mapping(cell.compressed.backbone.class_names, mapping, evidence, size)
     return targets, cell.data.class_names, *sources
 
 

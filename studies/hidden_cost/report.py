@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from studies import grid, results
+from studies.figures.pictures import of_source
 from studies.hidden_cost import tables
 from studies.hidden_cost.figures import calibration, changes, lines, pictures
 from studies.parameters import Parameters
 from studies.report import Report
-from vpstudy.data import examples
 from vpstudy.data.target import load as load_target
 from vpstudy.models import architectures
 from vpstudy.training.controls import CONTROLS
@@ -93,7 +93,7 @@ class HiddenCostReport(Report):
         for backbone, runs in self.runs.groupby("backbone", sort=False):
             contents = self.transfers.contents.values()
             source = {architectures.parse(c["cell"]["backbone"])[0]: c["facts"]["source_classes"] for c in contents}
-            example = partial(examples.of_source, size=size)
+            example = partial(of_source, size=size)
             figure = pictures.mapping(runs, target, first, loaded.class_names, example, source[backbone])
             self._show("label_mapping", backbone, figure)
 

@@ -25,19 +25,6 @@ def runs(rows: Sequence[Row]) -> pd.DataFrame:
     return frame.assign(accuracy=accuracies, source_seed=0)
 
 
-def captioned(pictures: Sequence, captions: Sequence[str], columns: int = 4) -> Figure:
-    """Pictures (3, H, W), each above its caption."""
-    rows = -(-len(pictures) // columns)
-    figure, axes = style.new_figure(rows, columns, 0.4 + 1.35 * rows)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, picture, text in zip(axes.flat, pictures, captions, strict=False):
-        style.show(axis, picture)
-        axis.set_xlabel(text.replace("a picture of a ", "a picture of a\n"), size=7)
-    style.caption(figure, "Pictures and their captions")
-    return figure
-
-
 def examples(pictures: Mapping[str, Sequence], columns: int = 8) -> Figure:
     """Pictures (3, H, W), a row for each kind."""
     figure, axes = style.new_figure(len(pictures), columns, 0.3 + 0.8 * len(pictures))

@@ -6,11 +6,11 @@ import torch
 from safetensors.torch import save as serialize
 
 from studies import results
+from studies.figures.pictures import of_mapping
 from studies.rows import head, lost, means, png, row
 from studies.vpns.cell import PruneCell, Trained, probabilities
 from studies.vpns.evidence import percent, treatment
 from vpstudy import atomic, paths
-from vpstudy.data import examples
 from vpstudy.models.cost import latency, macs
 
 TIMED = 64  # pictures in a timed forward pass
@@ -75,7 +75,7 @@ def mapping_pairs(cell: PruneCell) -> tuple[list, list[str], list, list[str]]:
     """Pictures and names of the target classes, then of the source classes they are mapped to."""
     run, size = cell.start(cell.settings.seeds[0]), cell.settings.canvas
     targets = [run.pictures[int((cell.data.labels == k).nonzero()[0])].cpu() for k in range(len(run.mapping))]
-    sources = examples.of_mapping(cell.source.class_names, run.mapping.tolist(), run.estimate.evidence.tolist(), size)
+    sources = of_mapping(cell.source.class_names, run.mapping.tolist(), run.estimate.evidence.tolist(), size)
     return targets, cell.data.class_names, *sources
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from studies.figures import compressions, panels, style
-from vpstudy.data.examples import NO_EVIDENCE
+from studies.figures.pictures import NO_EVIDENCE
 
 MOST_ROWS = 12  # a target may have a hundred classes
 LETTERS = 9  # fit beside a picture

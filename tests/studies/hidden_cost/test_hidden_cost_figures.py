@@ -12,6 +12,7 @@ from matplotlib.transforms import Bbox
 
 from studies.backbones import figures as backbone_cell
 from studies.figures import cell, compressions, panels, style
+from studies.figures.pictures import grid
 from studies.figures.tables import save
 from studies.hidden_cost import tables
 from studies.hidden_cost.figures import calibration, changes, lines, pictures
@@ -297,7 +298,9 @@ def test_cell_figures_are_fit_for_print():
         cell.reliability(rows),
         cell.reliability(upstream),
         backbone_cell.loss_curve({"50 % sparse": 1 / np.arange(1, 60), "80 % sparse": 2 / np.arange(1, 60)}),
-        backbone_cell.samples(PICTURES[:7], names, "Samples"),
+        grid(PICTURES[:7], names, "Samples"),
+        grid(PICTURES[:9], ["speed limit 20 km/h and more"] * 9, "Targets", "9 of 20 classes.", columns=6),
+        grid(PICTURES[:8], ["a picture of a bold italic serif small greek alpha."] * 8, "Captions", columns=4),
         backbone_cell.sparsity_by_layer(layers, 0.7),
         backbone_cell.weight_histogram(weights, np.where(abs(weights) < 1, 0, weights)),
     ):

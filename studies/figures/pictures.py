@@ -1,17 +1,37 @@
-"""Example pictures of source classes for figures."""
+"""Grids of pictures with names, and pictures of source classes."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from studies.figures import style
 from vpstudy.data import glyphs
 
-CHARACTERS = 11  # per line of a name
+LETTERS = 14  # in an inch of a name in a figure
+TALLEST = 1.1  # inches, of a picture
+CHARACTERS = 11  # per line of a name in a picture
 NO_EVIDENCE = "no evidence"
+
+
+def grid(pictures: Sequence, names: Sequence[str], title: str, note: str = "", columns: int = 12) -> Figure:
+    """Pictures (3, H, W) in [0, 1] or uint8, each under its name, on at most three lines."""
+    rows, width = math.ceil(len(pictures) / columns), style.WIDTH / columns
+    wrapped = [textwrap.wrap(name, int(LETTERS * width), max_lines=3, placeholder="…") for name in names]
+    lines = max(map(len, wrapped), default=0)
+    figure, axes = style.new_figure(rows, columns, 0.4 + rows * (min(width, TALLEST) + 0.14 * lines))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, picture, name in zip(axes.flat, pictures, wrapped, strict=False):
+        style.show(axis, picture)
+        axis.set_title("\n".join(name), pad=2)
+    style.caption(figure, title, note)
+    return figure
 
 
 def of_source(name: str, size: int) -> Tensor:
