@@ -55,7 +55,10 @@ def _has_bf16_units(device: str) -> bool:
 
 
 def seed_for(purpose: str, *parts: int | str) -> int:
-    """Seed for one purpose, so that split, initialisation and order never share a random stream."""
+    """Seed for one purpose, so that split, initialisation and order never share a random stream.
+
+    Give seeds, replicates and names as `parts` of their own: sums of them would be the same for different pairs.
+    """
     key = [zlib.crc32(str(part).encode()) for part in (purpose, *parts)]
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 

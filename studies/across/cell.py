@@ -17,7 +17,7 @@ from vpstudy.prompts.codebook import Packed
 from vpstudy.prompts.quantized import Settings as Quantizer
 from vpstudy.prompts.quantized_border import QuantizedBorder
 from vpstudy.prompts.visual.modules import BorderPrompt
-from vpstudy.runtime import configure
+from vpstudy.runtime import configure, seed_for
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Diverged
 from vpstudy.training.outcome import Outcome
@@ -118,7 +118,8 @@ class QuantizeCell:
         for run in runs:
             run.artefact = outcome.artefact
             if run.codebook:
-                run.packed = codebook.quantized(full, run.bits, run.codebook, seed)
+                draw = seed_for("codebook", dict(self.cell.axes)["backbone"], seed)  # of a random one
+                run.packed = codebook.quantized(full, run.bits, run.codebook, draw)
             run.values = run.packed.unpacked() if run.packed else (full if run.bits == 32 else full.half()).float()
             run.rms = (run.values - full).square().mean().sqrt().item()
         return [self._measured(run) for run in runs]

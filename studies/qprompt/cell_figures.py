@@ -92,8 +92,8 @@ def by_shots(runs: pd.DataFrame) -> Figure:
     """Test accuracy against training pictures per class."""
     figure, ((axis,),) = style.new_figure(1, 1, 3)
     learned = runs[runs["budget"] != "0"].assign(shots=lambda frame: frame["budget"].astype(int))
-    look = {"x": "shots", "y": "accuracy", "hue": "arm", "style": "arm", "palette": dots.COLOURS, "ax": axis}
-    look["palette"] = dots.COLOURS[: learned["arm"].nunique()]
+    palette = dots.COLOURS[: learned["arm"].nunique()]
+    look = {"x": "shots", "y": "accuracy", "hue": "arm", "style": "arm", "palette": palette, "ax": axis}
     each = learned["source_seed"].astype(str) + "-" + learned["seed"].astype(str)
     sns.lineplot(learned.assign(run=each), units="run", estimator=None, alpha=0.3, lw=0.6, legend=False, **look)
     sns.lineplot(learned, errorbar=None, markers=True, **look)

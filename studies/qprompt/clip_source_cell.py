@@ -15,7 +15,7 @@ from vpstudy.models import clip as clips
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.text import described
-from vpstudy.runtime import configure
+from vpstudy.runtime import configure, seed_for
 from vpstudy.training.prompt_learning import pretraining, tasks
 
 
@@ -40,7 +40,7 @@ class ClipSourceCell:
         s, start = self.source, self.start
         if not self.towers:
             return start.frozen().model.to(self.runtime.device), []
-        clip = clips.small_clip(self.architecture, seed=s.seed + start.replicate, **self.towers)
+        clip = clips.small_clip(self.architecture, seed=seed_for("clip", s.seed, start.replicate), **self.towers)
         pretraining.start_from(clip, start)
         losses = pretraining.pretrain(clip, start, self.settings, s.size, s.seed, self.runtime)
         return clip, losses

@@ -24,7 +24,6 @@ from vpstudy.training.fit import Diverged
 from vpstudy.training.prompt_learning import tasks
 from vpstudy.training.prompt_learning.multimodal import LearnedMultimodal, learn_multimodal, measure
 from vpstudy.training.prompt_learning.tasks import Task
-from vpstudy.training.prompt_learning.trial import quantizer
 
 GROUPS, LEARNED = ("base", "new"), ("maple", "qmaple")
 PUBLISHED = {"n_context": 2, "depth": 9, "text_width": 512, "image_width": 768}  # in CLIP's ViT-B/16
@@ -84,7 +83,7 @@ class MultimodalCell:
         """QMaPLe with `bits`; without, MaPLe in full and quantized after training."""
         arm = Arm("qmaple", f"qat-{bits}", seed, bits) if bits else Arm("maple", "full", seed)
         after = [] if bits else [Arm("maple", f"ptq-{b}", seed, b) for b in self.settings.bits]
-        task, by = self.task(seed), quantizer(self.how, bits) if bits else None
+        task, by = self.task(seed), self.how.quantizer(bits) if bits else None
         try:
             arm.learned = learn_multimodal(self.clip, task, self.normalise, self.settings, seed, by)
         except Diverged as error:
@@ -100,7 +99,7 @@ class MultimodalCell:
     def quantized(self, weights: Weights, bits: int, task: Task) -> MultimodalPrompt:
         """A prompt with a copy of learned weights, quantized after training by the published quantizer."""
         prompt = MultimodalPrompt(self.clip, task.base_names, copy.deepcopy(weights))
-        quantize(prompt, quantizer(self.how, bits))
+        quantize(prompt, self.how.quantizer(bits))
         return prompt
 
     def bytes(self, bits: int | None, shape: dict[str, int] | None = None) -> int:

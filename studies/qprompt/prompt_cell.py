@@ -55,7 +55,7 @@ class PromptCell:
     def _trial(self, seed: int) -> Trial:
         s, groups = self.settings, tasks.base_to_new(self.data)
         task = tasks.task(self.clip, self.data, groups, self.features, s.shots, s.validation_per_class, seed)
-        return Trial(self.tower, task, s, seed, getattr(s, self.name, None))
+        return Trial(self.tower, task, s, seed, dict(self.cell.axes)["backbone"], getattr(s, self.name, None))
 
     def run(self) -> list[Arm]:
         """Every arm with every seed; a run that diverges is a result, too."""

@@ -82,7 +82,7 @@ class ProtocolCell:
         """A trial on every class of the target; its new classes are the same ones."""
         classes, held_out = tasks.every_class(self.data), self.how.validation_per_class
         task = tasks.task(self.clip, self.data, classes, self.features, shots, held_out, seed)
-        return Trial(self.tower, task, how, seed)
+        return Trial(self.tower, task, how, seed, dict(self.cell.axes)["backbone"])
 
     def run(self) -> list[dict]:
         """The rows of every arm, number of pictures and seed."""
@@ -115,7 +115,7 @@ class ProtocolCell:
     def _trained(self, seed: int, shots: int, how: PromptLearning, bits: int | None) -> list[dict]:
         """QCoOp; CoOp without `bits`."""
         trial, name = self.trial(seed, shots, how), f"qat-{bits}" if bits else "full"
-        arm = trial.trained(name, Variant(quantize=trial.quantizer(bits)) if bits else Variant())
+        arm = trial.trained(name, Variant(quantize=how.quantizer(bits)) if bits else Variant())
         more = {"arm": name, "bits": bits, "bytes": stored_bytes(trial.start.numel(), bits or 16)}
         if arm.reason:
             of = {"budget": shots, "seed": seed}

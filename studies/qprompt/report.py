@@ -102,7 +102,7 @@ class QpromptReport(BaseToNew):
 
     def codebooks(self) -> None:
         changed = [arm for arm in self.arms if arm[0] == "quantizers"]
-        bits = self.parameters.qprompt.settings.quantizers.bits
+        bits = sorted({int(arm[1].rpartition("-")[2]) for arm in changed})
         arms = [arm for b in bits for arm in [qat(b), *(arm for arm in changed if arm[1].endswith(f"-{b}"))]]
         self.dots("codebooks", arms, "Other codebooks", "Changed in one thing against QCoOp with as many bits.")
 

@@ -14,9 +14,9 @@ from vpstudy.models import backbones
 from vpstudy.progress import track
 from vpstudy.runtime import configure
 from vpstudy.training.data import TransferData
+from vpstudy.training.fit import Diverged
 from vpstudy.training.mask_search import controls
 from vpstudy.training.mask_search.finders import finder
-from vpstudy.training.mask_search.loop import Diverged
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 from vpstudy.training.mask_search.run import Candidate, Run
 from vpstudy.training.mask_search.subnetwork import Subnetwork

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from vpstudy.runtime import configure, generator, seed_for
+from vpstudy.compression.settings import Source
+from vpstudy.data import glyphs
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.backbones import Backbone
+from vpstudy.runtime import Runtime, configure, generator, seed_for
 from vpstudy.settings import Execution
+from vpstudy.training.pretraining import train_on_source
 
 
 def test_seeds_differ_by_purpose_and_by_part_and_never_by_run():
@@ -12,6 +17,20 @@ def test_seeds_differ_by_purpose_and_by_part_and_never_by_run():
     assert len(set(seeds)) == 4
     assert seed_for("order", 1) == seeds[2]
     assert seed_for("split", 0) == 7070505196895903725  # results depend on it: a change re-runs everything
+
+
+def test_seeds_and_replicates_do_not_add_up(monkeypatch):
+    """Replicate 1 of seed 0 and replicate 0 of seed 1 share neither weights nor pictures."""
+    made = [Backbone(ARCHITECTURES["cnn"], glyphs.class_names, *pair) for pair in ((0, 1), (1, 0))]
+    assert not torch.equal(*(backbone.classifier.weight for backbone in made))
+    source = {"size": 32, "steps": 10, "batch": 4, "learning_rate": 0.01, "weight_decay": 0.0, "held_out": 100}
+    drawn = []
+    render = glyphs.render
+    monkeypatch.setattr(glyphs, "render", lambda labels, *given: (drawn.append(labels), render(labels, *given))[1])
+    for seed, backbone in zip((0, 1), made, strict=True):
+        settings = Source(seed=seed, **source)
+        train_on_source(backbone, settings, Runtime(torch.device("cpu"), "fp32", 1), stream="s", label="s", start=9)
+    assert not torch.equal(*drawn)
 
 
 def test_generators_of_one_purpose_repeat():

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from vpstudy.compression import activations, quantization
 from vpstudy.compression.compressed import Compressed
@@ -62,14 +63,4 @@ def batches(backbone: Backbone, access: SourceAccess) -> Iterator[Tensor]:
 
 def recalibrate(backbone: Backbone, access: SourceAccess) -> None:
     """New BatchNorm statistics: plain means over batches of source pictures."""
-    momenta = {m: m.momentum for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)}
-    for norm in momenta:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
-    backbone.train()
-    with torch.no_grad():
-        for batch in batches(backbone, access):
-            backbone.model(batch)
-    backbone.eval()
-    for norm, momentum in momenta.items():
-        norm.momentum = momentum
+    update_bn(batches(backbone, access), backbone.eval().model)

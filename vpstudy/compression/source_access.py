@@ -41,7 +41,7 @@ class SourceAccess:
 
     def pictures(self) -> tuple[Tensor, Tensor]:
         """Source pictures (N, 3, H, W) in [0, 1] and labels (N,), unseen in any training or measurement."""
-        draw = generator("compressing", self.source.seed + self.dense().replicate)  # each replicate has others
+        draw = generator("compressing", self.source.seed, self.dense().replicate)  # each replicate has others
         labels = torch.randint(len(glyphs.class_names), (self.settings.pictures,), generator=draw)
         pictures = glyphs.render(labels, draw, self.source.size).float() / 255
         return pictures.to(self.runtime.device), labels.to(self.runtime.device)

@@ -25,7 +25,7 @@ class Backbone(nn.Module):
     def __init__(self, architecture: Architecture, class_names: list[str], seed: int = 0, replicate: int = 0):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("backbone", architecture.name, seed + replicate))
+            torch.manual_seed(seed_for("backbone", architecture.name, seed, replicate))
             model = network(architecture, num_classes=len(class_names))
         self.architecture, self.replicate, self.class_names = architecture, replicate, list(class_names)
         self.model = model.to(memory_format=torch.channels_last)

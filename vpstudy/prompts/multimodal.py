@@ -79,8 +79,3 @@ class MultimodalPrompt(nn.Module):
     def image(self, pictures: Tensor) -> Tensor:
         """Features (N, E) of unit length of pictures (N, 3, H, W), normalised as the tower expects."""
         return self.image_tower(pictures, self.weights.prompts()[1])
-
-
-def parameter_count(n_context: int, depth: int, text_width: int, image_width: int) -> int:
-    """Number of values: depth · text width · (M + image width)."""
-    return depth * text_width * (n_context + image_width)

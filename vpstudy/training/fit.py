@@ -15,7 +15,7 @@ from vpstudy.training.settings import Schedule
 
 
 class Diverged(Exception):
-    """Loss or logits are not finite: a result, not a programming error."""
+    """Loss, logits, scores or weights are not finite: a result, not a programming error."""
 
 
 class Learner(nn.Module):

@@ -34,7 +34,7 @@ def train_on_source(
     """
     backbone.train().requires_grad_(True)
     rate = settings.learning_rate * backbone.architecture.rate
-    pictures_of = generator("glyphs", stream, settings.seed + backbone.replicate)
+    pictures_of = generator("glyphs", stream, settings.seed, backbone.replicate)
     n_classes = len(backbone.class_names)
     optimizer = torch.optim.AdamW(backbone.parameters(), lr=rate, weight_decay=settings.weight_decay)
     scheduler = OneCycleLR(optimizer, rate, total_steps=settings.steps)

@@ -16,7 +16,6 @@ from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.codebook import stored_bytes
-from vpstudy.prompts.multimodal import parameter_count
 from vpstudy.prompts.text import described
 from vpstudy.training.fit import Diverged
 from vpstudy.training.prompt_learning import trial as trials
@@ -189,7 +188,8 @@ def test_rows_are_in_the_shape_of_those_of_prompts(maple, tmp_path):
 def test_bytes_are_those_of_the_packed_prompt(maple):
     _, arms, result = maple
     stored = {(r["prompter"], r["arm"]): r["bytes"] for r in result["rows"]}
-    n = parameter_count(2, 2, *WIDTHS)
+    text, image = WIDTHS
+    n = 2 * text * (2 + image)  # depth · text width · (context vectors + image width)
     assert stored["maple", "full"] == 2 * n
     assert stored["zero_shot", "one"] == 0
     for arm in (arm for arm in arms if arm.prompter == "qmaple"):

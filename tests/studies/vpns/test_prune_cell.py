@@ -17,7 +17,7 @@ from vpstudy import paths
 from vpstudy.data import glyphs
 from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES
-from vpstudy.training.mask_search.loop import Diverged
+from vpstudy.training.fit import Diverged
 
 
 @pytest.fixture

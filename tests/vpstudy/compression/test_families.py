@@ -10,6 +10,7 @@ from vpstudy.compression import compressed
 from vpstudy.compression.families.nm import largest
 from vpstudy.compression.iterative import iterative_magnitude_pruning
 from vpstudy.compression.magnitude import magnitude
+from vpstudy.compression.recipes import recalibrate
 from vpstudy.compression.registry import parse
 from vpstudy.compression.settings import Checkpoint, Compressing, Source
 from vpstudy.compression.source_access import SourceAccess
@@ -69,6 +70,23 @@ def test_new_batchnorm_statistics_are_those_of_source_pictures(folder):
     assert torch.allclose(first.running_mean, seen[0].mean((0, 2, 3)), atol=1e-5)
     assert torch.allclose(first.running_var, seen[0].var((0, 2, 3), unbiased=True), rtol=1e-3)
     assert first.momentum == next(m for m in plain.modules() if isinstance(m, torch.nn.BatchNorm2d)).momentum
+
+
+def test_batchnorm_of_every_dimension_gets_new_statistics(folder):
+    """A norm over features (N, F) follows the new statistics of the one before it."""
+    nn, source = torch.nn, access(folder)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(5), nn.BatchNorm1d(5))
+    backbone = nn.Module()
+    backbone.model, backbone.normalised = network, lambda pictures: pictures
+    pictures = source.pictures()[0]
+    network(pictures[:2])  # shapes
+    recalibrate(backbone, source)
+    assert not backbone.training and network[1].momentum == network[4].momentum == 0.1
+    with torch.no_grad():
+        convolved = network[0](pictures)
+        features = network[3](network[2](network[1].train()(convolved)))
+    torch.testing.assert_close(network[4].running_mean, features.mean(0), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(network[4].running_var, features.var(0), rtol=2e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["w4a4", "w3a3-mse", "w4a4-lsq"])

@@ -18,7 +18,7 @@ from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import TextPrompt
 from vpstudy.training.prompt_learning import tasks, weights
-from vpstudy.training.prompt_learning.learning import Noise, learn, measure
+from vpstudy.training.prompt_learning.learning import Noise, epochs, learn, measure
 from vpstudy.training.prompt_learning.prompters import references
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 from vpstudy.training.prompt_learning.prompters.prograd import aligned
@@ -59,9 +59,9 @@ def settings(**changes) -> PromptLearning:
     return PromptLearning.model_validate(CONTENT | {"epochs": 6, "evaluations": 3, "batch": 8} | changes)
 
 
-def trial(tower, task, name: str, seed: int = 0, **changes) -> Trial:
+def trial(tower, task, name: str, seed: int = 0, checkpoint: str = "cnn", **changes) -> Trial:
     s = settings(**changes)
-    return Trial(tower, task, s, seed, getattr(s, name, None))
+    return Trial(tower, task, s, seed, checkpoint, getattr(s, name, None))
 
 
 def arms(tower, task, name: str, seed: int = 0, **changes) -> dict:
@@ -79,6 +79,44 @@ def test_learning_starts_at_the_words_and_lowers_the_loss(tower, task):
     assert torch.equal(learned.contexts[0], start.context)
     assert [entry["epoch"] for entry in learned.curve] == [0, 7, 14, 20]
     assert torch.equal(learned.contexts[-1], learned.prompt.context)
+
+
+def test_the_learning_rate_is_that_of_a_cosine_after_one_constant_epoch(monkeypatch):
+    """CoOp's scheduler: torch's cosine over all epochs, which starts at its full rate after the epoch of warm-up."""
+    s, rates = settings(epochs=10, evaluations=1, batch=8, learning_rate=2e-3), []
+    weight = torch.zeros(1, requires_grad=True)
+    original = torch.optim.SGD.step
+
+    def step(self):
+        rates.append(self.param_groups[0]["lr"])
+        return original(self)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    examples = torch.zeros(8, 1), torch.zeros(8)
+    for _ in epochs([weight], examples, s, 0, lambda *_: (loss := weight.square().sum(), loss.backward)):
+        pass
+    monkeypatch.undo()
+    oracle = torch.optim.SGD([weight], 2e-3)
+    cosine, expected = torch.optim.lr_scheduler.CosineAnnealingLR(oracle, 10), [1e-5]
+    for _ in range(9):
+        expected.append(cosine.get_last_lr()[0])
+        oracle.step()
+        cosine.step()
+    assert rates == pytest.approx(expected)
+    assert [round(1e3 * rate, 3) for rate in rates[1:4]] == [2.0, 1.951, 1.809]
+
+
+@pytest.mark.parametrize(("name", "arm"), [("noise", "fixed-0.5"), ("noise", "fresh-0.5"), ("quantizers", "random-2")])
+def test_random_draws_of_controls_differ_between_seeds_and_checkpoints(tower, task, name, arm):
+    changes = {"noise": {"levels": [0.5]}, "quantizers": {"bits": [2], "threshold_bits": [2]}, "epochs": 3}
+    draws = []
+    for seed, checkpoint in ((0, "cnn"), (1, "cnn"), (0, "cnn-r1"), (0, "cnn")):
+        variants = {}
+        this = trial(tower, task, name, seed, checkpoint, **changes)
+        this.trained = lambda name, variant, variants=variants: variants.update({name: variant})
+        list(PROMPTERS[name].arms(this))
+        draws.append(variants[arm].seed if name == "noise" else variants[arm].quantize.seed)
+    assert len(set(draws)) == 3 and draws[0] == draws[3]
 
 
 def test_equal_seeds_give_equal_prompts_and_others_do_not(tower, task):
@@ -181,7 +219,7 @@ def test_every_prompter_has_the_arms_that_it_says(tower, task):
     assert names["coop"] == ["full", "ptq-1", "ptq-2", "ptq-4", "ptq-8"]
     assert names["qcoop"] == ["qat-1", "qat-2", "qat-4", "qat-8"]
     assert len(names["noise"]) == 2 * (3 + 1) and "fixed-matched" in names["noise"]
-    assert len(names["quantizers"]) == 5 * 2
+    assert len(names["quantizers"]) == 5 * 2 + 2 * 2
     assert names["references"] == ["probe", "tip", "tip-f"]
     for name, of in names.items():
         labels = {"full"} | set(PROMPTERS[name].arm_labels)

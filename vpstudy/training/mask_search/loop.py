@@ -1,7 +1,6 @@
 """The training loop of all pruning methods."""
 
 import math
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -13,6 +12,7 @@ from vpstudy.compression.learned import LearnedSelection
 from vpstudy.data.augmentation import shifted
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import Examples
+from vpstudy.training.fit import Diverged, batches
 from vpstudy.training.mask_search.settings import MaskSearch
 from vpstudy.training.mask_search.subnetwork import Subnetwork
 
@@ -22,10 +22,6 @@ MOMENTUM = 0.9
 CLIP = 0.25
 Learning = Literal["weights", "scores", "both", "prompt"]
 Passes = Literal["augmented", "alternating", "prompted"]
-
-
-class Diverged(Exception):
-    """Loss, scores or weights are not finite: a result, not a programming error."""
 
 
 def train(
@@ -77,7 +73,8 @@ def train(
         optimizers["prompt"] = Adam(_trained(network.prompt.parameters()), factor * settings.prompt_rate)
     rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
     norms = [m for m in network.backbone.modules() if isinstance(m, _BatchNorm)]
-    for step, (pictures, labels) in zip(range(steps), _batches(examples, settings.batch, order), strict=False):
+    for step, batch in zip(range(steps), batches(examples, settings.batch, order), strict=False):
+        pictures, labels = batch.inputs, batch.labels
         prompted = passes == "prompted" or (passes == "alternating" and step % 2 == 0)
         turn = ("weights", "scores")[step % 2] if learns == "both" else learns
         if not prompted:
@@ -108,12 +105,3 @@ def train(
 
 def _trained(parameters) -> list[nn.Parameter]:
     return [parameter.requires_grad_(True) for parameter in parameters]
-
-
-def _batches(examples: Examples, batch: int, order: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless batches, sizes at most one apart, reshuffled after each pass through the examples."""
-    parts = -(-len(examples) // batch)
-    while True:
-        for indices in torch.randperm(len(examples), generator=order).tensor_split(parts):
-            indices = indices.to(examples.labels.device)
-            yield examples.inputs[indices], examples.labels[indices]

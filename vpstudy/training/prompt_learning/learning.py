@@ -14,7 +14,7 @@ from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.quantized import Quantizer
 from vpstudy.prompts.text import MetaNetwork, TextPrompt, first_context
 from vpstudy.runtime import generator, seed_for
-from vpstudy.training.fit import Diverged
+from vpstudy.training.fit import Diverged, evenly_spaced
 from vpstudy.training.prompt_learning.prompters.base import Variant
 from vpstudy.training.prompt_learning.settings import Learning
 from vpstudy.training.prompt_learning.tasks import Task
@@ -86,10 +86,11 @@ def epochs(
     """
     s, (inputs, labels) = settings, examples
     optimizer = torch.optim.SGD(trained, s.learning_rate, momentum=MOMENTUM, weight_decay=s.weight_decay)
-    evaluated = {math.ceil(s.epochs * k / s.evaluations) for k in range(1, s.evaluations + 1)}
+    evaluated = evenly_spaced(s.epochs, s.evaluations)
     order = generator("prompt order", seed)
     for epoch in range(1, s.epochs + 1):
-        share = warm_up if epoch == 1 else (1 + math.cos(math.pi * (epoch - 1) / s.epochs)) / 2
+        # As in CoOp's code, the constant epoch of warm-up is no step of the cosine, which never reaches its end.
+        share = warm_up if epoch == 1 else (1 + math.cos(math.pi * (epoch - 2) / s.epochs)) / 2
         optimizer.param_groups[0]["lr"] = share * s.learning_rate
         total = 0.0
         for indices in torch.randperm(len(labels), generator=order).to(labels.device).split(s.batch):
@@ -119,15 +120,13 @@ def learn(tower: TextTower, task: Task, variant: Variant, settings: Learning, se
         parametrize.register_parametrization(prompt, "context", quantizer)
     if variant.noise:
         deviation = variant.noise * start.std(correction=0).item()
-        noise = Noise(start, deviation, variant.fixed, seed_for("noise", seed))
+        noise = Noise(start, deviation, variant.fixed, variant.seed)
         parametrize.register_parametrization(prompt, "context", noise)
     if variant.quantize or variant.noise:
         plain = prompt.parametrizations.context.original
     trained = [plain, *(meta.to(start.device).parameters() if meta else [])]
 
     def step(features: Tensor, labels: Tensor) -> tuple[Tensor, Callable[[], None]]:
-        if variant.noise:
-            _ = prompt.context  # fresh noise is drawn twice a step and the second used, as in the committed results
         texts = prompt(meta(features)) if meta else prompt()
         logits = _logits(features, texts, task.scale)
         this = Step(task, features, texts, logits, F.cross_entropy(logits, labels))

@@ -1,11 +1,14 @@
 """Settings of prompt learning (arXiv 2407.10704) and of the small CLIP it uses."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
 from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing
 from vpstudy.training.prompt_learning.registry import PROMPTERS
+
+if TYPE_CHECKING:
+    from vpstudy.prompts.quantized import Settings as Quantizing
 
 Bits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)]
 
@@ -65,6 +68,12 @@ class _TextLearning(Learning):
     validation_per_class: Annotated[int, Field(ge=2)]
     interval: Positive  # steps before adaptive clustering compares again
     threshold: Annotated[float, Field(ge=0)]  # KL divergence, in nats, above which it refits
+
+    def quantizer(self, bits: int, **changes: Any) -> "Quantizing":
+        """The published quantizer, with `changes`."""
+        from vpstudy.prompts.quantized import Settings
+
+        return Settings(bits, **{"interval": self.interval, "threshold": self.threshold} | changes)
 
 
 # Text prompts: each prompter's own settings are under its name, with defaults.

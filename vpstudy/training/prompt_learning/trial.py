@@ -20,21 +20,23 @@ PUBLISHED_WIDTH = 512  # of the published CLIP's text tower
 
 
 class Trial:
-    """Pictures, start and order that the arms of a prompter share for one seed; `own` are its own settings."""
+    """Pictures, start and order that the arms of a prompter share for one seed; `own` are its own settings.
 
-    def __init__(self, tower: TextTower, task: Task, settings: Learning, seed: int, own=None):
+    `checkpoint` names the CLIP, for random draws that should not repeat between checkpoints.
+    """
+
+    def __init__(self, tower: TextTower, task: Task, settings: Learning, seed: int, checkpoint: str, own=None):
         self.tower, self.task, self.settings, self.seed, self.own = tower, task, settings, seed, own
+        self.checkpoint = checkpoint
 
     def seed_for(self, purpose: str) -> int:
-        return seed_for(purpose, self.seed)
+        """A seed of this checkpoint and seed."""
+        return seed_for(purpose, self.checkpoint, self.seed)
 
     @cached_property
     def start(self) -> Tensor:
         """The context (M, width) before training."""
-        return first_context(self.tower, self.settings.context, self.seed_for("context"))
-
-    def quantizer(self, bits: int, **changes) -> Settings:
-        return quantizer(self.settings, bits, **changes)
+        return first_context(self.tower, self.settings.context, seed_for("context", self.seed))
 
     def error(self, bits: int) -> float:
         """RMS error of quantizing the start, in units of its deviation; at one bit 0.603 if Gaussian (Max, 1960)."""
@@ -67,7 +69,7 @@ class Trial:
         """Quantize a context (M, width) without training. With a `reason` there is no context."""
         if reason:
             return Arm(name, self.seed, reason=reason)
-        by = Quantizer(context, self.quantizer(bits))
+        by = Quantizer(context, self.settings.quantizer(bits))
         with torch.no_grad():
             used = by(context)
         sizes = used.numel(), len(used) * PUBLISHED_WIDTH
@@ -92,8 +94,3 @@ class Trial:
     def measured(self, context: Tensor) -> dict[str, Tensor]:
         """Logits of "validation", "base" and "new" with a context (M, width)."""
         return measure(TextPrompt(self.tower, self.task.base_names, context).eval(), self.task)
-
-
-def quantizer(settings: Learning, bits: int, **changes) -> Settings:
-    """The published quantizer, with `changes`."""
-    return Settings(bits, interval=settings.interval, threshold=settings.threshold, **changes)

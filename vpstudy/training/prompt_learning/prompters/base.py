@@ -39,6 +39,7 @@ class Variant:
     shifted: bool = False  # a network shifts the context by the features of each picture
     quantize: Settings | None = None  # train through this quantizer (quantization-aware training)
     noise: float = 0.0  # deviation of Gaussian noise on the prompt, in units of its initial deviation
+    seed: int = 0  # of that noise
     fixed: bool = False  # keep one draw of noise, in evaluation too; else fresh noise each step, none in evaluation
     stop_early: bool = False  # keep the epoch with the best accuracy on base validation
     changes: Mapping[str, Any] = field(default_factory=dict)  # of the settings that all prompters share

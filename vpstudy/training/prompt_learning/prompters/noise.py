@@ -16,7 +16,8 @@ def arms(trial):
     levels = {f"{level:g}": level for level in trial.own.levels} | {"matched": trial.error(bits=1)}
     for name, level in levels.items():
         for kind in ("fresh", "fixed"):
-            yield trial.trained(f"{kind}-{name}", Variant(noise=level, fixed=kind == "fixed"))
+            variant = Variant(noise=level, seed=trial.seed_for("noise"), fixed=kind == "fixed")
+            yield trial.trained(f"{kind}-{name}", variant)
 
 
 PROMPTER = Prompter(

@@ -7,9 +7,14 @@ from pydantic import AfterValidator, Field
 from vpstudy.settings import AXIS, Strict, increasing
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 
+Bits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)]
+
 
 class Settings(Strict):
-    bits: Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)] = Field([1, 2])
+    bits: Bits = Field([1, 2])
+    # Of other thresholds for refitting. At one bit the two codes go on being used about equally, so that the published
+    # threshold is hardly ever exceeded.
+    threshold_bits: Bits = Field([2, 4])
 
 
 def arms(trial):
@@ -22,7 +27,11 @@ def arms(trial):
     }
     for bits in trial.own.bits:
         for name, change in changes.items():
-            yield trial.trained(f"{name}-{bits}", Variant(quantize=trial.quantizer(bits, **change)))
+            yield trial.trained(f"{name}-{bits}", Variant(quantize=trial.settings.quantizer(bits, **change)))
+    for bits in trial.own.threshold_bits:
+        for name, factor in {"sooner": 0.1, "later": 10}.items():
+            by = trial.settings.quantizer(bits, threshold=factor * trial.settings.threshold)
+            yield trial.trained(f"{name}-{bits}", Variant(quantize=by))
 
 
 PROMPTER = Prompter(
@@ -36,5 +45,7 @@ PROMPTER = Prompter(
         "raw": "not normalised, {bits}",
         "never": "never refitted, {bits}",
         "always": "always refitted, {bits}",
+        "sooner": "refitted at a tenth of the divergence, {bits}",
+        "later": "refitted at ten times the divergence, {bits}",
     },
 )
