@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from vpstudy.compression.registry import parse
+
 PAIRED_BY = ["backbone", "source_seed", "target", "method", "budget", "seed"]  # of a compressed and its dense run
 
 
@@ -74,13 +76,17 @@ def paired(
 
 
 def against_dense(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """`paired` changes from dense to each `compression`. Raises ValueError if a run has no dense partner."""
-    is_dense = frame["compression"] == "dense"
-    compressed, dense = frame[~is_dense], frame[is_dense]
-    alone = compressed.merge(dense[PAIRED_BY], how="left_anti", on=PAIRED_BY)[PAIRED_BY].drop_duplicates()
+    """`paired` changes from dense, or the control that was trained alike, to each `compression`.
+
+    Raises ValueError if a run has no such partner.
+    """
+    compressed, on = frame[frame["compression"] != "dense"], [*PAIRED_BY, "control"]
+    compressed = compressed.assign(control=[parse(name).control or "dense" for name in compressed["compression"]])
+    controls = frame.assign(control=frame["compression"])
+    alone = compressed.merge(controls[on], how="left_anti", on=on)[on].drop_duplicates()
     if len(alone):
         raise ValueError(
-            "these runs have no dense run to compare with; run the compression 'dense' for them:\n"
+            "these runs have no dense run to compare with; run the compression `control` for them:\n"
             + alone.to_string(index=False)
         )
-    return paired(compressed, dense, PAIRED_BY, metric, keep=["compression"])
+    return paired(compressed, controls, on, metric, keep=["compression"]).drop(columns="control")

@@ -41,12 +41,25 @@ def compression_problems(p: Any) -> Iterator[str]:
                 f"compressions: {name!r} trains on the source, and {outside[0]!r} of backbones is in outside: its "
                 "source is not here; take out the one or the other (magnitude_distilled learns from dense)"
             )
-    for key in ("control_compressions", "fine_tuning_compressions"):
-        chosen = getattr(p.hidden_cost.settings, key)
-        for name in chosen if chosen != "all" else ():
+    settings = p.hidden_cost.settings
+    chosen = {
+        f"hidden_cost.settings.{key}": names
+        for key in ("control_compressions", "fine_tuning_compressions")
+        if (names := getattr(settings, key)) != "all"
+    }
+    for key, names in chosen.items():
+        for name in names:
             if name not in p.compressions:
-                allowed = ", ".join(p.compressions)
-                yield f"hidden_cost.settings.{key}: {name!r} is not in compressions; allowed: {allowed}"
+                yield f"{key}: {name!r} is not in compressions; allowed: {', '.join(p.compressions)}"
+    for key, names in (
+        {"compressions": p.compressions, "across.axes.compressions": p.across.axes.compressions} | chosen
+    ).items():
+        for name in (name for name in names if name in p.compressions):
+            if (control := parse(name).control) and control not in names:
+                yield (
+                    f"{key}: {name!r} is trained after compression, and {control!r}, dense and trained as long, is not "
+                    "there: give it, too, since changes are measured against it"
+                )
 
 
 def schedule_problems(p: Any) -> Iterator[str]:

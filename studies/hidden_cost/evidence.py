@@ -1,7 +1,7 @@
 """Evidence for the claims of hidden_cost: results of one architecture, and paired changes against dense.
 
 A *change* is a run's value minus that of the dense run with the same backbone, source checkpoint, target, method,
-budget and seed. Networks recovered by distillation are compared with the distilled dense network, if it was run.
+budget and seed. A compression that trains on is compared with the dense network that was trained as long.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pandas as pd
 from studies import grid, results
 from studies.parameters import Parameters
 from studies.results import Results
-from studies.statistics import against_dense
+from studies.statistics import PAIRED_BY, paired
 from vpstudy.compression.registry import parse
 
 RUN = ["source_seed", "seed", "target", "budget"]  # identifies a run within a method and compression
@@ -41,10 +41,9 @@ class Evidence:
     def changes(self, metric: str, compression: str, method: str = "visual_prompting") -> pd.DataFrame:
         """Paired changes of the runs that finished: columns `RUN` and value."""
         runs = self.runs[self.runs["method"] == method]
-        recovered = parse(compression).family == "magnitude_distilled" and self.has("dense_distilled")
-        dense = "dense_distilled" if recovered else "dense"
-        runs = runs[runs["compression"].isin([dense, compression])].replace({"compression": {dense: "dense"}})
-        changes = against_dense(runs, metric)
+        control = parse(compression).control or "dense"
+        one, other = (runs[runs["compression"] == name] for name in (compression, control))
+        changes = paired(one, other, PAIRED_BY, metric)
         changes = changes[changes["status"] == "ok"]
         return changes.rename(columns={"difference": "value"})[[*RUN, "value"]]
 

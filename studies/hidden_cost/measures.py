@@ -38,7 +38,9 @@ def sparsest(found: Evidence) -> list[str]:
 
 
 def others(found: Evidence) -> list[str]:
-    return [n for n in dict.fromkeys(found.runs["compression"]) if n not in ("dense", found.sparsest)]
+    names = list(dict.fromkeys(found.runs["compression"]))
+    controls = {parse(name).control or "dense" for name in names}
+    return [name for name in names if name not in {*controls, found.sparsest}]
 
 
 def other_sparsities(found: Evidence) -> list[str]:
@@ -120,8 +122,8 @@ def at_equal_upstream(found: Evidence) -> list[Finding]:
     points = []
     for name in (n for n in dict.fromkeys(found.runs["compression"]) if parse(n).sparsity):
         changes = found.changes("accuracy", name)
-        sources = changes["source_seed"]
-        loss = {s: upstream.get((s, name), np.nan) - upstream.get((s, "dense"), np.nan) for s in sources.unique()}
+        sources, control = changes["source_seed"], parse(name).control or "dense"
+        loss = {s: upstream.get((s, name), np.nan) - upstream.get((s, control), np.nan) for s in sources.unique()}
         points.append(changes.assign(upstream=sources.map(loss)))
     if not points:
         return []

@@ -326,7 +326,7 @@ def test_runs_that_diverged_are_left_out_and_stop_nothing(lost):
 
 
 def test_trained_quantization_is_the_primary_one_where_it_was_run():
-    found = evidence(compressions=("dense", "imp-0.95", "w4a4", "w4a4-lsq"))
+    found = evidence(compressions=("dense", "dense_tuned", "imp-0.95", "w4a4", "w4a4-lsq"))
     record = judged(found)["H4"]
     assert [finding["label"] for finding in record["findings"]] == ["w4a4-lsq"]
     assert "w4a4" in [finding["label"] for finding in record["beside"]]

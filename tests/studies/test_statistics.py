@@ -119,6 +119,21 @@ def test_against_dense_says_where_either_run_diverged():
     assert summarise(table, ["compression"], "difference")[["n", "n_diverged"]].to_numpy().tolist() == [[1, 2]]
 
 
+def test_what_was_trained_on_is_compared_with_dense_trained_on():
+    """On made-up values: training on gains 0.2, the compression loses 0.05 of that."""
+    made = {"dense": 0.5, "dense_tuned": 0.7, "w4a4": 0.4, "w4a4-lsq": 0.65, "magnitude_tuned-0.50": 0.65}
+    frame = pd.DataFrame([row for name, value in made.items() for row in runs(name, [value])])
+    found = against_dense(frame, "accuracy").set_index("compression")["difference"]
+    assert found.round(9).to_dict() == {
+        "dense_tuned": 0.2,
+        "w4a4": -0.1,
+        "w4a4-lsq": -0.05,
+        "magnitude_tuned-0.50": -0.05,
+    }
+    with pytest.raises(ValueError, match=r"run the compression `control`[^$]*dense_tuned"):
+        against_dense(frame[frame["compression"] != "dense_tuned"], "accuracy")
+
+
 def test_against_dense_needs_exactly_one_dense_run():
     with pytest.raises(ValueError, match="no dense run"):
         against_dense(pd.DataFrame(runs("dense", [0.9]) + runs("int4", [0.8, 0.6])), "accuracy")

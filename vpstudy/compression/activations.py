@@ -2,11 +2,11 @@
 
 A scale and a zero point per layer map the integers 0 … 2^b − 1 to a range that includes 0, so that padding stays exact.
 Ranges are measured on source pictures and then fixed, also in fine-tuning on a target. The normalised picture with its
-prompt is rounded too; the classifier's input and the products inside attention are not. Gradients pass straight through
-inside the range and vanish outside.
+prompt is rounded too; the products inside attention are not. Gradients pass straight through inside the range and
+vanish outside. Layers are named by their weights.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -35,17 +35,17 @@ def fake_quantize(values: Tensor, scale: float, zero_point: int, bits: int) -> T
 
 @torch.no_grad()
 def calibrate(
-    model: nn.Module, layers: Collection[str], batches: Iterable[Tensor], bits: int, ranges: str = "minmax"
+    model: nn.Module, bits: Mapping[str, int], batches: Iterable[Tensor], ranges: str = "minmax"
 ) -> dict[str, Tensor]:
-    """Measure the scale and zero point, (2,), for the input of each of the `layers`, in floating point.
+    """Measure the scale and zero point, (2,), for the input of each layer in `bits`, in floating point.
 
     "minmax" takes the range from the smallest to the largest value, "mse" the part of it with least squared error.
     Raises ValueError for bits outside 2 … 8, unknown `ranges`, or a layer that no batch reaches.
     """
-    if bits not in range(MIN_BITS, MAX_BITS + 1) or ranges not in ("minmax", "mse"):
-        raise ValueError(f"bits={bits}, ranges={ranges!r}: give {MIN_BITS} to {MAX_BITS} bits, and minmax or mse")
+    if not {*bits.values()} <= {*range(MIN_BITS, MAX_BITS + 1)} or ranges not in ("minmax", "mse"):
+        raise ValueError(f"{bits=}, {ranges=}: give {MIN_BITS} to {MAX_BITS} bits, and minmax or mse")
     ends: dict[str, tuple[float, float]] = {}
-    samples: dict[str, list[Tensor]] = {name: [] for name in layers}
+    samples: dict[str, list[Tensor]] = {name: [] for name in bits}
 
     def observe(name: str):
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -57,22 +57,28 @@ def calibrate(
 
         return hook
 
-    hooks = [model.get_submodule(name).register_forward_pre_hook(observe(name)) for name in layers]
+    hooks = [owner(model, name).register_forward_pre_hook(observe(name)) for name in bits]
     try:
         for batch in batches:
             model(batch)
     finally:
         for hook in hooks:
             hook.remove()
-    if missed := [name for name in layers if name not in ends]:
+    if missed := [name for name in bits if name not in ends]:
         raise ValueError(f"no input has reached these layers, so they have no range: {', '.join(missed)}")
-    return {name: _narrowed(*ends[name], torch.cat(samples[name]), bits, ranges) for name in layers}
+    return {name: _narrowed(*ends[name], torch.cat(samples[name]), each, ranges) for name, each in bits.items()}
 
 
-def attach(model: nn.Module, quantizers: Mapping[str, Tensor], bits: int | None) -> None:
-    """Add hooks that round layer inputs; `quantizers` maps layer names to (scale, zero point)."""
+def attach(model: nn.Module, quantizers: Mapping[str, Tensor], bits: Mapping[str, int]) -> None:
+    """Add hooks that round the inputs of layers to their `bits`; `quantizers` are (scale, zero point) by layer."""
     for name, (scale, zero_point) in quantizers.items():
-        model.get_submodule(name).register_forward_pre_hook(Quantizer(float(scale), round(float(zero_point)), bits))
+        hook = Quantizer(float(scale), round(float(zero_point)), bits[name])
+        owner(model, name).register_forward_pre_hook(hook)
+
+
+def owner(model: nn.Module, weight: str) -> nn.Module:
+    """The layer of this weight."""
+    return model.get_submodule(weight.rpartition(".")[0])
 
 
 def affine(low: float, high: float, bits: int) -> Tensor:

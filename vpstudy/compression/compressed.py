@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vpstudy.compression import activations, quantization
+from vpstudy.compression import activations, layers, quantization
 from vpstudy.compression.family import Compression
 from vpstudy.compression.masks import Mask
 from vpstudy.compression.registry import parse
@@ -23,14 +23,15 @@ class Compressed:
     compression: Compression
     backbone: Backbone
     mask: Mask  # prunable weights that are left; all of them if nothing is pruned
-    bits: int = 32  # of a prunable weight as stored; 32 unless quantized
+    bits: int = 32  # of a weight as stored, but in the first and the last layer; 32 unless quantized
     scales: Mapping[str, torch.Tensor] = field(default_factory=dict)  # (C,), unless from the largest values
-    activations: Mapping[str, torch.Tensor] = field(default_factory=dict)  # (scale, zero point) by layer, or empty
+    activations: Mapping[str, torch.Tensor] = field(default_factory=dict)  # (scale, zero point) by weight, or empty
 
     def constrain(self, model: nn.Module) -> None:
         """Keep `model`, the backbone's or a copy of it, compressed during training."""
         if self.bits < 32:
-            quantization.constrain(model, list(self.mask), self.bits, self.scales or None)
+            bits = layers.rounded(self.backbone, self.bits)
+            quantization.constrain(model, {name: bits[name] for name in self.mask}, self.scales or None)
         elif self.mask.sparsity > 0:
             self.mask.constrain(model)
 
@@ -53,16 +54,18 @@ class Compressed:
             "activation_bits": self.compression.activation_bits or 32,
             "prunable": self.mask.size,
             "parameters": self.mask.size + others,
-            "bytes": self._bytes(others),
+            "bytes": self._bytes(),
             "layers": {name: 1 - density for name, density in self.mask.layer_densities.items()},
         }
 
-    def _bytes(self, others: int) -> int:
+    def _bytes(self) -> int:
         """Stored size: 32-bit floats, and one mask bit per prunable weight if pruned; or integers and scales."""
-        if self.bits < 32:
-            return 4 * others + quantization.packed_bytes(self.backbone.prunable, self.bits)
-        pruned = self.mask.kept < self.mask.size
-        return 4 * (others + self.mask.kept) + (-(-self.mask.size // 8) if pruned else 0)
+        parameters = dict(self.backbone.model.named_parameters())
+        bits = layers.rounded(self.backbone, self.bits) if self.bits < 32 else {}
+        floats = sum(tensor.numel() for name, tensor in parameters.items() if name not in bits)
+        integers = sum(quantization.packed_bytes(parameters[name], each) for name, each in bits.items())
+        pruned = self.mask.size - self.mask.kept
+        return 4 * (floats - pruned) + integers + (-(-self.mask.size // 8) if pruned else 0)
 
     def save(self, path: Path) -> None:
         scales = {f"scale.{name}": scale for name, scale in self.scales.items()}
@@ -79,5 +82,6 @@ def load(path: Path, compression: str) -> Compressed:
         for prefix in ("scale.", "activation.")
     )
     loaded = backbones.load(path)
-    activations.attach(loaded.model, ranges, parsed.activation_bits)
+    if ranges:
+        activations.attach(loaded.model, ranges, layers.rounded(loaded, parsed.activation_bits))
     return Compressed(parsed, loaded, Mask.from_tensors(tensors, "mask."), parsed.bits or 32, scales, ranges)

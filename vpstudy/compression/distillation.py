@@ -57,7 +57,7 @@ def distill(
     rate = settings.learning_rate * student.architecture.rate
     optimizer = torch.optim.SGD(student.parameters(), rate, momentum=0.9, weight_decay=settings.weight_decay)
     scheduler = CosineAnnealingLR(optimizer, max(settings.steps, 1))
-    losses, batches = [], _batches(len(pictures), settings)
+    losses, batches = [], _batches(len(pictures), settings, student.name)
     for step in track(range(1, settings.steps + 1), label):
         seen = pictures[next(batches)].to(runtime.device).float() / 255
         with runtime.autocast():
@@ -80,9 +80,9 @@ def distill(
     return losses
 
 
-def _batches(n: int, settings: Distillation) -> Iterator[Tensor]:
-    """Endless batches of indices, reshuffled each epoch; sizes differ by at most one."""
-    order = generator("distillation", settings.seed)
+def _batches(n: int, settings: Distillation, backbone: str) -> Iterator[Tensor]:
+    """Endless batches of indices, reshuffled each epoch; sizes differ by at most one. Each backbone has its order."""
+    order = generator("distillation", backbone, settings.seed)
     while True:
         yield from torch.randperm(n, generator=order).tensor_split(math.ceil(n / settings.batch))
 

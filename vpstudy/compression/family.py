@@ -31,6 +31,8 @@ class Compression:
     form: ClassVar[str]  # example of a name, for messages
     colours: ClassVar[str] = "Purples"  # matplotlib colour map, darker with sparsity
     learns_from_dense: ClassVar[bool] = False  # recovers by distillation: only for backbones without their source
+    trains_on_source: ClassVar[bool] = False  # only for backbones with their source
+    control: ClassVar[str | None] = None  # what was trained alike, uncompressed, for changes; None: dense itself
 
     @classmethod
     def read(cls, name: str, rest: str) -> Self:
@@ -48,10 +50,6 @@ class Compression:
     def short_label(self) -> str:
         """Label in columns."""
         return self.label
-
-    @property
-    def trains_on_source(self) -> bool:
-        return False
 
     def problem(self, rounds: Collection[float], checkpoints: Collection[str]) -> str | None:
         """What is wrong given the `rounds` of IMP and the outside `checkpoints`; None if nothing is."""

@@ -5,12 +5,13 @@ AdamW, whose normalisation undoes most of the paper's scaling of their gradients
 `quantization`; inputs use 0 … 2^b − 1, or −2^(b−1) … 2^(b−1) − 1 if calibration has seen negative values.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from vpstudy.compression.activations import owner
 from vpstudy.compression.masks import constrain_weight
 from vpstudy.compression.quantization import largest_integer
 
@@ -74,37 +75,37 @@ class LearnedActivation(nn.Module):
 
 
 def attach(
-    model: nn.Module, weights: Collection[str], bits: int, activation_bits: int, batches: Iterable[Tensor]
+    model: nn.Module, bits: Mapping[str, int], activation_bits: Mapping[str, int], batches: Iterable[Tensor]
 ) -> None:
-    """Quantize the named weights and the inputs of their layers, with steps that are parameters of `model`.
+    """Quantize weights and the inputs of their layers to the bits given, with steps that are parameters of `model`.
 
     The first of `batches` sets the initial steps and the signs of activations. Raises ValueError for bits outside 2 … 8
     or a layer that it does not reach.
     """
-    layers = [name.removesuffix(".weight") for name in weights]
-    largest_integer(bits), largest_integer(activation_bits)
+    for each in {*bits.values(), *activation_bits.values()}:
+        largest_integer(each)
     samples: dict[str, Tensor] = {}
 
     def observe(name: str):
         return lambda module, inputs: samples.setdefault(name, inputs[0].detach())
 
-    hooks = [model.get_submodule(name).register_forward_pre_hook(observe(name)) for name in layers]
+    hooks = [owner(model, name).register_forward_pre_hook(observe(name)) for name in bits]
     model.eval()  # measuring must not change BatchNorm statistics
     with torch.no_grad():
         model(next(iter(batches)))
     for hook in hooks:
         hook.remove()
-    if missed := [name for name in layers if name not in samples]:
+    if missed := [name for name in bits if name not in samples]:
         raise ValueError(f"no input has reached these layers, so they have no step: {', '.join(missed)}")
-    for name in layers:
-        layer = model.get_submodule(name)
-        layer.learned_activation = LearnedActivation(samples[name], activation_bits)
+    for name in bits:
+        layer = owner(model, name)
+        layer.learned_activation = LearnedActivation(samples[name], activation_bits[name])
         layer.learned_hook = layer.register_forward_pre_hook(layer.learned_activation)
-        constrain_weight(model, f"{name}.weight", LearnedWeight(layer.weight, bits))
+        constrain_weight(model, name, LearnedWeight(layer.weight, bits[name]))
 
 
 def freeze(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """End the training; return scales (C,) by weight and (scale, zero point) by layer.
+    """End the training; return scales (C,) and (scale, zero point) of the input, by weight.
 
     Weights are left rounded, without hooks; with `activations.attach` the model computes what the trained one did.
     """
@@ -113,8 +114,9 @@ def freeze(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         if not hasattr(layer, "learned_hook"):
             continue
         learned = layer.parametrizations.weight[0]
-        scales[f"{name}.weight"] = learned.steps.detach().abs().clamp_min(1e-8).clone()
-        ranges[name] = layer.learned_activation.frozen()
+        weight = f"{name}.weight"
+        scales[weight] = learned.steps.detach().abs().clamp_min(1e-8).clone()
+        ranges[weight] = layer.learned_activation.frozen()
         layer.learned_hook.remove()
         del layer.learned_hook, layer.learned_activation
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)

@@ -1,6 +1,6 @@
-"""Magnitude pruning: removes the weights of smallest absolute value over the whole network."""
+"""Magnitude pruning: removes the weights of smallest absolute value, over the whole network or as LAMP says."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -11,6 +11,33 @@ from vpstudy.compression.masks import Mask
 def magnitude(parameters: Mapping[str, Tensor], sparsity: float, mask: Mask | None = None) -> Mask:
     """Prune the weights of smallest |w| (Han et al., 2015); arguments and errors as `prune_lowest`."""
     return prune_lowest({name: weight.abs() for name, weight in parameters.items()}, sparsity, mask)
+
+
+def lamp(parameters: Mapping[str, Tensor], sparsity: float, dense: Collection[str] = ()) -> Mask:
+    """Prune the weights of lowest `lamp_scores` (Lee et al., ICLR 2021), none of them in `dense`, by name.
+
+    Exactly round(sparsity · n) of all n weights go, and each layer keeps at least one. Raises ValueError as
+    `prune_lowest`, and if so many cannot go.
+    """
+    scores = {n: torch.full_like(w, 2) if n in dense else lamp_scores(w) for n, w in parameters.items()}
+    n, most = sum(s.numel() for s in scores.values()), sum(int((s < 1).sum()) for s in scores.values())
+    if (wanted := round(sparsity * n)) > most:
+        raise ValueError(
+            f"sparsity {sparsity} is {wanted} of {n} weights, and at most {most} ({most / n:.4f}) may go: "
+            f"{len(dense)} layers stay dense and each of the others keeps a weight. Ask for a lower sparsity, or for "
+            f"global-{sparsity:g}, which spares no layer"
+        )
+    return prune_lowest(scores, sparsity)
+
+
+def lamp_scores(weight: Tensor) -> Tensor:
+    """w² over the sum of the squares of the layer's weights that are no smaller: (0, 1], float64, on the CPU.
+
+    Within a layer they rank as |w|, equal ones in the order of the flattened tensor, and only the largest has 1.
+    """
+    squares, order = weight.detach().cpu().double().flatten().square().sort(stable=True)
+    no_smaller = squares.flip(0).cumsum(0).flip(0).clamp_min(torch.finfo(torch.float64).tiny)
+    return torch.empty_like(squares).scatter_(0, order, squares / no_smaller).view(weight.shape)
 
 
 def prune_lowest(scores: Mapping[str, Tensor], sparsity: float, mask: Mask | None = None) -> Mask:

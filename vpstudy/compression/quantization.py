@@ -7,7 +7,7 @@ weights are ternary: those below max|w| / 2 become zero. Smaller scales (`mse_sc
 beyond the range, which then get no gradient.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -64,22 +64,23 @@ def fake_quantize(weight: Tensor, bits: int, scales: Tensor | None = None) -> Te
     return dequantize(*_round(weight.detach(), bits, scales)).to(weight.dtype)
 
 
-def constrain(module: nn.Module, names: Iterable[str], bits: int, scales: Mapping[str, Tensor] | None = None) -> None:
-    """Keep the named weights of `module` quantized during training, until `masks.release(module)`.
+def constrain(module: nn.Module, bits: Mapping[str, int], scales: Mapping[str, Tensor] | None = None) -> None:
+    """Keep the weights of `module` named in `bits` quantized during training, until `masks.release(module)`.
 
     The forward pass sees `fake_quantize(weight, bits, scales)`; gradients pass straight through (Bengio et al., 2013)
     to the unrounded `conv.parametrizations.weight.original`. Raises ValueError, before any change, for bits outside
     2 … 8.
     """
-    largest_integer(bits)
-    for name in names:
-        constrain_weight(module, name, _Quantized(bits, scales and scales[name]))
+    for each in bits.values():
+        largest_integer(each)
+    for name, each in bits.items():
+        constrain_weight(module, name, _Quantized(each, scales and scales[name]))
 
 
-def packed_bytes(parameters: Mapping[str, Tensor], bits: int) -> int:
-    """Bytes of these weights at `bits` bits each, packed by tensor, plus one float32 scale per channel."""
+def packed_bytes(weight: Tensor, bits: int) -> int:
+    """Bytes of a weight (C, ...) at `bits` bits a value, packed, plus one float32 scale per channel."""
     largest_integer(bits)
-    return sum(-(-bits * weight.numel() // 8) + SCALE_BYTES * len(weight) for weight in parameters.values())
+    return -(-bits * weight.numel() // 8) + SCALE_BYTES * len(weight)
 
 
 class _Quantized(nn.Module):

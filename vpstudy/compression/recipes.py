@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
-from vpstudy.compression import activations, quantization
+from vpstudy.compression import activations, layers, quantization
 from vpstudy.compression.compressed import Compressed
 from vpstudy.compression.distillation import distill
 from vpstudy.compression.family import Compression
@@ -30,13 +30,18 @@ def quantized(
     ranges: dict[str, Tensor],
     scales: dict[str, Tensor] | None = None,
 ) -> Compressed:
-    """Round the weights of `backbone`, by `scales` (C,) if given, and layer inputs by `ranges` (scale, zero point)."""
+    """Round the weights of `backbone`, and layer inputs if `ranges` has a scale and a zero point for each.
+
+    `scales` are (C,), by weight; without them they follow from the largest or the squared error.
+    """
+    bits, weight = layers.rounded(backbone, compression.bits), backbone.model.get_parameter
     if compression.ranges == "mse":
-        scales = {name: quantization.mse_scales(w, compression.bits) for name, w in backbone.prunable.items()}
+        scales = {name: quantization.mse_scales(weight(name), each) for name, each in bits.items()}
     with torch.no_grad():
-        for name, weight in backbone.prunable.items():
-            weight.copy_(quantization.fake_quantize(weight, compression.bits, scales and scales[name]))
-    activations.attach(backbone.model, ranges, compression.activation_bits)
+        for name, each in bits.items():
+            weight(name).copy_(quantization.fake_quantize(weight(name), each, scales and scales[name]))
+    if ranges:
+        activations.attach(backbone.model, ranges, layers.rounded(backbone, compression.activation_bits))
     return Compressed(compression, backbone, Mask.dense(backbone.prunable), compression.bits, scales or {}, ranges)
 
 

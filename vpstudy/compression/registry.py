@@ -10,8 +10,10 @@ FAMILIES: dict[str, type[Compression]] = {
     (found := resolve_name(f"vpstudy.compression.families.{place}")).family: found
     for place in (
         "dense:Dense",
+        "dense_tuned:DenseTuned",
         "dense_distilled:DenseDistilled",
         "imp:Imp",
+        "global_magnitude:GlobalMagnitude",
         "magnitude:Magnitude",
         "magnitude_bn:MagnitudeBn",
         "magnitude_tuned:MagnitudeTuned",

@@ -1,12 +1,12 @@
 """Inputs of compressions: the dense network, pictures, and training on the source."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vpstudy.compression.settings import Checkpoint, Compressing, Distillation, Source
 from vpstudy.data import glyphs
@@ -15,8 +15,6 @@ from vpstudy.models import backbones
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime, generator
 from vpstudy.training.pretraining import train_on_source
-
-AfterStep = Callable[[int, nn.Module], None]
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,6 @@ class SourceAccess:
         """The source checkpoint, loaded on each call. Raises FileNotFoundError if there is none yet."""
         return backbones.load(self.folder / "source.safetensors").to(self.runtime.device)
 
-    def start(self) -> Backbone:
-        """Initial weights of the source checkpoint."""
-        dense = self.dense()
-        start = Backbone(dense.architecture, dense.class_names, self.source.seed, dense.replicate)
-        return start.to(self.runtime.device)
-
     def pictures(self) -> tuple[Tensor, Tensor]:
         """Source pictures (N, 3, H, W) in [0, 1] and labels (N,), unseen in any training or measurement."""
         draw = generator("compressing", self.source.seed, self.dense().replicate)  # each replicate has others
@@ -46,16 +38,10 @@ class SourceAccess:
         pictures = glyphs.render(labels, draw, self.source.size).float() / 255
         return pictures.to(self.runtime.device), labels.to(self.runtime.device)
 
-    def train(self, model: Backbone, stream: str, start: int, after_step: AfterStep | None = None) -> None:
-        """Train on the source by its own schedule from step `start`, on the pictures of `stream`."""
-        label = f"{stream}: training on the source"
-        train_on_source(
-            model, self.source, self.runtime, stream=stream, start=start, label=label, after_step=after_step
-        )
-
-    def recover(self, model: Backbone, stream: str, after_step: AfterStep | None = None) -> None:
-        """Train a compressed network for the last steps of the schedule, on new pictures."""
-        self.train(model, stream, self.settings.recovery_from, after_step)
+    def recover(self, model: Backbone) -> None:
+        """Train on the source for the last steps of its schedule, on new pictures, the same for every compression."""
+        start, label = self.settings.recovery_from, "training again on the source"
+        train_on_source(model, self.source, self.runtime, stream="recovery", start=start, label=label)
 
     def unlabelled(self) -> Tensor:
         """Pictures for distillation, uint8 (N, 3, H, W). Raises ValueError unless in `NoSourceAccess`."""
@@ -86,19 +72,14 @@ class NoSourceAccess(SourceAccess):
     def pictures(self) -> tuple[Tensor, Tensor]:
         """At most `settings.pictures` of those for distillation, in [0, 1], and dense's predictions (N,)."""
         pictures = self.unlabelled()
-        order = torch.randperm(len(pictures), generator=generator("compressing", self.source.seed))
+        draw = generator("compressing", self.folder.name, self.source.seed)
+        order = torch.randperm(len(pictures), generator=draw)
         chosen = pictures[order[: self.settings.pictures]]
         labels = backbones.logits(self.dense(), chosen, self.runtime).argmax(1)
         return chosen.to(self.runtime.device).float() / 255, labels
 
-    def start(self) -> Backbone:
-        raise self._refusal("its initial weights are not known")
-
-    def train(self, model: Backbone, stream: str, start: int, after_step: AfterStep | None = None) -> None:
-        raise self._refusal("it cannot be trained on its source")
-
-    def _refusal(self, reason: str) -> ValueError:
-        return ValueError(
-            f"{self.folder.name} was not pretrained here: {reason}. Give a compression that needs no training, or one "
-            "that learns from dense: *_distilled"
+    def recover(self, model: Backbone) -> None:
+        raise ValueError(
+            f"{self.folder.name} was not pretrained here: it cannot be trained on its source. Give a compression that "
+            "needs no training, or one that learns from dense: *_distilled"
         )

@@ -28,7 +28,7 @@ class TimmLike:
         def stop(_, inputs: tuple[Tensor, ...]) -> None:
             raise _Reached(inputs[0])
 
-        hook = self.get_classifier().register_forward_pre_hook(stop)
+        hook = self.get_classifier().register_forward_pre_hook(stop, prepend=True)  # before it is rounded, as in timm
         try:
             self(pictures)
         except _Reached as reached:

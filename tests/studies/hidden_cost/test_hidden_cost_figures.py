@@ -334,7 +334,7 @@ def test_compressions_in_order_and_in_few():
 
 
 def test_of_many_compressions_those_of_the_paper_come_first():
-    many = ["dense", "imp-0.80", "imp-0.95", "snip-0.90", "int4", "int3", "w8a8", "w4a4", "w4a4-mse", "w2a8", "w3a3",
+    many = ["dense", "imp-0.80", "imp-0.95", "global-0.90", "int4", "int3", "w8a8", "w4a4", "w4a4-mse", "w2a8", "w3a3",
             "w3a3-lsq", "w4a4-lsq"]  # fmt: skip
     few = compressions.representatives(many)
     assert len(few) == compressions.PANELS and {"dense", "imp-0.95", "w4a4-lsq", "w3a3-lsq"} <= set(few)

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from vpstudy.compression import activations, learned_steps, quantization
-from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.compression import activations, layers, learned_steps, quantization
+from vpstudy.models.architectures import ARCHITECTURES, Architecture
 from vpstudy.models.backbones import Backbone
+
+BITS = {"0.weight": 4, "3.weight": 4}  # of the two layers of `model`
 
 
 @pytest.fixture
@@ -24,12 +26,12 @@ def batches():
 
 
 def test_the_range_is_that_of_what_was_seen_and_holds_zero(model, batches):
-    ranges = activations.calibrate(model, ["0", "3"], batches, 4)
-    scale, zero_point = ranges["0"].tolist()
+    ranges = activations.calibrate(model, BITS, batches)
+    scale, zero_point = ranges["0.weight"].tolist()
     seen = torch.cat(batches)
     assert scale == pytest.approx((seen.max() - seen.min()).item() / 15, rel=1e-5)
     assert abs(scale * (0 - zero_point) - seen.min().item()) <= scale / 2
-    assert ranges["3"][1] == 0  # after a ReLU nothing is negative
+    assert ranges["3.weight"][1] == 0  # after a ReLU nothing is negative
 
 
 def test_rounding_is_that_of_a_loop():
@@ -54,14 +56,15 @@ def test_mse_ranges_err_less_on_values_with_outliers():
     layer = nn.Sequential(nn.Conv2d(3, 1, 1))
     errors = {}
     for ranges in ("minmax", "mse"):
-        scale, zero_point = activations.calibrate(layer, ["0"], [values], 4, ranges)["0"].tolist()
+        scale, zero_point = activations.calibrate(layer, {"0.weight": 4}, [values], ranges)["0.weight"].tolist()
         errors[ranges] = (activations.fake_quantize(values, scale, round(zero_point), 4) - values).square().sum()
     assert errors["mse"] < errors["minmax"]
 
 
 def test_hooks_are_copied_with_the_model(model, batches):
     plain = model(batches[0])
-    activations.attach(model, activations.calibrate(model, ["0", "3"], batches, 2), 2)
+    bits = {"0.weight": 2, "3.weight": 2}
+    activations.attach(model, activations.calibrate(model, bits, batches), bits)
     rounded = model(batches[0])
     assert not torch.allclose(plain, rounded)
     assert torch.equal(copy.deepcopy(model)(batches[0]), rounded)
@@ -69,16 +72,25 @@ def test_hooks_are_copied_with_the_model(model, batches):
 
 def test_every_prunable_layer_of_a_backbone_is_reached():
     backbone = Backbone(ARCHITECTURES["cnn"], list("abc")).frozen()
-    layers = [name.removesuffix(".weight") for name in backbone.prunable]
-    ranges = activations.calibrate(backbone.model, layers, [torch.randn(2, 3, 32, 32)], 8)
-    assert list(ranges) == layers
+    ranges = activations.calibrate(backbone.model, dict.fromkeys(backbone.prunable, 8), [torch.randn(2, 3, 32, 32)])
+    assert list(ranges) == list(backbone.prunable)
+
+
+@pytest.mark.parametrize("model", ["timm/resnet10t", "torchvision/squeezenet1_1"])
+def test_features_that_a_probe_reads_are_not_those_that_the_classifier_rounds(model):
+    backbone, pictures = Backbone(Architecture("net", model), list("abc")).frozen(), torch.rand(2, 3, 64, 64)
+    features, logits, (name,) = backbone.features(pictures), backbone(pictures), layers.last(backbone)
+    ranges = activations.calibrate(backbone.model, {name: 2}, [backbone.normalised(pictures)])
+    activations.attach(backbone.model, ranges, {name: 2})
+    assert torch.equal(backbone.features(pictures), features)
+    assert not torch.allclose(backbone(pictures), logits)
 
 
 def test_calibration_refuses_what_makes_no_sense(model, batches):
     with pytest.raises(ValueError, match="no input has reached"):
-        activations.calibrate(model, ["0"], [], 4)
-    with pytest.raises(ValueError, match="bits=1"):
-        activations.calibrate(model, ["0"], batches, 1)
+        activations.calibrate(model, {"0.weight": 4}, [])
+    with pytest.raises(ValueError, match=r"give 2 to 8 bits"):
+        activations.calibrate(model, {"0.weight": 1}, batches)
 
 
 def test_learned_steps_have_the_gradients_of_the_paper():
@@ -104,8 +116,7 @@ def test_learned_steps_have_the_gradients_of_the_paper():
 
 
 def test_a_frozen_model_is_the_trained_one_to_the_last_bit(model, batches):
-    names = ["0.weight", "3.weight"]
-    learned_steps.attach(model, names, 4, 4, batches)
+    learned_steps.attach(model, BITS, BITS, batches)
     steps = [p for name, p in model.named_parameters() if "step" in name]
     assert len(steps) == 4
     optimizer = torch.optim.Adam(model.parameters(), 0.05)
@@ -120,10 +131,10 @@ def test_a_frozen_model_is_the_trained_one_to_the_last_bit(model, batches):
     scales, ranges = learned_steps.freeze(model)
     assert sorted(dict(model.named_parameters())) == ["0.bias", "0.weight", "3.bias", "3.weight"]
     with torch.no_grad():
-        for name in names:
+        for name in BITS:
             weight = model.get_parameter(name)
             assert torch.equal(quantization.fake_quantize(weight, 4, scales[name]), weight)
-    activations.attach(model, ranges, 4)
+    activations.attach(model, ranges, BITS)
     assert torch.allclose(model(batches[1]), trained, atol=1e-6)
 
 
@@ -148,7 +159,7 @@ def test_weights_beyond_a_fixed_range_are_clipped_and_get_no_gradient():
     layer = nn.Linear(3, 1, bias=False)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[0.4, -5.0, 0.9]]))
-    quantization.constrain(layer, ["weight"], 2, {"weight": torch.tensor([0.5])})
+    quantization.constrain(layer, {"weight": 2}, {"weight": torch.tensor([0.5])})
     layer(torch.ones(1, 3)).sum().backward()
     assert layer.weight.tolist() == [[0.5, -0.5, 0.5]]
     assert layer.parametrizations.weight.original.grad.tolist() == [[1, 0, 0]]

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from itertools import islice
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from studies.parameters import read, validate
 from vpstudy.compression import quantization
-from vpstudy.compression.distillation import distill, divergence
+from vpstudy.compression.distillation import _batches, distill, divergence
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.compression.masks import release
 from vpstudy.compression.registry import parse
@@ -124,7 +125,7 @@ def test_a_pruned_student_agrees_more_on_pictures_that_it_has_not_seen_and_stays
 
 def test_quantized_weights_stay_on_their_grid(teacher, pictures):
     student, before = copy.deepcopy(teacher), state(teacher)
-    quantization.constrain(student.model, student.prunable, 3)
+    quantization.constrain(student.model, dict.fromkeys(student.prunable, 3))
     distill(student, teacher, pictures, settings(), RUNTIME)
     release(student.model)
     assert largest_change(before, state(student)) > 0
@@ -149,6 +150,12 @@ def test_a_loss_that_is_not_finite_is_told(teacher, pictures):
         student.classifier.weight.fill_(torch.inf)
     with pytest.raises(ValueError, match=r"the loss is (nan|inf) at step 1 of 2; lower recovery.learning_rate"):
         distill(student, teacher, pictures, SETTINGS, RUNTIME)
+
+
+def test_each_backbone_sees_the_pictures_in_an_order_of_its_own():
+    order = {name: torch.cat([*islice(_batches(40, settings(), name), 5)]).tolist() for name in ("one", "other")}
+    assert all(sorted(each) == list(range(40)) for each in order.values())
+    assert order["one"] != order["other"]
 
 
 def test_what_cannot_be_distilled_is_refused(teacher, pictures):
@@ -206,6 +213,11 @@ OUTSIDE = {
         ({}, {}, "compressions: 'dense_distilled' is for backbones in outside, and 'cnn' is none"),
         (OUTSIDE | {"compressions": ["dense", "imp-0.90"]}, {}, "compressions: 'imp-0.90' trains on the source"),
         (OUTSIDE | {"compressions": ["dense", "w4a4-lsq"]}, {}, "compressions: 'w4a4-lsq' trains on the source"),
+        (
+            {"compressions": ["dense", "w4a4-lsq"]},
+            {},
+            "compressions: 'w4a4-lsq' is trained after compression, and 'dense_",
+        ),
         (OUTSIDE, {"pictures": "digits"}, "recovery.pictures: 'digits' is a target of the study"),
     ],
 )

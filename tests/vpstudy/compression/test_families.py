@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from vpstudy.compression import compressed
 from vpstudy.compression.families.nm import largest
@@ -16,11 +17,13 @@ from vpstudy.compression.settings import Checkpoint, Compressing, Source
 from vpstudy.compression.source_access import SourceAccess
 from vpstudy.data import glyphs
 from vpstudy.models import backbones
-from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.architectures import ARCHITECTURES, Architecture
 from vpstudy.models.backbones import Backbone
 from vpstudy.runtime import Runtime
+from vpstudy.training.pretraining import train_on_source
 
 CLASSES = glyphs.class_names
+STEM, CLASSIFIER = "conv1.0.weight", "fc.weight"  # the first and the last layer of the cnn
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def make(name: str, access: SourceAccess):
     return parse(name).make(access)
 
 
-@pytest.mark.parametrize("family", ["magnitude_bn", "magnitude_tuned"])
+@pytest.mark.parametrize("family", ["global", "magnitude", "magnitude_bn", "magnitude_tuned"])
 def test_pruning_families_are_exact_stored_and_kept(folder, tmp_path, family):
     made, path = make(f"{family}-0.80", access(folder)), tmp_path / "x.safetensors"
     assert made.mask.size - made.mask.kept == round(0.8 * made.mask.size)
@@ -56,6 +59,78 @@ def test_pruning_families_are_exact_stored_and_kept(folder, tmp_path, family):
     assert not [name for name, _ in made.backbone.named_parameters() if "parametrizations" in name]
     made.save(path)
     assert torch.equal(compressed.load(path, f"{family}-0.80").weights(), made.weights())
+
+
+def test_the_global_family_ranks_all_weights_together(folder):
+    """Against torch's own pruning."""
+    made, dense = make("global-0.80", access(folder)), make("dense", access(folder)).backbone
+    dense.model.to(memory_format=torch.contiguous_format)
+    layers = [dense.model.get_submodule(name.rpartition(".")[0]) for name in dense.prunable]
+    prune.global_unstructured([(layer, "weight") for layer in layers], prune.L1Unstructured, amount=0.8)
+    for layer, kept in zip(layers, made.mask.values(), strict=True):
+        assert torch.equal(kept, layer.weight_mask.bool())
+
+
+@pytest.mark.parametrize("family", ["magnitude", "magnitude_bn", "magnitude_tuned"])
+def test_one_shot_families_prune_by_lamp_and_spare_the_stem(folder, family):
+    dense, made = make("dense", access(folder)).backbone, make(f"{family}-0.80", access(folder))
+    free = {name: weight for name, weight in dense.prunable.items() if name != STEM}
+    scores = torch.cat([lamp_by_definition(weight) for weight in free.values()])
+    kept = scores.argsort(stable=True).argsort() >= round(0.8 * made.mask.size)
+    assert made.mask[STEM].all()
+    assert torch.equal(torch.cat([made.mask[name].flatten() for name in free]), kept)
+
+
+def lamp_by_definition(weight):
+    """Lee et al. (ICLR 2021), equation 1: over a sorted layer, w² over the sum of the squares from there on."""
+    squares = weight.detach().flatten().double() ** 2
+    order = squares.argsort(stable=True).tolist()
+    scores, rest = torch.zeros_like(squares), 0.0
+    for place in reversed(order):
+        rest += squares[place].item()
+        scores[place] = squares[place] / rest
+    return scores
+
+
+def test_a_mobile_network_keeps_its_depthwise_convolutions(tmp_path):
+    architecture = Architecture("mobile", "timm/mobilenetv2_050")
+    backbones.save(Backbone(architecture, CLASSES), tmp_path / "source.safetensors")
+    made, whole = (make(f"{family}-0.90", access(tmp_path)) for family in ("magnitude", "global"))
+    modules = dict(made.backbone.model.named_modules())
+    spared = [
+        n for n in made.mask if modules[n.removesuffix(".weight")].weight.shape[1] == 1 or n.startswith("conv_stem")
+    ]
+    assert len(spared) == 18 and all(made.mask[name].all() for name in spared)
+    assert not all(whole.mask[name].all() for name in spared)
+    for each in (made, whole):
+        assert each.mask.size - each.mask.kept == round(0.9 * each.mask.size)
+    assert all(kept.any() for kept in made.mask.values())
+    with pytest.raises(ValueError, match=r"sparsity 0\.99 is \d+ of \d+ weights, and at most \d+ .* global-0\.99"):
+        make("magnitude-0.99", access(tmp_path))
+
+
+def test_trained_families_and_their_control_train_alike(folder, monkeypatch):
+    """The same steps of the same schedule on the same pictures, which differ between source checkpoints."""
+    trained = []
+
+    def keep(backbone, *_, **how):
+        trained.append((backbone.name, how))
+
+    monkeypatch.setattr("vpstudy.compression.source_access.train_on_source", keep)
+    names = [name for name in ("magnitude_tuned-0.80", "w4a4-lsq") if parse(name).control == "dense_tuned"]
+    for name in [*names, "dense_tuned"]:
+        make(name, access(folder))
+    assert len(trained) == 3 and all(each == trained[-1] for each in trained)
+    assert parse("dense_tuned").control is None
+
+
+def test_the_control_of_training_is_dense_trained_on(folder):
+    here = access(folder)
+    tuned, dense = make("dense_tuned", here), here.dense()
+    options = {"stream": "recovery", "label": "test", "start": here.settings.recovery_from}
+    train_on_source(dense, here.source, here.runtime, **options)
+    assert all(torch.equal(a, b) for a, b in zip(tuned.backbone.parameters(), dense.parameters(), strict=True))
+    assert tuned.facts()["sparsity"] == 0
 
 
 def test_new_batchnorm_statistics_are_those_of_source_pictures(folder):
@@ -105,6 +180,34 @@ def test_activations_are_rounded_after_loading_and_in_copies(folder, tmp_path, n
     assert made.facts()["activation_bits"] == int(name[3])
 
 
+@pytest.mark.parametrize("name", ["w4a4", "w3a3", "w2a2-mse", "w3a3-lsq"])
+def test_the_first_and_the_last_layer_and_the_input_have_8_bits(folder, name):
+    """Against torch's own rounding by the stored ranges; the input is the normalised picture."""
+    made, few = make(name, access(folder)), int(name[1])
+    model, seen = made.backbone.frozen().model, {}
+    for weight in [*made.backbone.prunable, CLASSIFIER]:
+        bits = 8 if weight in (STEM, CLASSIFIER) else few
+        layer = model.get_submodule(weight.removesuffix(".weight"))
+        levels = [len(channel.unique()) for channel in layer.weight.detach()]
+        assert max(levels) <= 2**bits - 1 and (bits == few or max(levels) > 2**few), weight
+        raw = layer.register_forward_pre_hook(lambda _, inputs, w=weight: seen.update({w: inputs[0]}), prepend=True)
+        rounded = layer.register_forward_pre_hook(lambda _, inputs, w=weight: seen.update({w + "'": inputs[0]}))
+        made.backbone(torch.rand(2, 3, 16, 16))
+        raw.remove(), rounded.remove()
+        scale, zero = made.activations[weight].tolist()
+        oracle = torch.fake_quantize_per_tensor_affine(seen[weight], scale, round(zero), 0, 2**bits - 1)
+        if name.endswith("-lsq"):  # the learned step rounds by the same integers
+            torch.testing.assert_close(seen[weight + "'"], oracle)
+        else:
+            assert torch.equal(seen[weight + "'"], oracle)
+            assert len(seen[weight + "'"].unique()) <= 2**bits
+    source = access(folder).dense()
+    pictures = source.normalised(access(folder).pictures()[0])
+    if name in ("w4a4", "w3a3"):  # the step of the smallest range that holds all pictures
+        step = (pictures.max().clamp(min=0) - pictures.min().clamp(max=0)) / 255
+        assert made.activations[STEM][0].item() == pytest.approx(step.item(), rel=1e-5)
+
+
 def test_a_checkpoint_from_outside_is_a_compression_like_any_other(folder, tmp_path):
     outside = Backbone(ARCHITECTURES["cnn"], CLASSES, seed=5)
     magnitude(outside.prunable, 0.7).apply_(outside.prunable)
@@ -141,19 +244,22 @@ def test_a_dense_compression_is_the_source_bit_for_bit(folder):
 def test_quantized_channels_hold_few_values_and_others_stay(folder):
     source, made = (make(name, access(folder)).backbone for name in ("dense", "int2"))
     for name, weight in made.prunable.items():
-        assert all(len(channel.unique()) <= 3 for channel in weight.detach()), name
-    assert torch.equal(source.classifier.weight, made.classifier.weight)
+        assert all(len(channel.unique()) <= (255 if name == STEM else 3) for channel in weight.detach()), name
+    rest = [name for name in source.model.state_dict() if name not in {*source.prunable, CLASSIFIER}]
+    assert all(torch.equal(source.model.state_dict()[name], made.model.state_dict()[name]) for name in rest)
 
 
 def test_sizes_follow_from_what_is_stored(folder):
     sizes = {name: make(name, access(folder)).facts()["bytes"] for name in ("dense", "magnitude-0.90", "int4", "int2")}
     dense = make("dense", access(folder))
     n, parameters = dense.mask.size, dense.facts()["parameters"]
-    channels = sum(len(weight) for weight in dense.backbone.prunable.values())
-    others = 4 * (parameters - n)
     assert sizes["dense"] == 4 * parameters
-    assert sizes["magnitude-0.90"] == others + 4 * (n - round(0.9 * n)) + -(-n // 8)
-    assert sizes["int4"] == others + sum(-(-w.numel() // 2) for w in dense.backbone.prunable.values()) + 4 * channels
+    assert sizes["magnitude-0.90"] == 4 * (parameters - n) + 4 * (n - round(0.9 * n)) + -(-n // 8)
+    stem, last = (dense.backbone.model.get_parameter(name) for name in (STEM, CLASSIFIER))
+    middle = [weight for name, weight in dense.backbone.prunable.items() if name != STEM]
+    integers = sum(-(-weight.numel() // 2) for weight in middle) + stem.numel() + last.numel()
+    channels = sum(map(len, [*middle, stem, last]))
+    assert sizes["int4"] == 4 * (parameters - n - last.numel()) + integers + 4 * channels
     assert sizes["int2"] < sizes["int4"] < sizes["dense"]
 
 
@@ -184,7 +290,7 @@ def test_constraining_keeps_a_copy_compressed_through_a_step(folder, name):
         optimizer.step()
     for weight_name, weight in made.backbone.prunable.items():
         if made.bits == 4:
-            assert all(len(channel.unique()) <= 15 for channel in weight.detach())
+            assert all(len(channel.unique()) <= (255 if weight_name == STEM else 15) for channel in weight.detach())
         else:
             assert (weight[~made.mask[weight_name]] == 0).all()
             assert weight.abs().sum() > 0

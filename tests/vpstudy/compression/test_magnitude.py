@@ -6,7 +6,7 @@ from invariants import is_subset
 from torch import nn
 from torch.nn.utils import prune
 
-from vpstudy.compression.magnitude import magnitude, prune_lowest
+from vpstudy.compression.magnitude import lamp, lamp_scores, magnitude, prune_lowest
 from vpstudy.compression.masks import Mask
 
 
@@ -75,3 +75,40 @@ def test_other_errors_name_the_culprit():
         magnitude({"w": torch.ones(2), "v": torch.tensor([1.0, torch.nan])}, 0.5)
     with pytest.raises(ValueError, match="v is in the mask but not given"):
         magnitude({"w": torch.ones(2)}, 0.5, Mask.dense({"w": torch.ones(2), "v": torch.ones(2)}))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e15])
+def test_lamp_scores_are_those_of_the_definition(scale):
+    """Each weight's square over the sum of the squares of all that are no smaller, by brute force."""
+    weight = scale * torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    squares = weight.double() ** 2
+    expected = torch.stack([square / squares[squares >= square].sum() for square in squares.flatten()])
+    assert torch.allclose(lamp_scores(weight).flatten(), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
+def test_within_a_layer_lamp_ranks_as_magnitude(sparsity):
+    """Ties too: many of these weights are equal."""
+    draw = torch.Generator().manual_seed(0)
+    parameters = {f"{k}": torch.randint(-4, 5, (6, 10 * k + 10), generator=draw) / (k + 1) for k in range(3)}
+    mask = lamp(parameters, sparsity)
+    assert mask.size - mask.kept == round(sparsity * mask.size)
+    for name, weight in parameters.items():
+        alone = magnitude({name: weight}, 1 - mask.layer_densities[name])
+        assert torch.equal(alone[name], mask[name])
+
+
+def test_lamp_keeps_dense_layers_and_a_weight_of_every_other():
+    parameters = {"small": 1e-6 * torch.randn(2, 3), "dense": 1e-9 * torch.randn(2, 2), "large": torch.randn(9, 10)}
+    mask = lamp(parameters, 0.94, dense=["dense"])
+    assert mask.size - mask.kept == round(0.94 * 100) == 94
+    assert mask["dense"].all() and mask["small"].sum() == mask["large"].sum() == 1
+    with pytest.raises(
+        ValueError, match=r"is 95 of 100 weights, and at most 94 \(0\.9400\) may go: 1 layers stay dense"
+    ):
+        lamp(parameters, 0.95, dense=["dense"])
+
+
+def test_a_layer_of_zeros_goes_first():
+    mask = lamp({"zeros": torch.zeros(2, 5), "w": torch.randn(2, 5)}, 0.5)
+    assert not mask["zeros"].any() and mask["w"].all()

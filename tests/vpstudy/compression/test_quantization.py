@@ -101,8 +101,8 @@ def test_bits_outside_the_range_are_an_error(bits):
     for call in (
         lambda: quantize_weight(torch.ones(2, 2), bits),
         lambda: fake_quantize(torch.ones(2, 2), bits),
-        lambda: packed_bytes({"w": torch.ones(2, 2)}, bits),
-        lambda: quantization.constrain(nn.Linear(2, 2), ["weight"], bits),
+        lambda: packed_bytes(torch.ones(2, 2), bits),
+        lambda: quantization.constrain(nn.Linear(2, 2), {"weight": bits}),
     ):
         with pytest.raises(ValueError, match=f"from 2 to 8, got {bits}"):
             call()
@@ -114,10 +114,9 @@ def test_a_bias_has_no_channels():
 
 
 def test_packed_bytes():
-    parameters = {"conv": torch.zeros(8, 3, 3, 3), "linear": torch.zeros(3, 3)}
-    assert packed_bytes(parameters, 8) == 8 * 27 + 8 * 4 + 9 + 3 * 4
-    assert packed_bytes(parameters, 4) == 8 * 27 // 2 + 8 * 4 + 5 + 3 * 4
-    assert packed_bytes(parameters, 2) == 8 * 27 // 4 + 8 * 4 + 3 + 3 * 4
+    convolution, linear = torch.zeros(8, 3, 3, 3), torch.zeros(3, 3)
+    assert [packed_bytes(convolution, bits) for bits in (8, 4, 2)] == [8 * 27 // k + 8 * 4 for k in (1, 2, 4)]
+    assert [packed_bytes(linear, bits) for bits in (8, 4, 2)] == [k + 3 * 4 for k in (9, 5, 3)]
 
 
 def network() -> nn.Sequential:
@@ -134,7 +133,7 @@ def test_the_gradient_passes_straight_through():
     with torch.no_grad():
         for layer in (rounded[0], rounded[3]):
             layer.weight.copy_(fake_quantize(layer.weight, 3))
-    quantization.constrain(module, NAMES, 3)
+    quantization.constrain(module, dict.fromkeys(NAMES, 3))
     pictures = normal(8, 3, 6, 6)
     outputs = [net(pictures) for net in (module, rounded)]
     assert torch.equal(*outputs)
@@ -149,7 +148,7 @@ def test_the_gradient_passes_straight_through():
 @pytest.mark.parametrize("bits", [2, 4])
 def test_a_network_stays_quantized_while_it_learns(bits):
     module = network()
-    quantization.constrain(module, NAMES, bits)
+    quantization.constrain(module, dict.fromkeys(NAMES, bits))
     start = copy.deepcopy(module[0].weight.detach())
     optimizer = torch.optim.Adam(module.parameters(), 0.05, weight_decay=5e-4)
     pictures, losses = normal(16, 3, 6, 6), []
@@ -175,7 +174,7 @@ def test_pruned_and_quantized_at_once():
     mask = Mask({name: normal(*module.get_parameter(name).shape, seed=1) > 0 for name in NAMES})
     mask.constrain(module)
     release(module)
-    quantization.constrain(module, NAMES, 4)
+    quantization.constrain(module, dict.fromkeys(NAMES, 4))
     release(module)
     for name in NAMES:
         assert (module.get_parameter(name)[~mask[name]] == 0).all()

@@ -241,10 +241,10 @@ def test_fine_tuning_keeps_pruned_weights_at_exactly_zero(data, backbone):
 
 
 def test_fine_tuning_of_a_quantized_backbone_stays_on_its_grid(data, backbone):
-    names = list(backbone.prunable)
+    bits = dict.fromkeys(backbone.prunable, 4)
 
     def constrain(model):
-        quantization.constrain(model, names, 4)
+        quantization.constrain(model, bits)
 
     tuned = copy.deepcopy(backbone).requires_grad_(True)
     constrain(tuned.model)

@@ -1,4 +1,7 @@
-"""Iterative magnitude pruning with rewinding: loads a round of the stage `imp`."""
+"""Iterative magnitude pruning with rewinding: loads a round of the stage `imp`.
+
+Each round ranks all weights of the network together, as published: no layer is spared.
+"""
 
 from vpstudy.compression.family import Pruning, sparsity_text
 

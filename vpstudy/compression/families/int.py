@@ -1,4 +1,4 @@
-"""Weights rounded to a few bits, with one range per output channel."""
+"""Weights rounded to a few bits, with one range per output channel; the first and the last layer to 8, as in LSQ."""
 
 import re
 

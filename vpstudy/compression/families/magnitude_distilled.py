@@ -7,7 +7,7 @@ class MagnitudeDistilled(Magnitude):
     family, form = "magnitude_distilled", "magnitude_distilled-0.50"
     words = "recovered {} %", "recovered {} %"
     colours = "Purples"
-    learns_from_dense = True
+    learns_from_dense, control = True, "dense_distilled"
 
     def make(self, access):
         from vpstudy.compression.recipes import distilled

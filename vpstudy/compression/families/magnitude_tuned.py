@@ -7,10 +7,10 @@ class MagnitudeTuned(Magnitude):
     family, form = "magnitude_tuned", "magnitude_tuned-0.90"
     words = "one-shot magnitude, {} % sparse, trained again", "one-shot {} % tuned"
     colours = "YlOrRd"
-    trains_on_source = True
+    trains_on_source, control = True, "dense_tuned"
 
     def make(self, access):
         from vpstudy.compression.recipes import trained
 
         made = super().make(access)
-        return trained(made, lambda: access.recover(made.backbone, self.name))
+        return trained(made, lambda: access.recover(made.backbone))

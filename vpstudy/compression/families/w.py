@@ -1,4 +1,4 @@
-"""Weights and layer inputs rounded to a few bits."""
+"""Weights and layer inputs rounded to a few bits; those of the first and the last layer to 8, as in LSQ."""
 
 import re
 
@@ -24,18 +24,19 @@ class WeightsAndActivations(Compression):
     def trains_on_source(self):
         return self.ranges == "lsq"
 
+    @property
+    def control(self):
+        return "dense_tuned" if self.trains_on_source else None
+
     def make(self, access):
-        from vpstudy.compression import activations, learned_steps
+        from vpstudy.compression import activations, layers, learned_steps
         from vpstudy.compression.recipes import batches, quantized
 
         backbone = access.dense()
-        weights = list(backbone.prunable)
+        seen, bits = batches(backbone, access), layers.rounded(backbone, self.activation_bits)
         if self.ranges == "lsq":
-            seen = batches(backbone, access)
-            learned_steps.attach(backbone.model, weights, self.bits, self.activation_bits, seen)
-            access.recover(backbone, self.name)
+            learned_steps.attach(backbone.model, layers.rounded(backbone, self.bits), bits, seen)
+            access.recover(backbone)
             scales, ranges = learned_steps.freeze(backbone.model)
             return quantized(self, backbone, ranges, scales)
-        layers, seen = [name.removesuffix(".weight") for name in weights], batches(backbone, access)
-        model = backbone.frozen().model
-        return quantized(self, backbone, activations.calibrate(model, layers, seen, self.activation_bits, self.ranges))
+        return quantized(self, backbone, activations.calibrate(backbone.frozen().model, bits, seen, self.ranges))
