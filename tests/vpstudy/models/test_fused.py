@@ -32,9 +32,9 @@ def trained(made: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("bits", [None, 4])
 def test_a_fused_backbone_computes_the_same(backbone, bits):
     if bits:
-        layers = [name.removesuffix(".weight") for name in backbone.prunable]
-        ranges = activations.calibrate(backbone.model, layers, [torch.randn(4, 3, 32, 32)], bits)
-        activations.attach(backbone.model, ranges, bits)
+        each = dict.fromkeys(backbone.prunable, bits)
+        ranges = activations.calibrate(backbone.model, each, [torch.randn(4, 3, 32, 32)])
+        activations.attach(backbone.model, ranges, each)
     pictures = torch.rand(3, 3, 32, 32, requires_grad=True)
     copied = fused(backbone)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in copied.modules())
