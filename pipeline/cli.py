@@ -84,8 +84,9 @@ def parser() -> argparse.ArgumentParser:
 
     check = add(
         "check",
-        "check params.yaml",
-        "Tells all that is wrong with it at once, pictures that fetched targets need and this machine lacks included.",
+        "check params.yaml, and the pictures of fetched targets",
+        "Tells all that is wrong at once: wrong values, pictures that are missing or damaged, classes with too few of "
+        "them for a budget, a GPU that is not there.",
         "check --scale paper",
     )
     check.add_argument(

@@ -53,6 +53,8 @@ def check(p: Parameters, file: str, this_machine: bool = True) -> list[str]:
     others, whose devices are not known. Raises ParameterError with a line for each problem.
     """
     problems, notes, sizes = [], [], {}
+    texts = (p.qprompt, p.multimodal, p.protocols)
+    in_texts = {name for section in texts if section.axes.backbones for name in section.axes.targets}
     if this_machine and p.execution.device == "cuda" and not torch.cuda.is_available():
         problems.append("execution.device: 'cuda': torch sees no CUDA device on this machine; give auto or cpu")
     for alias in p.fetched:
@@ -68,27 +70,28 @@ def check(p: Parameters, file: str, this_machine: bool = True) -> list[str]:
             continue
         if originals.left_out:
             notes.append(f"target {alias}: left out are {files.counted(originals.left_out)}")
-        problems += _unreadable(alias, origin, originals, notes)
+        ready = None
         try:
-            sizes[alias] = _sizes(fetched.split_up(alias, origin, originals), alias in _in_texts(p))
+            ready = fetched.split_up(alias, origin, originals)
+            sizes[alias] = _sizes(ready)
+            if alias in in_texts:
+                _refuse_twins(ready.class_names)
         except ValueError as error:
             problems.append(str(error))
+        problems += _unreadable(alias, origin, originals, ready, notes)
     problems += dict.fromkeys(_too_few(p, sizes))
     if problems:
         raise refuse(file, problems)
     return notes
 
 
-def _unreadable(alias: str, origin: Origin, originals: Originals, notes: list[str]) -> Iterator[str]:
-    """Damaged pictures or a damaged zip, unless their pixels have been read before."""
-    chosen = np.arange(len(originals.names))
-    try:
-        ready = fetched.split_up(alias, origin, originals)
-        if decoding.is_cached(alias, ready.key):
-            return
-        chosen = ready.partition.chosen
-    except ValueError:  # told apart from this
-        pass
+def _unreadable(
+    alias: str, origin: Origin, originals: Originals, ready: fetched.Prepared | None, notes: list[str]
+) -> Iterator[str]:
+    """Damaged pictures or a damaged zip, unless the pixels of `ready` have been read before."""
+    if ready and decoding.is_cached(alias, ready.key):
+        return
+    chosen = ready.partition.chosen if ready else np.arange(len(originals.names))
     if len(chosen) > LOOKED_AT:
         notes.append(f"target {alias}: {LOOKED_AT:,} of {len(chosen):,} pictures were looked at")
         chosen = np.sort(np.random.default_rng(0).choice(chosen, LOOKED_AT, replace=False))
@@ -99,22 +102,17 @@ def _unreadable(alias: str, origin: Origin, originals: Originals, notes: list[st
             yield str(error)
 
 
-def _sizes(ready: fetched.Prepared, in_texts: bool) -> Sizes:
-    """Raises ValueError for classes that texts cannot tell apart."""
-    names, labels = ready.class_names, ready.originals().labels
-    if in_texts:
-        from vpstudy.models.text_tower import tokenize  # loads open_clip
-        from vpstudy.prompts.text import refuse_twins
+def _refuse_twins(class_names: list[str]) -> None:
+    from vpstudy.models.text_tower import tokenize  # loads open_clip
+    from vpstudy.prompts.text import refuse_twins
 
-        refuse_twins(names, tokenize(words(names)))
-    parts = (ready.partition.pool, ready.partition.test)
-    counts = (np.bincount(labels[part], minlength=len(names)).tolist() for part in parts)
-    return dict(zip(names, zip(*counts, strict=True), strict=True))
+    refuse_twins(class_names, tokenize(words(class_names)))
 
 
-def _in_texts(p: Parameters) -> set[str]:
-    """Targets whose class names stand in texts."""
-    return {name for s in (p.qprompt, p.multimodal, p.protocols) if s.axes.backbones for name in s.axes.targets}
+def _sizes(ready: fetched.Prepared) -> Sizes:
+    labels, n = ready.originals().labels, len(ready.class_names)
+    counts = (np.bincount(labels[part], minlength=n).tolist() for part in (ready.partition.pool, ready.partition.test))
+    return dict(zip(ready.class_names, zip(*counts, strict=True), strict=True))
 
 
 def _too_few(p: Parameters, known: dict[str, Sizes]) -> Iterator[str]:

@@ -11,8 +11,8 @@ POOL, TEST = "#0072B2", "#D55E00"
 NAMED = 60  # most classes that are named at the axis
 
 
-def counts(names: Sequence[str], pool: Sequence[int], test: Sequence[int]) -> Figure:
-    """Pictures of each class in the pool and in the test set."""
+def counts(names: Sequence[str], pool: Sequence[int], test: Sequence[int], left_out: str = "") -> Figure:
+    """Pictures of each class in the pool and in the test set; `left_out` says what is in neither."""
     n = len(names)
     figure, ((axis,),) = style.new_figure(1, 1, 1.0 + (0.15 * n if n <= NAMED else 4))
     axis.barh(range(n), pool, color=POOL, height=0.8, lw=0, label="training and validation draw from these")
@@ -26,7 +26,8 @@ def counts(names: Sequence[str], pool: Sequence[int], test: Sequence[int]) -> Fi
     axis.grid(False, axis="y")
     axis.set_xlabel("pictures")
     figure.legend(loc="outside lower center", ncols=2)
-    style.caption(figure, "Pictures of each class", f"{sum(pool):,} and {sum(test):,} in all.")
+    more = f" Left out: {left_out}." if left_out else ""
+    style.caption(figure, "Pictures of each class", f"{sum(pool):,} and {sum(test):,} in all.{more}")
     return figure
 
 

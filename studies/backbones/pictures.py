@@ -12,7 +12,7 @@ from studies.figures.pictures import grid
 from studies.parameters import Parameters
 from studies.rows import head
 from vpstudy import atomic, paths
-from vpstudy.data import decoding, fetched, splits
+from vpstudy.data import decoding, fetched, files, splits
 from vpstudy.data.origin import origin_of
 from vpstudy.data.target import Target
 from vpstudy.runtime import configure
@@ -54,8 +54,10 @@ class PicturesCell:
         return np.array(sizes)
 
     def figures(self) -> list[Figure]:
-        counts = picture_figures.counts(self.prepared.class_names, self.counts["pool"], self.counts["test"])
-        return [counts, picture_figures.originals(self.sizes, len(self.prepared.originals().names))]
+        originals = self.prepared.originals()
+        left_out = files.counted(originals.left_out)
+        counts = picture_figures.counts(self.prepared.class_names, **self.counts, left_out=left_out)
+        return [counts, picture_figures.originals(self.sizes, len(originals.names))]
 
     def sheet(self, target: Target) -> Figure:
         """The first test picture of each of the first `SHOWN` classes."""

@@ -84,3 +84,9 @@ def test_figures_show_every_class(cell):
     assert sizes.axes[0].lines[0].get_xydata().tolist() == [[12, 9]] * 25
     sheet = one.sheet(one.prepared.target(16))
     assert [axis.get_title() for axis in sheet.axes if axis.get_title()] == ["blue_pen", "red_pen"]
+
+
+def test_the_figure_of_counts_says_what_is_left_out(cell, tmp_path):
+    (tmp_path / "pens" / "red_pen" / "1.gif").write_text("x")
+    figure = cell().figures()[0]
+    assert any(text.get_text() == "20 and 5 in all. Left out: 1 .gif." for text in figure.texts)
