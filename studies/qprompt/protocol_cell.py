@@ -14,7 +14,7 @@ from studies.parameters import Parameters
 from studies.qprompt.labels import ZERO_SHOT
 from studies.qprompt.settings import Protocol
 from studies.rows import head, lost, row
-from vpstudy.data import shifts
+from vpstudy.data.shifts import SHIFTS
 from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
@@ -74,7 +74,7 @@ class ProtocolCell:
         groups = {"all": self._group(self.data)}
         if self.name == "transfer":
             tests = self.data.pictures[torch.as_tensor(self.data.test)]
-            groups |= {name: self._group(self.data, shifts.shift(tests, name)) for name in self.settings.shifts}
+            groups |= {name: self._group(self.data, SHIFTS[name](tests)) for name in self.settings.shifts}
             groups |= {name: self._group(self.load(name)) for name in self.settings.others}
         return groups
 
@@ -142,7 +142,7 @@ class ProtocolCell:
         if self.name == "few_shot":
             return {self.data.name: own}
         others = {name: _of_each_class(self.load(name), n) for name in self.settings.others}
-        return {self.data.name: own} | {name: shifts.shift(own, name) for name in self.settings.shifts} | others
+        return {self.data.name: own} | {name: SHIFTS[name](own) for name in self.settings.shifts} | others
 
     def save(self, result: dict) -> None:
         results.write(results.path(self.cell), result)
