@@ -14,8 +14,8 @@ from vpstudy.models.fused import fused
 from vpstudy.progress import track
 from vpstudy.prompts import codebook
 from vpstudy.prompts.codebook import Packed
+from vpstudy.prompts.quantized import QuantizedBorder
 from vpstudy.prompts.quantized import Settings as Quantizer
-from vpstudy.prompts.quantized_border import QuantizedBorder
 from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.runtime import configure, seed_for
 from vpstudy.training.data import TransferData

@@ -11,7 +11,7 @@ from studies.across import figures, strip
 from studies.across.cell import QuantizeCell, Run
 from studies.rows import head, lost, means, png, row
 from vpstudy import atomic, paths
-from vpstudy.prompts.quantized_border import FixedBorder
+from vpstudy.prompts.quantized import FixedBorder
 
 
 def result(cell: QuantizeCell, runs: list[Run]) -> dict:

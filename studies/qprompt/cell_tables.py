@@ -39,7 +39,7 @@ def by_group_and_shots(rows: Sequence[Row]) -> Markdown:
 
 
 def changed(logits: Tensor, again: Tensor) -> dict[str, int | float]:
-    """Differences in logits (N, K) after a prompt is written and read back."""
+    """Differences in logits (N, K) after a prompt is stored and unpacked."""
     return {
         "largest change of a logit": float((again - logits).abs().max()),
         "answers that change": int((again.argmax(1) != logits.argmax(1)).sum()),

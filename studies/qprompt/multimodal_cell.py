@@ -3,8 +3,6 @@
 import copy
 from dataclasses import dataclass, field
 from functools import cache, partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
@@ -17,8 +15,7 @@ from studies.rows import head, lost, row
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.progress import track
-from vpstudy.prompts.multimodal import MultimodalPrompt, Weights, first_weights
-from vpstudy.prompts.multimodal_quantized import quantize, stored_bytes
+from vpstudy.prompts.multimodal import MultimodalPrompt, Weights, first_weights, quantize, stored_bytes
 from vpstudy.runtime import configure
 from vpstudy.training.fit import Diverged
 from vpstudy.training.prompt_learning import tasks
@@ -133,13 +130,11 @@ class MultimodalCell:
         return row(name, arm.logits[group].double().softmax(1).cpu().numpy(), labels, **of) | more
 
     def stored_and_used_again(self, arm: Arm) -> dict[str, int | float]:
-        """Write a QMaPLe prompt to files, read it back and measure it."""
+        """Unpack the codes and the codebooks of a QMaPLe prompt and measure it."""
         task, quantized = self.task(arm.seed), arm.learned.quantized
-        with TemporaryDirectory() as folder:
-            size, headers = quantized.save(Path(folder))
-            weights = quantized.load(Path(folder))
-        again = measure(MultimodalPrompt(self.clip, task.base_names, weights), task, self.normalise)
-        sizes = {"bytes of the files": size, "of these, their headers": headers, "bytes claimed": self.bytes(arm.bits)}
+        again = measure(MultimodalPrompt(self.clip, task.base_names, quantized.stored()), task, self.normalise)
+        size = sum(part.bytes for part in quantized.packed().values())
+        sizes = {"bytes of codes and codebooks": size, "bytes claimed": self.bytes(arm.bits)}
         return sizes | changed(arm.logits["base"], again["base"])
 
     def save(self, result: dict) -> None:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,7 +20,6 @@ from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.models.text_tower import TextTower, tokenize, tokenizer
 from vpstudy.progress import track
-from vpstudy.prompts import stored
 from vpstudy.prompts.codebook import standardise, stored_bytes
 from vpstudy.runtime import configure
 from vpstudy.training.prompt_learning import tasks, weights
@@ -93,14 +90,9 @@ class PromptCell:
         return row(f"{arm.name} {group}", probabilities, labels, **of) | more
 
     def stored_and_used_again(self, arm: Arm) -> dict[str, int | float]:
-        """Write a quantized prompt to a file, read it back and measure it."""
-        with TemporaryDirectory() as folder:
-            place = Path(folder) / "prompt.vpq"
-            stored.save(arm.packed, place)
-            size, packed = place.stat().st_size, stored.load(place)
-        again = self.trial(arm.seed).measured(packed.unpacked())
-        header = stored.header_bytes(len(packed.shape))
-        sizes = {"bytes of the file": size, "of these, its header": header, "bytes claimed": _bytes(arm)}
+        """Unpack the codes and the codebook of a quantized prompt and measure it."""
+        again = self.trial(arm.seed).measured(arm.packed.unpacked())
+        sizes = {"bytes of codes and codebook": arm.packed.bytes, "bytes claimed": _bytes(arm)}
         return sizes | changed(arm.logits["base"], again["base"])
 
     def nearest_words(self, context: Tensor, n: int = 3) -> list[list[str]]:

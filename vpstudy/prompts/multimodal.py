@@ -1,17 +1,26 @@
 """Multi-modal prompts (MaPLe, Khattak et al., CVPR 2023): learned text vectors and their projections to image prompts.
 
-Projections have no bias: the sizes in the qprompt paper imply none (3,548,160 values for CLIP ViT-B/16).
+Projections have no bias: the sizes in the qprompt paper imply none (3,548,160 values for CLIP ViT-B/16). Quantized
+(QMaPLe, arXiv 2407.10704), context, deep prompts and projections have a codebook each; the paper does not say whether
+it has one per layer.
 """
 
+import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from vpstudy.models.image_tower import ImageTower
 from vpstudy.models.text_tower import TextTower, joined
+from vpstudy.prompts import codebook
+from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import DEVIATION, first_context, placeholders
+
+KINDS = ("context", "deep", "projections")
 
 
 class Weights(nn.Module):
@@ -79,3 +88,51 @@ class MultimodalPrompt(nn.Module):
     def image(self, pictures: Tensor) -> Tensor:
         """Features (N, E) of unit length of pictures (N, 3, H, W), normalised as the tower expects."""
         return self.image_tower(pictures, self.weights.prompts()[1])
+
+
+@dataclass(frozen=True)
+class QuantizedWeights:
+    """Weights of a multi-modal prompt and their quantizers by kind; "deep" only for depths above 1."""
+
+    weights: Weights
+    quantizers: dict[str, Quantizer]
+
+    def plain(self, kind: str) -> Tensor:
+        """The full-precision tensor that is trained, detached."""
+        return self.weights.parametrizations[kind].original.detach()
+
+    def step(self) -> None:
+        """Call after each optimizer step: refits codebooks that are due."""
+        for kind, quantizer in self.quantizers.items():
+            quantizer.step(self.plain(kind))
+
+    def packed(self) -> dict[str, codebook.Packed]:
+        return {kind: quantizer.packed(self.plain(kind)) for kind, quantizer in self.quantizers.items()}
+
+    def stored(self) -> Weights:
+        """Plain weights with the values that `packed` stores."""
+        weights = copy.deepcopy(self.weights)
+        for kind, part in self.packed().items():
+            parametrize.remove_parametrizations(weights, kind)
+            values = getattr(weights, kind)
+            values.data = part.unpacked().to(values)
+        return weights
+
+
+def quantize(prompt: MultimodalPrompt, settings: Settings) -> QuantizedWeights:
+    """Quantize a prompt in place, and all that share its weights. Raises ValueError if it is quantized already."""
+    weights = prompt.weights
+    if parametrize.is_parametrized(weights):
+        raise ValueError("this prompt is quantized already; quantize a fresh one")
+    tensors = {kind: getattr(weights, kind).detach() for kind in KINDS}
+    quantizers = {kind: Quantizer(values, settings) for kind, values in tensors.items() if values.numel()}
+    for kind, quantizer in quantizers.items():
+        parametrize.register_parametrization(weights, kind, quantizer)
+    return QuantizedWeights(weights, quantizers)
+
+
+def stored_bytes(n_context: int, depth: int, text_width: int, image_width: int, bits: int) -> int:
+    """Bytes of a multi-modal prompt at `bits` bits a value with its codebooks; none at 16 or 32 bits."""
+    of_prompt = n_context * text_width
+    sizes = (of_prompt, of_prompt * (depth - 1), text_width * image_width * depth)
+    return sum(codebook.stored_bytes(size, bits) for size in sizes if size)

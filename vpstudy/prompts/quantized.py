@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vpstudy.prompts import codebook
 from vpstudy.prompts.codebook import Packed, Scheme
+from vpstudy.prompts.visual.modules import BorderPrompt
 
 Refit = Literal["cac", "never", "always"]
 REFITS = get_args(Refit)
@@ -110,3 +111,41 @@ class Quantizer(nn.Module):
         self.book.copy_(codebook.fit(self._scaled(values)[0], s.bits, s.scheme, s.seed))
         self._fitted, self._shares = self._steps, self._now(values)
         self.log.refits.append(self._steps)
+
+
+class QuantizedBorder(BorderPrompt):
+    """A border trained in full precision and shown quantized; call `step` after each optimizer step.
+
+    What is quantized are the visible values, sigmoid(theta) around the picture, on their absolute scale [0, 1]. A grey
+    border has no clusters, so the codebook starts evenly over that. Raises ValueError for settings that standardise
+    values.
+    """
+
+    def __init__(self, inner: int, canvas: int, settings: Settings, device: torch.device | str = "cpu") -> None:
+        super().__init__(inner, canvas)
+        if settings.normalise:
+            raise ValueError("normalise=True; the values of a border are those of pixels: give normalise=False")
+        # made on its device: the quantizer's code histogram does not move with the module
+        self.quantizer = Quantizer(torch.linspace(0, 1, int(self.outside.sum()), device=device), settings)
+
+    def shown(self) -> Tensor:
+        return self.canvas_of(self.quantizer(self.values()))
+
+    def step(self) -> None:
+        self.quantizer.step(self.values())
+
+    def packed(self) -> Packed:
+        return self.quantizer.packed(self.values())
+
+
+class FixedBorder(BorderPrompt):
+    """A border that shows given values (n,) and learns nothing. Raises ValueError for a wrong number of values."""
+
+    def __init__(self, inner: int, canvas: int, values: Tensor) -> None:
+        super().__init__(inner, canvas)
+        if values.shape != (n := int(self.outside.sum()),):
+            raise ValueError(f"values have shape {tuple(values.shape)}; this border has ({n},)")
+        self.register_buffer("fixed", values.detach().clone(), persistent=False)
+
+    def shown(self) -> Tensor:
+        return self.canvas_of(self.fixed)

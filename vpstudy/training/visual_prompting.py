@@ -9,7 +9,7 @@ from torch import nn
 
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.label_mapping import MAPPINGS, random_mapping
-from vpstudy.prompts.quantized_border import FixedBorder, QuantizedBorder
+from vpstudy.prompts.quantized import FixedBorder, QuantizedBorder
 from vpstudy.prompts.visual.modules import AddedPrompt, BorderPrompt
 from vpstudy.runtime import seed_for
 from vpstudy.training.data import TransferData

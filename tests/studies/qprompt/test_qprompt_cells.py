@@ -72,10 +72,10 @@ def test_prompts_have_a_row_for_each_arm_and_group(coop, small, tmp_path):
     results.write(results.path(cell.cell, tmp_path), result)
 
 
-def test_files_of_text_prompts_hold_all_of_them(coop):
+def test_stored_codes_hold_the_whole_text_prompt(coop):
     cell, arms, _ = coop
     said = cell.stored_and_used_again(arms[1])
-    assert said["bytes of the file"] - said["of these, its header"] == said["bytes claimed"]
+    assert said["bytes of codes and codebook"] == said["bytes claimed"]
     assert said["largest change of a logit"] < 0.1 * float(arms[1].logits["base"].std())
     assert [len(words) for words in cell.nearest_words(arms[0].start)] == [3] * 4
     assert [words[0] for words in cell.nearest_words(arms[0].start)] == ["a", "picture", "of", "a"]
@@ -199,11 +199,11 @@ def test_bytes_are_those_of_the_packed_prompt(maple):
     assert result["facts"]["bytes_published"]["full"] == 7_096_320  # as the paper states
 
 
-def test_files_hold_the_whole_prompt(maple):
+def test_stored_codes_hold_the_whole_prompt(maple):
     cell, arms, _ = maple
     arm = next(arm for arm in arms if arm.name == "qat-4")
     said = cell.stored_and_used_again(arm)
-    assert said["bytes of the files"] - said["of these, their headers"] == said["bytes claimed"]
+    assert said["bytes of codes and codebooks"] == said["bytes claimed"]
     assert 0 < said["largest change of a logit"] < 0.1 * float(arm.logits["base"].std())  # half precision
 
 

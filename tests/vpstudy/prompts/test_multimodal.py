@@ -10,8 +10,7 @@ from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.clip import small_clip
 from vpstudy.models.image_tower import ImageTower
 from vpstudy.models.text_tower import TextTower, tokenize
-from vpstudy.prompts.multimodal import MultimodalPrompt, first_weights
-from vpstudy.prompts.multimodal_quantized import quantize, stored_bytes
+from vpstudy.prompts.multimodal import MultimodalPrompt, first_weights, quantize, stored_bytes
 from vpstudy.prompts.quantized import Settings
 from vpstudy.prompts.text import described
 from vpstudy.training.prompt_learning.multimodal import learn_multimodal, measure

@@ -8,8 +8,7 @@ from vpstudy.data import glyphs
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.prompts.codebook import quantized, stored_bytes
-from vpstudy.prompts.quantized import Settings
-from vpstudy.prompts.quantized_border import FixedBorder, QuantizedBorder
+from vpstudy.prompts.quantized import FixedBorder, QuantizedBorder, Settings
 from vpstudy.prompts.visual.modules import BorderPrompt
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import TransferData

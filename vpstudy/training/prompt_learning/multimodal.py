@@ -9,8 +9,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from vpstudy.prompts.multimodal import MultimodalPrompt, first_weights
-from vpstudy.prompts.multimodal_quantized import QuantizedWeights, quantize
+from vpstudy.prompts.multimodal import MultimodalPrompt, QuantizedWeights, first_weights, quantize
 from vpstudy.prompts.quantized import Settings
 from vpstudy.runtime import seed_for
 from vpstudy.training.prompt_learning.learning import accuracies, epochs
