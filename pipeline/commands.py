@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline import alone, cell_job, scales
+from pipeline import alone, cell_job, locks, scales
 from pipeline import plan as planning
 from studies import grid
 from studies import parameters as study
@@ -55,7 +55,7 @@ def repro(targets: list[str], jobs: int | None, cluster: str, force: bool, dry_r
         if due:
             _look_inside(parameters, this_machine=cluster == "local")
             code = _run(parameters, stages, estimate, threads, due, jobs, cluster, force)
-        scales.save_lock()
+        locks.keep()
     if code:
         return code
     from pipeline import compare as comparison
@@ -78,9 +78,8 @@ def _prepared(parameters: study.Parameters) -> tuple:
     from pipeline import stages as dvc
     from pipeline.timings import Estimate
 
-    if repaired := dvc.repair(paths.ROOT):
+    if repaired := locks.settle(parameters.scale):
         print(repaired)
-    scales.own_lock(parameters.scale)
     scales.make_folders(parameters)
     cell_job.write_code_lists()
     stages = dvc.Stages(paths.ROOT)
@@ -163,7 +162,7 @@ def run(stage: str, values: list[str]) -> int:
     kernel_process.die_with_parent()  # the `dvc repro` above
     parameters = study.load(paths.PARAMS)
     cell = cell_job.asked_for(parameters, stage, *values)
-    scales.copy_lock()
+    locks.keep()  # whole now, and a kill may cut it later
     try:
         notebook.run(cell_job.job(cell, parameters))
     except notebook.NotebookError as error:

@@ -3,18 +3,17 @@
 import io
 import itertools
 import re
-from filecmp import cmp
 from typing import Any
 
-from ruamel.yaml import YAML, CommentedMap, CommentedSeq
+from ruamel.yaml import YAML
 
+from pipeline import locks
 from studies import grid
 from studies.parameters import Parameters, read, validate
 from vpstudy import atomic, paths
 from vpstudy.settings import ParameterError
 
 BASE = "default"
-LOCK_COPY = ".dvc/tmp/dvc.lock.copy"  # below the project, of the last whole dvc.lock
 
 
 def presets() -> dict[str, str]:
@@ -26,10 +25,7 @@ def presets() -> dict[str, str]:
 def compose(name: str) -> str:
     """The text of `params.yaml` at scale `name`: the default's, comments too, with the preset's values in it.
 
-    Raises
-    ------
-    ParameterError
-        If there is no such preset, or if it holds an unknown key or a bad value.
+    Raises ParameterError if there is no such preset, or if it holds an unknown key or a bad value.
     """
     if name not in presets():
         allowed = ", ".join(presets())
@@ -37,6 +33,7 @@ def compose(name: str) -> str:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096  # never wrap a line
+    yaml.default_flow_style = None  # a new list or mapping on one line
     content = yaml.load((paths.SCALES / BASE / "params.yaml").read_text())
     if name != BASE:
         _merge(content, read(paths.SCALES / name / "params.yaml"))
@@ -58,17 +55,10 @@ def parameters(name: str) -> Parameters:
 def put_in_place(name: str, force: bool = False) -> list[str]:
     """Write scale `name` to `params.yaml`, put its lock in the place of dvc.lock, and say what was done.
 
-    The lock of the scale that was there is kept in its folder.
-
-    Raises
-    ------
-    ParameterError
-        If `params.yaml` holds edits that would be lost, unless `force` is given: then they are kept in
-        `params.edited.yaml`.
+    Raises ParameterError if `params.yaml` holds edits that would be lost; with `force`, these are kept in
+    `params.edited.yaml`, or with the first free number.
     """
-    text, edits = compose(name), hand_edits()
-    current = _scale_in_place()
-    done = []
+    text, edits, done = compose(name), hand_edits(), []
     if edits and not force:
         raise ParameterError(
             "params.yaml was edited by hand, nothing was changed; it differs from its scale in\n"
@@ -78,62 +68,15 @@ def put_in_place(name: str, force: bool = False) -> list[str]:
             + "params.yaml to params.edited.yaml"
         )
     if edits:
-        kept = _unused_name()
+        names = itertools.chain(["params.edited.yaml"], (f"params.edited-{n}.yaml" for n in itertools.count(2)))
+        kept = next(name for name in names if not paths.PARAMS.with_name(name).exists())
         atomic.write_bytes(paths.PARAMS.with_name(kept), paths.PARAMS.read_bytes())
-        done.append(f"params.yaml was edited by hand: kept as {kept}")
-    elif current == name:
+        done = [f"params.yaml was edited by hand: kept as {kept}"]
+    elif paths.PARAMS.exists() and read(paths.PARAMS)["scale"] == name:
         return [f"params.yaml holds scale {name} already"]
-    if current != name:
-        save_lock()
-        _exchange_lock(name)
+    locks.settle(name)
     atomic.write_text(paths.PARAMS, text)
     return [*done, f"params.yaml now holds scale {name}"]
-
-
-def save_lock() -> None:
-    """Keep dvc.lock in the folder of the scale whose results it holds, as the paths in it tell."""
-    lock, scale = paths.ROOT / "dvc.lock", lock_scale()
-    folder = paths.SCALES / str(scale)
-    if scale and (not (folder / lock.name).exists() or not cmp(lock, folder / lock.name, False)):
-        atomic.write_bytes(folder / lock.name, lock.read_bytes())
-
-
-def lock_scale() -> str | None:
-    """The scale whose results dvc.lock holds; None where it holds none."""
-    lock = paths.ROOT / "dvc.lock"
-    found = re.search(r"data/(?:models|results)/([a-z][a-z0-9_]*)/", lock.read_text()) if lock.exists() else None
-    return found and found[1]
-
-
-def own_lock(scale: str) -> None:
-    """Put the lock of `scale` in the place of another scale's, which is kept."""
-    if lock_scale() not in (None, scale):
-        save_lock()
-        _exchange_lock(scale)
-
-
-def copy_lock() -> None:
-    """Copy dvc.lock aside, as a stage of plain `dvc repro` starts: it is whole then, and a kill may cut it later."""
-    if (lock := paths.ROOT / "dvc.lock").exists():
-        atomic.write_bytes(paths.ROOT / LOCK_COPY, lock.read_bytes())
-
-
-def _exchange_lock(scale: str) -> None:
-    lock, kept = paths.ROOT / "dvc.lock", paths.SCALES / scale / "dvc.lock"
-    (paths.ROOT / LOCK_COPY).unlink(missing_ok=True)
-    if kept.exists():
-        atomic.write_bytes(lock, kept.read_bytes())
-    else:
-        lock.unlink(missing_ok=True)
-
-
-def _scale_in_place() -> str | None:
-    """The scale that `params.yaml` names; None where it names none."""
-    try:
-        scale = read(paths.PARAMS).get("scale")
-    except ParameterError:
-        return None
-    return scale if isinstance(scale, str) and re.fullmatch("[a-z][a-z0-9_]*", scale) else None
 
 
 def make_folders(parameters: Parameters) -> None:
@@ -166,16 +109,10 @@ def hand_edits() -> list[str]:
     ]
 
 
-def _merge(content: CommentedMap, changes: dict[str, Any]) -> None:
+def _merge(content: dict[str, Any], changes: dict[str, Any]) -> None:
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(content.get(key), dict):
             _merge(content[key], value)
-        elif isinstance(value, list):
-            content[key] = CommentedSeq(value)
-            content[key].fa.set_flow_style()
-        elif isinstance(value, dict):
-            content[key] = CommentedMap(value)
-            content[key].fa.set_flow_style()
         else:
             content[key] = value
 
@@ -193,9 +130,3 @@ def flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             lines[f"{prefix}{key}"] = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
     return lines
-
-
-def _unused_name() -> str:
-    """params.edited.yaml, or with the first free number: what an earlier `--force` kept stays."""
-    names = itertools.chain(["params.edited.yaml"], (f"params.edited-{n}.yaml" for n in itertools.count(2)))
-    return next(name for name in names if not paths.PARAMS.with_name(name).exists())

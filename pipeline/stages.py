@@ -11,18 +11,14 @@ from typing import Any
 
 import networkx
 import psutil
-import yaml
 from dvc.lock import LockError
 from dvc.repo import Repo
-from dvc.schema import COMPILED_LOCKFILE_SCHEMA as LOCK_SCHEMA
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml, loads_yaml
-from voluptuous import Invalid
 
 from pipeline import alone
-from pipeline.scales import LOCK_COPY
 from vpstudy import atomic
 
 
@@ -145,9 +141,7 @@ class Stages:
             stage.commit()
             stage.cmd_changed = False
             self._locked.setdefault("stages", {}).update(to_lockfile(stage))
-        text = dumps_yaml(self._locked)
-        atomic.write_text(self.root / "dvc.lock", text)
-        atomic.write_text(self.root / LOCK_COPY, text)
+        atomic.write_text(self.root / "dvc.lock", dumps_yaml(self._locked))
 
     def _modules(self, dep: Any) -> str:
         """Which modules changed in a list of code, where the cache still has the recorded one."""
@@ -166,32 +160,3 @@ def _clear_stage_locks(root: Path) -> None:
     if alive := [pid for pid in re.findall(r'"pid": (\d+)', text) if psutil.pid_exists(int(pid))]:
         raise ValueError(f"{alone.BUSY} (process {alive[0]})")
     note.unlink(missing_ok=True)
-
-
-def repair(root: Path) -> str:
-    """Restore a dvc.lock that a kill has cut; says what was done, "" where there was nothing to do.
-
-    An entry only says which outputs came of which inputs, and DVC checks both: an older copy is always safe.
-    """
-    lock, copy = root / "dvc.lock", _stages(root / LOCK_COPY)
-    found = _stages(lock)
-    if not lock.exists() or "<<<<<<< " in lock.read_text(encoding="utf-8", errors="replace"):
-        return ""  # an unfinished merge is the reader's
-    cut_at_a_stage = found is not None and copy and len(found) < len(copy) and found == list(copy)[: len(found)]
-    if found is not None and not cut_at_a_stage:
-        return ""
-    if not copy:
-        lock.unlink()
-        return "dvc.lock was cut off and there is no copy of it: removed, all stages run again"
-    atomic.write_bytes(lock, (root / LOCK_COPY).read_bytes())
-    return f"dvc.lock was cut off while DVC wrote it: restored with {len(copy)} stages"
-
-
-def _stages(lock: Path) -> list[str] | None:
-    """The names in a lock file; None where it is damaged or missing."""
-    try:
-        text = lock.read_text(encoding="utf-8")
-        content = LOCK_SCHEMA(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, Invalid):
-        return None
-    return list(content["stages"]) if text.endswith("\n") and content.get("stages") else None

@@ -8,7 +8,7 @@ import pytest
 import tiny
 from dvc.repo import Repo
 
-from pipeline import scales, stages
+from pipeline import stages
 
 DIGITS, FACES = "transfer@cnn-digits", "transfer@cnn-faces"
 
@@ -140,22 +140,3 @@ def test_what_a_killed_dvc_left_is_no_hindrance_and_a_living_one_is(root):
     note.write_text('{"write": {"x": {"pid": 1, "cmd": "dvc repro"}}}')
     with pytest.raises(ValueError, match="process 1"), found.alone():
         pytest.fail("it is at work")
-
-
-def test_a_lock_cut_at_any_byte_is_restored_whole(root):
-    whole = (root / "dvc.lock").read_bytes()
-    assert stages.repair(root) == ""
-    shutil.copyfile("dvc.lock", scales.LOCK_COPY)
-    for end in range(0, len(whole), 61):
-        (root / "dvc.lock").write_bytes(whole[:end])
-        stages.repair(root)
-        assert stale(root).keys() <= {"final"}  # the last entry may be cut where it is whole YAML
-
-
-def test_without_a_copy_a_cut_lock_is_removed_and_a_merge_is_left(root):
-    (root / scales.LOCK_COPY).unlink()
-    (root / "dvc.lock").write_text("schema: '2.0'\nstages:\n  code:\n    cm")
-    assert "no copy" in stages.repair(root)
-    assert not (root / "dvc.lock").exists() and stages.repair(root) == ""
-    (root / "dvc.lock").write_text("<<<<<<< HEAD\n")
-    assert stages.repair(root) == ""
