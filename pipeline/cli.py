@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     compare = add(
         "compare",
         "compare the results with the committed ones",
-        "Exit code 0 if all are there and agree within the seeds' intervals, else 1.",
+        "Tells first which verdicts agree. Exit code 0 if all results are there and means agree within 0.02, else 1.",
         "compare --against HEAD~1",
     )
     compare.add_argument("--against", metavar="REV", default="HEAD", help="a commit, branch or tag (HEAD)")
