@@ -63,7 +63,6 @@ def parser() -> argparse.ArgumentParser:
         help="local (this machine), slurm (as Dask's jobqueue.yaml says), or a Dask scheduler: tcp://HOST:8786",
     )
     repro.add_argument("-f", "--force", action="store_true", help="run what is up to date, too")
-    repro.add_argument("-n", "--dry-run", action="store_true", help="list the stages that would or may run")
 
     compare = add(
         "compare",

@@ -21,47 +21,43 @@ def check(scale: str | None = None) -> int:
 
 
 def plan(scale: str | None = None) -> int:
-    if scale:
-        print(f"Scale {scale}: {planning.size(scales.parameters(scale))}")
-        return 0
-    nothing_at_work = alone.check(paths.ROOT, shared=True)
-    parameters = study.load(paths.PARAMS)
-    if parameters.fetched:
-        _look_inside(parameters)
-    stages, estimate, threads = _prepared(parameters)
-    if nothing_at_work:  # cells remove their old outputs first: those must not come back meanwhile
-        stages.bring_back(stages.by_name)
-    from pipeline.timings import cores
+    if not scale:
+        alone.check(paths.ROOT)
+    parameters = scales.parameters(scale) if scale else study.load(paths.PARAMS)
+    print(f"Scale {parameters.scale}: {planning.size(parameters)}")
+    if not scale:
+        from pipeline.timings import cores
 
-    print("\n".join(planning.plan(parameters, stages, estimate, threads, cores())))
+        if parameters.fetched:
+            _look_inside(parameters)
+        stages, estimate = _prepared(parameters)
+        with stages.alone():
+            stages.bring_back(stages.by_name)
+            print("", *planning.plan(stages, estimate, cores()), sep="\n")
     return 0
 
 
-def repro(targets: list[str], jobs: int | None, cluster: str, force: bool, dry_run: bool) -> int:
+def repro(targets: list[str], jobs: int | None, cluster: str, force: bool) -> int:
     alone.check(paths.ROOT)
     parameters = study.load(paths.PARAMS, to_run=True)
-    stages, estimate, threads = _prepared(parameters)
+    stages, estimate = _prepared(parameters)
     with stages.alone():
         wanted = stages.wanted(targets)
         stages.bring_back(wanted)
         due = list(wanted) if force else list(stages.out_of_date(wanted))
-        if dry_run:
-            print("\n".join(due) or "nothing to run")
-            return 0
         if "code" in due:  # the lists are written already
             due.remove("code")
             stages.record(["code"])
         code = 0
         if due:
             _look_inside(parameters, this_machine=cluster == "local")
-            code = _run(parameters, stages, estimate, threads, due, jobs, cluster, force)
+            code = _run(parameters, stages, estimate, due, jobs, cluster, force)
         locks.keep()
-    if code:
-        return code
-    from pipeline import compare as comparison
+    if not code:
+        from pipeline import compare as comparison
 
-    print(*comparison.after_a_run(), sep="\n")
-    return 0
+        print(*comparison.after_a_run(), sep="\n")
+    return code
 
 
 def _look_inside(parameters: study.Parameters, file: str = "params.yaml", this_machine: bool = True) -> None:
@@ -75,19 +71,19 @@ def _look_inside(parameters: study.Parameters, file: str = "params.yaml", this_m
 
 def _prepared(parameters: study.Parameters) -> tuple:
     """DVC's view of the stages, and what is known of their times; a cut dvc.lock is restored first."""
-    from pipeline import stages as dvc
+    from pipeline.stages import Stages
     from pipeline.timings import Estimate
 
     if repaired := locks.settle(parameters.scale):
         print(repaired)
     scales.make_folders(parameters)
     cell_job.write_code_lists()
-    stages = dvc.Stages(paths.ROOT)
-    estimate = Estimate(stages, paths.TIMINGS / parameters.scale)
-    return stages, estimate, lambda name: 1 if name == "code" else grid.threads(name.split("@")[0], parameters)
+    stages = Stages(paths.ROOT)
+    folder = paths.TIMINGS / parameters.scale
+    return stages, Estimate(stages, folder, lambda name: grid.threads(name.split("@")[0], parameters))
 
 
-def _run(parameters, stages, estimate, threads, due, jobs, cluster, force) -> int:
+def _run(parameters, stages, estimate, due, jobs, cluster, force) -> int:
     from pipeline import workers
     from pipeline.runner import Runner
     from pipeline.timings import cores
@@ -99,7 +95,7 @@ def _run(parameters, stages, estimate, threads, due, jobs, cluster, force) -> in
         return workers.run, cell_job.job(of[name], parameters, removed), parameters.execution.cell_threads
 
     with workers.connect(cluster, jobs, cores()) as (client, per_worker):
-        runner = Runner(stages, client, task, threads, estimate, due, per_worker, cell_job.write_code_lists, force)
+        runner = Runner(stages, client, task, estimate, due, per_worker, cell_job.write_code_lists, force)
         finished = runner.run()
     if not finished:
         print("interrupted: `vpstudy repro` continues where it stopped", file=sys.stderr)

@@ -4,8 +4,6 @@ A kernel that starts cold imports for four seconds, and small cells do not compu
 is imported beforehand, so that every cell runs the code as it is at its start.
 """
 
-import ast
-import json
 import multiprocessing
 import os
 import signal
@@ -16,11 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine
 
 from pipeline import kernel_process
 from vpstudy import paths, progress
@@ -29,11 +25,6 @@ PRELOADED = (
     *("ipykernel.kernelapp", "pandas", "pydantic", "ruamel.yaml", "scipy.stats", "seaborn", "skimage.data"),
     *("sklearn.datasets", "timm", "torch", "torchvision", "tqdm"),
 )
-
-# Asked of a kernel after the last cell, outside the notebook: which files of the project it imported.
-MODULES = """__import__("json").dumps(sorted(module.__file__ for name, module in list(__import__("sys").modules.items())
-    if name.split(".")[0] in ("vpstudy", "studies") and getattr(module, "__file__", None)))"""
-
 
 # Variables that slow a kernel down: the first makes imports compile again (12 s); with the second, which Dask sets for
 # its workers, each freed tensor goes back to the system, and training takes up to five times as long.
@@ -116,19 +107,25 @@ class _Process:
 
 
 class Provisioner(LocalProvisioner):
-    """Starts a kernel, cold or forked by `server`, and watches it: `peak` is the most memory it took, bytes."""
+    """Starts a kernel of `threads` threads in `folder`, cold or forked by `server`, and watches it.
 
-    server: ForkServer | None = None
+    It is killed once `stopped`; `peak` is the most memory that it was seen to take, bytes.
+    """
+
+    threads: int
+    folder: Path
     scratch: Path
-    stopped: Callable[[], bool] = staticmethod(lambda: False)
+    server: ForkServer | None
+    stopped: Callable[[], bool]
     peak = 0
     exit_code: int | None = None
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
+        options |= {"env": options["env"] | environment(self.threads, self.scratch), "cwd": str(self.folder)}
         if self.server is None:
             return await super().launch_kernel(cmd, **options)
         output = str(self.scratch / "output")
-        self.process = self.server.fork(cmd[cmd.index("-f") :], options["env"], str(options["cwd"]), output)
+        self.process = self.server.fork(cmd[cmd.index("-f") :], options["env"], options["cwd"], output)
         self.pid = self.process.pid
         return self.connection_info
 
@@ -141,29 +138,22 @@ class Provisioner(LocalProvisioner):
         return self.exit_code
 
 
-class _ThisPython(KernelSpecManager):
-    """Knows one kernel: the Python that runs the pipeline, whatever Jupyter has installed."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        argv = [sys.executable, "-m", "pipeline.kernel_process", "-f", "{connection_file}"]
-        return KernelSpec(argv=argv, display_name="Python 3", language="python")
-
-
-def _manager(scratch: Path, server: ForkServer | None, stopped: Callable[[], bool]) -> AsyncKernelManager:
-    """The manager of a kernel that is yet to start.
+def manager(provisioner: Provisioner) -> type[AsyncKernelManager]:
+    """The manager of one kernel of this Python, whatever Jupyter has installed.
 
     Its sockets lie in a folder of our own and are no TCP ports: nobody else reaches them, and kernels that start at the
     same moment never compete for a port.
     """
-    made = AsyncKernelManager(
-        kernel_name="python3",
-        kernel_spec_manager=_ThisPython(),
-        transport="ipc",
-        connection_file=str(scratch / "kernel.json"),
-    )
-    made.provisioner = Provisioner(kernel_id="kernel", kernel_spec=made.kernel_spec, parent=made)
-    made.provisioner.server, made.provisioner.scratch, made.provisioner.stopped = server, scratch, stopped
-    return made
+
+    class Manager(AsyncKernelManager):
+        def __init__(self, **options: Any):
+            super().__init__(**options, transport="ipc", connection_file=str(provisioner.scratch / "kernel.json"))
+            argv = [sys.executable, "-m", "pipeline.kernel_process", "-f", "{connection_file}"]
+            self._kernel_spec = KernelSpec(argv=argv, display_name="Python 3", language="python")
+            self.provisioner = provisioner
+            provisioner.parent, provisioner.kernel_spec = self, self._kernel_spec
+
+    return Manager
 
 
 def _peak(pid: int | None) -> int:
@@ -173,41 +163,3 @@ def _peak(pid: int | None) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
-
-
-class _Client(PapermillNotebookClient):
-    used: dict[str, Any]
-
-    def papermill_execute_cells(self) -> None:
-        provisioner = self.km.provisioner
-        try:
-            super().papermill_execute_cells()
-            reply = self.wait_for_reply(self.kc.execute("", silent=True, user_expressions={"used": MODULES}))
-            if reply["content"]["status"] == "ok":  # else a cell has failed: papermill tells
-                text = reply["content"]["user_expressions"]["used"]["data"]["text/plain"]
-                files = [Path(file).resolve() for file in json.loads(ast.literal_eval(text))]
-                self.used["modules"] = [f.relative_to(paths.ROOT).as_posix() for f in files if f.stem != "__init__"]
-        finally:
-            self.used["peak_mib"] = round(max(provisioner.peak, _peak(provisioner.pid)) / 2**20)
-            self.used["exit_code"] = provisioner.exit_code
-
-
-class Engine(NBClientEngine):
-    """papermill's engine with such a kernel; fills `used` with `peak_mib`, `exit_code` and `modules`."""
-
-    @classmethod
-    def execute_managed_notebook(
-        cls, nb_man, kernel_name, *, scratch, folder, threads, server, stopped, used, start_timeout=600, **_
-    ):
-        client = _Client(
-            nb_man,
-            kernel_name=kernel_name,
-            km=_manager(scratch, server, stopped),
-            startup_timeout=start_timeout,  # on a busy machine the first import takes long
-            iopub_timeout=600,  # output may come long after the reply there
-            shutdown_kernel="immediate",
-            record_timing=False,
-            store_widget_state=False,
-        )
-        client.owns_km, client.used = True, used
-        client.execute(env=environment(threads, scratch), cwd=str(folder))

@@ -1,14 +1,15 @@
 """Run one notebook for one cell of the grid: papermill, a kernel in a fixed environment, a normalised page."""
 
+import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline import normalise
@@ -39,6 +40,13 @@ class Job:
     folder: Path = paths.NOTEBOOKS
 
 
+# Run after the last cell, and taken away again: files of the project that were imported, and the memory taken, KiB.
+USED = """import json, resource, sys
+json.dump({"modules": [module.__file__ for name, module in list(sys.modules.items())
+                       if name.split(".")[0] in ("vpstudy", "studies") and getattr(module, "__file__", None)],
+           "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}, sys.stdout)"""
+
+
 def run(job: Job, server: Any = None, stopped: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Execute `job` and write the normalised page to its output, whole or not at all.
 
@@ -53,61 +61,73 @@ def run(job: Job, server: Any = None, stopped: Callable[[], bool] = lambda: Fals
     _check(notebook, job.values)
     for path in job.removed:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    start, used = time.monotonic(), {}
-    running = job.logs / f"{job.output.stem}.running.ipynb"
-    failed = job.logs / f"{job.output.stem}.failed.ipynb"
+    start = time.monotonic()
+    running, failed = (job.logs / f"{job.output.stem}.{state}.ipynb" for state in ("running", "failed"))
     running.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="vpstudy-", ignore_cleanup_errors=True) as scratch:
-        options = {"scratch": Path(scratch), "folder": job.folder, "threads": job.threads}
-        options |= {"server": server if server and server.threads == job.threads else None}
-        options |= {"stopped": stopped, "used": used}
-        with nullcontext() if server else Relay(Path(scratch) / FILE):  # many cells share one line of progress
-            try:
-                executed = _papermill(notebook, job, running, options)
-            except NotebookError as error:
-                os.replace(running, failed)
-                raise NotebookError(f"{error}\n  the whole traceback: {failed}") from None
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="vpstudy-", ignore_cleanup_errors=True)))
+        if not server:  # else many cells share one line of progress
+            stack.enter_context(Relay(scratch / FILE))
+        try:
+            executed = _papermill(notebook, job, running, scratch, server, stopped)
+        except NotebookError as error:
+            os.replace(running, failed)
+            raise NotebookError(f"{error}\n  the whole traceback: {failed}") from None
+    used = json.loads("".join(output["text"] for output in executed["cells"].pop()["outputs"]))
+    files = [Path(file).resolve() for file in used["modules"]]
+    timing = {
+        "seconds": round(time.monotonic() - start, 1),
+        "peak_mib": round(used["peak"] / 2**10),
+        "modules": sorted(file.relative_to(paths.ROOT).as_posix() for file in files if file.stem != "__init__"),
+    }
     normalise.write(job.output, normalise.rendered(executed))
     running.unlink()
     failed.unlink(missing_ok=True)  # an earlier run's
-    timing = {"seconds": round(time.monotonic() - start, 1), **{key: used[key] for key in ("peak_mib", "modules")}}
     atomic.write_json(job.timing, timing)
     return timing
 
 
-def _papermill(notebook: normalise.Notebook, job: Job, running: Path, options: dict[str, Any]) -> Any:
+def _papermill(
+    notebook: normalise.Notebook, job: Job, running: Path, scratch: Path, server: Any, stopped: Callable[[], bool]
+) -> Any:
     import nbformat
     from nbclient.exceptions import DeadKernelError
-    from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
-    from pipeline.kernels import Engine
+    from pipeline.kernels import Provisioner, manager
 
-    papermill_engines.register("vpstudy", Engine)
+    kernel = Provisioner(kernel_id="kernel")
+    kernel.threads, kernel.folder, kernel.scratch, kernel.stopped = job.threads, job.folder, scratch, stopped
+    kernel.server = server if server and server.threads == job.threads else None
+    last = {"cell_type": "code", "id": "used", "metadata": {}, "source": USED, "outputs": [], "execution_count": None}
     try:
         return execute_notebook(
-            nbformat.from_dict(notebook),
+            nbformat.from_dict(notebook | {"cells": [*notebook["cells"], last]}),
             str(running).replace("{", "{{").replace("}", "}}"),  # papermill formats this path
             job.values,
-            engine_name="vpstudy",
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            **options,
+            start_timeout=600,  # on a busy machine the first import takes long
+            kernel_manager_class=manager(kernel),
+            iopub_timeout=600,  # output may come long after the reply there
+            shutdown_kernel="immediate",
+            record_timing=False,
+            store_widget_state=False,
         )
     except PapermillExecutionError as error:
         raise NotebookError(f"code cell {error.exec_count}: {error.ename}: {error.evalue}") from None
     except (DeadKernelError, RuntimeError) as error:
         if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
             raise
-        code, peak = options["used"].get("exit_code"), options["used"].get("peak_mib", 0)
-        how = "was killed" if code == -9 else f"died (exit code {code})"
-        why = ", as happens where memory runs out" if code == -9 else ""
-        printed = options["scratch"] / "output"
-        last = printed.read_text(errors="replace")[-500:].strip() if printed.exists() else ""
-        message = f"the kernel {how} having taken {peak / 1024:.1f} GiB of memory{why}"
-        raise NotebookError("\n  ".join(filter(None, [message, last]))) from None
+        killed = kernel.exit_code == -9
+        how = "was killed" if killed else f"died (exit code {kernel.exit_code})"
+        message = f"the kernel {how} having taken {kernel.peak / 2**30:.1f} GiB of memory"
+        printed = scratch / "output"
+        said = printed.read_text(errors="replace")[-500:].strip() if printed.exists() else ""
+        why = ", as happens where memory runs out" if killed else ""
+        raise NotebookError("\n  ".join(filter(None, [message + why, said]))) from None
 
 
 def _check(notebook: normalise.Notebook, values: dict[str, Any]) -> None:

@@ -29,8 +29,6 @@ class Runner:
     task
         What a worker calls for a stage, as a function and its arguments. It returns a dictionary with `seconds`, or
         with the `error` that ended it.
-    threads
-        Cores that a stage takes.
     refresh
         Called before inputs of stages are looked at: writes the lists of code anew where modules have changed.
     """
@@ -38,7 +36,6 @@ class Runner:
     stages: Stages
     client: Client
     task: Callable[[str], tuple]
-    threads: Callable[[str], int]
     estimate: Estimate
     waiting: list[str]
     cores: int  # of a worker
@@ -92,7 +89,7 @@ class Runner:
                     function,
                     *arguments,
                     key=f"{name}-{os.getpid()}-{time.time_ns()}",
-                    resources={CORES: min(self.threads(name), self.cores)},
+                    resources={CORES: min(self.estimate.threads(name), self.cores)},
                     priority=self.estimate.longest_ways()[name],
                     pure=False,
                 )
@@ -146,7 +143,7 @@ class Runner:
             cores = sum(self.client.nthreads().values()) or self.cores
             now, keys = time.monotonic(), {name: future.key for name, future in self._running.items()}
             elapsed = {name: now - self._started[key] for name, key in keys.items() if key in self._started}
-            left = self.estimate.left([*self._running, *self.waiting], self.threads, cores, elapsed)
+            left = self.estimate.left([*self._running, *self.waiting], cores, elapsed)
             line += f" {', '.join(elapsed)} · {f'about {duration(left)} left' if left else 'no time known yet'}"
         self._tell(line, passing=not last)
 

@@ -81,38 +81,29 @@ class Stages:
         asked |= {other for stage in asked for other in networkx.descendants(self.graph, stage)}
         return [name for name, stage in self.by_name.items() if stage in asked]
 
-    def reason(self, name: str, allow_missing: bool = False) -> str:
-        """Why DVC would run a stage whose parents are up to date; "" where it would not.
-
-        With `allow_missing`, as in a fresh clone, what is neither on disk nor in the cache is no reason.
-        """
+    def reason(self, name: str) -> str:
+        """Why DVC would run a stage whose parents are up to date; "" where it would not."""
         stage = self.by_name[name]
         if not any(out.hash_info for out in stage.outs):
             return "new"
         if stage.changed_stage():
             return "its command changed"
-        ignored = ("deleted", "not in cache") if allow_missing else ()
         for part in (*stage.deps, *stage.outs):
             for path, status in part.status().items():
                 if isinstance(status, dict):  # of a parameters file: by key
                     return ", ".join(status) + " changed"
-                if status not in ignored:
-                    return f"{self._modules(part) or path} {'changed' if status == 'modified' else f'is {status}'}"
+                return f"{self._modules(part) or path} {'changed' if status == 'modified' else f'is {status}'}"
         return ""
 
-    def out_of_date(self, names: Iterable[str], allow_missing: bool = False) -> dict[str, str]:
+    def out_of_date(self, names: Iterable[str]) -> dict[str, str]:
         """Those of `names`, in order, that will run, or may (after one that will), each with the reason."""
         found: dict[str, str] = {}
         for name in names:
             # The lists of code are written before anyone asks, so that the stage which makes them changes nothing.
             before = [parent for parent in self.parents(name) if parent in found and parent != "code"]
-            if reason := self.reason(name, allow_missing) or (f"after {before[0]}" if before else ""):
+            if reason := self.reason(name) or (f"after {before[0]}" if before else ""):
                 found[name] = reason
         return found
-
-    def has_cache(self) -> bool:
-        """Whether DVC's cache holds anything: in a fresh clone it does not."""
-        return any(Path(self.repo.cache.local.path).glob("*/*"))
 
     def inputs(self, name: str) -> dict[str, Any]:
         """What `name` depends on, as it is now: hashes of files, values of parameters."""

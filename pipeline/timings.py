@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # DVC is heavy
 class Estimate:
     """Seconds of stages from `folder`/STAGE.json: its own of an earlier run, else the mean of its kind."""
 
-    def __init__(self, stages: "Stages", folder: Path):
-        self.stages = stages
+    def __init__(self, stages: "Stages", folder: Path, threads: Callable[[str], int]):
+        self.stages, self.threads = stages, threads  # threads: cores that a stage takes
         self._recorded: dict[str, float] = {}
         for file in folder.glob("*.json"):
             if file.stem in stages.by_name and (seconds := json.loads(file.read_text()).get("seconds")):
@@ -45,10 +45,7 @@ class Estimate:
         return None
 
     def longest_ways(self, names: Iterable[str] | None = None) -> dict[str, float]:
-        """Seconds from the start of each stage to the end of the last that waits for it, given cores for all.
-
-        Of `names` alone, where given.
-        """
+        """Seconds from the start of each of `names` (all) to the end of the last that waits for it, on many cores."""
         found: dict[str, float] = {}
         wanted = set(self.stages.by_name if names is None else names)
         for name in reversed(list(self.stages.by_name)):
@@ -57,13 +54,7 @@ class Estimate:
                 found[name] = after + (self.seconds(name) or 1.0)
         return found
 
-    def left(
-        self,
-        names: Iterable[str],
-        threads: Callable[[str], int],
-        cores: int,
-        elapsed: Mapping[str, float] | None = None,
-    ) -> float | None:
+    def left(self, names: Iterable[str], cores: int, elapsed: Mapping[str, float] | None = None) -> float | None:
         """Seconds until all `names` have run on so many cores; None where nothing is known at all.
 
         `elapsed` are the seconds that those at work have taken so far.
@@ -74,7 +65,7 @@ class Estimate:
             return None
         mean = fmean((known or self._took).values())  # for those of which nothing is known
         alone = {name: max(0.0, known.get(name, mean) - elapsed.get(name, 0.0)) for name in names}
-        work = sum(seconds * min(threads(name), cores) for name, seconds in alone.items())
+        work = sum(seconds * min(self.threads(name), cores) for name, seconds in alone.items())
         return max([work / cores, *(self.longest_ways(names)[name] - elapsed.get(name, 0.0) for name in names)])
 
 

@@ -1,14 +1,10 @@
 """Benchmarks compare ways that compute the same; how fast is for a quiet machine to say."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from benchmarks import ways
 from benchmarks.timing import ratio
-from vpstudy import paths
 from vpstudy.runtime import Runtime
 
 
@@ -23,10 +19,3 @@ def test_both_ways_of_a_prompt_step_give_the_same_losses():
 
 def test_a_ratio_is_the_median_over_rounds():
     assert ratio([2.0, 4.0, 9.0], [1.0, 1.0, 1.0]) == {"ratio": 4.0, "quartiles": [3.0, 6.5], "rounds": [2.0, 4.0, 9.0]}
-
-
-def test_help_is_shown_and_nothing_starts():
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed", "--help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
-    )
-    assert "--results FOLDER" in done.stdout and done.stderr == ""

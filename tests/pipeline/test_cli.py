@@ -163,32 +163,33 @@ def test_compare_exits_with_what_it_found(project, capsys, monkeypatch):
 class Stages:
     """Stages of which some are out of date, as far as a plan looks."""
 
-    def __init__(self, due, missing=(), cache=True):
+    def __init__(self, due):
         self.by_name = {"code": None, "source@cnn": None, **{f"transfer@{n}": None for n in "abcd"}}
-        self.due, self.missing, self._cache = due, missing, cache
+        self.due = due
 
-    def has_cache(self):
-        return self._cache
-
-    def out_of_date(self, names, allow_missing=False):
-        return dict.fromkeys(self.missing, "code changed") if allow_missing else self.due
+    def out_of_date(self, names):
+        return self.due
 
     def children(self, name):
         return []
 
 
-def planned(found, folder):
-    parameters = scales.parameters("smoke")
-    return plan.plan(parameters, found, Estimate(found, folder), lambda name: 1, 2)
+def planned(due, folder):
+    return plan.plan(Stages(due), Estimate(Stages(due), folder, lambda name: 1), 2)
 
 
-def test_plan_counts_by_kind_says_why_and_tells_times_that_it_knows(tmp_path):
+def test_plan_says_what_runs_and_why_by_kind_and_tells_times_that_it_knows(tmp_path):
+    due = {"source@cnn": "source.steps changed", **{f"transfer@{n}": f"{n} changed" for n in "abcd"}}
+    assert planned(due, tmp_path)[0] == "5 of 6 stages to run, no time known:"
     (tmp_path / "transfer@a.json").write_text('{"seconds": 60}')
-    due = {"source@cnn": "source.steps changed", **{f"transfer@{n}": "new" for n in "abc"}, "transfer@d": "after x"}
-    lines = planned(Stages(due), tmp_path)
-    assert "  source                       1       1 no time known" in lines
-    assert "  transfer                     4       4   about 2 min" in lines
-    assert lines[-5:-1] == ["Out of date:", "  source@cnn: source.steps changed",
-                            "  transfer@a, transfer@b, transfer@c: new", ""]  # fmt: skip
-    assert lines[-1].startswith("5 of 6 stages to run, about")
-    assert planned(Stages({}), tmp_path)[-1] == "All 6 stages are up to date"
+    assert planned(due, tmp_path) == ["5 of 6 stages to run, about 2 min:", "  source@cnn: source.steps changed",
+                                      "  4 transfer stages: a changed, b changed, c changed, …"]  # fmt: skip
+    lines = planned({"source@cnn": "new", "transfer@a": "after source@cnn"}, tmp_path)
+    assert lines[1:] == ["  source@cnn: new", "  1 that depend on these, if they come out otherwise"]
+    assert planned({}, tmp_path) == ["All 6 stages are up to date"]
+
+
+def test_plan_in_a_fresh_clone_is_short(tmp_path):
+    due = dict.fromkeys(Stages({}).by_name, "data/x is deleted")
+    (line,) = planned(due, tmp_path)
+    assert line.startswith("Nothing has been run here yet: `vpstudy repro` runs all 6 stages")

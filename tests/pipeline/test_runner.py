@@ -114,12 +114,12 @@ def test_estimates_are_of_this_stage_else_of_its_kind_and_learn(root):
     found = stages.Stages(root)
     (root / "timings").mkdir()
     (root / f"timings/{DIGITS}.json").write_text('{"seconds": 10}')
-    estimate = timings.Estimate(found, root / "timings")
+    estimate = timings.Estimate(found, root / "timings", lambda name: 1)
     assert [estimate.seconds(name) for name in (DIGITS, FACES, "final")] == [10, 10, None]
-    assert estimate.left([DIGITS, FACES], lambda name: 1, 2) == 10
-    assert estimate.left([DIGITS, FACES], lambda name: 2, 2) == 20
-    assert estimate.left([DIGITS, FACES], lambda name: 1, 2, {DIGITS: 4, FACES: 4}) == 6
-    assert estimate.left(["final"], lambda name: 1, 2) is None
+    assert estimate.left([DIGITS, FACES], 2) == 10
+    assert timings.Estimate(found, root / "timings", lambda name: 2).left([DIGITS, FACES], 2) == 20
+    assert estimate.left([DIGITS, FACES], 2, {DIGITS: 4, FACES: 4}) == 6
+    assert estimate.left(["final"], 2) is None
     estimate.learn(DIGITS, 30)
     assert estimate.seconds(FACES) == 30
     assert estimate.longest_ways()["source@cnn"] > estimate.longest_ways()[FACES] > estimate.longest_ways()["final"]

@@ -33,9 +33,9 @@ def root(made, tmp_path, monkeypatch):
     return tmp_path / "project"
 
 
-def stale(root, **options):
+def stale(root):
     found = stages.Stages(root)
-    return found.out_of_date(found.by_name, **options)
+    return found.out_of_date(found.by_name)
 
 
 def test_each_stage_comes_after_those_it_needs(root):
@@ -80,14 +80,6 @@ def test_a_list_of_code_names_the_module_that_changed(root):
         found.record(["code", "source@cnn"])
     (root / "data/code.json").write_text('{"a.py": "1", "b.py": "2"}')
     assert stale(root)["source@cnn"] == "b.py changed"
-
-
-def test_in_a_fresh_clone_what_is_missing_is_no_reason(root):
-    shutil.rmtree(root / ".dvc/cache")
-    shutil.rmtree(root / "data")
-    assert set(stale(root)) == set(tiny.ALL)
-    assert stale(root, allow_missing=True) == {}
-    assert not stages.Stages(root).has_cache()
 
 
 def test_lost_outputs_come_back_from_the_cache(root):

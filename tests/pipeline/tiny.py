@@ -91,9 +91,9 @@ def run(root: Path, targets: tuple[str, ...] = (), orders: dict[str, str] | None
         def task(name: str) -> tuple:
             return work, root, name, [out.def_path for out in found.by_name[name].outs], orders or {}
 
-        estimate = timings.Estimate(found, root / "timings")
+        estimate = timings.Estimate(found, root / "timings", lambda name: 1)
         with workers.connect(cluster, None, 2) as (client, cores):
-            made = runner.Runner(found, client, task, lambda name: 1, estimate, due, cores, force=force)
+            made = runner.Runner(found, client, task, estimate, due, cores, force=force)
             return made, made.run()
 
 
