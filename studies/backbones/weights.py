@@ -41,8 +41,20 @@ class WeightsCell:
         return files.fetch_weights(self.entry, paths.RAW, paths.ROOT)
 
     def load(self, path: Path) -> tuple[Backbone, Mask]:
-        """Backbone and mask of nonzero weights. Raises ValueError if the file does not fit model or class names."""
+        """Backbone and mask of nonzero weights. Raises ValueError if the file does not fit model or class names.
+
+        So it does if a configuration beside the file speaks of other pictures than those assumed.
+        """
         names = class_names(self.entry)
+        quick = bool(self.architecture.arguments.get("quick_gelu"))
+        assumed = {"mean": self.architecture.mean, "std": self.architecture.std, "arguments.quick_gelu": quick}
+        given = self.entry.model_fields_set | {f"arguments.{key}" for key in self.entry.arguments}
+        for key, value in files.stated(path).items():
+            if assumed[key] != value and key not in given:
+                raise ValueError(
+                    f"{path.name}: the configuration beside it has {key} {value}, and {assumed[key]} is assumed; "
+                    f"state {key} in weights.{self.architecture.name}"
+                )
         backbone = Backbone(self.architecture, names)
         try:
             return backbone, load_into(backbone, path)

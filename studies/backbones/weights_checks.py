@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from studies.parameters import Parameters
+from vpstudy.compression.registry import parse
 from vpstudy.models import files, libraries
 from vpstudy.models.architectures import Architecture
 from vpstudy.settings import refuse
@@ -18,8 +19,10 @@ def check(parameters: Parameters) -> None:
             architecture, size = libraries.architecture(alias, entry), libraries.input_size(entry)
             if entry.published:
                 files.published_url(entry)
+            if entry.package:
+                files.packaged(entry)
             problems += misfits(parameters, architecture, size)
-        except (ValueError, TypeError) as error:  # from the constructor of a model, about its arguments
+        except (ValueError, TypeError, FileNotFoundError) as error:  # TypeError: from a model, about its arguments
             problems.append(f"weights.{alias}: {error}")
     if problems:
         raise refuse(f"scale {parameters.scale}", problems)
@@ -58,4 +61,10 @@ def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[st
         yield (
             f"vpns.axes.pruners: {channels[0]!r} prunes channels by their BatchNorm factors, and {alias!r} has none; "
             "take it out of vpns.axes.pruners or the backbone out of vpns.axes.backbones"
+        )
+    rounding = [name for name in p.compressions if parse(name).activation_bits]
+    if alias in p.backbones and rounding and (missed := libraries.unreached(architecture, size)):
+        yield (
+            f"compressions: {rounding[0]!r} rounds what enters each layer, and {alias!r} has {len(missed)} that it "
+            f"does not call as layers, such as {missed[0]}; take it out, or {alias!r} out of backbones"
         )

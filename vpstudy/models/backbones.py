@@ -50,8 +50,11 @@ class Backbone(nn.Module):
         return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     @property
-    def classifier(self) -> nn.Linear:
-        return self.model.get_classifier()
+    def classifier(self) -> nn.Linear | nn.Conv2d:
+        layer = self.model.get_classifier()
+        if isinstance(layer, nn.Conv2d):
+            layer.in_features = layer.in_channels
+        return layer
 
     @property
     def prunable(self) -> dict[str, nn.Parameter]:

