@@ -1,19 +1,24 @@
 """The compress cell: what it writes, and what others read of it."""
 
+import dataclasses
 import json
 
+import pandas as pd
 import pytest
 import torch
 
 from studies import results
 from studies.backbones.compress import CompressCell
 from studies.backbones.obtain import obtain
+from studies.hidden_cost import tables
+from studies.hidden_cost.report import _backbone as backbone_row
 from studies.parameters import load
 from vpstudy import paths
 from vpstudy.data import glyphs
 from vpstudy.models import backbones
 from vpstudy.models.architectures import own
 from vpstudy.models.backbones import Backbone
+from vpstudy.models.weights import Weights
 
 
 @pytest.fixture
@@ -38,6 +43,22 @@ def test_what_a_cell_writes_is_what_others_obtain(parameters, compression):
     assert content["rows"] == [upstream]
     assert content["facts"] == json.loads(json.dumps(cell.facts(compressed)))
     assert torch.equal(obtain(parameters, "cnn", compression).weights(), compressed.weights())
+
+
+def test_agreement_with_dense_has_no_calibration(parameters):
+    entry = {"model": "timm/resnet10t", "location": "net.safetensors", "sha256": "0" * 64}
+    made = Backbone(dataclasses.replace(own("cnn"), name="other"), glyphs.class_names)
+    backbones.save(made, paths.MODELS / "test" / "other" / "source.safetensors")
+    with_other = parameters.model_copy(update={"weights": Weights.model_validate({"other": entry})})
+    cell = CompressCell(with_other, "other", "dense")
+    compressed = cell.compress()
+    upstream = cell.measure(compressed)
+    assert upstream["metrics"] == {"accuracy": 1.0} and upstream["reliability"] is None
+    cell.save(compressed, upstream)
+    read = results.read([cell.cell])
+    assert read.frame["accuracy"].to_list() == [1.0]
+    table = tables.backbones(pd.DataFrame([backbone_row(content) for content in read.contents.values()]))
+    assert table["upstream accuracy"].to_list() == ["1.000"] and table["upstream ECE (debiased)"].to_list() == ["–"]
 
 
 def test_one_that_is_not_stored_is_made_on_the_spot_and_nothing_is_written(parameters):
