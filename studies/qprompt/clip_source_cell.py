@@ -18,6 +18,8 @@ from vpstudy.prompts.text import described
 from vpstudy.runtime import configure, seed_for
 from vpstudy.training.prompt_learning import pretraining, tasks
 
+# depends on vpstudy/data/targets, on any of which it may measure
+
 
 class ClipSourceCell:
     """A CLIP whose image tower starts from the source checkpoint of `backbone`, or a published CLIP unchanged."""

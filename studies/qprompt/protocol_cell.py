@@ -28,6 +28,8 @@ from vpstudy.training.prompt_learning.prompters.base import Variant
 from vpstudy.training.prompt_learning.settings import PromptLearning
 from vpstudy.training.prompt_learning.trial import Trial
 
+# depends on vpstudy/data/targets, on any of which it may measure
+
 
 @dataclass(frozen=True)
 class Group:

@@ -9,6 +9,7 @@ import pytest
 from pipeline import fingerprints
 from studies import grid
 from vpstudy import paths
+from vpstudy.data.registry import EMBEDDED
 
 NOTEBOOK = """{"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "source": "from vpstudy import %s",
  "outputs": [], "execution_count": null}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}"""
@@ -110,6 +111,12 @@ def test_an_architecture_counts_where_networks_are_built_by_it(kind, tmp_path):
     listed = json.loads((tmp_path / f"code/{kind}.json").read_text())
     assert ("vpstudy/models/architectures.py" in listed) == (kind == "source")
     assert "vpstudy/paths.py" not in listed
+
+
+@pytest.mark.parametrize("kind", ["clip_source", "protocol"])
+def test_what_measures_on_several_targets_depends_on_all_embedded_ones(kind):
+    found = fingerprints.digests(paths.NOTEBOOKS / f"{grid.STAGES[kind].notebook}.ipynb", paths.ROOT)
+    assert {f"{module.replace('.', '/')}.py" for module in EMBEDDED.values()} <= found.keys()
 
 
 def test_every_lookup_by_name_says_what_it_depends_on():
