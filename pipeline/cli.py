@@ -39,13 +39,7 @@ def parser() -> argparse.ArgumentParser:
             epilog=f"example: {PROGRAM} {example or name}",
         )
 
-    plan = add(
-        "plan",
-        "show the cells, what is out of date, and the minutes it takes",
-        "Runs nothing.",
-        "plan --scale paper",
-    )
-    plan.add_argument("--scale", metavar="NAME", help="one of the folders in scales/, in place of params.yaml")
+    add("plan", "show the cells, what is out of date, and the minutes it takes", "Runs nothing.")
 
     repro = add(
         "repro",

@@ -20,20 +20,18 @@ def check(scale: str | None = None) -> int:
     return 0
 
 
-def plan(scale: str | None = None) -> int:
-    if not scale:
-        alone.check(paths.ROOT)
-    parameters = scales.parameters(scale) if scale else study.load(paths.PARAMS)
-    print(f"Scale {parameters.scale}: {planning.size(parameters)}")
-    if not scale:
-        from pipeline.timings import cores
+def plan() -> int:
+    alone.check(paths.ROOT)
+    parameters = study.load(paths.PARAMS)
+    if parameters.fetched:
+        _look_inside(parameters)
+    from pipeline.timings import cores
 
-        if parameters.fetched:
-            _look_inside(parameters)
-        stages, estimate = _prepared(parameters)
-        with stages.alone():
-            stages.bring_back(stages.by_name)
-            print("", *planning.plan(stages, estimate, cores()), sep="\n")
+    stages, estimate = _prepared(parameters)
+    with stages.alone():
+        stages.bring_back(stages.by_name)
+        lines = planning.plan(stages, estimate, cores())
+    print(f"Scale {parameters.scale}: {planning.size(parameters)}", *lines, sep="\n")
     return 0
 
 

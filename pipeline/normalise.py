@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from vpstudy import atomic, paths
+from vpstudy import paths
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT_METADATA = ("tags", "jupyter", "editable", "slideshow")
@@ -32,11 +32,6 @@ def read(path: Path) -> Notebook:
     if not isinstance(notebook, dict) or notebook.get("nbformat") != 4:
         raise ValueError(f"{path} is no notebook of format 4; open and save it in JupyterLab")
     return notebook
-
-
-def write(path: Path, notebook: Notebook) -> None:
-    """Write `notebook` as JupyterLab does (indent 1, sorted keys), whole or not at all."""
-    atomic.write_json(path, notebook)
 
 
 def strip(notebook: Notebook) -> Notebook:
@@ -141,13 +136,7 @@ def _output(output: dict[str, Any], count: int) -> dict[str, Any] | None:
         text = _clean(output["text"])
         return {"output_type": kind, "name": output["name"], "text": text} if text.strip() else None
     if kind == "error":
-        trace = [_clean(line) for line in output["traceback"]]
-        return {
-            "output_type": kind,
-            "ename": output["ename"],
-            "evalue": _clean(output["evalue"]),
-            "traceback": trace,
-        }
+        return output | {"evalue": _clean(output["evalue"]), "traceback": list(map(_clean, output["traceback"]))}
     if any("jupyter.widget" in mime for mime in output["data"]):
         return None
     data = {mime: _clean(_text(body)) if _is_text(mime, body) else body for mime, body in output["data"].items()}
@@ -161,12 +150,7 @@ def _is_text(mime: str, body: Any) -> bool:
 
 def _clean(text: str) -> str:
     text = IPYTHON_INPUT.sub("<cell>", ADDRESS.sub("0x…", text))
-    places = {
-        str(paths.ROOT): ".",
-        sys.prefix: "<python>",
-        sys.base_prefix: "<python>",
-        str(Path.home()): "~",
-    }
+    places = {str(paths.ROOT): ".", sys.prefix: "<python>", sys.base_prefix: "<python>", str(Path.home()): "~"}
     for place in sorted(places.keys() - {"/"}, key=len, reverse=True):
         whole = rf"(?<![\w.~-]){re.escape(place)}(?![\w-])"  # `/usr`, but not in `/data/usr` or `/usrlocal`
         text = re.sub(whole, lambda _, place=place: places[place], text)

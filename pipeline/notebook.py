@@ -80,7 +80,7 @@ def run(job: Job, server: Any = None, stopped: Callable[[], bool] = lambda: Fals
         "peak_mib": round(used["peak"] / 2**10),
         "modules": sorted(file.relative_to(paths.ROOT).as_posix() for file in files if file.stem != "__init__"),
     }
-    normalise.write(job.output, normalise.rendered(executed))
+    atomic.write_json(job.output, normalise.rendered(executed))  # as JupyterLab does
     running.unlink()
     failed.unlink(missing_ok=True)  # an earlier run's
     atomic.write_json(job.timing, timing)

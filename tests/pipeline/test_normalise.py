@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import normalise
-from vpstudy import paths
+from vpstudy import atomic, paths
 
 
 def code(source, outputs=(), tags=(), **metadata):
@@ -148,7 +148,7 @@ def test_pictures_stay_as_they_are():
 def test_a_rendered_page_is_already_normal(tmp_path):
     page = normalise.rendered(notebook(code("1", [stream("a\n"), display(text_plain="1")])))
     assert normalise.rendered(page) == page
-    normalise.write(tmp_path / "a.ipynb", page)
+    atomic.write_json(tmp_path / "a.ipynb", page)
     assert normalise.read(tmp_path / "a.ipynb") == page
 
 
