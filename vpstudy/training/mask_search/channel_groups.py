@@ -6,6 +6,7 @@ together. Groups with one of the first five convolutions lose at most a quarter 
 VPNs only.
 """
 
+import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,8 +35,21 @@ class Group:
 def groups(backbone: Backbone, side: int) -> list[Group]:
     """The groups of a backbone, ordered by first convolution and traced with a picture of `side` px.
 
-    Raises ValueError if some channels do not pass a BatchNorm: only that can close them exactly.
+    Raises ValueError if its channels cannot be removed: they must pass a BatchNorm, which alone closes them exactly,
+    and Torch-Pruning must follow them. A trial on a copy says whether closing and removing a channel are the same.
     """
+    try:
+        found = _groups(backbone, side)
+        _try(backbone, found, side)
+    except Exception as error:  # Torch-Pruning raises all kinds where it cannot follow a network
+        raise ValueError(
+            f"{backbone.name}: methods that prune channels cannot remove its channels: {error}. Take a network whose "
+            "convolutions each have a BatchNorm behind them and no groups: cnn, ResNet, VGG with BatchNorm, MobileNet"
+        ) from error
+    return found
+
+
+def _groups(backbone: Backbone, side: int) -> list[Group]:
     model = backbone.model
     names = {module: name for name, module in model.named_modules()}
     order = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
@@ -49,27 +63,46 @@ def groups(backbone: Backbone, side: int) -> list[Group]:
         made = sorted((names[m] for m in makers if isinstance(m, nn.Conv2d)), key=order.index)
         others = [m for m, _ in layers if isinstance(m, nn.LayerNorm | nn.Parameter)]
         if len(norms) < len(made) or len(made) < len(makers) or others:
-            raise ValueError(
-                f"{backbone.name}: not all channels of {', '.join(made)} pass a BatchNorm; methods that prune channels "
-                "need one behind every convolution (cnn has them)"
-            )
+            raise ValueError(f"not all channels of {', '.join(made)} pass a BatchNorm")
         size = model.get_submodule(made[0]).out_channels
+        widths = {len(model.get_submodule(name).weight) for name in (*made, *norms)}
+        if widths != {size}:
+            raise ValueError(f"channels of {made[0]} are joined with others, or split")
         share = EARLY_SHARE if {*made} & {*order[:EARLY]} else 1.0
         found.append(Group(tuple(made), tuple(sorted(norms)), size, min(int(share * size), size - 1)))
     if not found:
-        raise ValueError(f"{backbone.name}: no convolution whose channels could be removed; take cnn")
+        raise ValueError("it has no convolution whose channels could be removed")
     return sorted(found, key=lambda group: order.index(group.convolutions[0]))
 
 
-def lowest(scores: Sequence[Tensor], groups: Sequence[Group], ratio: float) -> list[Tensor]:
-    """The channels to keep, (size,) bool for each group: the round(ratio · n) lowest |score| of all n go.
+def _try(backbone: Backbone, groups: Sequence[Group], side: int) -> None:
+    """Raise ValueError unless closing and removing the first channel of every group gives the same logits."""
+    closed, narrowed = copy.deepcopy(backbone).frozen(), copy.deepcopy(backbone)
+    kept = [torch.arange(group.size) >= min(group.most, 1) for group in groups]
+    for group, stays in zip(groups, kept, strict=True):
+        for norm in map(closed.model.get_submodule, group.norms):
+            norm.weight[~stays], norm.bias[~stays] = 0, 0
+    remove(narrowed, groups, kept, side)
+    device = next(backbone.parameters()).device
+    pictures = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    with torch.inference_mode():
+        expected, found = closed(pictures), narrowed(pictures)
+    if not (expected - found).abs().max() <= 1e-3 * expected.abs().max():
+        raise ValueError("removing a channel changes more than closing it")
 
-    Raises ValueError if the groups do not allow so many.
-    """
+
+def number(groups: Sequence[Group], ratio: float) -> int:
+    """The channels to remove, round(ratio · n) of all n. Raises ValueError if the groups do not allow so many."""
     total, most = sum(group.size for group in groups), sum(group.most for group in groups)
     wanted = round(ratio * total)
     if wanted > most:
         raise ValueError(f"ratio {ratio} would remove {wanted} of {total} channels, but at most {most} may go")
+    return wanted
+
+
+def lowest(scores: Sequence[Tensor], groups: Sequence[Group], ratio: float) -> list[Tensor]:
+    """The channels to keep, (size,) bool for each group: those of lowest |score| go. Raises ValueError as `number`."""
+    wanted = number(groups, ratio)
     places = [(g, channel) for g, group in enumerate(groups) for channel in range(group.size)]
     kept = [torch.ones(group.size, dtype=torch.bool) for group in groups]
     room = [group.most for group in groups]
@@ -117,8 +150,6 @@ def remove(backbone: Backbone, groups: Sequence[Group], kept: Sequence[Tensor], 
     for group, stays in zip(groups, kept, strict=True):
         if not stays.all():
             _whole(graph, backbone, group, (~stays).nonzero().flatten().tolist()).prune()
-    if hasattr(backbone.model, "num_features"):
-        backbone.model.num_features = backbone.classifier.in_features
     backbone.frozen()
 
 

@@ -1,14 +1,17 @@
 """Channels: groups, selection, and that closing one and removing it are the same."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.architectures import ARCHITECTURES, Architecture
 from vpstudy.models.backbones import Backbone
 from vpstudy.training.mask_search import channel_groups
 from vpstudy.training.mask_search.channel_groups import Group, LearnedChannels, lowest, remove
+from vpstudy.training.mask_search.finders import finder
+from vpstudy.training.mask_search.methods import METHODS
 
 SIDE = 32
 PICTURES = torch.rand(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -123,5 +126,52 @@ def test_depgraphs_importance_sees_every_layer_of_a_group(backbone):
 
 
 def test_a_network_without_batchnorm_is_refused():
-    with pytest.raises(ValueError, match=r"vit: not all channels of .* pass a BatchNorm"):
+    with pytest.raises(ValueError, match=r"vit: .*: not all channels of .* pass a BatchNorm"):
         channel_groups.groups(Backbone(ARCHITECTURES["vit"], ["a", "b"], seed=0), SIDE)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["timm/mobilenetv2_035", "timm/dla46_c", "timm/test_resnet", "torchvision/resnet18", "timm/efficientnet_lite0"],
+)
+def test_networks_whose_channels_torch_pruning_follows_are_pruned_exactly(model):
+    """Closed and removed channels give the same logits, also with depthwise convolutions and concatenation."""
+    backbone = Backbone(Architecture("net", model), list("abcd"), seed=0).frozen()
+    found = channel_groups.groups(copy.deepcopy(backbone), SIDE)
+    closed = copy.deepcopy(backbone)
+    learned = LearnedChannels(closed, found, 0.2)
+    with torch.no_grad():
+        expected = closed.frozen()(PICTURES)
+    remove(backbone, found, learned.kept, SIDE)
+    with torch.no_grad():
+        found = backbone(PICTURES)
+    assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("torchvision/densenet121", "joined with others, or split"),
+        ("timm/res2net50_14w_8s", "joined with others, or split"),
+        ("torchvision/shufflenet_v2_x0_5", "cannot remove its channels"),
+        ("timm/regnetx_002", "Given groups="),
+        ("timm/efficientnet_b0", "not all channels of .* pass a BatchNorm"),
+        ("torchvision/squeezenet1_1", "not all channels of .* pass a BatchNorm"),
+    ],
+)
+def test_other_networks_are_refused_in_one_way_before_any_training(model, reason, monkeypatch):
+    backbone = Backbone(Architecture("net", model), list("abcd"), seed=0).frozen()
+    with pytest.raises(ValueError, match=rf"^net: methods that prune channels .*{reason}.* Take a network whose"):
+        channel_groups.groups(backbone, 64)
+    run = SimpleNamespace(fresh=lambda *_: SimpleNamespace(backbone=backbone), settings=SimpleNamespace(canvas=64))
+    run.method = METHODS["vpns_channels"]  # nothing else: training would fail otherwise
+    for pruner in (name for name, method in METHODS.items() if method.role == "channels"):
+        with pytest.raises(ValueError, match="methods that prune channels"):
+            finder(METHODS[pruner].finder)(run, 0.3)
+
+
+def test_a_ratio_beyond_what_may_go_is_refused_before_any_training(backbone):
+    run = SimpleNamespace(fresh=lambda *_: SimpleNamespace(backbone=backbone), settings=SimpleNamespace(canvas=SIDE))
+    for pruner in ("depgraph", "slimming"):
+        with pytest.raises(ValueError, match=r"ratio 0\.99 would remove \d+ of \d+ channels"):
+            finder(METHODS[pruner].finder)(run, 0.99)
