@@ -6,7 +6,9 @@ from studies.parameters import Parameters
 from vpstudy.compression.registry import parse
 from vpstudy.models import files, libraries
 from vpstudy.models.architectures import Architecture
+from vpstudy.models.backbones import Backbone
 from vpstudy.settings import refuse
+from vpstudy.training.mask_search import channel_groups
 from vpstudy.training.mask_search.methods import METHODS
 
 
@@ -57,11 +59,11 @@ def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[st
                 f"allowed: 1 to {blocks}"
             )
     channels = [name for name in vpns.pruners if METHODS[name].role == "channels"]
-    if alias in vpns.backbones and channels and not architecture.batchnorm:
-        yield (
-            f"vpns.axes.pruners: {channels[0]!r} prunes channels by their BatchNorm factors, and {alias!r} has none; "
-            "take it out of vpns.axes.pruners or the backbone out of vpns.axes.backbones"
-        )
+    if alias in vpns.backbones and channels:
+        try:
+            channel_groups.groups(Backbone(architecture, ["one", "other"]), p.vpns.settings.canvas)
+        except ValueError as error:
+            yield f"vpns.axes.pruners: {channels[0]!r}: {error}; or take {alias!r} out of vpns.axes.backbones"
     rounding = [name for name in p.compressions if parse(name).activation_bits]
     if alias in p.backbones and rounding and (missed := libraries.unreached(architecture, size)):
         yield (
