@@ -73,7 +73,8 @@ def run(job: Job, server: Any = None, stopped: Callable[[], bool] = lambda: Fals
         except NotebookError as error:
             os.replace(running, failed)
             raise NotebookError(f"{error}\n  the whole traceback: {failed}") from None
-    used = json.loads("".join(output["text"] for output in executed["cells"].pop()["outputs"]))
+    printed = executed["cells"].pop()["outputs"]
+    used = json.loads("".join(output["text"] for output in printed if output.get("name") == "stdout"))
     files = [Path(file).resolve() for file in used["modules"]]
     timing = {
         "seconds": round(time.monotonic() - start, 1),
