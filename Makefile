@@ -50,8 +50,8 @@ test: setup
 	@.venv/bin/python -m ruff format --check .
 	@echo "==> import-linter: pipeline above studies above vpstudy"
 	@.venv/bin/lint-imports
-	@echo "==> pytest"
-	@.venv/bin/python -m pytest
+	@echo "==> pytest: two files of tests at a time, the slow ones first"
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup
 	@echo "==> pytest on a SLURM of one node, which Debian's packages install here"

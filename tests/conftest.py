@@ -9,6 +9,12 @@ import pytest
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Side by side, slow tests start first: all others run beside them."""
+    if hasattr(config, "workerinput"):  # of pytest-xdist
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """Networks this small only wait for a second thread, and the number of threads changes rounding."""

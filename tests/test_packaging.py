@@ -31,7 +31,7 @@ LOCK_LINES = (ROOT / "requirements.lock").read_text().splitlines()
 # Never imported by our own code: started as programs, or imported by pandas when it writes Markdown (tabulate).
 NOT_IMPORTED = {
     *("dask", "dask-jobqueue", "distributed", "editables", "hatchling", "import-linter", "ipykernel", "jupyterlab"),
-    *("pytest", "ruamel-yaml-clib", "ruff", "setuptools", "tabulate", "uv"),
+    *("pytest", "pytest-xdist", "ruamel-yaml-clib", "ruff", "setuptools", "tabulate", "uv"),
 }
 
 
