@@ -85,9 +85,11 @@ def serial(tmp_path_factory):
     folder = clone_of_project(tmp_path_factory.mktemp("serial") / "clone")
     with (folder.parent / "said.txt").open("w+") as said:
         command = [sys.executable, "-m", "dvc", "repro"]
-        with subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=said, stderr=said) as process:
+        options = {"cwd": folder, "env": environment(folder), "stdout": said, "stderr": said}
+        with subprocess.Popen(command, start_new_session=True, **options) as process:
             yield folder, process, folder.parent / "said.txt"
-            process.kill()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # with the stage at work
 
 
 @pytest.fixture(scope="module")

@@ -122,9 +122,27 @@ def test_outputs_of_an_earlier_run_are_removed_first(tmp_path, server):
 
 
 def test_a_kernel_killed_for_its_memory_is_told_with_what_it_took(tmp_path, server):
-    code = "block = bytearray(400 * 2**20)\nblock[::4096] = b'1' * len(block[::4096])\nimport time; time.sleep(3)\n"
+    code = """
+import os, signal, time
+block = bytearray(400 * 2**20)
+block[::4096] = b"1" * len(block[::4096])
+open("taken", "w").close()
+while not os.path.exists("measured"):
+    time.sleep(0.05)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    looks = []
+
+    def look() -> bool:
+        """Asked after each measurement: the second one that sees the file was made with the memory taken."""
+        if (tmp_path / "taken").exists():
+            looks.append("the memory is taken")
+        if len(looks) > 1:
+            (tmp_path / "measured").touch()
+        return False
+
     with pytest.raises(notebook.NotebookError, match=r"the kernel was killed having taken 0\.[4-9] GiB of memory"):
-        notebook.run(job(tmp_path, code + "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), server)
+        notebook.run(job(tmp_path, code), server, look)
     with pytest.raises(notebook.NotebookError, match=r"the kernel died \(exit code 3\)"):
         notebook.run(job(tmp_path, "import os; os._exit(3)"), server)
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from studies.parameters import read, validate
+from vpstudy import paths
 from vpstudy.compression import quantization
 from vpstudy.compression.distillation import _batches, distill, divergence
 from vpstudy.compression.magnitude import magnitude
@@ -222,7 +223,8 @@ OUTSIDE = {
     ],
 )
 def test_parameters_that_do_not_fit_are_told(changes, recovery, said):
-    content = read() | {"compressions": [*read()["compressions"], "dense_distilled"]} | changes
+    content = read(paths.SCALES / "default/params.yaml")
+    content |= {"compressions": [*content["compressions"], "dense_distilled"]} | changes
     content["recovery"] = SETTINGS.model_dump() | {"pictures": "letters"} | recovery
     with pytest.raises(ParameterError, match=re.escape(said)):
         validate(content, "params.yaml")

@@ -9,6 +9,7 @@ import pytest
 from studies import parameters
 from studies.figures import compressions
 from studies.parameters import read
+from vpstudy import paths
 from vpstudy.compression import registry
 from vpstudy.compression.family import Compression, sparsity_text
 from vpstudy.compression.registry import FAMILIES, allowed_names, parse
@@ -112,7 +113,7 @@ class Coin(Compression):
 
 
 def test_one_line_in_the_registry_is_all_that_a_new_family_needs(monkeypatch):
-    content = read() | {"compressions": ["dense", "coin"]}
+    content = read(paths.SCALES / "default/params.yaml") | {"compressions": ["dense", "coin"]}
     with pytest.raises(ParameterError, match=r"'coin': unknown compression; allowed: .*imp-0.80"):
         parameters.validate(content, "params.yaml")
     monkeypatch.setitem(registry.FAMILIES, "coin", Coin)  # the line

@@ -62,7 +62,7 @@ def test_a_new_target_is_one_file_and_one_registry_line(tmp_path, monkeypatch):
     file.write_text(dedent(NEW))
     monkeypatch.setattr(targets, "__path__", [*targets.__path__, str(file.parent)])
     monkeypatch.setitem(registry.EMBEDDED, "stripes", "vpstudy.data.targets.stripes")
-    content = read(paths.PARAMS)
+    content = read(paths.SCALES / "default/params.yaml")
     content["hidden_cost"]["axes"]["targets"] = ["stripes"]
     assert parameters.validate(content, "x").hidden_cost.axes.targets == ["stripes"]
     target = load("stripes", 8)
