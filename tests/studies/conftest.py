@@ -1,5 +1,10 @@
 """Cells of an untrained backbone, whose files go to a temporary folder."""
 
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
 import pytest
 
 from pipeline import scales
@@ -10,6 +15,16 @@ from vpstudy.compression.registry import parse
 from vpstudy.data import glyphs
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
+
+
+@pytest.fixture(scope="session")
+def committed_results(tmp_path_factory) -> Path:
+    """A copy of the results that git has: those on disk may be of other parameters, or half of a run."""
+    folder, words = tmp_path_factory.mktemp("committed"), ["git", "archive", "HEAD", "data/results/default"]
+    archive = subprocess.run(words, cwd=paths.ROOT, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter="data")
+    return folder / "data/results"
 
 
 @pytest.fixture(scope="module")

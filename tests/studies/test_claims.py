@@ -18,6 +18,7 @@ from studies.claims.verdict import Test as Rule  # pytest would collect a class 
 from studies.hidden_cost import measures, twins
 from studies.hidden_cost.claims import CLAIMS
 from studies.hidden_cost.evidence import Evidence
+from vpstudy import paths
 from vpstudy.data import glyphs
 from vpstudy.data.target import load as load_target
 from vpstudy.prompts.label_mapping import frequency_mapping
@@ -250,8 +251,9 @@ def test_the_ledger_is_written_whole_and_read_back(tmp_path, monkeypatch):
     assert ledger.read("default") == []
 
 
-def test_the_committed_ledger_follows_from_the_committed_results():
+def test_the_committed_ledger_follows_from_the_committed_results(committed_results, monkeypatch):
     """Of all three studies: the same findings to eight digits, and the same verdicts for the same reasons."""
+    monkeypatch.setattr(paths, "RESULTS", committed_results)
     if "evidence" not in results.read(grid.cells(parameters("default"), "transfer")).frame:
         pytest.skip("the committed results are those of older code: run `make repro`")
     entries = ClaimsReport(parameters("default"), save=False).entries

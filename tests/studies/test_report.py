@@ -51,8 +51,9 @@ def test_effects_are_told_with_their_interval():
 
 
 @pytest.fixture
-def only(tmp_path, monkeypatch):
+def only(committed_results, tmp_path, monkeypatch):
     """Parameters that hold one study alone; what is kept goes to a temporary folder."""
+    monkeypatch.setattr(paths, "RESULTS", committed_results)
     for name in ("FIGURES", "VECTORS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(ledger, "path", lambda scale: tmp_path / f"{scale}.json")
@@ -91,11 +92,12 @@ def test_a_study_that_is_left_out_says_so(stage, other, only, capsys):
 
 
 @pytest.fixture
-def without(tmp_path, monkeypatch):
+def without(committed_results, tmp_path, monkeypatch):
     """The committed results without those whose names hold a word, in a temporary folder."""
+    monkeypatch.setattr(paths, "RESULTS", committed_results)
 
     def remove(word):
-        shutil.copytree(paths.RESULTS / "default", tmp_path / "results/default")
+        shutil.copytree(committed_results / "default", tmp_path / "results/default")
         removed = [file for file in (tmp_path / "results").rglob("*.json") if word in file.name]
         for file in removed:
             file.unlink()
