@@ -130,7 +130,7 @@ def _check(model: nn.Module, name: str, size: int) -> None:
     """Raise ValueError unless one linear layer makes logits from features, and layers hold nearly all weights."""
     classifier, layers = model.get_classifier(), (nn.Conv2d, nn.Linear)
     if not isinstance(classifier, layers):
-        kind = type(classifier).__name__
+        kind = f"{len(classifier)} heads" if isinstance(classifier, tuple) else type(classifier).__name__
         raise ValueError(
             f"{name}: its classifier is no single linear layer but {kind}, so it cannot be mapped, replaced or left "
             "out of compression; give another network"
