@@ -6,7 +6,8 @@ prompt is rounded too; the products inside attention are not. Gradients pass str
 vanish outside. Layers are named by their weights.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -47,26 +48,39 @@ def calibrate(
     ends: dict[str, tuple[float, float]] = {}
     samples: dict[str, list[Tensor]] = {name: [] for name in bits}
 
-    def observe(name: str):
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            values = inputs[0].detach().float()
-            low, high = ends.get(name, (0.0, 0.0))
-            ends[name] = min(low, values.min().item()), max(high, values.max().item())
-            flat = values.flatten()
-            samples[name].append(flat[:: max(1, len(flat) // SAMPLE)])
+    def see(name: str, values: Tensor) -> None:
+        low, high = ends.get(name, (0.0, 0.0))
+        ends[name] = min(low, values.min().item()), max(high, values.max().item())
+        flat = values.flatten()
+        samples[name].append(flat[:: max(1, len(flat) // SAMPLE)])
 
-        return hook
+    observe(model, bits, batches, see)
+    return {name: _narrowed(*ends[name], torch.cat(samples[name]), each, ranges) for name, each in bits.items()}
 
-    hooks = [owner(model, name).register_forward_pre_hook(observe(name)) for name in bits]
+
+@torch.no_grad()
+def observe(
+    model: nn.Module, names: Collection[str], batches: Iterable[Tensor], see: Callable[[str, Tensor], None]
+) -> None:
+    """Show `see` what enters the layers of the named weights, float32, at each forward pass of a batch.
+
+    Raises ValueError if a layer is not reached.
+    """
+    missed = dict.fromkeys(names)
+
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...], name: str) -> None:
+        missed.pop(name, None)
+        see(name, inputs[0].float())
+
+    hooks = [owner(model, name).register_forward_pre_hook(partial(hook, name=name)) for name in names]
     try:
         for batch in batches:
             model(batch)
     finally:
-        for hook in hooks:
-            hook.remove()
-    if missed := [name for name in bits if name not in ends]:
-        raise ValueError(f"no input has reached these layers, so they have no range: {', '.join(missed)}")
-    return {name: _narrowed(*ends[name], torch.cat(samples[name]), each, ranges) for name, each in bits.items()}
+        for each in hooks:
+            each.remove()
+    if missed:
+        raise ValueError(f"no input has reached these layers, so they cannot be rounded: {', '.join(missed)}")
 
 
 def attach(model: nn.Module, quantizers: Mapping[str, Tensor], bits: Mapping[str, int]) -> None:

@@ -6,12 +6,13 @@ AdamW, whose normalisation undoes most of the paper's scaling of their gradients
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from vpstudy.compression.activations import owner
+from vpstudy.compression import activations
 from vpstudy.compression.masks import constrain_weight
 from vpstudy.compression.quantization import largest_integer
 
@@ -85,20 +86,10 @@ def attach(
     for each in {*bits.values(), *activation_bits.values()}:
         largest_integer(each)
     samples: dict[str, Tensor] = {}
-
-    def observe(name: str):
-        return lambda module, inputs: samples.setdefault(name, inputs[0].detach())
-
-    hooks = [owner(model, name).register_forward_pre_hook(observe(name)) for name in bits]
     model.eval()  # measuring must not change BatchNorm statistics
-    with torch.no_grad():
-        model(next(iter(batches)))
-    for hook in hooks:
-        hook.remove()
-    if missed := [name for name in bits if name not in samples]:
-        raise ValueError(f"no input has reached these layers, so they have no step: {', '.join(missed)}")
+    activations.observe(model, bits, islice(batches, 1), samples.__setitem__)
     for name in bits:
-        layer = owner(model, name)
+        layer = activations.owner(model, name)
         layer.learned_activation = LearnedActivation(samples[name], activation_bits[name])
         layer.learned_hook = layer.register_forward_pre_hook(layer.learned_activation)
         constrain_weight(model, name, LearnedWeight(layer.weight, bits[name]))

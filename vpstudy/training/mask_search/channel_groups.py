@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vpstudy.compression.learned import LearnedSelection
 from vpstudy.models.backbones import Backbone
+from vpstudy.training.mask_search.learned import LearnedSelection
 
 EARLY, EARLY_SHARE = 5, 0.25  # number of first convolutions, and the largest share they lose
 

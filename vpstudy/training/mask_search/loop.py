@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Adam, Optimizer
 
-from vpstudy.compression.learned import LearnedSelection
 from vpstudy.data.augmentation import shifted
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import Examples
 from vpstudy.training.fit import Diverged, batches
+from vpstudy.training.mask_search.learned import LearnedSelection
 from vpstudy.training.mask_search.settings import MaskSearch
 from vpstudy.training.mask_search.subnetwork import Subnetwork
 

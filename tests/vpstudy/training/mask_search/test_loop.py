@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vpstudy.compression.learned import LearnedMask
 from vpstudy.compression.magnitude import magnitude
 from vpstudy.compression.masks import release
 from vpstudy.models.architectures import ARCHITECTURES
@@ -16,6 +15,7 @@ from vpstudy.runtime import configure
 from vpstudy.settings import Execution
 from vpstudy.training.data import Examples
 from vpstudy.training.fit import Diverged
+from vpstudy.training.mask_search.learned import LearnedMask
 from vpstudy.training.mask_search.loop import train
 from vpstudy.training.mask_search.subnetwork import Subnetwork, map_labels
 

@@ -1,6 +1,6 @@
 """Trained masks: HYDRA, BiP, and VPNs with a prompt."""
 
-from vpstudy.compression.learned import LearnedMask
+from vpstudy.training.mask_search.learned import LearnedMask
 from vpstudy.training.mask_search.loop import Passes
 from vpstudy.training.mask_search.run import Candidate, Run
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from vpstudy.compression import scores
 from vpstudy.compression.magnitude import prune_lowest
 from vpstudy.compression.masks import Mask
 from vpstudy.runtime import seed_for
+from vpstudy.training.mask_search import scores
 from vpstudy.training.mask_search.run import Candidate, Run
 
 SCORING = 256  # training pictures to score with

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vpstudy.compression.learned import LearnedMask, initial_scores, mask_gradient
 from vpstudy.compression.magnitude import magnitude, prune_lowest
+from vpstudy.training.mask_search.learned import LearnedMask, initial_scores, mask_gradient
 
 
 def network() -> nn.Sequential:

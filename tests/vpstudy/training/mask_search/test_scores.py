@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from vpstudy.compression.magnitude import prune_lowest
-from vpstudy.compression.scores import grasp, random_scores, snip, synflow
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
+from vpstudy.training.mask_search.scores import grasp, random_scores, snip, synflow
 
 
 def network() -> nn.Sequential:
