@@ -17,6 +17,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 # What systems put beside pictures: hidden files, thumbnails, bins.
 HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/|@eaDir/|@Recycle|#recycle/|\$RECYCLE\.BIN/)", re.IGNORECASE)
+SURROGATE = re.compile("[\ud800-\udfff]")  # how Python shows bytes that are not UTF-8
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ def find(location: Path) -> Files:
     archive = _zip(location) if location.suffix.lower() == ".zip" else None
     entries = _zipped(archive, left_out) if archive else _walked(os.path.realpath(location), "", (), left_out)
     found = {name: (size, source) for name, size, source in entries if _wanted(name, left_out)}
+    if alien := next((name for name in found if SURROGATE.search(name)), None):
+        raise ValueError(f"{location}: {alien!a} is no name in UTF-8; rename it")
     same = {name: source for name, (_, source) in found.items()}
 
     def read(name: str) -> Image.Image:

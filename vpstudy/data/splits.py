@@ -104,7 +104,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 def read(path: Path, origin: Origin, originals: Originals | None = None) -> Partition:
     """Read a split file. Raises ValueError if `origin` or `originals` do not match it."""
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = _read(path)
     now = {key: getattr(origin, key) for key in HOW}
     problems = [f"{key} is {now[key]}, and was {was}" for key, was in before["how"].items() if now[key] != was]
     if originals:
@@ -125,8 +125,14 @@ def read(path: Path, origin: Origin, originals: Originals | None = None) -> Part
 
 def sizes(path: Path) -> dict[str, tuple[int, int]]:
     """Pictures of each class in the pool and in the test set, from a split file."""
-    classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
-    return {each["name"]: (each["pool"], each["test"]) for each in classes}
+    return {each["name"]: (each["pool"], each["test"]) for each in _read(path)["classes"]}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{shown(path)}: {error}; restore it from git, or delete it and a new split is made") from None
 
 
 def _differences(originals: Originals, before: dict[str, dict[str, Any]]) -> list[str]:

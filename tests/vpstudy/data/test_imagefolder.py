@@ -296,6 +296,13 @@ def test_a_zip_that_is_cut_or_overwritten_anywhere_is_one_error_or_read(tmp_path
     assert outcomes <= {"read", "named", "pictures"}, outcomes
 
 
+def test_a_name_that_is_not_utf_8_is_told(tmp_path):
+    root = folder(tmp_path / "f", {"a": 1, "b": 1})
+    (root / "a" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"f: 'a/caf\\udce9\.png' is no name in UTF-8; rename it"):
+        imagefolder.find(root)
+
+
 def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     root = folder(tmp_path / "f", {"a": 1, "b": 1})
     inner = os.scandir

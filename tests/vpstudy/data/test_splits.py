@@ -84,6 +84,14 @@ def test_a_file_brings_the_split_back(tmp_path, keys):
         assert each["folder"] == f"c{k}" and each["name"] == f"name of c{k}"
 
 
+def test_a_damaged_file_is_named(tmp_path):
+    write(tmp_path / "a.json", originals(), origin())
+    (tmp_path / "a.json").write_text("<<<<<<< HEAD\n" + (tmp_path / "a.json").read_text())
+    for read in (lambda path: splits.read(path, origin()), splits.sizes):
+        with pytest.raises(ValueError, match=r"a\.json: Expecting value.*; restore it from git, or delete it"):
+            read(tmp_path / "a.json")
+
+
 def test_a_large_set_with_parts_of_its_own_has_a_short_file(tmp_path):
     marks = np.repeat([False, True], [9000, 1000])
     write(tmp_path / "a.json", originals([9000, 1000], marks), origin())
