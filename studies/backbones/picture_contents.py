@@ -1,6 +1,7 @@
 """Checks of what is in the pictures of targets, in seconds and before anything runs. Loads torch."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import reduce
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 
 from studies.parameters import Parameters
+from vpstudy import atomic, paths
 from vpstudy.data import decoding, fetched, files, splits
 from vpstudy.data.class_names import words
 from vpstudy.data.origin import Origin, origin_of
@@ -16,7 +18,7 @@ from vpstudy.data.registry import EMBEDDED
 from vpstudy.data.target import load
 from vpstudy.settings import refuse
 
-LOOKED_AT = 10_000  # most pictures of a target that are decoded here; the stage pictures decodes them all
+LOOKED_AT = 5_000  # most pictures of a target that are decoded here; the stage pictures decodes them all
 Sizes = dict[str, tuple[int, int]]  # pictures of a class in the pool and in the test set
 # Each study, the key of its budgets, the section of its validation_per_class, and whether it runs.
 NEEDS: tuple[tuple[str, str, str, Callable[[Parameters], Any]], ...] = (
@@ -47,7 +49,7 @@ NEEDS: tuple[tuple[str, str, str, Callable[[Parameters], Any]], ...] = (
 
 
 def check(p: Parameters, file: str, this_machine: bool = True) -> list[str]:
-    """What is left out of the pictures, a line for each target. Nothing is trained, downloaded or written.
+    """What is left out of the pictures, a line for each target. Nothing is trained or downloaded.
 
     Of pictures that are not here only a split file is read, if there is one. Without `this_machine`, cells run on
     others, whose devices are not known. Raises ParameterError with a line for each problem.
@@ -89,7 +91,8 @@ def _unreadable(
     alias: str, origin: Origin, originals: Originals, ready: fetched.Prepared | None, notes: list[str]
 ) -> Iterator[str]:
     """Damaged pictures or a damaged zip, unless the pixels of `ready` have been read before."""
-    if ready and decoding.is_cached(alias, ready.key):
+    seen = paths.PICTURES / f"{alias}.seen"
+    if ready and seen.exists() and seen.read_text() == ready.key:
         return
     chosen = ready.partition.chosen if ready else np.arange(len(originals.names))
     if len(chosen) > LOOKED_AT:
@@ -100,6 +103,10 @@ def _unreadable(
             looks()
         except ValueError as error:
             yield str(error)
+            ready = None
+    if ready:
+        with suppress(OSError):  # a checkout that may not be written
+            atomic.write_text(seen, ready.key)
 
 
 def _refuse_twins(class_names: list[str]) -> None:

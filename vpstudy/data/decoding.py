@@ -79,11 +79,6 @@ def tensors(
     return load_file(path)
 
 
-def is_cached(alias: str, key: str) -> bool:
-    """Whether `tensors` has decoded these pictures, at any size."""
-    return any(_has(path, key) for path in paths.PICTURES.glob(f"{alias}-*.safetensors"))
-
-
 def _has(path: Path, key: str) -> bool:
     try:
         with safe_open(path, "pt") as file:
