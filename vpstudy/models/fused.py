@@ -54,14 +54,11 @@ class _Readers(TorchDispatchMode):
         found: dict[nn.Module, list[set[nn.Module | None]]] = defaultdict(list)
         for key, (convolution, _) in self.outputs.items():
             found[convolution].append(self.readers[key])
-        sole = {
-            convolution: readers[0] for convolution, readers in found.items() if all(r == readers[0] for r in readers)
-        }
         return {
             convolution: norm
-            for convolution, readers in sole.items()
-            for norm in readers
-            if len(readers) == 1 and norm is not None and self.calls[norm] == len(found[convolution])
+            for convolution, readers in found.items()
+            for norm in readers[0] - {None}
+            if all(each == {norm} for each in readers) and self.calls[norm] == len(readers)
         }
 
 

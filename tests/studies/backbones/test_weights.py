@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -158,6 +159,25 @@ def test_files_that_do_not_fit_are_told(tmp_path, monkeypatch):
     monkeypatch.delenv("SQUEEZENET")
     with pytest.raises(FileNotFoundError, match=r"\$SQUEEZENET: there is no environment variable"):
         files.fetch_weights(OutsideWeights.model_validate(ENTRY), tmp_path, tmp_path)
+
+
+def test_a_configuration_beside_the_file_speaks_of_these_weights(tmp_path, monkeypatch):
+    path, entry = stored(tmp_path, monkeypatch, torchvision.models.squeezenet1_1())
+    half = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "squeezenet1_1", "pretrained_cfg": half}))
+    with pytest.raises(ValueError, match=r"has mean \(0.5, 0.5, 0.5\), and \(0.485, .* state mean in weights.squeeze"):
+        WeightsCell(parameters(squeeze=entry), "squeeze").load(path)
+    assert WeightsCell(parameters(squeeze=entry | half), "squeeze").load(path)
+
+
+def test_inputs_of_layers_that_are_not_called_cannot_be_rounded():
+    beit = {"model": "timm/beit_base_patch16_224", "location": "net.safetensors", "sha256": "0" * 64}
+    few = NO_ROUNDS | {"compressions": ["dense", "int4", "w4a4"]}
+    content = study.validate(changed(weights={"beit": beit}, outside=["beit"], backbones=["cnn", "beit"], **few), "p")
+    lines = list(misfits(content, libraries.architecture("beit", OutsideWeights.model_validate(beit)), 224))
+    assert lines[-1].startswith(
+        "compressions: 'w4a4' rounds what enters each layer, and 'beit' has 12 that it does not"
+    )
 
 
 def test_what_a_network_cannot_do_is_told_first():
