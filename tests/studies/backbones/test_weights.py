@@ -124,6 +124,8 @@ def test_the_stage_keeps_weights_names_and_facts(tmp_path, monkeypatch):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     model = torchvision.models.squeezenet1_1()
     with torch.no_grad():
+        for parameter in model.parameters():
+            parameter[parameter == 0] = 0.1  # a draw may be zero by chance
         model.features[0].weight.flatten()[:864] = 0  # half of the first layer
     path, entry = stored(tmp_path, monkeypatch, model)
     cell = WeightsCell(parameters(squeeze=entry), "squeeze")
