@@ -1,7 +1,6 @@
 """Runs stages that are out of date on Dask's workers, as many at once as there are cores for, and records them."""
 
 import os
-import queue
 import signal
 import sys
 import time
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from distributed import Client, Future
+from distributed import Client, Future, as_completed
 
 from pipeline.stages import Stages
 from pipeline.timings import Estimate
@@ -45,7 +44,7 @@ class Runner:
     edited: list[str] = field(default_factory=list)  # what they depend on changed while they ran
 
     def __post_init__(self) -> None:
-        self._queue: queue.Queue[Future] = queue.Queue()
+        self._ended = as_completed(loop=self.client.loop)
         self._started: dict[str, float] = {}  # by the key of the future
         self.client.subscribe_topic(STARTED, lambda event: self._started.setdefault(event[1], time.monotonic()))
         self._running: dict[str, Future] = {}
@@ -61,6 +60,8 @@ class Runner:
                 if finished := self._finished():
                     self._submit()  # first, so that workers go on while these are recorded
                     self._record(finished)
+                else:
+                    time.sleep(0.1)
                 self._show()
             if interrupted:
                 self._record(self._finished())
@@ -93,20 +94,14 @@ class Runner:
                     priority=self.estimate.longest_ways()[name],
                     pure=False,
                 )
-                self._running[name].add_done_callback(self._queue.put)
+                self._ended.add(self._running[name])
 
     def _finished(self) -> list[str]:
         """The stages that have ended well since the last call; those that have not are told at once."""
-        ended = []
-        try:
-            ended.append(self._queue.get(timeout=0.5))
-            while True:
-                ended.append(self._queue.get_nowait())
-        except queue.Empty:
-            pass
         names = {future.key: name for name, future in self._running.items()}
         finished = []
-        for name, future in [(names[future.key], future) for future in ended if future.key in names]:
+        for future in self._ended.next_batch(block=False):
+            name = names[future.key]
             del self._running[name]
             outcome = _outcome(future)
             if "error" in outcome:
