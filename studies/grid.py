@@ -32,11 +32,11 @@ STAGES = {
     "protocol": Stage("52_protocol", "qprompt"),
     "multimodal": Stage("53_multimodal", "qprompt"),
     "quantize_visual_prompt": Stage("60_quantized_visual_prompt", "across"),
+    "claims": Stage("99_claims", "claims"),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
     "vpns": Stage("91_vpns", "vpns"),
     "qprompt": Stage("92_qprompt", "qprompt"),
     "across": Stage("93_across", "across"),
-    "claims": Stage("99_claims", "claims"),
 }
 
 

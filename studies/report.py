@@ -1,37 +1,42 @@
 """Base of the final notebooks' reports: figures and tables of one study at one scale."""
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
-from IPython.display import display
-from matplotlib.figure import Figure
+from IPython.display import Markdown, display
 
 from studies import grid, results
+from studies.claims import ledger
 from studies.claims.verdict import NOT_RUN
 from studies.figures import style, tables
+from studies.figures.sentences import Drawn
 from studies.parameters import Parameters
 from studies.results import Results
 from vpstudy import atomic, paths
 
 # depends on vpstudy/compression/families, whose labels are found by name
 
-METRICS = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll": "NLL (nats)", "brier": "Brier"}
 NOT_YET = "nothing has been run yet: `make repro` makes everything"
 
 
 class Report:
-    """Shows the figures and tables of `study`; with `save`, also writes them.
+    """Shows the figures and tables of `study` by name; with `save`, also writes them.
 
     PNG and tables go to `figures/<scale>/<study>`, in git; SVG and PDF to `data/figures/<scale>/<study>`, in DVC's
     cache. If the parameters have no cell of `stage`, or none has a result yet, a `LeftOut` replaces the report. While
-    some cells have no result, a method that cannot do without them says so in place of its figure or table.
+    some cells have no result, what cannot do without them is not shown, and they are named.
+
+    `figures` has functions of the report and of the runs of one architecture, which return `Drawn`, or None if this
+    scale lacks the runs; each is drawn for every architecture of `runs`. `tables` has functions of the report.
     """
 
     study: ClassVar[str]
     stage: ClassVar[str | None] = None
+    figures: ClassVar[Mapping[str, Callable[[Any, pd.DataFrame], Drawn | None]]] = {}
+    tables: ClassVar[Mapping[str, Callable[[Any], pd.DataFrame]]] = {}
+    runs: pd.DataFrame  # a row for each run, from `stage`
 
     def __new__(cls, parameters: Parameters, save: bool) -> Any:
         cells = grid.cells(parameters, cls.stage) if cls.stage else []
@@ -43,43 +48,70 @@ class Report:
             return LeftOut("\n".join([NOT_YET, *results.not_made(cells)]), [])
         return super().__new__(cls)
 
-    def __init_subclass__(cls) -> None:
-        for name, method in vars(cls).items():
-            if callable(method) and not name.startswith("_"):
-                setattr(cls, name, _as_far_as_possible(method))
-
     def __init__(self, parameters: Parameters, save: bool):
         self.parameters, self.save = parameters, save
         self.folder, self.vectors = (place / parameters.scale / self.study for place in (paths.FIGURES, paths.VECTORS))
+        self.read = results.read(grid.cells(parameters, self.stage) if self.stage else [])
+        self.runs = with_columns(self.read, *tables.USUAL)
 
-    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Return `table` for display; with `save`, write it as CSV and Markdown unless it is empty."""
-        if self.save and len(table):
-            tables.save(table, name, self.folder)
-        return table
+    @property
+    def contents(self) -> list[dict[str, Any]]:
+        """The content of each cell's file."""
+        return list(self.read.contents.values())
 
-    def show(self, name: str, figure: Figure) -> None:
-        """Show `figure`; with `save`, also write it."""
-        if self.save:
-            style.save(figure, name, self.folder, self.vectors)
-        display(figure)
+    def coverage(self) -> None:
+        """Print what the report covers and what is missing, then show the verdicts on the study's claims."""
+        runs = self.runs
+        print(
+            f"{len(self.contents)} cells, {len(runs)} rows; targets: {', '.join(dict.fromkeys(runs['target']))}; "
+            f"{runs['source_seed'].nunique()} source checkpoint(s), {runs['seed'].nunique()} seeds. "
+            f"Runs that diverged: {(runs['status'] != 'ok').sum()}."
+        )
+        for note in self.read.notes():
+            print(note)
+        if entries := [entry for entry in ledger.read(self.parameters.scale) if entry["study"] == self.study]:
+            columns = {"id": "claim", "verdict": "verdict", "statement": "statement", "reason": "why"}
+            display_table(pd.DataFrame(entries)[[*columns]].rename(columns=columns))
 
-
-def _as_far_as_possible(method: Callable) -> Callable:
-    """`method`, whose errors are one line while results are missing that the report reads."""
-
-    @wraps(method)
-    def tolerant(self: Report, *args: Any, **options: Any) -> Any:
+    def show(self, name: str) -> None:
+        """Show the figure or table of this name, or say what it lacks; with `save`, also write it."""
         try:
-            return method(self, *args, **options)
+            made = self.tables[name](self) if name in self.tables else self.drawn(name)
         except (LookupError, ValueError, StopIteration):
             cells = [cell for cell in grid.cells(self.parameters) if cell.study in (self.study, "backbones")]
             missing = [cell for cell in cells if cell.axes and not results.path(cell).exists()]
             if not missing:
                 raise
             print("not shown, as results are missing that it needs", *results.not_made(missing), sep="\n")
+            return
+        if isinstance(made, pd.DataFrame):
+            if self.save and len(made):
+                tables.save(made, name, self.folder)
+            display_table(made) if len(made) else print(NOT_RUN)
+            return
+        for file, drawn in made.items() or [(name, None)]:
+            if drawn is None:
+                print(NOT_RUN)
+                continue
+            if self.save:
+                style.save(drawn.figure, file, self.folder, self.vectors)
+            display(drawn.figure)
+            display(Markdown(drawn.sentence))
 
-    return tolerant
+    def runs_of(self, name: str) -> pd.DataFrame:
+        """The runs that the figure of this name shows."""
+        return self.runs
+
+    def drawn(self, name: str) -> dict[str, Drawn | None]:
+        """The figure of this name for each architecture, by file name."""
+        every, found = self.runs_of(name), {}
+        several = every["backbone"].nunique() > 1
+        for backbone, runs in every.groupby("backbone", sort=False):
+            drawn = self.figures[name](self, runs)
+            if several and drawn:
+                style.extend_title(drawn.figure, f" ({backbone})")
+            found[f"{name}-{backbone}" if several else name] = drawn
+        return found
 
 
 class LeftOut:
@@ -97,3 +129,8 @@ class LeftOut:
 def with_columns(read: Results, *columns: str) -> pd.DataFrame:
     """The frame of results with these columns added: without a finished run, no row has metrics."""
     return read.frame.reindex(columns=list(dict.fromkeys([*read.frame.columns, *columns])))
+
+
+def display_table(table: pd.DataFrame) -> None:
+    """Show the whole table, as text where there is no HTML."""
+    display({"text/html": tables.html(table), "text/plain": table.to_string(index=False)}, raw=True)

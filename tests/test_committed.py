@@ -61,7 +61,7 @@ def drawn(clone, tmp_path_factory) -> set[str]:
     parameters, folder = study.load(clone / "params.yaml"), tmp_path_factory.mktemp("drawn")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "load", lambda: parameters)
-        patch.setattr(studies.report, "display", lambda _: None)
+        patch.setattr(studies.report, "display", lambda *_, **__: None)
         patch.setattr(paths, "RESULTS", clone / "data/results")
         patch.setattr(paths, "FIGURES", folder / "figures")
         patch.setattr(paths, "VECTORS", folder / "data/figures")

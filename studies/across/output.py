@@ -7,8 +7,9 @@ from safetensors.torch import save as serialize
 from scipy.special import softmax
 
 from studies import results
-from studies.across import figures, strip
+from studies.across import strip
 from studies.across.cell import QuantizeCell, Run
+from studies.across.labels import label
 from studies.rows import head, lost, means, png, row
 from vpstudy import atomic, paths
 from vpstudy.prompts.quantized import FixedBorder
@@ -52,9 +53,9 @@ def pictures(cell: QuantizeCell, runs: list[Run]) -> dict[tuple[str, str, int], 
     rows = [{**vars(run), "status": "diverged" if run.logits is None else "ok"} for run in runs]
     inner, canvas = cell.prompting.chosen.inner, cell.prompting.canvas
     compression, seed = dict(cell.cell.axes)["compression"], cell.settings.seeds[0]
-    values = {
-        (run.arm, run.bits): run.values for run in runs if run.seed == seed and run.codebook in (None, "clustered")
-    }
+    book = strip.codebook(rows)
+    kept = [run for run in runs if run.seed == seed and (run.arm != "ptq" or run.codebook == book)]
+    values = {(run.arm, run.bits): run.values for run in kept}
     return {(compression, *key): FixedBorder(inner, canvas, values[key]).picture() for key in strip.shown(rows)}
 
 
@@ -65,7 +66,7 @@ def summary(result: dict) -> pd.DataFrame:
 
 
 def _label(row: dict) -> str:
-    return figures.label(row["arm"], row["codebook"], row["bits"])
+    return label(row["arm"], row["codebook"], row["bits"])
 
 
 def _row(cell: QuantizeCell, run: Run) -> dict:

@@ -10,11 +10,16 @@ from PIL import Image
 Key = tuple[str, int]  # arm, bits
 
 
+def codebook(rows: Sequence[dict[str, Any]]) -> str | None:
+    """The first codebook of the cell, whose borders the strip shows."""
+    return next((row["codebook"] for row in rows if row["arm"] == "ptq"), None)
+
+
 def shown(rows: Sequence[dict[str, Any]]) -> list[Key]:
-    """Keys of the borders in the strip, in order: first seed, full precision or clustered, not diverged."""
-    kinds = (("full", None), ("ptq", "clustered"), ("qat", "clustered"))
+    """Keys of the borders in the strip, in order: first seed, not diverged, of the first codebook."""
     done = [row for row in rows if row["seed"] == rows[0]["seed"] and row["status"] == "ok"]
-    return [(row["arm"], row["bits"]) for row in done if (row["arm"], row["codebook"]) in kinds]
+    kinds = (("full", None), ("ptq", codebook(rows)))
+    return [(row["arm"], row["bits"]) for row in done if row["arm"] == "qat" or (row["arm"], row["codebook"]) in kinds]
 
 
 def read(path: Path, rows: Sequence[dict[str, Any]]) -> dict[Key, np.ndarray]:

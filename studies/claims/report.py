@@ -1,6 +1,6 @@
 """Report of claims: ledger with verdicts, tables and forest plots from committed results."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -8,6 +8,7 @@ from studies import grid, results
 from studies.claims import forest, ledger
 from studies.claims.claim import Claim
 from studies.claims.verdict import LEVEL, equivalence_power
+from studies.figures.sentences import Drawn
 from studies.hidden_cost import claims as hidden_cost
 from studies.parameters import Parameters
 from studies.qprompt import claims as qprompt
@@ -25,6 +26,14 @@ class ClaimsReport(Report):
     """Verdicts on every claim at one scale."""
 
     study = "claims"
+    figures: ClassVar = {f"forest_{study}": None for study in STUDIES}
+    tables: ClassVar = {
+        "expected_power": lambda report: report.expected_power(),
+        "claims": lambda report: report.verdicts(),
+        "architectures": lambda report: report.architectures(),
+        "findings": lambda report: report.findings("findings"),
+        "beside": lambda report: report.findings("beside"),
+    }
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
@@ -56,7 +65,7 @@ class ClaimsReport(Report):
         """One row per claim; with `save`, also writes the ledger."""
         if self.save:
             ledger.write(self.parameters.scale, self.entries)
-        return self.table("claims", pd.DataFrame(map(_line, self.entries)))
+        return pd.DataFrame(map(_line, self.entries))
 
     def architectures(self) -> pd.DataFrame:
         """The same tests on the scale's other architectures, below the verdict on the first."""
@@ -66,7 +75,7 @@ class ClaimsReport(Report):
             if entry["other_architectures"]
             for one in [entry, *entry["other_architectures"]]
         ]
-        return self.table("architectures", pd.DataFrame(rows))
+        return pd.DataFrame(rows)
 
     def findings(self, kind: str) -> pd.DataFrame:
         """Effects pooled and by target: of the "findings", which decide, or of those "beside" them."""
@@ -76,14 +85,17 @@ class ClaimsReport(Report):
             for entry in self.entries
             for found in entry[kind]
         ]
-        return self.table(kind, pd.DataFrame(rows).fillna("—"))
+        return pd.DataFrame(rows).fillna("—")
 
-    def forests(self) -> None:
-        """Show a forest plot for each study with findings."""
-        for study, module in STUDIES.items():
-            entries = [entry for entry in self.entries if entry["study"] == study]
-            if any(entry["findings"] for entry in entries):
-                self.show(f"forest_{study}", forest.draw(entries, module.PAPER))
+    def drawn(self, name: str) -> dict[str, Drawn | None]:
+        """The forest plot of a study, if it has findings."""
+        study = name.removeprefix("forest_")
+        entries = [entry for entry in self.entries if entry["study"] == study]
+        if not any(entry["findings"] for entry in entries):
+            return {}
+        verdicts = pd.Series([entry["verdict"] for entry in entries]).value_counts()
+        said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+        return {name: Drawn(forest.draw(entries, STUDIES[study].PAPER), f"Of {len(entries)} claims: {said}.")}
 
 
 ARCHITECTURE = ("backbone", "measured on", "effect [95 %]", "verdict", "why")  # columns of `_line`
@@ -93,14 +105,14 @@ def _line(entry: ledger.Entry) -> dict[str, Any]:
     return {
         "study": entry["study"],
         "claim": entry["id"],
-        "backbone": entry["backbone"],
+        "verdict": entry["verdict"],
         "statement": entry["statement"],
+        "backbone": entry["backbone"],
         "estimand": entry["estimand"],
         "measured on": _listed([found["label"] for found in entry["findings"]]),
         "effect [95 %]": _listed(list(map(_interval, entry["findings"]))),
         "smallest of interest": entry["smallest_effect"],
         "p (Holm)": "—" if entry["p_holm"] is None else f"{entry['p_holm']:.3g}",
-        "verdict": entry["verdict"],
         "why": entry["reason"],
     }
 

@@ -1,34 +1,56 @@
-"""Shared parts of figures: series with intervals, diverged runs, limits, chance, legends, notes on seeds."""
+"""Shared parts of figures: marks of diverged runs, limits, legends, notes on seeds."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 
 from studies.figures import style
-from studies.figures.style import Line
 
-BAND = 0.16  # opacity of an interval
-BOUNDS = {"accuracy": (0.0, 1.0), "ece_debiased": (-1.0, 1.0)}  # a debiased estimate may lie below zero
+HOLLOW = "hollow: the network collapsed, no claim rests on it"
 
 
-def only_backbone(*frames: pd.DataFrame) -> str:
-    """The one backbone in the frames. Raises ValueError unless there is exactly one."""
-    found = sorted({name for frame in frames for name in frame["backbone"]})
-    if len(found) != 1:
-        raise ValueError(f"a figure shows one backbone; given: {', '.join(found) or 'none'}; filter the frames")
-    return found[0]
+def names(table: pd.DataFrame, column: str, order=()) -> list[str]:
+    """Distinct values of a column, in the given order or as they appear."""
+    found = list(dict.fromkeys(table[column]))
+    return [name for name in order if name in found] or found
 
 
-def at_largest_budget(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The runs at the largest budget, and a note that names it."""
-    budget = style.budgets(runs["budget"])[-1]
-    return runs[runs["budget"] == budget], f"Budget: {style.budget_label(budget)}."
+def errorbars(axis: Axes, x, y, table: pd.DataFrame, look: Mapping[str, Any], across: bool = False) -> None:
+    """Means with their intervals, along x or `across` along y; hollow where a row is not `admitted`."""
+    bars = [table["mean"] - table["low"], table["high"] - table["mean"]]
+    axis.errorbar(x, y, **{"yerr" if across else "xerr": bars}, elinewidth=1.1, **look)
+    if "admitted" in table and not table["admitted"].all():
+        out = ~table["admitted"].to_numpy(bool)
+        axis.plot(pd.Series(x).to_numpy()[out], pd.Series(y).to_numpy()[out], **look | {"ls": "", "mfc": "white"})
+
+
+def lost(table: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any]] | None:
+    """A mark such as "✕ 1 of 3" for the runs of groups in which some diverged, and its colour; None without such."""
+    some = table[table["n_diverged"] > 0]
+    if some.empty:
+        return None
+    diverged, of = some["n_diverged"].sum(), (some["n"] + some["n_diverged"]).sum()
+    colour = looks[some["group"].iloc[0]]["color"] if len(some) == 1 else style.GREY
+    return f"✕ {diverged} of {of}", {"color": colour}
+
+
+def within(limits: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
+    """Axis limits, clipped to `bounds` plus a margin."""
+    margin = 0.03 * (bounds[1] - bounds[0])
+    return max(limits[0], bounds[0] - margin), min(limits[1], bounds[1] + margin)
+
+
+def legend(figure: Figure, looks: Mapping[str, Mapping[str, Any]]) -> None:
+    """A legend below the panels, from labels and looks, in as many columns as fit."""
+    handles = [Line2D([], [], **{"ls": ""} | dict(look), label=label) for label, look in looks.items()]
+    longest = max((len(label) for label in looks), default=0)
+    columns = min(len(handles), max(1, 118 // (longest + 8)))
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.4, columnspacing=1.6)
 
 
 def chance_levels(results: pd.DataFrame) -> dict[str, float]:
@@ -37,71 +59,13 @@ def chance_levels(results: pd.DataFrame) -> dict[str, float]:
     return {target: 1 / len(mapping) for target, mapping in zip(mapped["target"], mapped["mapping"], strict=True)}
 
 
-def series(axis: Axes, table: pd.DataFrame, look: Line, bars: bool = False) -> None:
-    """A line through means (columns x, mean, low, high, n, n_diverged), with intervals as a band or bars."""
-    table = table.sort_values("x")
-    known = table.dropna(subset="mean")
-    axis.plot(known["x"], known["mean"], color=look.colour, ls=look.dashes, marker=look.marker, zorder=3)
-    if bars:
-        axis.vlines(known["x"], known["low"], known["high"], color=look.colour, lw=1, zorder=2.5)
-    else:
-        axis.fill_between(table["x"], table["low"], table["high"], color=look.colour, alpha=BAND, lw=0)
-    _diverged(axis, table, look)
+def at_largest_budget(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The runs at the largest budget, and a note that names it."""
+    budget = style.budgets(runs["budget"])[-1]
+    return runs[runs["budget"].isin([budget])], f"Budget: {style.budget_label(budget)}."
 
 
-def points(axis: Axes, table: pd.DataFrame, look: Line) -> None:
-    """Hollow, unconnected markers with interval bars."""
-    known = table.dropna(subset="mean")
-    axis.vlines(known["x"], known["low"], known["high"], color=look.colour, lw=1, zorder=3.5)
-    axis.plot(known["x"], known["mean"], look.marker, color=look.colour, mfc="white", ms=5.5, mew=1.3, zorder=4)
-    _diverged(axis, table, look)
-
-
-def _diverged(axis: Axes, table: pd.DataFrame, look: Line) -> None:
-    outlined = [withStroke(linewidth=2.5, foreground="black")]
-    white = {"boxstyle": "round,pad=0.05", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
-    for row in table[table["n_diverged"] > 0].itertuples():
-        place = {"xy": (row.x, row.mean)}
-        if not row.n:  # no mean: mark the foot of the panel
-            place = {"xy": (row.x, 0.06), "xycoords": axis.get_xaxis_transform()}
-        cross = {"color": look.colour, "size": 11, "path_effects": outlined}
-        axis.annotate("✕", **place, ha="center", va="center", zorder=5, **cross)
-        above = {"xytext": (6, 7), "textcoords": "offset points", "ha": "right", "va": "bottom"}
-        axis.annotate(f"{row.n_diverged} of {row.n + row.n_diverged}", **place, **above, bbox=white, zorder=5)
-
-
-def limits(
-    table: pd.DataFrame, also: Iterable[float] = (), bounds: tuple[float, float] = (-math.inf, math.inf)
-) -> tuple[float, float]:
-    """Limits within `bounds` that hold all means, the levels in `also`, and all but very wide intervals."""
-    levels = pd.concat([table["mean"].astype(float), pd.Series(list(also), dtype=float)]).dropna()
-    if levels.empty:
-        return 0.0, 1.0
-    spread = max(levels.max() - levels.min(), 0.1)
-    low = min(levels.min(), table["low"].astype(float).clip(lower=levels.min() - 0.3 * spread).min())
-    high = max(levels.max(), table["high"].astype(float).clip(upper=levels.max() + 0.3 * spread).max())
-    return max(bounds[0], float(low - 0.06 * spread)), min(bounds[1], float(high + 0.06 * spread))
-
-
-def budget_handles(budgets: list[str]) -> list[Line2D]:
-    """Legend entries for budgets, in grey, because colours belong to methods."""
-    looks = [(style.budget_label(budget), style.line(budget)) for budget in budgets]
-    return [Line2D([], [], color=k.colour, ls=k.dashes, marker=k.marker, label=label) for label, k in looks]
-
-
-def method_handles(methods: list[str]) -> list[Patch]:
-    return [Patch(color=style.method(name).colour, label=style.method(name).label) for name in methods]
-
-
-def chance_line(axis: Axes, level: float) -> Line2D:
-    return axis.axhline(level, color=style.GREY, ls=":", lw=1, label="chance")
-
-
-def legend_below(figure: Figure, handles: list) -> None:
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.8, columnspacing=1.6)
-
-
-def seeds_note(results: pd.DataFrame, intervals: str) -> str:
+def seeds_note(results: pd.DataFrame, intervals: str = "bars") -> str:
     """Note on runs per mean, on intervals and, if a run diverged, on crosses."""
     seeds, sources = results["seed"].nunique(), results["source_seed"].nunique()
     note = f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."

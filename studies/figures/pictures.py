@@ -1,8 +1,8 @@
-"""Grids of pictures with names, and pictures of source classes."""
+"""Grids of pictures: prompts, label mappings, examples; and pictures of source classes."""
 
-import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,23 +13,61 @@ from torch import Tensor
 from studies.figures import style
 from vpstudy.data import glyphs
 
-LETTERS = 14  # in an inch of a name in a figure
-TALLEST = 1.1  # inches, of a picture
+Picture = Any  # (3, H, W), uint8 or in [0, 1], NumPy or torch
+Key = tuple[Any, Any]  # row and column; words label them, anything else has no label
+LINE = 0.14  # height of a line of text, inches
 CHARACTERS = 11  # per line of a name in a picture
 NO_EVIDENCE = "no evidence"
 
 
 def grid(pictures: Sequence, names: Sequence[str], title: str, note: str = "", columns: int = 12) -> Figure:
-    """Pictures (3, H, W) in [0, 1] or uint8, each under its name, on at most three lines."""
-    rows, width = math.ceil(len(pictures) / columns), style.WIDTH / columns
-    wrapped = [textwrap.wrap(name, int(LETTERS * width), max_lines=3, placeholder="…") for name in names]
-    lines = max(map(len, wrapped), default=0)
-    figure, axes = style.new_figure(rows, columns, 0.4 + rows * (min(width, TALLEST) + 0.14 * lines))
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, picture, name in zip(axes.flat, pictures, wrapped, strict=False):
-        style.show(axis, picture)
-        axis.set_title("\n".join(name), pad=2)
+    """Pictures, each above its name."""
+    keys = [divmod(k, columns) for k in range(len(pictures))]
+    shown, captions = (dict(zip(keys, each, strict=True)) for each in (pictures, names))
+    return table(shown, title, note, captions=captions, tallest=1.1)
+
+
+def table(
+    pictures: Mapping[Key, Picture | str],
+    title: str,
+    note: str = "",
+    *,
+    captions: Mapping[Key, str] | None = None,
+    marked: Collection[Key] = (),
+    tallest: float = 1.8,
+) -> Figure:
+    """Pictures by row label and column title; words in place of a picture say why there is none.
+
+    `captions` stand below single pictures, on at most three lines, bold and coloured where `marked`. A picture is at
+    most `tallest` inches.
+    """
+    rows, columns = (list(dict.fromkeys(key[k] for key in pictures)) for k in (0, 1))
+    labels = [style.wrapped(row, 1.1) if isinstance(row, str) else "" for row in rows]
+    left = max(style.LETTER * max(map(len, label.split("\n"))) for label in labels) + 0.2
+    across = (style.WIDTH - left) / len(columns)  # inches from one picture to the next
+    titles = [style.wrapped(column, across) if isinstance(column, str) else "" for column in columns]
+    captions = {
+        key: style.wrapped(style.printable(text, "?"), across, lines=3) for key, text in (captions or {}).items()
+    }
+    side = min(0.92 * across, tallest)
+    down = side + 0.08 + LINE * max((text.count("\n") + 1 for text in captions.values()), default=0)
+    most = max(title.count("\n") for title in titles) + 1 if any(titles) else 0
+    figure, ((axis,),) = style.new_figure(1, 1, 0.65 + LINE * most + down * len(rows))
+    for (row, column), shown in pictures.items():
+        x, y = across * columns.index(column) + (across - side) / 2, down * rows.index(row)
+        if isinstance(shown, str):
+            axis.text(x + side / 2, y + side / 2, textwrap.fill(shown, 9), ha="center", va="center")
+        else:
+            axis.imshow(np.moveaxis(np.asarray(shown), 0, 2), extent=(x, x + side, y + side, y), interpolation="none")
+        if text := captions.get((row, column)):
+            look = {"color": style.ALARM, "weight": "bold"} if (row, column) in marked else {}
+            axis.text(x + side / 2, y + side + 0.02, text, ha="center", va="top", linespacing=1.1, **look)
+    axis.set(xlim=(0, across * len(columns)), ylim=(down * len(rows), 0), aspect="equal")
+    axis.set_xticks([across * (k + 0.5) for k in range(len(columns))], titles)
+    axis.set_yticks([down * k + side / 2 for k in range(len(rows))], labels)
+    axis.tick_params(length=0, labeltop=True, labelbottom=False)
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
     style.caption(figure, title, note)
     return figure
 

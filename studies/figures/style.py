@@ -17,18 +17,24 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from matplotlib.axes import Axes
+from matplotlib import font_manager
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from vpstudy import atomic
 
 WIDTH = 18 / 2.54  # inches; at this printed width, no text is below 8 points
+LETTER = 0.085  # width of a letter, inches
 GREY = "#666666"
 ALARM = "#D55E00"  # errors and changes
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7A5C00", "#3F007D", "#35978F", "#E7298A",
+           "#222222", "#8C6BB1")  # fmt: skip
+MARKERS = "os^DvPX*"
+FONT = "DejaVu Sans"  # ships with matplotlib, so the same on every machine; Latin, Greek, Cyrillic, Arabic
+OTHER_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS")
+
 RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so the same on every machine; has Greek
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -80,13 +86,9 @@ def _methods() -> dict[str, Method]:
     }
 
 
-@dataclass(frozen=True)
-class Line:
-    """Look of a budget, in a shade of its method's colour."""
-
-    colour: str
-    dashes: Any
-    marker: str
+def look(k: int) -> dict[str, Any]:
+    """Colour and marker, as arguments of matplotlib, of the k-th group of a figure."""
+    return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)], "ms": 4}
 
 
 def method(name: str) -> Method:
@@ -111,20 +113,36 @@ def budget_label(budget: str | None) -> str:
     return f"{budget} per class" if budget and budget != "all" else budget or ""
 
 
-def line(budget: str, colour: str = GREY) -> Line:
-    """Look of a budget: darker and more solid with more pictures."""
-    if budget == "all":
-        return Line(colour, "-", "o")
-    white = 0.55 - 0.175 * min(math.log10(int(budget)), 2)  # share of white: 0.2 from 100 pictures on
+def line(budget: str, colour: str = GREY) -> dict[str, Any]:
+    """Look of a budget in a shade of its method's colour: darker and more solid with more pictures."""
+    if budget in ("all", None):
+        return {"color": colour, "ls": "-", "marker": "o"}
+    white = 0.55 - 0.175 * min(math.log10(max(int(budget), 1)), 2)  # share of white: 0.2 from 100 pictures on
     lighter = to_hex((1 - white) * np.array(to_rgb(colour)) + white)
-    if int(budget) < 10:
-        return Line(lighter, (0, (1, 1.2)), "v")
-    return Line(lighter, (0, (4, 1.5)), "s")
+    few = int(budget) < 10
+    return {"color": lighter, "ls": (0, (1, 1.2)) if few else (0, (4, 1.5)), "marker": "v" if few else "s"}
+
+
+@cache
+def fonts() -> tuple[str, ...]:
+    """The house font, then those fonts of other scripts that this machine has."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return FONT, *(name for name in OTHER_FONTS if name in installed)
+
+
+@cache
+def _characters() -> set[int]:
+    return {code for name in fonts() for code in font_manager.get_font(font_manager.findfont(name)).get_charmap()}
+
+
+def printable(name: str, alias: str) -> str:
+    """The name, or `alias` if no font of this machine has all of its characters."""
+    return name if {ord(character) for character in name} <= _characters() else alias
 
 
 def apply() -> None:
     """Set the theme for all later figures."""
-    sns.set_theme(context="paper", style="whitegrid", palette="colorblind", rc=RC)
+    sns.set_theme(context="paper", style="whitegrid", palette="colorblind", rc=RC | {"font.family": list(fonts())})
 
 
 def new_figure(rows: int, columns: int, height: float, **subplots) -> tuple[Figure, np.ndarray]:
@@ -146,18 +164,14 @@ def caption(figure: Figure, title: str, note: str = "") -> None:
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - (0.32 + 0.15 * lines) / height))
 
 
-def show(axis: Axes, picture) -> None:
-    """Show a picture (3, H, W), uint8 or float in [0, 1], NumPy or torch, without interpolation."""
-    axis.set_axis_on()
-    bare(axis)
-    axis.imshow(np.moveaxis(np.asarray(picture), 0, 2), interpolation="none")
+def wrapped(words: str, inches: float, lines: int | None = None) -> str:
+    """Words in lines that are at most so wide; of more than `lines`, the first ones with an ellipsis."""
+    return textwrap.fill(words, max(4, int(inches / LETTER)), max_lines=lines, placeholder="…")
 
 
-def bare(axis: Axes) -> None:
-    """Remove ticks, grid and frame."""
-    axis.set(xticks=[], yticks=[])
-    axis.grid(False)
-    sns.despine(ax=axis, left=True, bottom=True)
+def extend_title(figure: Figure, words: str) -> None:
+    """Add words to the title that `caption` has put."""
+    figure.texts[0].set_text(figure.texts[0].get_text() + words)
 
 
 def save(figure: Figure, name: str, folder: Path, vectors: Path | None = None) -> None:

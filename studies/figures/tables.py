@@ -1,10 +1,37 @@
-"""Numbers as text in tables; tables as CSV and Markdown."""
+"""Tables: numbers as text, results of every arm, display in notebooks, CSV and Markdown."""
 
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from studies.statistics import summarise
 from vpstudy import atomic
+
+METRICS = {  # in every table and figure
+    "accuracy": "test accuracy",
+    "ece_debiased": "debiased ECE",
+    "ece": "ECE",
+    "ece_equal_mass": "ECE (equal mass)",
+    "ece_classwise": "ECE (class-wise)",
+    "overconfidence": "over",
+    "underconfidence": "under",
+    "legacy_ece": "legacy quantity",
+    "nll": "NLL (nats)",
+    "brier": "Brier",
+    "brier_reliability": "Brier: reliability",
+    "brier_resolution": "resolution",
+    "brier_uncertainty": "uncertainty",
+    "temperature": "temperature",
+    "ece_debiased_scaled": "debiased ECE after it",
+    "nll_scaled": "NLL after it (nats)",
+}
+USUAL = ("accuracy", "ece_debiased", "nll", "brier")
+NUMBER = re.compile(r"[+\-−]?\d|—$")
+COLOURS = {"reproduced": "#c9ebdf", "contradicted": "#f9d5bd", "inconclusive": "#dbe7f3"}  # verdict: background
+SCROLLED = 20  # rows; longer tables scroll
 
 
 def mean_text(row) -> str:
@@ -24,6 +51,43 @@ def seeds_text(row) -> str:
     """Number of runs in a row of `summarise`, or how many of them diverged."""
     seeds = row.n + row.n_diverged
     return f"{row.n_diverged} of {seeds} diverged" if row.n_diverged else str(seeds)
+
+
+def results(
+    runs: pd.DataFrame, by: Sequence[str], label: Callable[[Any], dict[str, str]], metrics: Iterable[str] = USUAL
+) -> pd.DataFrame:
+    """A row for each group of `runs`: the columns of `label` (from a row of `summarise`), each metric, runs."""
+    summaries = {METRICS[metric]: summarise(runs, by, metric) for metric in metrics}
+    first = [*next(iter(summaries.values())).itertuples()]
+    texts = {words: [mean_text(row) for row in summary.itertuples()] for words, summary in summaries.items()}
+    return pd.DataFrame([label(row) for row in first]).assign(**texts, runs=[seeds_text(row) for row in first])
+
+
+def chosen(tuned: Iterable[tuple[str, Sequence[Mapping[str, Any]]]], setting: str) -> pd.DataFrame:
+    """How often validation chose each value of `setting`, by arm; `tuned` has an arm and what was tried each time."""
+    rows = [
+        {"arm": arm, setting: one[setting], "chosen": one is best}
+        for arm, tried in tuned
+        for best in [max(tried, key=lambda one: (one["validation_accuracy"], -one["validation_nll"]))]
+        for one in tried
+    ]
+    frame = pd.DataFrame(rows, columns=["arm", setting, "chosen"])
+    return frame.groupby(["arm", setting], sort=False)["chosen"].agg(tried="size", chosen="sum").reset_index()
+
+
+def html(table: pd.DataFrame) -> str:
+    """The whole table: prose to the left, numbers to the right, verdicts coloured; equal tables give equal text."""
+    numeric = [column for column in table if table[column].map(lambda value: bool(NUMBER.match(str(value)))).all()]
+    prose = [column for column in table if column not in numeric]
+    styler = table.reset_index(drop=True).style.hide(axis="index").format(escape="html", precision=3)
+    styler.set_properties(subset=prose, **{"text-align": "left", "white-space": "normal"})
+    styler.set_properties(subset=numeric, **{"text-align": "right", "font-variant-numeric": "tabular-nums"})
+    styler.map(
+        lambda value: f"background-color: {COLOURS[value]}; color: black" if value in COLOURS else "", subset=prose
+    )
+    styler.set_table_styles([{"selector": "th", "props": "text-align: left; vertical-align: bottom"}])
+    text = styler.set_uuid("table").to_html()
+    return f'<div style="max-height: 40em; overflow: auto">{text}</div>' if len(table) > SCROLLED else text
 
 
 def save(table: pd.DataFrame, name: str, folder: Path) -> None:

@@ -1,34 +1,16 @@
-"""Text tables of the hidden_cost study, from tidy frames of results."""
+"""Tables of hidden_cost, from the report."""
 
-from typing import Any
+from itertools import combinations
 
 import pandas as pd
 
-from studies.figures import compressions, style
-from studies.figures.tables import mean_text, seeds_text
+from studies.figures import compressions, style, tables
 from studies.statistics import against_dense, summarise
 
-METRICS = {
-    "accuracy": "accuracy",
-    "ece_debiased": "ECE (debiased)",
-    "ece": "ECE",
-    "ece_equal_mass": "ECE (equal mass)",
-    "ece_classwise": "ECE (class-wise)",
-    "overconfidence": "over",
-    "underconfidence": "under",
-    "nll": "NLL (nats)",
-    "brier": "Brier",
-    "brier_reliability": "Brier: reliability",
-    "brier_resolution": "resolution",
-    "brier_uncertainty": "uncertainty",
-    "temperature": "temperature",
-    "ece_debiased_scaled": "ECE after it (debiased)",
-    "nll_scaled": "NLL after it (nats)",
-}
 
-
-def backbones(frame: pd.DataFrame) -> pd.DataFrame:
+def backbones(report) -> pd.DataFrame:
     """Sparsity, size, and accuracy and ECE on the source task, one row per compressed backbone."""
+    frame = report.backbones
     return pd.DataFrame(
         {
             "backbone": frame["backbone"],
@@ -50,46 +32,51 @@ def backbones(frame: pd.DataFrame) -> pd.DataFrame:
 def _calibration(frame: pd.DataFrame) -> pd.Series:
     """Backbones from elsewhere have none: their upstream accuracy is agreement with dense."""
     values = frame.get("upstream_ece_debiased", pd.Series(float("nan"), frame.index))
-    return values.map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
+    return values.map(lambda value: "—" if pd.isna(value) else f"{value:.3f}")
 
 
-def results(frame: pd.DataFrame) -> pd.DataFrame:
-    """Every metric of every arm by `mean_text`, and the number of seeds."""
+def results(report) -> pd.DataFrame:
+    """Every metric of every arm, the legacy quantity of the paper's code included."""
+
+    def label(row) -> dict[str, str]:
+        words = {"backbone": row.backbone, "target": row.target, "method": style.method(row.method).label}
+        return words | {"budget": style.budget_label(row.budget), "compression": compressions.label(row.compression)}
+
     by = ["backbone", "target", "method", "budget", "compression"]
-    summaries = {words: summarise(frame, by, metric) for metric, words in METRICS.items()}
-    first = summaries["accuracy"]
-    texts = {words: [mean_text(row) for row in summary.itertuples()] for words, summary in summaries.items()}
-    words = {
-        "backbone": first["backbone"],
-        "target": first["target"],
-        "method": first["method"].map(lambda name: style.method(name).label),
-        "budget": first["budget"].map(style.budget_label),
-        "compression": first["compression"].map(compressions.label),
-    }
-    return pd.DataFrame(words).assign(**texts, seeds=[seeds_text(row) for row in first.itertuples()])
+    return tables.results(report.runs, by, label, [name for name in tables.METRICS if name in report.runs])
 
 
-def changes(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean change against dense over targets and budgets, and the number of cells whose interval excludes 0."""
-    rows = []
-    for metric in ("accuracy", "ece_debiased"):
-        by = ["backbone", "compression", "method", "target", "budget"]
-        cells = summarise(against_dense(frame, metric), by, "difference")
-        for (backbone, compression, method), group in cells.groupby(by[:3], sort=False):
-            row = {"metric": METRICS[metric], "backbone": backbone, "compression": compressions.label(compression)}
-            row |= {"method": style.method(method).label, "mean change": f"{group['mean'].mean():+.3f}"}
-            row |= {"cells below 0": (group["high"] < 0).sum(), "cells above 0": (group["low"] > 0).sum()}
-            rows.append(row | {"cells": len(group)})
+def legacy(report) -> pd.DataFrame:
+    """How often the legacy quantity ranks two runs on one target in the other order than ECE does, by method."""
+    runs, rows = report.runs[report.runs["status"] == "ok"], []
+    for method, of_method in runs.groupby("method", sort=False):
+        pairs = [
+            (one[0] - other[0]) * (one[1] - other[1]) < 0
+            for _, mine in of_method.groupby(["backbone", "target"])
+            for one, other in combinations(mine[["ece", "legacy_ece"]].to_numpy(float), 2)
+        ]
+        share = f"{100 * sum(pairs) / len(pairs):.0f} %" if pairs else "—"
+        rows.append({"method": style.method(method).label, "pairs of runs": len(pairs), "in opposite order": share})
     return pd.DataFrame(rows)
 
 
-def tuning(tuned: list[dict[str, Any]]) -> pd.DataFrame:
-    """How often validation chose each learning rate, by method; `tuned` holds the tuning facts of all cells."""
-    tried = [
-        {"method": style.method(arm["method"]).label, "learning rate": one["learning_rate"], "chosen": one is best}
-        for arm in tuned
-        for best in [max(arm["tried"], key=lambda o: (o["validation_accuracy"], -o["validation_nll"]))]
-        for one in arm["tried"]
-    ]
-    chosen = pd.DataFrame(tried).groupby(["method", "learning rate"], sort=False)["chosen"]
-    return chosen.agg(arms="size", chosen="sum").reset_index()
+def changes(report) -> pd.DataFrame:
+    """Mean change against dense over targets and budgets, and the number of cells whose interval excludes 0."""
+    rows, by = [], ["backbone", "compression", "method", "target", "budget"]
+    for metric in ("accuracy", "ece_debiased"):
+        cells = summarise(against_dense(report.runs, metric), by, "difference")
+        for (backbone, compression, method), group in cells.groupby(by[:3], sort=False):
+            row = {"metric": tables.METRICS[metric], "backbone": backbone}
+            row |= {"compression": compressions.label(compression), "method": style.method(method).label}
+            row |= {"mean change": f"{group['mean'].mean():+.3f}", "cells below 0": (group["high"] < 0).sum()}
+            rows.append(row | {"cells above 0": (group["low"] > 0).sum(), "cells": len(group)})
+    return pd.DataFrame(rows)
+
+
+def tuning(report) -> pd.DataFrame:
+    """How often validation chose each learning rate, by method."""
+    tuned = (arm for content in report.contents for arm in content["facts"]["tuning"])
+    return tables.chosen(((style.method(arm["method"]).label, arm["tried"]) for arm in tuned), "learning_rate")
+
+
+TABLES = {"backbones": backbones, "results": results, "legacy": legacy, "changes": changes, "tuning": tuning}

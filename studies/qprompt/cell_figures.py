@@ -5,55 +5,65 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
-from studies.figures import cell, dots, style
-from studies.qprompt import figures
+from studies.figures import dots, lines, panels, pictures, style
+from studies.figures import reliability as diagrams
+from studies.figures.cell import frame as runs  # rows of a cell as a frame
+from studies.figures.tables import METRICS
 from studies.qprompt.labels import ZERO_SHOT
 from studies.statistics import summarise
 
-BASE, NEW = dots.COLOURS[:2]
+__all__ = ["arms", "by_group", "by_shots", "curves", "examples", "reliability", "runs", "weights"]
+
+BASE, NEW = style.COLOURS[:2]
+ACCURACY = METRICS["accuracy"]
 Row = dict[str, Any]  # as in a result
 
 
-def runs(rows: Sequence[Row]) -> pd.DataFrame:
-    """Rows of one cell as a frame: arm, group, budget, seed, status, accuracy."""
-    kept = ("arm", "group", "budget", "seed", "status")
-    accuracies = [(row["metrics"] or {}).get("accuracy") for row in rows]
-    frame = pd.DataFrame([{key: row[key] for key in kept} for row in rows])
-    return frame.assign(accuracy=accuracies, source_seed=0)
-
-
-def examples(pictures: Mapping[str, Sequence], columns: int = 8) -> Figure:
+def examples(kinds: Mapping[str, Sequence], columns: int = 8) -> Figure:
     """Pictures (3, H, W), a row for each kind."""
-    figure, axes = style.new_figure(len(pictures), columns, 0.3 + 0.8 * len(pictures))
-    for line, (name, shown) in zip(axes, pictures.items(), strict=True):
-        for axis in line:
-            axis.set_axis_off()
-        for axis, picture in zip(line, shown, strict=False):
-            style.show(axis, picture)
-        line[0].set_ylabel(name)
-    style.caption(figure, "Where prompts are measured")
-    return figure
+    shown = {(kind, k): picture for kind, of in kinds.items() for k, picture in enumerate(of[:columns])}
+    return pictures.table(shown, "Where prompts are measured")
 
 
 def arms(runs: pd.DataFrame) -> Figure:
     """Accuracy of every arm on base and new: mean and 95 % interval over seeds."""
-    table = summarise(runs.assign(all="mean of seeds"), ["arm", "group", "all"], "accuracy").set_axis(
-        ["row", "panel", "group", "mean", "low", "high", "n", "n_diverged"], axis=1
-    )
-    return dots.draw(table, "test accuracy", "What each arm reaches", "Means over seeds, 95 % t intervals.")
+    table = summarise(runs, ["arm", "group"], "accuracy").rename(columns={"arm": "row", "group": "panel"})
+    return dots.draw(table.assign(group=""), ACCURACY, "What each arm reaches", panels.seeds_note(runs))
 
 
 def curves(of_arms: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Figure:
     """Accuracy on base and new over epochs, averaged over the seeds of each arm."""
     frame = pd.DataFrame(
-        {"label": name} | entry for name, seeds in of_arms.items() for curve in seeds.values() for entry in curve
+        {"group": name, "panel": ""} | entry
+        for name, seeds in of_arms.items()
+        for run in seeds.values()
+        for entry in run
     )
-    means = frame.groupby(["label", "epoch"], sort=False)[["base", "new"]].mean().reset_index()
-    note = "Means over seeds. Diagnostics: nothing is chosen on them."
-    return figures.curves({"": means}, "Base and new over training", note)
+    return over_epochs(frame, "Means over seeds. Diagnostics: nothing is chosen on them.")
+
+
+def over_epochs(frame: pd.DataFrame, note: str) -> Figure:
+    """Accuracy on base and new over training, means of a `frame` with panel, group, epoch, base, new."""
+    looks = {group: style.look(k) | {"ls": "-", "ms": 3} for k, group in enumerate(dict.fromkeys(frame["group"]))}
+    return lines.draw(
+        means_over(frame, {"base": f"{ACCURACY}, base", "new": f"{ACCURACY}, new"}, "line"),
+        "epoch",
+        "Base and new over training",
+        note,
+        looks=looks,
+        height=2.0,
+    )
+
+
+def means_over(frame: pd.DataFrame, measures: Mapping[str, str], place: str) -> pd.DataFrame:
+    """Means of each measure by panel or line, group and epoch; `place` is the column for the measures' words."""
+    by = [name for name in ("panel", "line", "group", "epoch") if name in frame]
+    means = frame.groupby(by, sort=False)[list(measures)].mean().reset_index()
+    table = means.melt(by, var_name=place, value_name="mean")
+    table[place] = table[place].map(dict(measures))
+    return table.rename(columns={"epoch": "x"}).assign(low=np.nan, high=np.nan, n=1, n_diverged=0)
 
 
 def weights(context, packed=None) -> Figure:
@@ -64,8 +74,7 @@ def weights(context, packed=None) -> Figure:
     if packed is not None:
         for value in packed.book.float().numpy():
             axis.axvline(value, color=NEW, lw=1)
-        axis.plot([], [], color=NEW, lw=1, label=f"codebook, {packed.bits} bit")
-        figure.legend(loc="outside lower center")
+        panels.legend(figure, {f"codebook, {packed.bits} bit": {"color": NEW, "ls": "-"}})
     axis.set(xlabel="value of a weight", ylabel="weights")
     style.caption(figure, "The weights of the learned prompt", f"{values.size} values, of the first seed.")
     return figure
@@ -73,47 +82,31 @@ def weights(context, packed=None) -> Figure:
 
 def reliability(rows: Sequence[Row]) -> Figure:
     """Reliability of the first arm on base and new, seeds pooled."""
-    first = rows[0]["arm"]
-    groups = list(dict.fromkeys(row["group"] for row in rows))
-    figure, axes = style.new_figure(2, len(groups), 3.2, height_ratios=(3, 1), sharex=True, sharey="row")
-    for group, top, bottom, colour in zip(groups, axes[0], axes[1], (BASE, NEW), strict=False):
-        bins = [r["reliability"] for r in rows if (r["arm"], r["group"], r["status"]) == (first, group, "ok")]
-        if bins:
-            cell.reliability_panel(top, bottom, cell.pool(bins), colour)
-        top.set_title(f"{first}, {group} classes")
-        bottom.set_xlabel("confidence")
-    axes[0, 0].set_ylabel("accuracy in bin")
-    axes[1, 0].set_ylabel("share of\npictures")
-    style.caption(figure, "Confidence against accuracy", cell.READING)
-    return figure
+    first = runs(rows)
+    first = first[(first["arm"] == first["arm"].iloc[0]) & (first["status"] == "ok")]
+    groups = {f"{group} classes": of.to_dict("records") for group, of in first.groupby("group", sort=False)}
+    return diagrams.draw({"": groups}, f"Confidence against accuracy, {rows[0]['arm']}", "")
 
 
 def by_shots(runs: pd.DataFrame) -> Figure:
-    """Test accuracy against training pictures per class."""
-    figure, ((axis,),) = style.new_figure(1, 1, 3)
-    learned = runs[runs["budget"] != "0"].assign(shots=lambda frame: frame["budget"].astype(int))
-    palette = dots.COLOURS[: learned["arm"].nunique()]
-    look = {"x": "shots", "y": "accuracy", "hue": "arm", "style": "arm", "palette": palette, "ax": axis}
-    each = learned["source_seed"].astype(str) + "-" + learned["seed"].astype(str)
-    sns.lineplot(learned.assign(run=each), units="run", estimator=None, alpha=0.3, lw=0.6, legend=False, **look)
-    sns.lineplot(learned, errorbar=None, markers=True, **look)
-    untrained = runs.loc[(runs["arm"] == ZERO_SHOT) & (runs["group"] == "all"), "accuracy"].mean()
-    axis.axhline(untrained, color=style.GREY, ls=":", label=ZERO_SHOT)
-    axis.set_xscale("log", base=2)
-    shots = sorted(learned["shots"].unique())
-    axis.set_xticks(shots, [str(each) for each in shots])
-    axis.set(xlabel="training pictures per class", ylabel="test accuracy")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    axis.get_legend().remove()
-    style.caption(figure, "From few pictures", "All classes of the target. Thin: a seed each, thick: their mean.")
-    return figure
+    """Test accuracy against training pictures per class; the untrained prompt as a dotted line."""
+    learned = runs[runs["budget"] != "0"]
+    table = summarise(learned, ["target", "arm", "budget"] if "target" in runs else ["arm", "budget"], "accuracy")
+    table = table.assign(
+        x=np.log2(table["budget"].astype(float)), group=table["arm"], panel=table.get("target", ""), line=ACCURACY
+    )
+    untrained = runs[(runs["arm"] == ZERO_SHOT) & (runs["group"] == "all")]
+    levels = {(ACCURACY, panel): untrained["accuracy"].mean() for panel in dict.fromkeys(table["panel"])}
+    looks = {arm: style.look(k) | {"ls": "-"} for k, arm in enumerate(dict.fromkeys(table["group"]))}
+    ticks = dict(zip(table["x"], table["budget"], strict=True))
+    note = f"All classes of the target. {panels.seeds_note(learned)}"
+    shape = {"levels": levels, "level_label": ZERO_SHOT, "height": 2.2}
+    x = "training pictures per class"
+    return lines.draw(table, x, "From few pictures", note, looks=looks, ticks=ticks, **shape)
 
 
 def by_group(runs: pd.DataFrame) -> Figure:
     """Test accuracy on each kind of pictures: mean and 95 % interval."""
-    named = runs.assign(group=runs["group"].replace({"all": "as learned"}), all="")
-    table = summarise(named, ["group", "all", "arm"], "accuracy").set_axis(
-        ["row", "panel", "group", "mean", "low", "high", "n", "n_diverged"], axis=1
-    )
-    note = "Means over seeds, or over source checkpoints if there are several; 95 % t intervals."
-    return dots.draw(table, "test accuracy", "Pictures that prompts did not learn from", note)
+    named = runs.assign(row=runs["group"].replace({"all": "as learned"}), group=runs["arm"], panel="")
+    table = summarise(named, ["row", "panel", "group"], "accuracy")
+    return dots.draw(table, ACCURACY, "Pictures that prompts did not learn from", panels.seeds_note(runs))

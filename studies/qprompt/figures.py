@@ -1,137 +1,239 @@
-"""Figures of the qprompt study other than dot plots: size, training curves, weights, distance from the start."""
+"""Figures of qprompt, from the report and the runs of one architecture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from studies.figures import dots, style
+from studies.figures import dots, lines, panels, sentences, style
+from studies.figures.sentences import Drawn
+from studies.figures.tables import METRICS
+from studies.qprompt import cell_figures
+from studies.qprompt.claims import CONTROLS
+from studies.qprompt.evidence import GROUPS
+from studies.qprompt.labels import COOP, FEWEST, MULTIMODAL, ZERO_SHOT, Arm, in_words, qat, words
+from studies.statistics import summarise
+from vpstudy.training.prompt_learning.registry import PROMPTERS
 
-RINGS = [sign * dy for dy in range(22, 140, 8) for sign in (1, -1)]  # vertical offsets of a text from its point
-
-
-def scatter(
-    table: pd.DataFrame, x: str, panels: Sequence[str], xlabel: str, title: str, note: str, logarithmic: bool = False
-) -> Figure:
-    """Accuracy with intervals against `x`, the cost of an arm or its distance from the start, in `panels`.
-
-    `table` has the columns kind (in the legend), short (beside the point), panel, `x`, mean, low, high. Kinds without
-    any `short` are drawn as open markers on top.
-    """
-    kinds = list(dict.fromkeys(table["kind"]))
-    figure, axes = style.new_figure(1, len(panels), 4.2, sharex=True)
-    for panel, axis in zip(panels, axes[0], strict=True):
-        here = table[table["panel"] == panel]
-        for k, kind in enumerate(kinds):
-            mine = here[here["kind"] == kind]
-            look = {"color": _colour(k), "marker": "os^DvPX*"[k % 8], "ms": 5}
-            if not mine["short"].any():
-                look |= {"mfc": "none", "ms": 8, "mew": 1.5, "zorder": 4}
-            bars = [mine["mean"] - mine["low"], mine["high"] - mine["mean"]]
-            axis.errorbar(mine[x], mine["mean"], yerr=bars, ls="", lw=1, label=kind, **look)
-        if logarithmic:
-            axis.set_xscale("log")
-        axis.set_title(panel, weight="bold")
-        axis.set_xlabel(xlabel)
-    axes[0, 0].set_ylabel("test accuracy")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    style.caption(figure, title, note)
-    figure.get_layout_engine().execute(figure)  # fixes the positions of points on the page
-    for panel, axis in zip(panels, axes[0], strict=True):
-        _name(axis, table[(table["panel"] == panel) & (table["short"] != "")], x, kinds)
-    return figure
+QUESTIONS = {"noise, fresh": ("coop", "fresh-"), "noise, kept": ("coop", "fixed-")}
+MEASURES = {"sigma": "σ of weights", "ks": "KS to start", "kl": "KL to stage before", "beyond_3": "share beyond 3 σ"}
+WEIGHTS = 5  # arms in the figures of weights
 
 
-def _name(axis: Axes, points: pd.DataFrame, x: str, kinds: Sequence[str]) -> None:
-    """Write `short` as near to each point as there is room, with a line to the point."""
-    scale = 72 / axis.figure.dpi  # pixels to typographic points, the unit of text
-    taken: list[tuple[float, float, float, float]] = []  # left, low, right, high
-    frame = axis.get_window_extent()
-    for one in points.sort_values([x, "mean"]).itertuples():
-        at = scale * axis.transData.transform((getattr(one, x), one.mean))
-        width = 4 * len(one.short)
-        offsets = [(dx, dy) for dy in (2, -8, 12, -18, *RINGS) for dx in (5, -5 - width)]
-        for dx, dy in offsets:
-            left, low = at[0] + dx, at[1] + dy
-            box = (left, low, left + width, low + 7)
-            inside = box[2] < scale * frame.x1 and scale * frame.y0 < low and box[3] < scale * frame.y1
-            if inside and not any(_overlap(box, other) for other in taken):
-                break
-        else:
-            continue  # no room nearby
-        taken.append(box)
-        colour = _colour(kinds.index(one.kind))
-        line = {"arrowstyle": "-", "lw": 0.4, "color": colour, "shrinkA": 0, "shrinkB": 0}
-        place = {"textcoords": "offset points", "size": 6, "color": colour, "zorder": 5}
-        axis.annotate(one.short, (getattr(one, x), one.mean), xytext=(dx, dy), arrowprops=line, **place)
+def present(runs: pd.DataFrame) -> list[Arm]:
+    """Every arm that was run, in registry order."""
+    found = runs.drop_duplicates(["prompter", "arm"])
+    order = [*PROMPTERS, *MULTIMODAL]
+    return sorted(zip(found["prompter"], found["arm"], strict=True), key=lambda arm: order.index(arm[0]))
 
 
-def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def learned(prompter: str) -> bool:
+    return prompter not in MULTIMODAL and PROMPTERS[prompter].role == "published"
 
 
-def _colour(k: int) -> tuple[float, ...]:
-    return sns.color_palette("colorblind")[k % 10]
+def summary(runs: pd.DataFrame, arms: Sequence[Arm], metric: str = "accuracy") -> pd.DataFrame:
+    """Means by arm and group: row (label), panel (base, new and, for accuracy, H), group (target), bytes, arm."""
+    groups = GROUPS if metric == "accuracy" else GROUPS[:2]
+    labels = pd.Series({arm: words(arm) for arm in arms})
+    keys = pd.MultiIndex.from_frame(runs[["prompter", "arm"]])
+    kept = runs[keys.isin(arms) & runs["group"].isin(groups).to_numpy()]
+    table = summarise(kept, ["prompter", "arm", "group", "target", "bytes"], metric)
+    table = table.rename(columns={"group": "panel", "target": "group"})
+    table["row"] = [labels[arm] for arm in zip(table["prompter"], table["arm"], strict=True)]
+    return table.sort_values("panel", key=lambda column: column.map(groups.index), kind="stable")
 
 
-def curves(panels: Mapping[str, pd.DataFrame], title: str, note: str) -> Figure:
-    """Accuracy over epochs; `panels` are frames by title: label, epoch, base, new (means over runs)."""
-    figure, axes = style.new_figure(2, len(panels), 4.6, sharex=True, sharey="row")
-    for (name, frame), column in zip(panels.items(), axes.T, strict=True):
-        labels = list(dict.fromkeys(frame["label"]))
-        colours = sns.color_palette("viridis", len(labels))
-        for group, axis in zip(("base", "new"), column, strict=True):
-            for label, colour, marker in zip(labels, colours, "os^DvPX*" * 3, strict=False):
-                mine = frame[frame["label"] == label]
-                axis.plot(mine["epoch"], mine[group], color=colour, marker=marker, ms=3, label=label)
-        column[0].set_title(name, weight="bold")
-        column[1].set_xlabel("epoch")
-        column[0].legend(fontsize=6.5, loc="lower right")
-    for row, group in zip(axes, ("base", "new"), strict=True):
-        row[0].set_ylabel(f"test accuracy, {group}")
-    style.caption(figure, title, note)
-    return figure
+def arms_figure(
+    choose: Callable[[Any, list[Arm]], list[Arm]], title: str, note: str = "", metric: str = "accuracy"
+) -> Callable[[Any, pd.DataFrame], Drawn | None]:
+    """A figure of arms as dots, with a panel each for base, new and, for accuracy, H."""
+
+    def draw(report, runs: pd.DataFrame) -> Drawn | None:
+        there = present(runs)
+        arms = [arm for arm in choose(report, there) if arm in there]
+        if not arms:
+            return None
+        table = summary(runs, arms, metric)
+        look = {"order": list(map(words, arms)), "bounds": (0.0, 1.0) if metric == "accuracy" else None}
+        figure = dots.draw(table, METRICS[metric], title, f"{note} {panels.seeds_note(runs)}".strip(), **look)
+        new = table[table["panel"] == "new"]
+        return Drawn(figure, sentences.extremes(new, f"{METRICS[metric]} on new classes"))
+
+    return draw
 
 
-def weights(
-    table: pd.DataFrame, histograms: Mapping[str, Mapping], labels: Mapping[str, str], title: str, note: str
-) -> Figure:
-    """Weight histograms of one run at its first, middle and last stage, and weight statistics over epochs.
+def _no_controls(_, arms: list[Arm]) -> list[Arm]:
+    return [arm for arm in arms if PROMPTERS[arm[0]].role != "control"]
 
-    `table` has the columns arm, epoch, sigma, ks, kl, beyond_3 (means over runs), `histograms` by arm the "edges" and,
-    by epoch, the "counts"; `labels` are in drawing order.
-    """
-    arms = [arm for arm in labels if arm in histograms]
-    figure, axes = style.new_figure(2, max(len(arms), 4), 4.4)
-    for axis in axes.flat:
-        axis.set_visible(False)
-    for axis, arm in zip(axes[0], arms, strict=False):
-        axis.set_visible(True)
-        counts, edges = histograms[arm]["counts"], np.array(histograms[arm]["edges"])
-        epochs = sorted(counts, key=int)
-        for epoch, colour in zip((epochs[0], epochs[len(epochs) // 2], epochs[-1]), dots.COLOURS, strict=False):
-            axis.stairs(counts[epoch], edges, color=colour, label=f"epoch {epoch}")
-        axis.set_title(labels[arm], weight="bold")
-        axis.set_xlabel("standardised weight", size=7)
-    axes[0, 0].set_ylim(top=1.5 * axes[0, 0].get_ylim()[1])  # room for the legend
-    axes[0, 0].legend(fontsize=6, handlelength=0.8, loc="upper left", borderpad=0.1)
-    axes[0, 0].set_ylabel("weights")
-    measures = {
-        "sigma": "σ of weights",
-        "ks": "KS to start",
-        "kl": "KL to stage before",
-        "beyond_3": "share beyond 3 σ",
+
+def _codebooks(_, arms: list[Arm]) -> list[Arm]:
+    changed = [arm for arm in arms if arm[0] == "quantizers"]
+    bits = sorted({int(name.rpartition("-")[2]) for _, name in changed})
+    return [arm for b in bits for arm in [qat(b), *(arm for arm in changed if arm[1].endswith(f"-{b}"))]]
+
+
+def _explanations(_, arms: list[Arm]) -> list[Arm]:
+    return [qat(FEWEST), COOP, *CONTROLS, *(arm for arm in arms if arm[0] == "noise" and arm not in CONTROLS)]
+
+
+def _against(runs: pd.DataFrame, arms: list[Arm], x: pd.Series, xlabel: str, title: str, note: str, **look) -> Drawn:
+    """Accuracy against `x` by arm; a line through the bits of one prompter."""
+    table = summary(runs, arms)
+    keys = list(zip(table["prompter"], table["arm"], strict=True))
+    table = table.assign(x=[x[key] for key in keys], line=table["group"] + f"\n{METRICS['accuracy']}")
+    table["group"] = [_kind(key) for key in keys]
+    looks = {
+        kind: style.look(k) | {"ls": "-" if "bits" in kind else ""}
+        for k, kind in enumerate(dict.fromkeys(table["group"]))
     }
-    for axis, (column, words) in zip(axes[1], measures.items(), strict=False):
-        axis.set_visible(True)
-        for arm, colour, marker in zip(labels, dots.COLOURS, dots.MARKERS, strict=False):
-            mine = table[table["arm"] == arm]
-            axis.plot(mine["epoch"], mine[column], color=colour, marker=marker, ms=3, label=labels[arm])
-        axis.set_title(words)
-        axis.set_xlabel("epoch")
-    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    style.caption(figure, title, note)
-    return figure
+    note = f"{note} {panels.seeds_note(runs)}"
+    figure = lines.draw(table, xlabel, title, note, looks=looks, height=2.6, dodge=0, sharey=False, **look)
+    new = table[table["panel"] == "new"]
+    of = np.corrcoef(new["x"], new["mean"])[0, 1] if new["x"].nunique() > 1 else 0.0
+    return Drawn(figure, f"Over {len(new)} arms, accuracy on new classes and {xlabel} correlate with r = {of:+.2f}.")
+
+
+def size(report, runs: pd.DataFrame) -> Drawn:
+    """Accuracy against the bytes of the stored prompt."""
+    stored = runs[(runs["bytes"] > 0) & runs["prompter"].map(learned)]
+    x = np.log2(stored.groupby(["prompter", "arm"])["bytes"].first())
+    ticks = {float(k): f"{2**k:g}" for k in range(int(x.min()), int(x.max()) + 2, 2)}
+    title, note = "Accuracy against the bytes of the stored prompt", "Lines: 1, 2, 4, 8 bits from left to right."
+    return _against(runs, list(x.index), x, "log of stored bytes", title, note, ticks=ticks)
+
+
+def distances(report, runs: pd.DataFrame) -> Drawn:
+    """Accuracy against the distance of the used prompt from its start."""
+    x = runs[runs["distance"].notna()].groupby(["prompter", "arm"])["distance"].mean()
+    note = "RMS distance in deviations of the initial prompt."
+    title = "Does it matter how far a prompt went?"
+    return _against(runs, [arm for arm in present(runs) if arm in x.index], x, "distance to the start", title, note)
+
+
+def _kind(arm: Arm) -> str:
+    """A prompter, or its variants that differ in bits or noise."""
+    kinds = {"ptq": "CoOp, then few bits", "fresh": "noise, fresh", "fixed": "noise, kept", "qat": "QCoOp, few bits"}
+    kinds["hand"] = "hand-written, few bits"
+    return kinds.get(arm[1].partition("-")[0], PROMPTERS[arm[0]].label)
+
+
+def curves(report, runs: pd.DataFrame) -> Drawn | None:
+    """Base and new over epochs, by noise level, bits and prompter."""
+    frame = report.evidence[runs["backbone"].iloc[0]].curves
+    frame = frame.assign(group=[words(arm) for arm in zip(frame["prompter"], frame["arm"], strict=True)])
+    frame["group"] = frame["group"].str.replace(", (fresh|kept)$", "", regex=True)
+    coop = frame["prompter"] == "coop"
+    chosen = {
+        "noise, fresh": frame["arm"].str.startswith("fresh-") | coop,
+        "noise, kept": frame["arm"].str.startswith("fixed-") | coop,
+        "bits": frame["prompter"].isin(["coop", "qcoop"]),
+        "prompters": frame["prompter"].isin(["coop", "kgcoop", "prograd"]),
+    }
+    shown = [frame[of].assign(panel=name) for name, of in chosen.items() if frame.loc[of, "group"].nunique() > 1]
+    if not shown:
+        return None
+    alone = report.parameters.qprompt.settings.cocoop.epochs
+    note = "Means over runs. Diagnostics on test pictures: nothing is chosen on them. "
+    note += f"CoCoOp, with {alone} epochs, is left out."
+    figure = cell_figures.over_epochs(pd.concat(shown), note)
+    first, last = (frame[coop & (frame["epoch"] == end(frame.loc[coop, "epoch"]))] for end in (min, max))
+    of = ((first[group].mean(), last[group].mean()) for group in ("base", "new"))
+    base, new = (f"{start:.3f} to {end:.3f}" for start, end in of)
+    return Drawn(figure, f"Over training, CoOp goes from {base} on base and from {new} on new classes.")
+
+
+def _of_weights(report, runs: pd.DataFrame) -> pd.DataFrame:
+    frame = report.evidence[runs["backbone"].iloc[0]].weights
+    frame = frame[frame["arm"].isin(list(dict.fromkeys(frame["arm"]))[:WEIGHTS])]
+    return frame.assign(group=frame["arm"].map(in_words))
+
+
+def weights(report, runs: pd.DataFrame) -> Drawn | None:
+    """Statistics of the weights over training."""
+    frame = _of_weights(report, runs)
+    if frame.empty:
+        return None
+    looks = {label: style.look(k) | {"ls": "-", "ms": 3} for k, label in enumerate(dict.fromkeys(frame["group"]))}
+    table = cell_figures.means_over(frame.assign(line=""), MEASURES, "panel").dropna(subset="mean")
+    note = "Means over runs. Of quantized prompts, the full weights behind the codebook."
+    title = "The weights of prompts over training"
+    figure = lines.draw(table, "epoch", title, note, looks=looks, height=2.0, sharey=False)
+    ends = frame[frame["epoch"] == frame["epoch"].max()].groupby("group")["sigma"].mean()
+    most = f"{ends.idxmax()} ({ends.max():.3f})"
+    return Drawn(
+        figure, f"The deviation of weights ends highest for {most}, lowest for {ends.idxmin()} ({ends.min():.3f})."
+    )
+
+
+def histograms(report, runs: pd.DataFrame) -> Drawn | None:
+    """Histograms of standardised weights at the first, middle and last stage, of the first source checkpoint."""
+    frame, found = _of_weights(report, runs), {}
+    for content in report.contents:
+        found = content["facts"]["histograms"] | found
+    rows = []
+    for arm in (arm for arm in dict.fromkeys(frame["arm"]) if arm in found):
+        counts, edges = found[arm]["counts"], np.array(found[arm]["edges"])
+        epochs = sorted(counts, key=int)
+        for epoch in (epochs[0], epochs[len(epochs) // 2], epochs[-1]):
+            bins = zip((edges[1:] + edges[:-1]) / 2, counts[epoch], strict=True)
+            rows += [{"panel": in_words(arm), "group": f"epoch {epoch}", "x": x, "mean": count} for x, count in bins]
+    if not rows:
+        return None
+    table = pd.DataFrame(rows).assign(line="weights", low=np.nan, high=np.nan, n=1, n_diverged=0)
+    groups = sorted(set(table["group"]), key=lambda group: int(group.split()[1]))
+    looks = {
+        group: {"color": style.COLOURS[k], "ls": ("-", "--", ":")[k % 3], "lw": 1} for k, group in enumerate(groups)
+    }
+    note = "Of one run. Of quantized prompts, the full weights behind the codebook."
+    title = "Standardised weights of prompts over training"
+    figure = lines.draw(table, "weight (σ)", title, note, looks=looks, height=1.8)
+    ks = frame[frame["epoch"] == frame["epoch"].max()]["ks"]
+    return Drawn(
+        figure, f"At the end, distributions are {ks.min():.3f} to {ks.max():.3f} from the start (KS distance)."
+    )
+
+
+def protocol(name: str) -> Callable[[Any, pd.DataFrame], Drawn | None]:
+    """Every arm of a protocol, over all source checkpoints and seeds."""
+
+    def draw(report, runs: pd.DataFrame) -> Drawn | None:
+        mine = report.of_protocol(name, runs["backbone"].iloc[0])
+        if mine.empty:
+            return None
+        mine = mine.assign(arm=mine["arm"].map(lambda arm: arm if arm == ZERO_SHOT else in_words(arm)))
+        figure = (cell_figures.by_shots if name == "few_shot" else cell_figures.by_group)(mine)
+        by = ["arm", "budget" if name == "few_shot" else "group"]
+        table = summarise(mine, by, "accuracy").set_axis(
+            ["row", "panel", "mean", "low", "high", "n", "n_diverged"], axis=1
+        )
+        return Drawn(figure, sentences.extremes(table, METRICS["accuracy"]))
+
+    return draw
+
+
+def multimodal(report, runs: pd.DataFrame) -> Drawn:
+    """MaPLe and QMaPLe: base, new, and H."""
+    table = summary(runs, present(runs))
+    order = [words(arm) for arm in dict.fromkeys(zip(runs["prompter"], runs["arm"], strict=True))]
+    title, note = "MaPLe and QMaPLe: base, new, and H", panels.seeds_note(runs)
+    figure = dots.draw(table, METRICS["accuracy"], title, note, bounds=(0.0, 1.0), order=order)
+    return Drawn(figure, sentences.extremes(table[table["panel"] == "H"], "H"))
+
+
+NOISE = "Noise in σ, deviations of the initial prompt."
+CHANGED = "Changed in one thing against QCoOp with as many bits."
+FIGURES = {
+    "prompters_accuracy": arms_figure(_no_controls, "Base, new, and their harmonic mean H"),
+    "size": size,
+    "curves": curves,
+    "weights": weights,
+    "histograms": histograms,
+    "codebooks": arms_figure(_codebooks, "Other codebooks", CHANGED),
+    "controls": arms_figure(_explanations, "Noise, or staying near the start?", NOISE),
+    "distances": distances,
+    "protocol_few_shot": protocol("few_shot"),
+    "protocol_transfer": protocol("transfer"),
+    "multimodal": multimodal,
+    "prompters_ece_debiased": arms_figure(_no_controls, "Calibration on base and new", metric="ece_debiased"),
+}

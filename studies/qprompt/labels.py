@@ -28,3 +28,8 @@ def words(arm: Arm) -> str:
     kind, _, level = name.partition("-")
     label = labels.get(name) or labels.get(kind, name)
     return label.format(level=level, bits=f"{level} bit" + ("s" if level != "1" else ""))
+
+
+def in_words(arm: str) -> str:
+    """Label of an arm of CoOp and QCoOp alone, as `words` gives it."""
+    return words(("coop" if arm == "full" else "qcoop", arm))

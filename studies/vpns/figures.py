@@ -1,133 +1,218 @@
-"""Figures of a vpns cell's notebook, and the report's figures that are not dot plots."""
+"""Figures of vpns, from the report and the runs of one architecture."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from PIL import Image
 
-from studies.figures import cell, dots, panels, style
+from studies import results
+from studies.figures import dots, lines, panels, pictures, reliability, sentences, style
+from studies.figures.sentences import Drawn
+from studies.figures.tables import METRICS
 from studies.statistics import summarise
-from studies.vpns.evidence import percent, treatment
-from vpstudy.training.mask_search.methods import METHODS
+from studies.vpns import cell_figures, tables
+from studies.vpns.evidence import Arm, VpnsEvidence, arm, changes, percent, select, words
+from vpstudy.models.architectures import parse
+from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
-Row = dict[str, Any]  # of a result, or of the frame of results
-
-
-def cell_accuracy(rows: Sequence[Row], classes: int) -> Figure:
-    """Test accuracy of every arm of a cell, from its result rows."""
-    runs = pd.DataFrame([{**row, "source_seed": 0, "accuracy": (row["metrics"] or {}).get("accuracy")} for row in rows])
-    table = summarise(runs, ["arm", "view", "sparsity"], "accuracy")
-    labels = [treatment(row.arm, row.view) for row in table.itertuples()]
-    table = table.assign(row=labels, panel="", group=table["sparsity"].map(percent))
-    note = panels.seeds_note(runs, "bars")
-    return dots.draw(table, "test accuracy", "What each arm reaches", note, {"": 1 / classes}, "chance", bounds=(0, 1))
+SHOWN = ("dense", "omp", "hydra", "vpns")  # in reliability diagrams
+WITHOUT = "Measured without the prompt."
+STRUCTURED = {"macs": ("MACs (millions)", 1e6), "parameters": ("parameters (thousands)", 1e3)}
 
 
-def cell_layers(densities: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Share of weights left in each layer, by sparsity."""
-    return layers(
-        {percent(float(key)): of for key, of in densities.items()}, "What is left of each layer (%), by share pruned"
+def _methods(runs: pd.DataFrame, *roles: str, published: bool = True) -> list[Arm]:
+    """Main arms of the methods of these roles that were run, then their published arms."""
+    mains = [arm(name) for name in tables.methods(runs, *roles)]
+    others = [arm(name, "published") for name, *_ in mains] if published else []
+    return mains + [each for each in others if len(select(runs, each))]
+
+
+def _everything(runs: pd.DataFrame) -> list[Arm]:
+    arms = _methods(runs, "baseline")
+    for name in tables.methods(runs, "vpns", "control"):
+        arms += [arm(name), arm(name, view="prompted")] if METHODS[name].prompted != "never" else [arm(name)]
+    return arms
+
+
+def _controlled(needed: str, names: Sequence[str], *roles: str) -> Callable[[pd.DataFrame], list[Arm]]:
+    """The arms `names` of each method that were run; none if the control `needed` was not run."""
+
+    def arms(runs: pd.DataFrame) -> list[Arm]:
+        each = [arm(pruner, name) for pruner in tables.methods(runs, *roles) for name in names]
+        return [one for one in each if len(select(runs, one))] if needed in set(runs["arm"]) else []
+
+    return arms
+
+
+def _source_masks(runs: pd.DataFrame) -> list[Arm]:
+    return [arm(name, "source_mask") for name in CONTROLS["source_mask"].methods]
+
+
+def _ablations(runs: pd.DataFrame) -> list[Arm]:
+    changed = tables.methods(runs, "ablation")
+    return [arm(name) for name in ("vpns", *changed, "vpns_no_prompt")] if changed else []
+
+
+def _labelled(runs: pd.DataFrame, arms: Sequence[Arm]) -> pd.DataFrame:
+    """The runs of some arms, with their label in the column `row`."""
+    frames = [select(runs, each).assign(row=words(each)) for each in arms]
+    return pd.concat(frames) if frames else runs.iloc[:0].assign(row="")
+
+
+def _arms(
+    choose: Callable[[pd.DataFrame], list[Arm]], title: str, note: str, metric: str = "accuracy", all_: bool = False
+) -> Callable[[Any, pd.DataFrame], Drawn | None]:
+    """A figure of arms by sparsity, with dense as a line; only the control sparsities and 0 unless `all_`."""
+
+    def draw(report, runs: pd.DataFrame) -> Drawn | None:
+        arms = choose(runs)
+        chosen = _labelled(runs, arms)
+        if not all_:
+            chosen = chosen[chosen["sparsity"].isin([0.0, *report.settings.control_sparsities])]
+        if chosen.empty:
+            return None
+        table = summarise(chosen, ["row", "target", "sparsity"], metric).sort_values("sparsity", kind="stable")
+        table = table.assign(panel=table["target"], group=table["sparsity"].map(percent))
+        dense = select(runs, arm("dense"))
+        look = {"levels": dense.groupby("target")[metric].mean().to_dict(), "level_label": "dense, fine-tuned"}
+        look |= {"order": list(map(words, arms)), "bounds": (0, 1) if metric == "accuracy" else None}
+        figure = dots.draw(table, METRICS[metric], title, f"{note} {panels.seeds_note(chosen)}", **look)
+        return Drawn(figure, sentences.extremes(table, METRICS[metric]))
+
+    return draw
+
+
+def _changes(runs: pd.DataFrame, table: pd.DataFrame, axis: str, title: str, note: str) -> Drawn | None:
+    if table.empty:
+        return None
+    note = f"{note} {panels.seeds_note(runs.assign(status='ok'))} Pairs share a source checkpoint, a target and a seed."
+    if table["n_diverged"].any():
+        note += " ✕: so many pairs are left out, as a run diverged, or the other network gives one answer to all."
+    return Drawn(dots.draw(table, axis, title, note, zero=True), sentences.changes(table, "accuracy"))
+
+
+def gains(report, runs: pd.DataFrame) -> Drawn | None:
+    """Paired gains from HYDRA to VPNs, one change at a time."""
+    evidence = VpnsEvidence(runs)
+    found = [changes(evidence, tables.STEPS, key).assign(panel=METRICS[key]) for key in ("accuracy", "ece_debiased")]
+    drawn = _changes(
+        runs, pd.concat(found), "change", "From HYDRA to VPNs, one change at a time", "Means over targets."
     )
+    return drawn and drawn._replace(sentence=sentences.changes(found[0], "accuracy"))
 
 
-def cell_reliability(rows: Sequence[Row], target: str) -> Figure:
-    """Reliability of a cell's tuned networks, by sparsity and view."""
-    of_views: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["status"] == "ok" and row["arm"] == "main":
-            label = f"{percent(row['sparsity'])}, {'with prompt' if row['view'] == 'prompted' else 'no prompt'}"
-            of_views.setdefault(label, []).append(row | row["metrics"])
-    return reliability({target: of_views}, "ECE: debiased, mean of seeds.")
+def against(report, runs: pd.DataFrame) -> Drawn | None:
+    """VPNs minus every other method, paired."""
+    pairs = [(words(other), arm("vpns"), other) for other in _methods(runs, "dense", "baseline", "control")]
+    table = changes(VpnsEvidence(runs), pairs, by_target=True).assign(panel=lambda table: table["target"])
+    title = "VPNs against every other method"
+    return _changes(runs, table, "accuracy of VPNs less that of …", title, "Right of zero: VPNs are better.")
 
 
-def layers(densities: Mapping[str, Mapping[str, float]], title: str) -> Figure:
-    """Heat map of the share of weights left, a column for each layer."""
-    names = list(next(iter(densities.values())))
-    values = np.array([[of.get(name, np.nan) for name in names] for of in densities.values()])
-    figure, ((axis,),) = style.new_figure(1, 1, 1.9 + 0.24 * len(densities))
-    with np.errstate(divide="ignore"):
-        shown = np.log10(np.maximum(values, 1e-4))
-    image = axis.imshow(shown, cmap="cividis", aspect="auto", vmin=-3, vmax=0)
-    for (y, x), value in np.ndenumerate(values):
-        words = "0" if value == 0 else f"{100 * value:.0f}" if value >= 0.0095 else f"{100 * value:.1f}"
-        axis.text(x, y, words, ha="center", va="center", size=7, color="white" if shown[y, x] < -1.2 else "black")
-    axis.set_yticks(range(len(densities)), list(densities))
-    axis.set_xticks(range(len(names)), [n.removesuffix(".weight") for n in names], rotation=45, ha="right")
-    axis.grid(False)
-    bar = figure.colorbar(image, ax=axis, ticks=[-3, -2, -1, 0])
-    bar.set_ticklabels(["0.1", "1", "10", "100"])
-    bar.set_label("weights left (%)")
-    style.caption(figure, title, "From input to output; first seeds.")
-    return figure
+def cost(report, runs: pd.DataFrame) -> Drawn:
+    """Passes over a batch and accuracy of every method."""
+    every = _labelled(runs, _methods(runs, "dense", "baseline", "vpns", "control"))
+    every = every[every["status"] == "ok"]
+    passes = summarise(every, ["row", "sparsity"], "passes").assign(panel="passes over a batch")
+    accuracy = summarise(every, ["row", "sparsity", "target"], "accuracy")
+    accuracy = accuracy.assign(panel=accuracy["target"] + ": accuracy")
+    table = pd.concat([passes, accuracy]).sort_values("sparsity", kind="stable")
+    table = table.assign(group=table["sparsity"].map(percent))
+    order = list(dict.fromkeys(passes.sort_values("mean", kind="stable")["row"]))
+    note = f"A pass is forward and backward over one batch; finding and tuning together. {panels.seeds_note(every)}"
+    figure = dots.draw(table, "", "What a mask costs to find, and what it is worth", note, order=order)
+    few, most = (passes.loc[which] for which in (passes["mean"].idxmin(), passes["mean"].idxmax()))
+    return Drawn(figure, f"From {few['mean']:.0f} passes ({few['row']}) to {most['mean']:.0f} ({most['row']}).")
 
 
-def channels(table: pd.DataFrame) -> Figure:
-    """Accuracy against MACs and parameters; `table` has target, pruner, mean, low, high, macs, parameters."""
-    targets = list(dict.fromkeys(table["target"]))
-    measures = {"macs": ("MACs (millions)", 1e6), "parameters": ("parameters (thousands)", 1e3)}
-    figure, axes = style.new_figure(len(targets), 2, 1.2 + 2.1 * len(targets), sharey="row", sharex="col")
-    for target, row in zip(targets, axes, strict=True):
-        for (measure, (words, unit)), axis in zip(measures.items(), row, strict=True):
-            for k, (pruner, mine) in enumerate(table[table["target"] == target].groupby("pruner", sort=False)):
-                x = mine[measure] / unit
-                look = {"color": dots.COLOURS[k % 5], "marker": dots.MARKERS[k % 5], "label": METHODS[pruner].label}
-                bars = [mine["mean"] - mine["low"], mine["high"] - mine["mean"]]
-                axis.errorbar(x, mine["mean"], yerr=bars, lw=1.2, ms=4, **look)
-            if target == targets[-1]:
-                axis.set_xlabel(words)
-        row[0].set_ylim(dots.within(row[0].get_ylim(), (0, 1)))
-        row[0].set_ylabel(f"{target}\ntest accuracy")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    style.caption(figure, "Channels removed: accuracy against cost", "The networks are smaller in fact.")
-    return figure
+def layers(report, runs: pd.DataFrame) -> Drawn | None:
+    """Share of weights left in each layer by method, at each sparsity."""
+    left = {sparsity: tables.layers(report, runs, sparsity) for sparsity in report.settings.sparsities}
+    left = {f"{percent(sparsity)} pruned": table for sparsity, table in left.items() if len(table)}
+    if not left:
+        return None
+    empty = {title: int((table == 0).any(axis=1).sum()) for title, table in left.items()}
+    said = "; ".join(f"{title}: {n} of {len(left[title])}" for title, n in empty.items())
+    return Drawn(cell_figures.heat_map(left), f"Methods that empty a whole layer: {said}.")
 
 
-def prompts(pictures: Mapping[tuple[str, str], Path]) -> Figure:
-    """Learned frames and patches by (target, pruner): targets as rows, pruners as columns."""
-    targets, pruners = (list(dict.fromkeys(names)) for names in zip(*pictures, strict=True))
-    columns = min(len(pruners), 6)
-    lines = -(-len(pruners) // columns)
-    figure, axes = style.new_figure(len(targets) * lines, columns, 0.8 + 1.5 * len(targets) * lines)
-    for axis in axes.flat:
-        style.bare(axis)
-    for t, target in enumerate(targets):
-        for p, pruner in enumerate(pruners):
-            axis = axes[t * lines + p // columns, p % columns]
-            if (target, pruner) in pictures:
-                style.show(axis, np.moveaxis(np.asarray(Image.open(pictures[target, pruner])), 2, 0))
-            axis.set_title(METHODS[pruner].label.replace(" in ", "\nin ").replace(" at ", "\nat "), size=7)
-        axes[t * lines, 0].set_ylabel(target)
-    style.caption(figure, "The learned prompts", "What is added to a picture, on grey. Training starts from nothing.")
-    return figure
+def channels(report, runs: pd.DataFrame) -> Drawn | None:
+    """Structured pruning: accuracy against MACs and parameters."""
+    names = tables.methods(runs, "channels")
+    chosen = _labelled(runs, [arm(name) for name in ("dense", *names)])
+    if not names:
+        return None
+    by = ["target", "pruner", "sparsity"]
+    table = summarise(chosen, by, "accuracy").merge(tables.sizes(report.contents), on=by)
+    table = table.assign(line=table["target"] + f"\n{METRICS['accuracy']}")
+    table["group"] = table["pruner"].map(lambda name: METHODS[name].label)
+    looks = {METHODS[name].label: style.look(k) for k, name in enumerate(("dense", *names))}
+    relative = [table.assign(panel=words, x=table[key] / table[key].max()) for key, (words, _) in STRUCTURED.items()]
+    most = ", ".join(f"{table[key].max() / unit:.1f} {words}" for key, (words, unit) in STRUCTURED.items())
+    note = f"The networks are smaller in fact. 1 is dense: {most}. {panels.seeds_note(chosen)}"
+    title, x = "Channels removed: accuracy against cost", "share of dense"
+    figure = lines.draw(pd.concat(relative, ignore_index=True), x, title, note, looks=looks, height=2.1)
+    table = table.assign(row=table["group"], panel=table["target"], group=table["sparsity"].map(percent))
+    return Drawn(figure, sentences.extremes(table, METRICS["accuracy"]))
 
 
-def reliability(grid: Mapping[str, Mapping[str, Sequence[Row]]], note: str) -> Figure:
-    """Reliability diagrams by row and column label; runs have `reliability` and `ece_debiased`, and are pooled."""
-    columns = list(dict.fromkeys(column for of_row in grid.values() for column in of_row))
-    figure, axes = style.new_figure(
-        2 * len(grid),
-        len(columns),
-        1.0 + 2.0 * len(grid),
-        height_ratios=(3, 1) * len(grid),
-        sharex=True,
-        sharey="row",
-    )
-    for (label, of_row), tops, bottoms in zip(grid.items(), axes[::2], axes[1::2], strict=True):
-        for k, (column, top, bottom) in enumerate(zip(columns, tops, bottoms, strict=True)):
-            rows, words = of_row.get(column, ()), "no run finished"
-            if rows:
-                pooled = cell.pool([row["reliability"] for row in rows])
-                cell.reliability_panel(top, bottom, pooled, dots.COLOURS[k % 5])
-                words = f"ECE {np.mean([row['ece_debiased'] for row in rows]):.3f}"
-            top.set_title(f"{column}\n{words}" if label == next(iter(grid)) else words)
-        tops[0].set_ylabel(f"{label}\naccuracy in bin")
-        bottoms[0].set_ylabel("share of\npictures")
-    for axis in axes[-1]:
-        axis.set_xlabel("confidence")
-    style.caption(figure, "Reliability of pruned networks", f"{cell.READING} {note}")
-    return figure
+def prompts(report, runs: pd.DataFrame) -> Drawn | None:
+    """Learned prompts of the first seed and source checkpoint, at the highest sparsity."""
+    found = {}
+    for cell in report.read.contents:
+        axes, place = dict(cell.axes), results.prompt_path(cell)
+        if parse(axes["backbone"])[0] != runs["backbone"].iloc[0]:
+            continue
+        if METHODS[axes["pruner"]].prompted != "never" and place.exists():
+            picture = np.moveaxis(np.asarray(Image.open(place)), 2, 0)
+            found.setdefault((axes["target"], METHODS[axes["pruner"]].label), picture)
+    if not found:
+        return None
+    note = "What is added to a picture, on grey. Training starts from nothing."
+    return Drawn(pictures.table(found, "The learned prompts", note), f"{len(found)} of the cells learn a prompt.")
+
+
+def reliability_diagrams(report, runs: pd.DataFrame) -> Drawn:
+    """Reliability of the methods in `SHOWN` at the first control sparsity, seeds pooled."""
+    sparsity = (report.settings.control_sparsities or report.settings.sparsities)[0]
+    names, evidence = [name for name in SHOWN if name in set(runs["pruner"])], VpnsEvidence(runs)
+    diagrams: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for target, name in product(dict.fromkeys(runs["target"]), names):
+        of = evidence.of(arm(name), sparsity)
+        of = of[(of["target"] == target) & (of["status"] == "ok")]
+        diagrams.setdefault(target, {})[METHODS[name].label] = of.to_dict("records")
+    figure = reliability.draw(diagrams, "Reliability of pruned networks", f"Pruned: {percent(sparsity)}.")
+    kept = pd.concat([evidence.of(arm(name), sparsity) for name in names])
+    table = summarise(kept, ["target", "pruner"], "ece_debiased").rename(columns={"target": "panel"})
+    table["row"] = table["pruner"].map(lambda name: METHODS[name].label)
+    return Drawn(figure, sentences.extremes(table, METRICS["ece_debiased"]))
+
+
+STEPS_NOTE = "Every method takes as many gradient steps; OMP and IMP as published take more."
+TWO_PASSES, AFTER = ("main", "two_pass", "prompted"), ("untouched", "bn", "prompt_only", "main", "prompt_after")
+FIGURES = {
+    "methods_accuracy": _arms(_everything, "Accuracy of pruned networks", STEPS_NOTE, all_=True),
+    "against": against,
+    "gains": gains,
+    "methods_ece_debiased": _arms(
+        _everything, "Calibration of pruned networks", STEPS_NOTE, metric="ece_debiased", all_=True
+    ),
+    "reliability": reliability_diagrams,
+    "cost": cost,
+    "prompts_in_tuning": _arms(
+        _controlled("prompted", TWO_PASSES, "dense", "baseline"), "Prompts in the tuning of other methods", WITHOUT
+    ),
+    "prompts_after": _arms(
+        _controlled("prompt_only", AFTER, "baseline"),
+        "Prompts after pruning",
+        "A prompt is learned alone and measured in place.",
+    ),
+    "source_masks": _arms(_source_masks, "Masks found on the source task", "Each tuned on the target, as its own are."),
+    "ablations": _arms(_ablations, "VPNs, changed in one thing", WITHOUT),
+    "channels": channels,
+    "layers": layers,
+    "prompts": prompts,
+}

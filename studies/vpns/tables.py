@@ -1,4 +1,4 @@
-"""Tables of the vpns study. `runs` has a row for each run, arm and view."""
+"""Tables of the vpns study, from the report. Its `runs` have a row for each run, arm and view."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,11 +7,11 @@ import pandas as pd
 
 from studies.claims.verdict import LEVEL
 from studies.figures import tables
-from studies.report import METRICS
 from studies.statistics import summarise
 from studies.vpns.claims import SAME
 from studies.vpns.evidence import SINGLE_PASS, VpnsEvidence, arm, changes, difference, percent, words
 from vpstudy import paths
+from vpstudy.models.architectures import parse
 from vpstudy.training.mask_search.methods import METHODS
 
 PUBLISHED = paths.ROOT / "data" / "published" / "vpns.csv"
@@ -24,25 +24,19 @@ STEPS = (  # from HYDRA to VPNs, one change at a time
 )
 
 
-def results(runs: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy and calibration of every arm by target, as "mean ± half the 95 % interval"."""
-    by = ["backbone", "target", "pruner", "arm", "view", "sparsity"]
-    summaries = {metric: summarise(runs, by, metric) for metric in METRICS}
-    first = summaries["accuracy"]
-    return pd.DataFrame(
-        {
-            "backbone": first["backbone"],
-            "target": first["target"],
-            "method": [words((row.pruner, row.arm, row.view)) for row in first.itertuples()],
-            "pruned": first["sparsity"].map(percent),
-            **{label: [tables.mean_text(row) for row in summaries[m].itertuples()] for m, label in METRICS.items()},
-            "runs": [tables.seeds_text(row) for row in first.itertuples()],
-        }
-    )
+def results(report) -> pd.DataFrame:
+    """Accuracy and calibration of every arm by target."""
+
+    def label(row) -> dict[str, str]:
+        method = words((row.pruner, row.arm, row.view))
+        return {"backbone": row.backbone, "target": row.target, "method": method, "pruned": percent(row.sparsity)}
+
+    return tables.results(report.runs, ["backbone", "target", "pruner", "arm", "view", "sparsity"], label)
 
 
-def published(runs: pd.DataFrame) -> pd.DataFrame:
+def published(report) -> pd.DataFrame:
     """The paper's gains beside ours, in points; networks and data differ, so compare directions only."""
+    runs = report.runs
     paper = pd.read_csv(PUBLISHED)
     paper = paper[paper["table"] == "main"].assign(arm=lambda table: table["arm"].str.split(" ").str[0])
     wide = paper.pivot_table(index=["dataset", "sparsity"], columns="arm", values="accuracy")
@@ -66,7 +60,7 @@ def published(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).round(2)
 
 
-def published_ablations(runs: pd.DataFrame, control_sparsities: Iterable[float]) -> pd.DataFrame:
+def published_ablations(report) -> pd.DataFrame:
     """The paper's ablations and channel pruning beside ours, in per cent; networks and data differ."""
     paper = pd.read_csv(PUBLISHED)
     rows = [
@@ -74,8 +68,8 @@ def published_ablations(runs: pd.DataFrame, control_sparsities: Iterable[float])
         | {"accuracy": f"{row.accuracy:.2f}"}
         for row in paper[paper["table"] != "main"].itertuples()
     ]
-    runs = runs[(runs["arm"] == "main") & (runs["view"] == "bare")]
-    at_controls = runs[runs["sparsity"].isin([*control_sparsities])]
+    runs = report.runs[(report.runs["arm"] == "main") & (report.runs["view"] == "bare")]
+    at_controls = runs[runs["sparsity"].isin(report.settings.control_sparsities)]
     ours = [("channels", runs[runs["pruner"].isin(methods(runs, "channels"))])]
     if changed := methods(runs, "ablation"):
         ours.insert(0, ("ablation", at_controls[at_controls["pruner"].isin(["vpns", "vpns_no_prompt", *changed])]))
@@ -86,12 +80,12 @@ def published_ablations(runs: pd.DataFrame, control_sparsities: Iterable[float])
     return pd.DataFrame(rows)
 
 
-def largest_matching(runs: pd.DataFrame) -> pd.DataFrame:
+def matches_dense(report) -> pd.DataFrame:
     """The largest sparsity up to which every sparsity rejects a loss of a point or more against dense."""
     rows = []
-    for backbone, of_backbone in runs.groupby("backbone", sort=False):
+    for backbone, of_backbone in report.runs.groupby("backbone", sort=False):
         evidence = VpnsEvidence(of_backbone)
-        for name in methods(runs, "baseline", "vpns", "control"):
+        for name in methods(of_backbone, "baseline", "vpns", "control"):
             reached = "none"
             for sparsity in evidence.sparsities(name):
                 found = difference(evidence, arm(name), arm("dense"), sparsity)
@@ -102,23 +96,18 @@ def largest_matching(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def tuning(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def tuning(report) -> pd.DataFrame:
     """How often validation chose each learning-rate factor, by method."""
-    tried = [
-        {"method": METHODS[result["cell"]["pruner"]].label, "factor": one["factor"], "chosen": one is best}
-        for result in results
-        for each in result["facts"]["tuning"]
-        for best in [max(each["tried"], key=lambda o: (o["validation_accuracy"], -o["validation_nll"]))]
-        for one in each["tried"]
-    ]
-    table = pd.DataFrame(tried).groupby(["method", "factor"], sort=False)["chosen"]
-    return table.agg(times="size", chosen="sum").reset_index()
+    tuned = (
+        (METHODS[c["cell"]["pruner"]].label, one["tried"]) for c in report.contents for one in c["facts"]["tuning"]
+    )
+    return tables.chosen(tuned, "factor")
 
 
-def conclusion(runs: pd.DataFrame) -> pd.DataFrame:
+def conclusion(report) -> pd.DataFrame:
     """Effect of each step from HYDRA to VPNs, over targets and sparsities."""
     rows = []
-    for backbone, of_backbone in runs.groupby("backbone", sort=False):
+    for backbone, of_backbone in report.runs.groupby("backbone", sort=False):
         columns: dict[str, dict[str, Any]] = {}
         for metric, label in (("ece_debiased", "debiased ECE [95 %]"), ("accuracy", "accuracy [95 %]")):
             table = changes(VpnsEvidence(of_backbone), STEPS, metric, by_sparsity=False)
@@ -131,14 +120,15 @@ def conclusion(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def layers(results: Iterable[Mapping[str, Any]], sparsity: float) -> dict[str, dict[str, float]]:
-    """Share of weights left by method and layer, averaged over the first seeds of cells."""
+def layers(report, runs: pd.DataFrame, sparsity: float) -> pd.DataFrame:
+    """Share of weights left by method (rows) and layer, averaged over the first seeds of cells."""
     left: dict[str, list[dict[str, float]]] = {}
-    for result in results:
-        of_layers, method = result["facts"]["layers"].get(f"{sparsity:g}"), METHODS[result["cell"]["pruner"]]
-        if of_layers and method.role in ("baseline", "vpns", "control"):
+    for content in report.contents:
+        of_layers, method = content["facts"]["layers"].get(f"{sparsity:g}"), METHODS[content["cell"]["pruner"]]
+        same = parse(content["cell"]["backbone"])[0] == runs["backbone"].iloc[0]
+        if same and of_layers and method.role in ("baseline", "vpns", "control"):
             left.setdefault(method.label, []).append(of_layers)
-    return {label: pd.DataFrame(each).mean().to_dict() for label, each in left.items()}
+    return pd.DataFrame({label: pd.DataFrame(each).mean() for label, each in left.items()}).T
 
 
 def sizes(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -156,3 +146,13 @@ def methods(runs: pd.DataFrame, *roles: str) -> list[str]:
     """The methods of these roles that were run."""
     present = set(runs["pruner"])
     return [name for name, method in METHODS.items() if method.role in roles and name in present]
+
+
+TABLES = {
+    "results": results,
+    "published": published,
+    "published_ablations": published_ablations,
+    "matches_dense": matches_dense,
+    "tuning": tuning,
+    "conclusion": conclusion,
+}

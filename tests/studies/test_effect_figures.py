@@ -1,11 +1,13 @@
-"""Means with intervals as dots, and forest plots of effects."""
+"""Means with intervals as dots, heat maps, and forest plots of effects."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from texts import faults
 
 from studies.claims import forest
 from studies.figures import dots
+from studies.vpns import cell_figures
 
 
 def table(**columns) -> pd.DataFrame:
@@ -27,11 +29,23 @@ def texts(figure) -> str:
     return "\n".join([*words, *(text.get_text() for text in figure.texts)])
 
 
+def points(axis) -> int:
+    return sum(len(container[0].get_xdata()) for container in axis.containers)
+
+
 def test_dots_draw_each_row_in_the_order_asked_for():
-    figure = dots.draw(table(), "accuracy", "Title", "Note.", {"digits": 0.7}, "dense", order=["VPNs", "OMP", "gone"])
+    figure = dots.draw(
+        table(),
+        "accuracy",
+        "Title",
+        "Note.",
+        levels={"digits": 0.7},
+        level_label="dense",
+        order=["VPNs", "OMP", "gone"],
+    )
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["VPNs", "OMP"]
-    assert len(axis.containers) == 4
+    assert points(axis) == 4
     assert {"80 %", "95 %", "dense"} <= set(texts(figure).split("\n"))
 
 
@@ -47,7 +61,7 @@ def test_dots_tell_of_runs_that_diverged():
     lost.loc[0, ["mean", "low", "high", "n", "n_diverged"]] = [np.nan, np.nan, np.nan, 0, 3]
     figure = dots.draw(lost, "accuracy", "Title", "Note.")
     assert "✕ 3 of 3" in texts(figure)
-    assert len(figure.axes[0].containers) == 3
+    assert points(figure.axes[0]) == 3
 
 
 def test_huge_effects_do_not_squeeze_the_others():
@@ -74,3 +88,19 @@ def test_a_forest_shows_the_least_favourable_of_many(many):
     assert shown[0] == "V1: f0"
     assert texts(figure).count("no comparable runs") == 1
     assert ("least favourable" in texts(figure)) == (many > forest.MOST)
+
+
+def test_layers_name_the_empty_ones():
+    figure = cell_figures.layers(
+        {"0.5": {"a.weight": 0.0, "b.weight": 0.25}, "0.9": {"a.weight": 0.004, "b.weight": 1.0}}
+    )
+    (axis, *_) = figure.axes
+    assert [text.get_text() for text in axis.texts] == ["0", "25", "0.4", "100"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
+    assert faults(figure) == []
+
+
+def test_the_layers_of_a_deep_network_are_drawn_without_numbers():
+    deep = {f"layer{k}.conv.weight": 1 / (k + 1) for k in range(53)}
+    figure = cell_figures.layers({"0.5": deep})
+    assert not figure.axes[0].texts and faults(figure) == []

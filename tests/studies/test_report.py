@@ -1,10 +1,13 @@
 """What reports share: tables and figures kept where asked, studies left out, effects as text."""
 
 import copy
+import html
 import json
 import math
+import re
 import shutil
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -15,27 +18,61 @@ from studies import parameters as study_parameters
 from studies.claims import ledger
 from studies.claims import report as claims
 from studies.figures import style, tables
+from studies.figures.sentences import Drawn
 from studies.hidden_cost.report import HiddenCostReport
 from studies.parameters import STUDIES, read, validate
 from studies.report import Report, with_columns
 from vpstudy import paths
 
 
+def drawn(*_) -> Drawn:
+    figure, _ = style.new_figure(1, 1, 1.0)
+    style.caption(figure, "A title")
+    return Drawn(figure, "A sentence.")
+
+
 class Some(Report):
     study = "some"
+    figures: ClassVar = {"picture": drawn, "none": lambda *_: None}
+    tables: ClassVar = {"numbers": lambda _: pd.DataFrame({"a": [1]}), "empty": lambda _: pd.DataFrame({"a": []})}
+
+    def runs_of(self, name):
+        return pd.DataFrame({"backbone": ["cnn", "vit"] if name == "picture" else ["cnn"]})
 
 
 @pytest.mark.parametrize("save", [True, False])
-def test_tables_and_figures_are_kept_where_asked(save, tmp_path, monkeypatch):
+def test_tables_and_figures_are_kept_where_asked(save, tmp_path, monkeypatch, capsys):
     for place in ("FIGURES", "VECTORS"):
         monkeypatch.setattr(paths, place, tmp_path / place)
     report = Some(scales.parameters("default"), save)
-    table = pd.DataFrame({"a": [1]})
-    assert report.table("numbers", table) is table
-    report.show("picture", style.new_figure(1, 1, 1.0)[0])
-    assert len(report.table("empty", table.iloc[:0])) == 0
+    for name in ("numbers", "empty", "picture", "none"):
+        report.show(name)
+    assert capsys.readouterr().out.count("not run at this scale") == 2
     found = {path.name for path in tmp_path.rglob("*.*")}
-    assert found == ({"numbers.csv", "numbers.md", "picture.png", "picture.svg", "picture.pdf"} if save else set())
+    pictures = {f"picture-{name}.{kind}" for name in ("cnn", "vit") for kind in ("png", "svg", "pdf")}
+    assert found == ({"numbers.csv", "numbers.md", *pictures} if save else set())
+    titles = [drawn.figure.texts[0].get_text() for drawn in report.drawn("picture").values()]
+    assert titles == ["A title (cnn)", "A title (vit)"]
+
+
+def test_tables_are_shown_whole_aligned_and_the_same_each_time():
+    long = "a statement of more than fifty characters, which pandas would cut at the fiftieth & escape <b>"
+    table = pd.DataFrame(
+        {"claim": ["H1", "H2"], "verdict": ["reproduced", "contradicted"], "statement": [long, "short"]}
+    )
+    table["effect"] = ["+0.010 [-0.002, +0.022]", "—"]
+    text = tables.html(table)
+    assert text == tables.html(table.copy())
+    assert html.escape(long) in text and "<b>" not in text
+    cells = {value: style for style, value in re.findall(r'<td id="(\w+)"[^>]*>([^<]*)</td>', text)}
+    rules = {
+        name: rule
+        for names, rule in re.findall(r"([#\w, ]+) \{([^}]*)\}", text)
+        for name in re.findall(r"#(\w+)", names)
+    }
+    assert "left" in rules[cells["short"]] and "right" in rules[cells["—"]]
+    assert tables.COLOURS["reproduced"] in rules[cells["reproduced"]]
+    assert tables.COLOURS["contradicted"] in rules[cells["contradicted"]]
 
 
 def test_results_without_metrics_have_their_columns():
@@ -128,23 +165,21 @@ def test_without_some_results_a_final_notebook_shows_the_others_and_names_these(
 def test_changes_against_dense_are_not_shown_without_dense(without, capsys):
     without("dense")
     report = HiddenCostReport(scales.parameters("default"), save=False)
-    assert report.conclusion() is None
+    report.show("changes")
     assert "not shown, as results are missing that it needs\nmissing: " in capsys.readouterr().out
-    assert len(report.results_table())
+    assert len(report.tables["results"](report))
 
 
 def test_an_error_with_all_results_there_stays_an_error(without):
     class Faulty(Report):
         study = "vpns"
-
-        def figure(self):
-            raise KeyError("mapping")
+        tables: ClassVar = {"figure": lambda _: {}["mapping"]}
 
     report = Faulty(scales.parameters("default"), save=False)
     with pytest.raises(KeyError, match="mapping"):
-        report.figure()
+        report.show("figure")
     without("prune_with_prompts")
-    assert report.figure() is None
+    report.show("figure")
 
 
 def test_a_notebook_that_is_tried_changes_nothing_on_disk(only, tmp_path):

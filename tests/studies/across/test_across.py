@@ -119,7 +119,7 @@ def test_a_dependence_that_is_the_learning_rate_s_is_gone_at_one_rate():
 
 def test_no_arm_is_left_out_of_the_figure_by_bits():
     runs = frame({"dense": -0.05, "int4": -0.2}).assign(ece_debiased=0.0)
-    top, bottom = figures.by_bits(runs, "Title").axes
+    top, bottom = figures.draw_by_bits(runs).axes
     assert top.get_title() == "after training, k-means"
     drawn = np.concatenate([line.get_ydata() for line in top.lines])
     means = runs.groupby(["compression", "bits"])["accuracy"].mean()

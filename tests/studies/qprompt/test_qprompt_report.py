@@ -1,16 +1,15 @@
 """The reports of the qprompt study: cells on tiny CLIPs in, tables and figures out; scales without some of them."""
 
 import pytest
+from texts import faults
 
 from studies import grid, results
 from studies.claims.verdict import NOT_RUN
-from studies.qprompt.controls_report import ControlsReport
+from studies.qprompt import cell_tables
 from studies.qprompt.labels import words
 from studies.qprompt.multimodal_cell import MultimodalCell
-from studies.qprompt.multimodal_report import MultimodalReport
 from studies.qprompt.prompt_cell import PromptCell
 from studies.qprompt.protocol_cell import ProtocolCell
-from studies.qprompt.protocols_report import ProtocolsReport
 from studies.qprompt.report import QpromptReport
 
 CELLS = {"prompt": PromptCell, "protocol": ProtocolCell, "multimodal": MultimodalCell}
@@ -34,71 +33,83 @@ def done(small):
             results.path(cell).unlink()
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    figures = {}
-    for kind in (QpromptReport, ControlsReport, ProtocolsReport, MultimodalReport):
-        monkeypatch.setattr(kind, "show", lambda self, name, figure: figures.update({name: figure}))
-    return figures
+@pytest.fixture(scope="module")
+def report(done):
+    return QpromptReport(done, save=False)
 
 
-def test_every_prompter_is_shown(done, drawn):
-    report = QpromptReport(done, save=False)
-    for step in (report.coverage, report.everything, report.size, report.codebooks, report.curves, report.weights):
-        step()
-    assert {"prompters_accuracy", "size", "curves", "weights"} <= set(drawn)
-    labels = [label.get_text() for label in drawn["prompters_accuracy"].axes[0].get_yticklabels()]
+def axes(report, name: str):
+    """The axes of a figure of the only architecture that it shows, after a look at its texts."""
+    (drawn,) = report.drawn(name).values()
+    assert faults(drawn.figure) == [] and drawn.sentence.endswith(".")
+    return drawn.figure.axes
+
+
+def rows(axis) -> list[str]:
+    return [label.get_text() for label in axis.get_yticklabels()]
+
+
+def test_every_prompter_is_shown(report, capsys):
+    report.coverage()
+    assert "0 seeds" not in capsys.readouterr().out
+    for name in ("size", "curves", "weights", "histograms", "controls", "distances"):
+        axes(report, name)
+    assert report.drawn("codebooks") == {"codebooks": None}  # no other codebook was run
+    labels = rows(axes(report, "prompters_accuracy")[0])
     assert labels == ["CoOp", "CoOp, then 1 bit", "QCoOp, 1 bit"]
-    assert list(report.sizes()["arm"]) == labels
-    assert list(report.refits()["arm"]) == ["QCoOp, 1 bit"]
-    published = report.published().set_index("method")
+    made = {name: make(report) for name, make in report.tables.items()}
+    assert list(made["sizes"]["arm"]) == labels
+    assert list(made["refits"]["arm"]) == ["QCoOp, 1 bit"]
     mean = report.runs.query("prompter == 'coop' and arm == 'full' and group == 'new'")["accuracy"].mean()
-    assert published.loc["CoOp", "here, new"] == f"{100 * mean:.2f}"
-    assert len(report.results()) == 3 * 3
+    assert made["published"].set_index("method").loc["CoOp", "here, new"] == f"{100 * mean:.2f}"
+    results = made["results"]
+    assert len(results) == 3 * 3
+    assert set(results.loc[results["on"] == "H", "debiased ECE"]) == {"—"}  # H is of accuracy alone
 
 
-def test_controls_are_compared_in_pairs(done, drawn):
-    report = ControlsReport(done, save=False)
-    report.controls()
-    report.distances()
-    assert set(drawn) == {"controls", "distances"}
-    why = report.why().set_index("QCoOp less")
+def test_controls_are_compared_in_pairs(report):
+    why = report.tables["why"](report).set_index("QCoOp less")
     assert why.loc["KgCoOp", "new: so"] == NOT_RUN != why.loc["CoOp", "new: so"]
-    assert "Few bits instead of full weights (cnn): accuracy on new " in report.conclusion().data
+    conclusion = report.tables["conclusion"](report).set_index("question")
+    assert conclusion.loc["Few bits instead of full weights", "answer"] == why.loc["CoOp", "new: so"]
 
 
 @pytest.mark.parametrize(
     ("protocol", "columns"), [("few_shot", ["1", "2"]), ("transfer", ["as learned", "inverted", "letters"])]
 )
-def test_protocols_have_a_line_for_each_arm_and_for_quantized_ones_less_coop(done, drawn, protocol, columns):
-    report = ProtocolsReport(done, save=False)
-    report.figure(protocol)
-    assert list(drawn) == [f"protocol_{protocol}"]
-    table = report.accuracies(protocol)
+def test_protocols_have_a_line_for_each_arm_and_for_quantized_ones_less_coop(report, protocol, columns):
+    axes(report, f"protocol_{protocol}")
+    table = report.tables[f"protocol_{protocol}_table"](report)
     assert list(table["arm"]) == ["zero-shot", "CoOp", "QCoOp, 1 bit", "QCoOp, 1 bit − CoOp"]
     assert list(table.columns[1:]) == columns
-    accuracy = report.runs[report.runs["protocol"] == protocol].query("arm == 'full'")["accuracy"]
+    accuracy = report.protocols[report.protocols["protocol"] == protocol].query("arm == 'full'")["accuracy"]
     assert table.set_index("arm").loc["CoOp", columns[0]].startswith(f"{accuracy.iloc[:: len(columns)].mean():.3f} ± ")
 
 
-def test_prompts_for_both_towers_stand_beside_the_paper_s(done, drawn):
-    report = MultimodalReport(done, save=False)
-    table = report.accuracies().set_index("arm")
+def test_prompts_for_both_towers_stand_beside_the_paper_s(report):
+    table = report.tables["multimodal_table"](report).set_index("arm")
     named = [words(arm) for arm in (("maple", "full"), ("maple", "ptq-4"), ("qmaple", "qat-4"), ("zero_shot", "one"))]
     assert list(table.index) == named
     assert list(table.loc["QMaPLe, 4 bits", ["paper, base", "paper, new", "paper, H"]]) == ["83.02", "75.57", "79.12"]
     assert table.loc["MaPLe", "paper, bytes"] == "7,096,320"
     assert table.loc["MaPLe, then 4 bits", "paper, H"] == "—"
-    report.dots()
-    assert [axis.get_title() for axis in drawn["multimodal"].axes] == ["base", "new", "H"]
-    assert [label.get_text() for label in drawn["multimodal"].axes[0].get_yticklabels()] == named
+    drawn = axes(report, "multimodal")
+    assert [axis.get_title() for axis in drawn] == ["base", "new", "H"] and rows(drawn[0]) == named
 
 
-def test_a_scale_without_the_cells_says_so(small, capsys):
+def test_a_scale_without_the_cells_says_so(done, small, capsys):
     p = small(protocols={"axes": {"names": []}}, multimodal={"axes": {"backbones": []}})
-    protocols, multimodal = ProtocolsReport(p, save=False), MultimodalReport(p, save=False)
-    assert protocols.accuracies("few_shot") == multimodal.accuracies() == NOT_RUN
-    protocols.figure("few_shot")
-    multimodal.dots()
-    assert capsys.readouterr().out.split("\n")[:2] == [NOT_RUN, NOT_RUN]
-    assert protocols.runs.empty
+    settings = {"qprompt": done.qprompt, "clips": done.clips}
+    report = QpromptReport(p.model_copy(update=settings), save=False)
+    for name in ("protocol_few_shot", "protocol_few_shot_table", "multimodal", "multimodal_table"):
+        report.show(name)
+    assert capsys.readouterr().out.split() == NOT_RUN.split() * 4
+    assert report.protocols.empty
+
+
+def test_tables_of_a_cell_are_means_over_seeds(report):
+    contents = [c["rows"] for c in report.contents if c["cell"]["prompter"] == "qcoop"]
+    (table,) = map(cell_tables.base_and_new, contents)
+    base = report.runs.query("arm == 'qat-1' and group == 'base'")["accuracy"].mean()
+    h = report.runs.query("arm == 'qat-1' and group == 'H'")["accuracy"].mean()
+    assert list(table.loc[0, ["base", "harmonic mean"]]) == pytest.approx([base, h], abs=6e-4)

@@ -8,7 +8,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pipeline import scales
 from studies import grid, results
 from studies.rows import lost, png, row
-from studies.vpns import figures, tables
+from studies.vpns import cell_figures, tables
 from studies.vpns.evidence import ADDED
 from studies.vpns.report import VpnsReport
 from vpstudy import paths
@@ -20,9 +20,6 @@ PRUNERS += ["depgraph", "slimming", "vpns_channels"]
 LAYERS = {"a.weight": 0.0, "b.weight": 0.25}
 NETWORK = {"macs": 10, "parameters": 5}
 TRIED = [{"factor": factor, "validation_accuracy": factor / 8, "validation_nll": 1.0} for factor in (1.0, 4.0)]
-STEPS = ("everything", "against", "gains", "reliability", "cost", "controls", "prompts_after", "source_masks")
-STEPS += ("ablations", "channels", "layers", "prompts", "largest_matching", "published", "published_ablations")
-STEPS += ("all_results", "tuning", "conclusion")
 
 
 def made_up(pruner: str, settings) -> list[dict]:
@@ -85,27 +82,17 @@ def test_every_figure_and_table_is_made_and_what_is_lacking_is_said(report, caps
     report.coverage()
     said = capsys.readouterr().out
     assert f"{len(PRUNERS) - 1} cells" in said and "Runs that diverged: 1." in said
-    assert "missing: prune_with_prompts@cnn-digits-grasp (" in said
-    for step in STEPS:
-        getattr(report, step)()
-    report.everything("ece_debiased")
+    assert "missing: prune_with_prompts@cnn-digits-grasp" in said
+    for name in (*report.figures, *report.tables):
+        report.show(name)
     assert "not run at this scale" not in capsys.readouterr().out
-    made = {path.stem for path in report.folder.glob("*.png")} | {path.stem for path in report.folder.glob("*.csv")}
-    others = {"methods_accuracy", "methods_ece_debiased", "layers_0.5", "prompts_in_tuning", "matches_dense", "results"}
-    unnamed = {"everything", "layers", "controls", "largest_matching", "all_results", "conclusion"}
-    assert made == others | {*STEPS} - unnamed
+    assert {path.stem for path in report.folder.glob("*.png")} == set(report.figures)
+    assert {path.stem for path in report.folder.glob("*.csv")} == set(report.tables)
 
 
 def test_the_chosen_factor_is_that_of_the_best_validation(report):
-    table = report.tuning().set_index(["method", "factor"])
+    table = report.tables["tuning"](report).set_index(["arm", "factor"])
     assert table["chosen"].loc["OMP"].to_dict() == {1.0: 0, 4.0: 1}
-
-
-def test_layers_name_the_empty_ones():
-    figure = figures.layers({"OMP": LAYERS, "VPNs": {"a.weight": 0.004, "b.weight": 1.0}}, "Title")
-    (axis, *_) = figure.axes
-    assert [text.get_text() for text in axis.texts] == ["0", "25", "0.4", "100"]
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
 
 
 def test_sizes_of_networks_go_by_the_ratio_asked_for():
@@ -117,5 +104,5 @@ def test_sizes_of_networks_go_by_the_ratio_asked_for():
 
 def test_a_cell_counts_runs_that_diverged():
     rows = made_up("snip", scales.parameters("smoke").vpns.settings)
-    (axis,) = figures.cell_accuracy(rows, 4).axes
+    (axis,) = cell_figures.accuracy(rows, 4).axes
     assert "✕ 1 of 2" in [text.get_text() for text in axis.texts]

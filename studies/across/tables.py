@@ -1,0 +1,96 @@
+"""Tables of across, from the report."""
+
+import pandas as pd
+
+from studies.across import effects as found
+from studies.across.effects import ARM, COST, DEPENDENCE
+from studies.across.figures import labels
+from studies.across.labels import label
+from studies.figures import compressions, tables
+from vpstudy.models.architectures import parse
+
+SHOWN = ("accuracy", "ece_debiased", "ece", "nll", "brier")
+
+
+def effects(report) -> pd.DataFrame:
+    """Every effect of every comparison, with its words."""
+    table = report.effects
+    readable = {
+        "backbone": table["backbone"],
+        "comparison": table["comparison"],
+        "metric": table["metric"],
+        "compression": table["compression"].map(compressions.label),
+        "prompt": labels(table),
+        "change [95 %]": [tables.interval_text(row, 4) for row in table.itertuples()],
+        "replicates": table["replicates"],
+        "says": table["words"],
+    }
+    return pd.DataFrame(readable)
+
+
+def tuning(report) -> pd.DataFrame:
+    """How often validation chose each learning rate, by bits in training."""
+    tuned = ((f"{one['bits']} bits", one["tried"]) for c in report.contents for one in c["facts"]["tuning"])
+    return tables.chosen(tuned, "learning_rate")
+
+
+def results(report) -> pd.DataFrame:
+    """Every metric of every arm, stored bytes, and at how many targets the borders weigh as much as the backbone."""
+
+    def words(row) -> dict[str, str]:
+        arm = {"backbone": row.backbone, "target": row.target, "compression": compressions.label(row.compression)}
+        return arm | {"prompt": label(row.arm, row.codebook, row.bits)}
+
+    runs, by = report.runs.assign(backbone_bytes=_backbone_bytes(report)), ["backbone", "target", "compression", *ARM]
+    table = tables.results(runs, by, words, SHOWN)
+    groups = runs.groupby(by, sort=False, dropna=False)
+    rms, border = groups["rms"].mean().to_numpy(), groups["prompt_bytes"].first().to_numpy()
+    whole = groups["backbone_bytes"].mean().to_numpy()
+    table["error of values (RMS)"] = ["—" if pd.isna(value) else f"{value:.4f}" for value in rms]
+    table["border (B)"] = [f"{value:,.0f}" if value > 0 else "—" for value in border]
+    table["backbone (B)"] = [f"{value:,.0f}" for value in whole]
+    ratios = zip(whole, border, strict=True)
+    table["targets that weigh as much"] = [f"{one / other:,.0f}" if other > 0 else "—" for one, other in ratios]
+    return table
+
+
+def _backbone_bytes(report) -> list[int]:
+    """Stored bytes of each run's backbone."""
+    stored = {}
+    for cell, content in report.read.contents.items():
+        axes = dict(cell.axes)
+        stored[(*parse(axes["backbone"]), axes["compression"])] = content["facts"]["backbone_bytes"]
+    keys = report.runs[["backbone", "source_seed", "compression"]].itertuples(index=False, name=None)
+    return [stored[key] for key in keys]
+
+
+def conclusion(report) -> pd.DataFrame:
+    """Effects in words, learning rate and quantization error, by backbone, compression and metric."""
+    rows = []
+    for (backbone, metric, compression), group in report.effects.groupby(
+        ["backbone", "metric", "compression"], sort=False
+    ):
+        after = report.runs[(report.runs["backbone"] == backbone) & (report.runs["compression"] == compression)]
+        after = after[(after["arm"] == "ptq") & (after["codebook"] == report.codebook)]
+        cost, against = (group[group["comparison"] == each] for each in (COST, DEPENDENCE))
+        same_rate = group[~group["comparison"].isin([COST, DEPENDENCE])]
+        row = {"backbone": backbone, "compression": compressions.label(compression), "metric": metric}
+        row["learning rate"] = ", ".join(f"{rate:g}" for rate in sorted(set(after["learning_rate"])))
+        least = after.loc[after["bits"] == after["bits"].min(), "rms"].mean()
+        row["error of values at the fewest bits"] = f"{least:.3f}"
+        row["after training within the margin down to"] = found.fewest_bits(cost, report.codebook) or "—"
+        row |= {f"{word} than full precision": _named(cost, word) for word in ("lower", "higher")}
+        row["change differs from dense's"] = _named(against, "lower", "higher")
+        rows.append(row | {"and at one learning rate": _named(same_rate, "lower", "higher")})
+    return pd.DataFrame(rows)
+
+
+def _named(table: pd.DataFrame, *words: str) -> str:
+    """Count and names of the arms whose effect has one of `words`."""
+    if table.empty:
+        return "—"
+    some = table[table["words"].str.contains("|".join(words))]
+    return f"{len(some)} of {len(table)}" + (f": {'; '.join(dict.fromkeys(labels(some)))}" if len(some) else "")
+
+
+TABLES = {"effects": effects, "tuning": tuning, "results": results, "conclusion": conclusion}

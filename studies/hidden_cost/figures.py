@@ -1,0 +1,352 @@
+"""Figures of hidden_cost, from the report and the runs of one architecture."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from studies import results
+from studies.figures import compressions, dots, heat, lines, panels, pictures, reliability, sentences, style
+from studies.figures.sentences import Drawn
+from studies.figures.tables import METRICS
+from studies.statistics import against_dense, paired, summarise
+from vpstudy.compression.family import percent
+from vpstudy.compression.registry import parse
+from vpstudy.data.target import load as load_target
+from vpstudy.models import architectures
+from vpstudy.training.controls import CONTROLS
+
+# Families on the line, families apart from it, a note on both, and the label of the dashed line.
+ROUNDS = ("dense", "imp"), ("magnitude",), "Lines: dense, then rounds of IMP. Hollow: one-shot pruning.", "source task"
+RECOVERED = (  # for backbones without IMP
+    ("dense_distilled", "magnitude_distilled"),
+    ("dense", "magnitude"),
+    "Lines: dense and one-shot magnitude pruning, both recovered. Hollow: without recovery.",
+    "agrees with dense",
+)
+APART = 0.05  # shift of markers apart, in axis lengths, to keep the line visible
+BOUNDS = {"accuracy": (0.0, 1.0), "ece_debiased": (-1.0, 1.0)}  # a debiased estimate may lie below zero
+BOTH = ("accuracy", "ece_debiased")
+RED_BLUE = "RdBu"  # red: loss, blue: gain; distinct under common colour blindness
+MOST_ROWS = 12  # of a label mapping: a target may have a hundred classes
+PER_ARM = ["target", "method", "budget", "compression"]
+RUN = ["source_seed", "target", "budget", "seed", "compression"]
+
+
+def by_sparsity(metric: str):
+    """The figure of a metric against sparsity: targets × methods, a line per budget."""
+
+    def draw(report, runs: pd.DataFrame) -> Drawn:
+        backbones = report.backbones[report.backbones["backbone"] == runs["backbone"].iloc[0]]
+        unquantized = backbones[backbones["bits"] == 32].groupby("compression", sort=False)
+        sparsity = unquantized[["sparsity", "upstream_accuracy"]].mean().assign(family=unquantized["family"].first())
+        families = set(sparsity["family"])
+        on_line, apart, note, dashed = RECOVERED if "imp" not in families and RECOVERED[0][1] in families else ROUNDS
+        table = summarise(runs, PER_ARM, metric)
+        table = table.join(sparsity[sparsity["family"].isin(on_line + apart)], on="compression", how="inner")
+        table = table.assign(x=_decades(table["sparsity"]), apart=table["family"].isin(apart))
+        table.loc[table["apart"], "x"] += APART * table["x"].max()
+        table["group"] = table["budget"].map(style.budget_label)
+        looks = {style.budget_label(b): style.line(b, style.COLOURS[0]) for b in style.budgets(table["budget"])}
+        if metric == "accuracy":
+            upstream = table[~table["apart"]].drop_duplicates(["target", "method", "compression"])
+            upstream = upstream.assign(mean=upstream["upstream_accuracy"], low=np.nan, high=np.nan, group=dashed)
+            table = pd.concat([table, upstream.assign(n=1, n_diverged=0)], ignore_index=True)
+            looks[dashed] = {"color": style.GREY, "ls": "--", "lw": 1}
+        table["line"] = table["target"] + f"\n{METRICS[metric]}"
+        table["panel"] = table["method"].map(lambda name: style.method(name).label)
+        levels = _chance(runs, table) if metric == "accuracy" else None
+        ticks = {_decades(value): percent(value) for value in sorted(set(table.loc[~table["apart"], "sparsity"]))}
+        figure = lines.draw(
+            table.sort_values("method", key=lambda names: names.map(style.methods(names).index), kind="stable"),
+            "pruned weights (%)",
+            f"{METRICS[metric].capitalize().replace('ece', 'ECE')} against sparsity",
+            f"{note} {panels.seeds_note(runs)}",
+            looks=looks,
+            ticks=ticks,
+            levels=levels,
+            bounds=dict.fromkeys(table["line"], BOUNDS[metric]),
+        )
+        changes = _changes(runs, metric, PER_ARM)
+        kept = changes["compression"].isin(table.loc[~table["apart"], "compression"])
+        return Drawn(figure, sentences.changes(changes[kept], f"{METRICS[metric]} along the lines, against dense"))
+
+    return draw
+
+
+def _decades(sparsity):
+    """Log scale of remaining weights, on which 80, 90 and 95 % do not crowd."""
+    return -np.log10(1 - sparsity)
+
+
+def _chance(runs: pd.DataFrame, table: pd.DataFrame) -> dict[tuple[str, str], float]:
+    chance = panels.chance_levels(runs)
+    places = table[["line", "panel", "target"]].drop_duplicates().itertuples(index=False)
+    return {(line, panel): chance[target] for line, panel, target in places if target in chance}
+
+
+def _changes(runs: pd.DataFrame, metric: str, by: list[str]) -> pd.DataFrame:
+    """Changes against dense with their intervals; the labels of `dots.draw`."""
+    table = summarise(against_dense(runs, metric), by, "difference")
+    return table.assign(
+        row=table["compression"].map(compressions.short_label), panel=table["target"], group=_labels(table)
+    )
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    """Labels of methods and, where the table has them, budgets."""
+    arms = table[[name for name in ("method", "budget") if name in table]]
+    return [_label(*arm) for arm in arms.itertuples(index=False)]
+
+
+def _label(method: str, budget: str | None = None) -> str:
+    return ", ".join(filter(None, (style.method(method).label, style.budget_label(budget))))
+
+
+def bit_width(report, runs: pd.DataFrame) -> Drawn:
+    """Metrics × targets, a line per method and budget, without pruned networks."""
+    names = [name for name in compressions.ordered(runs["compression"]) if not parse(name).sparsity]
+    runs = runs[runs["compression"].isin(names)]
+    tables = [summarise(runs, PER_ARM, metric).assign(line=METRICS[metric]) for metric in BOTH]
+    table = pd.concat(tables, ignore_index=True)
+    table = table.assign(
+        panel=table["target"],
+        group=_labels(table),
+        x=table["compression"].map(names.index),
+        apart=table["compression"].map(lambda name: parse(name).activation_bits is not None),
+    )
+    arms = product(style.methods(runs["method"]), style.budgets(runs["budget"]))
+    looks = {_label(method, budget): style.line(budget, style.method(method).colour) for method, budget in arms}
+    levels = {place: level for place, level in _chance(runs, table).items() if place[0] == METRICS["accuracy"]}
+    ticks = dict(enumerate(map(compressions.short_label, names)))
+    note = f"Hollow: what enters each layer is rounded, too. {panels.seeds_note(runs)}"
+    bounds = {METRICS[metric]: bounds for metric, bounds in BOUNDS.items()}
+    title, shape = "Accuracy and calibration by bit width", {"height": 2.1, "sharey": False}
+    figure = lines.draw(table, "", title, note, looks=looks, ticks=ticks, levels=levels, bounds=bounds, **shape)
+    return Drawn(figure, sentences.changes(_changes(runs, "accuracy", PER_ARM), "test accuracy, against dense"))
+
+
+def change_heatmap(report, runs: pd.DataFrame) -> Drawn | None:
+    """A heat map per method: change of accuracy (percentage points), compressions × target and budget."""
+    table = _changes(runs, "accuracy", PER_ARM)
+    if table.empty:
+        return None
+    names = compressions.ordered(table["compression"])
+    present = set(zip(table["target"], table["budget"], strict=True))
+    columns = [
+        pair for pair in product(panels.names(table, "target"), style.budgets(table["budget"])) if pair in present
+    ]
+    worst = max(1, np.ceil(100 * table["mean"].abs().max(skipna=True))) if table["mean"].notna().any() else 1
+    table = table.assign(text=[_cell(row) for row in table.itertuples()], mean=100 * table["mean"])
+    maps = {}
+    for method in style.methods(table["method"]):
+        mine = table[table["method"] == method].set_index(["compression", "target", "budget"])
+        wide = [
+            mine[key].unstack(["target", "budget"]).reindex(index=names, columns=columns) for key in ("mean", "text")
+        ]
+        wide = [frame.set_axis(list(map(compressions.short_label, names)), axis=0) for frame in wide]
+        wide = [frame.set_axis([f"{t}\n{style.budget_label(b)}" for t, b in columns], axis=1) for frame in wide]
+        maps[style.method(method).label] = wide[0].astype(float), wide[1].astype(object).fillna("")
+    note = f"{panels.seeds_note(runs.assign(status='ok'), 'intervals')} *: the interval of this cell alone excludes 0."
+    note += " †: a run diverged and is left out." if table["n_diverged"].any() else ""
+    title = "Change in test accuracy against the dense backbone"
+    unit = "compressed − dense (percentage points)"
+    figure = heat.draw(maps, (-worst, worst), RED_BLUE, unit, title, note)
+    return Drawn(figure, sentences.changes(table.assign(mean=table["mean"] / 100), "test accuracy"))
+
+
+def _cell(row) -> str:
+    """The change in points as "−5.2*": * if the interval excludes 0, † if a run diverged; "none" if all did."""
+    mark = "†" if row.n_diverged else ""
+    if not row.n:
+        return f"none{mark}"
+    number = f"{100 * row.mean:+.1f}".replace("-", "−")
+    return ("0.0" if float(number[1:]) == 0 else number) + ("*" if row.low > 0 or row.high < 0 else "") + mark
+
+
+def families(report, runs: pd.DataFrame) -> Drawn | None:
+    """Changes of accuracy and calibration by compression and target, at the largest budget."""
+    runs, budget = panels.at_largest_budget(runs)
+    runs = runs[runs["method"].isin(["visual_prompting", "linear_probe"])]
+    by = ["target", "method", "compression"]
+    tables = [_changes(runs, metric, by).assign(metric=f"\nΔ {METRICS[metric]}") for metric in BOTH]
+    table = pd.concat(tables, ignore_index=True)
+    if table.empty:
+        return None
+    table["panel"] += table["metric"]
+    note = f"Compressed − dense. {budget} {panels.seeds_note(runs)}"
+    figure = _by_compression(table, "change", "What each compression costs", note)
+    return Drawn(figure, sentences.changes(tables[1], "debiased ECE"))
+
+
+def _by_compression(table: pd.DataFrame, xlabel: str, title: str, note: str):
+    """Dots by compression, in the colours of methods; groups that end in ", before" are hollow."""
+    looks = {}
+    for m, name in enumerate(style.methods(table["method"])):
+        look = style.look(m) | {"color": style.method(name).colour}
+        label = style.method(name).label
+        looks |= {f"{label}, before": look | {"mfc": "white"}, f"{label}, after": look, label: look}
+    order = list(map(compressions.short_label, compressions.ordered(table["compression"])))
+    return dots.draw(table, xlabel, title, note, zero=True, order=order, looks=looks)
+
+
+def scaling(report, runs: pd.DataFrame) -> Drawn:
+    """Debiased ECE before (hollow) and after (full) temperature scaling, at the largest budget."""
+    runs, budget = panels.at_largest_budget(runs)
+    runs = runs[runs["ece_debiased_scaled"].notna() | (runs["status"] != "ok")]
+    moments = {", before": "ece_debiased", ", after": "ece_debiased_scaled"}
+    tables = [summarise(runs, ["target", "method", "compression"], m).assign(moment=k) for k, m in moments.items()]
+    table = pd.concat(tables, ignore_index=True)
+    table = table.assign(panel=table["target"], row=table["compression"].map(compressions.short_label))
+    table["group"] = table["method"].map(lambda name: style.method(name).label) + table["moment"]
+    note = f"One temperature a run, fitted on validation, its classes weighted as in the training pool. {budget} "
+    note += panels.seeds_note(runs)
+    figure = _by_compression(table, METRICS["ece_debiased"], "Calibration before and after temperature scaling", note)
+    before, after = (each["mean"].mean() for each in tables)
+    return Drawn(figure, f"Over all arms, a temperature takes debiased ECE from {before:.3f} to {after:.3f}.")
+
+
+def reliability_diagrams(report, runs: pd.DataFrame) -> Drawn:
+    """Reliability of prompted models on representative compressions at the largest budget; a row per target."""
+    runs, budget = panels.at_largest_budget(runs[runs["method"] == "visual_prompting"])
+    names = compressions.representatives(runs["compression"])
+    runs = runs[runs["compression"].isin(names)]
+    diagrams = {
+        target: {
+            compressions.short_label(name): of.loc[(of["compression"] == name) & (of["status"] == "ok")].to_dict(
+                "records"
+            )
+            for name in names
+        }
+        for target, of in runs.groupby("target", sort=False)
+    }
+    diverged = int((runs["status"] != "ok").sum())
+    note = budget + (f" {diverged} of {len(runs)} runs diverged and are left out." if diverged else "")
+    figure = reliability.draw(diagrams, "Reliability of visual prompts on dense, sparse and quantized backbones", note)
+    table = summarise(runs, ["target", "compression"], "ece_debiased")
+    table = table.assign(row=table["compression"].map(compressions.short_label), panel=table["target"])
+    return Drawn(figure, sentences.extremes(table, METRICS["ece_debiased"]))
+
+
+def controls(report, runs: pd.DataFrame) -> Drawn | None:
+    """Controls beside the method they vary, at their budgets and compressions; a row per method and budget."""
+    of_controls = report.controls[report.controls["backbone"] == runs["backbone"].iloc[0]]
+    if of_controls.empty:
+        return None
+    names, budgets = compressions.ordered(of_controls["compression"]), style.budgets(of_controls["budget"])
+    based = {CONTROLS[name].method for name in of_controls["method"]}
+    kept = runs["compression"].isin(names) & runs["budget"].isin(budgets) & runs["method"].isin(based)
+    runs = pd.concat([runs[kept], of_controls])
+    tables = [summarise(runs, PER_ARM, metric).assign(words=METRICS[metric]) for metric in BOTH]
+    table = pd.concat(tables, ignore_index=True)
+    table = table.assign(
+        panel=table["target"] + "\n" + table["words"],
+        row=_labels(table),
+        group=table["compression"].map(compressions.label),
+    )
+    methods = style.methods(runs["method"])
+    methods.sort(key=lambda name: (CONTROLS[name].method if name in CONTROLS else name) != "visual_prompting")
+    order = [_label(name, budget) for name in methods for budget in budgets]
+    looks = {compressions.label(n): style.look(k) | {"color": compressions.colour(n)} for k, n in enumerate(names)}
+    note = "Each control changes one thing; prompts of other shapes also let the picture fill the canvas. "
+    figure = dots.draw(table, "", "What the controls say", note + panels.seeds_note(runs), order=order, looks=looks)
+    return Drawn(figure, sentences.extremes(table[table["words"] == METRICS["accuracy"]], METRICS["accuracy"]))
+
+
+def prompt_gain(report, runs: pd.DataFrame) -> Drawn | None:
+    """What the prompt adds to the label mapping: visual prompting minus the mapping alone, by compression."""
+    prompted, mapped = (runs[runs["method"] == name] for name in ("visual_prompting", "mapping_only"))
+    pairs = paired(prompted, mapped, RUN, "accuracy")
+    if pairs.empty:
+        return None
+    table = summarise(pairs, ["target", "budget", "compression"], "difference")
+    table = table.assign(
+        row=table["compression"].map(compressions.short_label),
+        panel=table["target"],
+        group=table["budget"].map(style.budget_label),
+    )
+    looks = {style.budget_label(b): style.look(k) for k, b in enumerate(style.budgets(table["budget"]))}
+    note = f"Test accuracy with a learned prompt less that of the mapping alone, in pairs. {panels.seeds_note(runs)}"
+    order = list(map(compressions.short_label, compressions.ordered(table["compression"])))
+    title = "What does the prompt add to its label mapping?"
+    figure = dots.draw(table, "gain in test accuracy", title, note, zero=True, order=order, looks=looks)
+    return Drawn(figure, sentences.changes(table, "test accuracy by the prompt"))
+
+
+def _first_prompted(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Visual prompting runs at the largest budget with the first seeds, and a note on them."""
+    runs, budget = panels.at_largest_budget(runs[runs["method"] == "visual_prompting"])
+    runs = runs[runs["source_seed"] == runs["source_seed"].iloc[0]]
+    return runs[runs["seed"] == runs["seed"].iloc[0]], f"{budget} Seed {runs['seed'].iloc[0]}."
+
+
+def prompts(report, runs: pd.DataFrame) -> Drawn:
+    """Learned prompts, targets × compressions, of the first source checkpoint and seed."""
+    runs, which = _first_prompted(runs)
+    first, shown = (runs["backbone"].iloc[0], runs["source_seed"].iloc[0]), compressions.shown(runs["compression"])
+    status = runs.set_index(["target", "compression"])["status"]
+    found = {}
+    for cell in report.read.contents:
+        axes, path = dict(cell.axes), results.prompt_path(cell)
+        if architectures.parse(axes["backbone"]) == first and path.exists():
+            found[axes["target"], axes["compression"]] = np.moveaxis(np.asarray(Image.open(path)), 2, 0)
+    drawn = {}
+    for target, name in product(dict.fromkeys(runs["target"]), shown):
+        state = status.get((target, name), "not run")
+        picture = found.get((target, name), "no picture") if state == "ok" else state
+        drawn[target, compressions.short_label(name)] = picture
+    note = f"{which} Training starts from mid-grey; the picture's place is black."
+    return Drawn(pictures.table(drawn, "The learned prompts", note), f"{len(drawn)} prompts, one for each cell.")
+
+
+def label_mapping(report, runs: pd.DataFrame) -> Drawn:
+    """A row per class of the first target: an example, then one of its source class under each compression."""
+    section = report.parameters.hidden_cost
+    target, size = section.axes.targets[0], section.settings.visual_prompting.canvas
+    runs, which = _first_prompted(runs[runs["target"] == target])
+    loaded, backbone = load_target(target, size, report.parameters.pictures), runs["backbone"].iloc[0]
+    sources = {architectures.parse(c["cell"]["backbone"])[0]: c["facts"]["source_classes"] for c in report.contents}
+    found = {(row.compression): row for row in runs.itertuples()}
+    drawn, captions, marked, moved = {}, {}, set(), {}
+    for k, name in enumerate(loaded.class_names[:MOST_ROWS]):
+        row = style.printable(name, f"class {k}")
+        drawn[row, "target"] = loaded.pictures[int((loaded.labels == k).nonzero()[0])]
+        for compression in compressions.shown(found):
+            run, key = found[compression], (row, compressions.short_label(compression))
+            if run.status != "ok":
+                drawn[key] = run.status
+                continue
+            if "evidence" in runs and not run.evidence[k]:
+                drawn[key] = pictures.NO_EVIDENCE
+                continue
+            source = sources[backbone][run.mapping[k]]
+            drawn[key], captions[key] = (
+                pictures.of_source(source, size),
+                style.printable(source, f"class {run.mapping[k]}"),
+            )
+            if "dense" in found and found["dense"].status == "ok" and run.mapping[k] != found["dense"].mapping[k]:
+                marked.add(key)
+                moved[compression] = moved.get(compression, 0) + 1
+    some = f" {MOST_ROWS} of {len(loaded.class_names)} classes." if len(loaded.class_names) > MOST_ROWS else ""
+    note = f"Visual prompt. {which}{some} Bold and coloured: another source class than on the dense backbone."
+    title = f"Label mapping of {target}: the source class that stands for each target class"
+    figure = pictures.table(drawn, title, note, captions=captions, marked=marked, tallest=0.55)
+    rows = len({row for row, _ in drawn})
+    words = "; ".join(f"{compressions.short_label(name)}: {n}" for name, n in moved.items()) or "none"
+    return Drawn(figure, f"Of the {rows} classes shown, mapped otherwise than on the dense backbone: {words}.")
+
+
+FIGURES = {
+    "accuracy_by_sparsity": by_sparsity("accuracy"),
+    "change_heatmap": change_heatmap,
+    "families": families,
+    "ece_by_sparsity": by_sparsity("ece_debiased"),
+    "bit_width": bit_width,
+    "reliability": reliability_diagrams,
+    "scaling": scaling,
+    "prompts": prompts,
+    "label_mapping": label_mapping,
+    "prompt_gain": prompt_gain,
+    "controls": controls,
+}

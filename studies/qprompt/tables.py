@@ -1,0 +1,197 @@
+"""Tables of qprompt, from the report."""
+
+import pandas as pd
+
+from studies.claims.claim import ON, Finding
+from studies.claims.verdict import NOT_RUN
+from studies.figures import tables
+from studies.qprompt.claims import CONTROLS, GAIN
+from studies.qprompt.evidence import GROUPS
+from studies.qprompt.figures import learned
+from studies.qprompt.labels import COOP, FEWEST, KGCOOP, MAPLE, QMAPLE, ZERO_SHOT, in_words, ptq, qat, words
+from studies.statistics import paired, summarise
+from vpstudy import paths
+from vpstudy.prompts.codebook import stored_bytes
+
+PAPER = paths.ROOT / "data" / "published" / "qprompt.csv"
+PUBLISHED_WEIGHTS = 4 * 512  # four context vectors at the width of CLIP's text tower
+PUBLISHED = {  # by name in `PAPER`
+    "CLIP": ("zero_shot", "templates"),
+    "CoOp": COOP,
+    "CoCoOp": ("cocoop", "full"),
+    "KgCoOp": ("kgcoop", "full"),
+    "ProGrad": ("prograd", "full"),
+    "QCoOp, 1 bit": qat(1),
+    "QCoOp, 2 bits": qat(2),
+    "QCoOp, 4 bits": qat(4),
+    "CoOp, then 1 bit": ptq(1),
+    "k-means and normalisation": ("quantizers", "never-1"),
+    "k-means, normalisation and adaptive clustering": qat(1),
+}
+TOWERS = {MAPLE: "MaPLe", QMAPLE: "QMaPLe, 4 bits"}  # the name in `PAPER`
+QUESTIONS = (
+    ("Few bits instead of full weights", COOP),
+    ("Few bits instead of noise of their error's size at the start, kept", ("noise", "fixed-matched")),
+    ("The same noise, fresh at each step", ("noise", "fresh-matched")),
+    ("Learning with few bits instead of the hand-written prompt with as few", ("zero_shot", f"hand-{FEWEST}")),
+    ("Few bits instead of a pull to the start (KgCoOp)", KGCOOP),
+    ("Few bits instead of stopping early", ("regularised", "early")),
+)
+
+
+def _named(frame: pd.DataFrame) -> list[str]:
+    return [words(arm) for arm in zip(frame["prompter"], frame["arm"], strict=True)]
+
+
+def refits(report) -> pd.DataFrame:
+    """How often adaptive clustering fitted a codebook, and the used prompt's distance from its start."""
+    fits = pd.concat([each.fits for each in report.evidence.values()])
+    fits = fits.assign(arm=_named(fits))
+    by = ["arm", "source_seed", "target", "seed"]
+    runs = fits.groupby(by, sort=False)["step"].agg(["size", "last"]).groupby("arm", sort=False)
+    table = runs.mean().round(1).set_axis(["fits", "last at step"], axis=1)
+    table["runs that refitted"] = runs["size"].agg(lambda fits: f"{(fits > 1).sum()} of {len(fits)}")
+    base = report.runs[report.runs["group"] == "base"]
+    distances = base["distance"].groupby(_named(base)).mean()
+    table["distance to the start"] = distances.reindex(table.index).astype(float).round(2)
+    return table.reset_index()
+
+
+def sizes(report) -> pd.DataFrame:
+    """Bytes of a stored prompt, here and at the width of CLIP's text tower, where the paper's ratios hold."""
+    rows = []
+    for content in report.contents:
+        prompter, stored = content["cell"]["prompter"], {row["arm"]: row["bytes"] for row in content["rows"]}
+        for arm, at_512 in content["facts"]["size_512"].items() if learned(prompter) else ():
+            row = {"arm": words((prompter, arm)), "bytes here": stored[arm], "bytes at width 512": at_512}
+            rows.append(row | {"of CoOp's": f"{at_512 / stored_bytes(PUBLISHED_WEIGHTS, 16):.3f}"})
+    columns = ["arm", "bytes here", "bytes at width 512", "of CoOp's"]
+    return pd.DataFrame(rows, columns=columns).drop_duplicates("arm")
+
+
+def published(report) -> pd.DataFrame:
+    """The paper's averages over eleven data sets beside ours: models and data differ, only directions compare."""
+    paper = pd.read_csv(PAPER)
+    ok = report.runs[report.runs["status"] == "ok"]
+    ours = ok.groupby(["prompter", "arm", "group"])["accuracy"].mean()
+    rows = []
+    for line in paper[~paper["method"].str.contains("MaPLe")].itertuples():
+        arm, row = PUBLISHED.get(line.method), {"table": line.table, "method": line.method}
+        for group, value in zip(GROUPS, (line.base, line.new, line.H), strict=True):
+            row[f"paper, {group}"] = "—" if pd.isna(value) else f"{value:.2f}"
+        row["arm here"] = words(arm) if arm else "—"
+        means = {group: ours.get((*arm, group)) if arm else None for group in GROUPS}
+        rows.append(row | {f"here, {g}": "—" if mean is None else f"{100 * mean:.2f}" for g, mean in means.items()})
+    return pd.DataFrame(rows)
+
+
+def results(report) -> pd.DataFrame:
+    """Accuracy and calibration of every arm."""
+
+    def label(row) -> dict[str, str]:
+        arm = words((row.prompter, row.arm))
+        return {"backbone": row.backbone, "target": row.target, "arm": arm, "on": row.group}
+
+    by, is_h = ["backbone", "target", "prompter", "arm", "group"], report.runs["group"] == "H"
+    measured = tables.results(report.runs[~is_h], by, label)
+    return pd.concat([measured, tables.results(report.runs[is_h], by, label, ["accuracy"])]).fillna("—")
+
+
+def why(report) -> pd.DataFrame:
+    """QCoOp minus each control, paired: accuracy with its verdict, and distance from the start."""
+    rows = []
+    for backbone, evidence in report.evidence.items():
+        for control in (COOP, *CONTROLS):
+            row = {"backbone": backbone, "QCoOp less": words(control)}
+            for group in ("new", "H"):
+                row[f"{group} [95 %]"], row[f"{group}: so"] = _answer(evidence.difference(qat(FEWEST), control, group))
+            far = evidence.farther(qat(FEWEST), control)
+            rows.append(row | {"distance to the start [95 %]": tables.interval_text(far.effect, 2) if far else "—"})
+    return pd.DataFrame(rows)
+
+
+def conclusion(report) -> pd.DataFrame:
+    """Answers to `QUESTIONS`, from the intervals alone."""
+    rows = []
+    for backbone, evidence in report.evidence.items():
+        for question, control in QUESTIONS:
+            text, so = _answer(evidence.difference(qat(FEWEST), control, "new"))
+            row = {"backbone": backbone, "question": question, "measure": "accuracy on new"}
+            rows.append(row | {"difference [95 %]": text, "answer": so})
+        if ratio := evidence.growth(qat(FEWEST)):
+            row = {"backbone": backbone, "question": "By how much does a codebook's error outgrow the matched noise?"}
+            row |= {"measure": "deviation of the weights, end over start", "difference [95 %]": f"{ratio:.1f}"}
+            rows.append(row | {"answer": "noise is matched at the start alone"})
+        if far := evidence.farther(qat(FEWEST), COOP):
+            so = _signed(far, "it ends farther", "it ends nearer") or "not resolved"
+            row = {"backbone": backbone, "question": "Does a prompt of few bits stay nearer to its start than CoOp?"}
+            row |= {"measure": "distance, in deviations of the initial prompt"}
+            rows.append(row | {"difference [95 %]": tables.interval_text(far.effect, 2), "answer": so})
+    return pd.DataFrame(rows)
+
+
+def _answer(found: Finding | None) -> tuple[str, str]:
+    """A difference as text, and its verdict given the smallest effect of interest."""
+    if found is None or not found.effect.n:
+        return "—", NOT_RUN
+    effect = found.effect
+    within = max(-effect.low, effect.high) < GAIN
+    so = _signed(found, "few bits are better", "few bits are worse")
+    return tables.interval_text(effect), so or (f"the same within {GAIN:g}" if within else "not resolved")
+
+
+def _signed(found: Finding, above: str, below: str) -> str | None:
+    """`above` or `below` if the interval leaves out zero, else None; a message if there is no interval."""
+    effect = found.effect
+    if effect.n < 2:
+        return "one replicate has no interval"
+    return above if effect.low > 0 else below if effect.high < 0 else None
+
+
+def protocol(name: str):
+    """Accuracy of each arm, and each quantized arm minus CoOp, paired; a column per budget or kind of pictures."""
+
+    def table(report) -> pd.DataFrame:
+        runs, by = report.of_protocol(name), "budget" if name == "few_shot" else "group"
+        columns = list(dict.fromkeys(runs.loc[runs["arm"] != ZERO_SHOT, by]))
+        lines, arms = [], dict(list(runs.groupby("arm", sort=False)))
+        for arm, of in arms.items():
+            means = {line[1]: tables.mean_text(line) for line in summarise(of, [by, "arm"], "accuracy").itertuples()}
+            # the hand-written prompt is the same at each number of pictures
+            row = {"arm": arm if arm == ZERO_SHOT else in_words(arm)}
+            lines.append(row | {column: means.get(column, means.get("0", "—")) for column in columns})
+        for arm in (arm for arm in arms if arm.startswith("qat-") and "full" in arms):
+            pairs = paired(arms[arm], arms["full"], [*ON, by], "accuracy")
+            effects = {line[1]: line for line in summarise(pairs, [by, "target"], "difference").itertuples()}
+            row = {"arm": f"{in_words(arm)} − {in_words('full')}"}
+            lines.append(row | {k: tables.interval_text(effects[k]) if k in effects else "—" for k in columns})
+        return pd.DataFrame(lines).rename(columns={"all": "as learned"})
+
+    return table
+
+
+def multimodal(report) -> pd.DataFrame:
+    """MaPLe and QMaPLe on base, new and H, and their bytes, beside the paper's averages over eleven data sets."""
+    paper, rows = pd.read_csv(PAPER).set_index("method"), []
+    by = ["backbone", "target", "prompter", "arm", "bytes"]
+    for (backbone, target, *arm, size), runs in report.multimodal.groupby(by, sort=False):
+        name = TOWERS.get(tuple(arm))
+        row = {"backbone": backbone, "target": target, "arm": words(tuple(arm))}
+        row |= {line.group: tables.mean_text(line) for line in summarise(runs, ["group"], "accuracy").itertuples()}
+        row |= {"runs": runs["seed"].nunique(), "bytes": f"{size:,}"}
+        row |= {f"paper, {group}": f"{paper.loc[name, group]:.2f}" if name else "—" for group in GROUPS}
+        rows.append(row | {"paper, bytes": f"{paper.loc[name, 'bytes']:,.0f}" if name else "—"})
+    return pd.DataFrame(rows)
+
+
+TABLES = {
+    "refits": refits,
+    "sizes": sizes,
+    "published": published,
+    "results": results,
+    "why": why,
+    "conclusion": conclusion,
+    "protocol_few_shot_table": protocol("few_shot"),
+    "protocol_transfer_table": protocol("transfer"),
+    "multimodal_table": multimodal,
+}
