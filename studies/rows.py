@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
@@ -11,7 +12,8 @@ from pydantic import BaseModel
 
 from studies import results
 from studies.cells import Cell
-from vpstudy.calibration.metrics import reliability_bins, summary
+from studies.statistics import BLOCKS, blocks
+from vpstudy.calibration.metrics import debiased_ece, reliability_bins, summary
 from vpstudy.runtime import Runtime
 
 
@@ -30,12 +32,25 @@ def head(cell: Cell, runtime: Runtime, **settings: BaseModel) -> dict:
 
 
 def row(method: str, probabilities, labels, *, budget: int | str | None = None, seed: int = 0) -> dict:
-    """The row of a finished run: metrics and reliability bins of `probabilities` (N, K) against `labels` (N,)."""
+    """The row of a finished run: metrics and reliability bins of `probabilities` (N, K) against `labels` (N,).
+
+    `left_out` holds the metrics of claims without each block of pictures, for intervals over pictures too.
+    """
     return _identity(method, budget, seed, "ok") | {
         "reason": None,
         "metrics": summary(probabilities, labels),
         "reliability": reliability_bins(probabilities, labels).to_record(),
+        "left_out": _left_out(probabilities, labels) if len(labels) >= 2 * BLOCKS else None,
     }
+
+
+def _left_out(probabilities, labels) -> dict[str, list[float]]:
+    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
+    of_blocks, found = blocks(len(labels)), {"accuracy": [], "ece_debiased": []}
+    for kept in (of_blocks != block for block in range(BLOCKS)):
+        found["accuracy"].append(round(float((probabilities[kept].argmax(1) == labels[kept]).mean()), 7))
+        found["ece_debiased"].append(round(debiased_ece(probabilities[kept], labels[kept]), 7))
+    return found
 
 
 def lost(method: str, reason: str, *, budget: int | str | None = None, seed: int = 0) -> dict:

@@ -1,4 +1,4 @@
-"""Intervals over seeds or source checkpoints, and differences between runs paired by seed.
+"""Intervals over seeds or source checkpoints, differences between runs paired by seed, and blocks of test pictures.
 
 Diverged runs have no metrics: they are left out of means and counted in `n_diverged`.
 """
@@ -12,6 +12,7 @@ from scipy import stats
 
 from vpstudy.compression.registry import parse
 
+BLOCKS = 10  # of test pictures, left out one at a time for intervals over pictures
 PAIRED_BY = ["backbone", "source_seed", "target", "method", "budget", "seed"]  # of a compressed and its dense run
 
 
@@ -42,6 +43,8 @@ def mean_interval(values: Sequence[float]) -> Interval:
 def summarise(frame: pd.DataFrame, by: Sequence[str], metric: str) -> pd.DataFrame:
     """One row per group of runs, in order of appearance: `by`, mean, low, high, n (finished), n_diverged.
 
+    Where runs say whether their network is `admitted` to claims, so do rows, of all their networks.
+
     With several source checkpoints, mean and interval are over the checkpoints' means, because seeds of one checkpoint
     are not independent.
     """
@@ -52,9 +55,12 @@ def summarise(frame: pd.DataFrame, by: Sequence[str], metric: str) -> pd.DataFra
         if finished["source_seed"].nunique() > 1:
             values = values.groupby(finished["source_seed"]).mean()
         interval = mean_interval(values.to_numpy())._replace(n=len(finished))
-        diverged = len(group) - len(finished)
-        rows.append(dict(zip(by, key, strict=True)) | interval._asdict() | {"n_diverged": diverged})
-    return pd.DataFrame(rows, columns=[*by, *Interval._fields, "n_diverged"])
+        more = {"n_diverged": len(group) - len(finished)}
+        if "admitted" in frame:  # see `studies/hidden_cost/admission.py`
+            more["admitted"] = bool(group["admitted"].eq(True).all())
+        rows.append(dict(zip(by, key, strict=True)) | interval._asdict() | more)
+    columns = [*by, *Interval._fields, "n_diverged", *(["admitted"] if "admitted" in frame else [])]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def paired(
@@ -90,3 +96,23 @@ def against_dense(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
             + alone.to_string(index=False)
         )
     return paired(compressed, controls, on, metric, keep=["compression"]).drop(columns="control")
+
+
+def blocks(pictures: int) -> np.ndarray:
+    """The block (N,) of each test picture, drawn once, the same for all runs on as many pictures."""
+    return np.random.default_rng(0).permutation(pictures) % BLOCKS
+
+
+def has_blocks(runs: pd.DataFrame) -> bool:
+    """Whether every finished run holds its metrics without each block of test pictures."""
+    finished = runs.loc[runs["status"] == "ok"]
+    return "left_out" in runs and finished["left_out"].map(lambda each: isinstance(each, dict)).all()
+
+
+def without_block(runs: pd.DataFrame, block: int) -> pd.DataFrame:
+    """The runs with metrics as they are without a block of test pictures; NaN for those that diverged."""
+    names = next(each for each in runs["left_out"] if isinstance(each, dict))
+    values = {
+        name: [each[name][block] if isinstance(each, dict) else np.nan for each in runs["left_out"]] for name in names
+    }
+    return runs.assign(**values)

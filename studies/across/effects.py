@@ -3,7 +3,7 @@
 No paper claims anything here, so effects have 95 % intervals and words, but no verdicts. A *change* is the value of a
 quantized prompt minus that of the full-precision prompt with the same backbone, compression, source checkpoint, target
 and seed. An *interaction* is the change on a compressed backbone minus that on the dense one, in the same pairs.
-Replicates, as for claims, are seeds or, if there are several, source checkpoints; each is a mean over targets.
+Replicates, as for claims, are networks or, with a single one, seeds; each is a mean over targets.
 
 The bits of one quantization method are tested in a fixed order. It was chosen after a look at the default scale, where
 Holm's correction resolved next to nothing with five seeds. There is no correction across compressions, metrics and
@@ -50,8 +50,7 @@ def effects(values: pd.DataFrame) -> pd.DataFrame:
         found = {}
         for bits, group in way.groupby("bits", sort=False):
             done = group[group["status"] == "ok"]
-            # rounded, so that equal differences of shares are not one rounding error apart
-            effect = Effect.of(replicates(done).round(12)) if len(done) else Effect.none()
+            effect = Effect.of(replicates(done)) if len(done) else Effect.none()
             found[bits] = effect
             row = {"compression": compression, "arm": arm, "codebook": codebook, "bits": bits}
             row |= {"mean": effect.mean, "low": effect.low, "high": effect.high}
@@ -70,7 +69,7 @@ def words(found: Sequence[Effect], bits: Sequence[int]) -> list[str]:
     sequence ends at its first failure, so the probability of any false rejection in it is at most 5 %.
     """
     order = np.argsort(bits)
-    equal = _sequence([EQUAL.p(effect) for effect in found], order[::-1])
+    equal = _sequence([EQUAL.p(effect)[0] for effect in found], order[::-1])
     different = _sequence([min(1.0, 2 * min(e.p_above(0), e.p_below(0))) for e in found], order)
     said = []
     for i, effect in enumerate(found):

@@ -1,7 +1,8 @@
-"""Published claims: how each is measured (findings), its p value and its verdict.
+"""Published claims: how each is measured (findings), and what the findings say.
 
-Findings are effects of paired differences between runs of the same source checkpoint, target and seed. Differences are
-averaged with equal weights over targets (fixed effects), which leaves one value per seed or source checkpoint.
+Findings are effects of paired differences between runs of the same network, target and seed. Differences are averaged
+with equal weights over targets (fixed effects) and then over seeds, which leaves one value per network; with a single
+network, one per seed.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,18 +12,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from studies.claims.verdict import LEVEL, Effect, Test, holm
+from studies.claims.verdict import LEVEL, Effect, Test
 
-ON = ["source_seed", "seed", "target"]  # shared by the two runs of a pair
+NETWORK = ["backbone", "source_seed"]  # an architecture and its source checkpoint
+ON = [*NETWORK, "seed", "target"]  # shared by the two runs of a pair
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An effect, pooled and by target, with a label of the comparison."""
+    """An effect, pooled, by target and by network, with a label of the comparison."""
 
     label: str
     effect: Effect
     targets: dict[str, Effect] = field(default_factory=dict)
+    networks: dict[str, Effect] = field(default_factory=dict)  # each over its seeds
+    collapsed: int = 0  # networks or pairs left out because a network collapsed
+
+    def with_pictures(self, left_out: list["Finding"]) -> "Finding":
+        """With intervals over test pictures too: `left_out` holds this finding without each block of them."""
+        targets, networks = (
+            {name: one.with_pictures([getattr(f, kind)[name] for f in left_out]) for name, one in of.items()}
+            for kind, of in (("targets", self.targets), ("networks", self.networks))
+        )
+        effect = self.effect.with_pictures([each.effect for each in left_out])
+        return Finding(self.label, effect, targets, networks, self.collapsed)
 
 
 @dataclass(frozen=True)
@@ -38,57 +51,63 @@ class Claim:
     measure: Callable[[Any], list[Finding]]  # primary findings, all of which must hold; none if cells are missing
     beside: Callable[[Any], list[Finding]] = lambda _: []  # secondary findings, which decide nothing
     any_target: bool = False  # claims an effect on *some* targets: each is tested, one is enough
-    by_design: bool = False  # holds by the design of this study: shown, but not in Holm's correction
+    later: str = ""  # which of its rules was set after a run had been seen, and which run
     # why the runs cannot test the claim, or None; an untested claim has no verdict and is not in Holm's correction
     untested: Callable[[Any], str | None] = lambda _: None
 
-    def p(self, findings: list[Finding]) -> float:
-        """The largest p value over findings; with `any_target`, a finding has its smallest after Holm over targets."""
-        if self.any_target:
-            return max(min(self._p_of_targets(each)) for each in findings)
-        return max(self.test.p(each.effect) for each in findings)
+    def p(self, findings: list[Finding]) -> tuple[float, float]:
+        """The p values for and against the claim, over findings or, with `any_target`, over targets.
 
-    def _p_of_targets(self, found: Finding) -> list[float]:
-        return holm([self.test.p(effect) for effect in found.targets.values()])
-
-    def verdict_on_each(self, findings: list[Finding], p_holm: float) -> list[str]:
-        """The verdict on each finding or, with `any_target`, on each target."""
+        What must hold everywhere has the largest p value of its parts; what may hold anywhere, their smallest times
+        their number. A target counts for an `any_target` claim only with an estimate as large as the claim asks.
+        """
         if not self.any_target:
-            return [self.test.verdict(each.effect, p_holm, LEVEL / len(findings)) for each in findings]
-        return [
-            self.test.verdict(effect, max(p_holm, p))
-            for each in findings
-            for effect, p in zip(each.targets.values(), self._p_of_targets(each), strict=True)
-        ]
+            for_it, against = zip(*(self.test.p(each.effect) for each in findings), strict=True)
+            return max(for_it), min(1.0, len(against) * min(against))
+        effects = [effect for each in findings for effect in each.targets.values()] or [Effect.none()]
+        for_it, against = zip(*map(self.test.p, effects), strict=True)
+        large = [p if self.test.large(effect) else 1.0 for p, effect in zip(for_it, effects, strict=True)]
+        return min(1.0, len(effects) * min(large)), max(against)
 
-    def verdict(self, findings: list[Finding], p_holm: float) -> str:
-        """One target reproduces an `any_target` claim; one finding contradicts any other claim."""
-        verdicts = ("reproduced", "inconclusive", "contradicted")
-        order = verdicts if self.any_target else verdicts[::-1]
-        return min(self.verdict_on_each(findings, p_holm), key=order.index)
+    def reading(self, findings: list[Finding], for_it: float, against: float) -> str:
+        """What the findings say, given the p values after Holm's correction."""
+        large = self.any_target or all(self.test.large(each.effect) for each in findings)
+        return "reproduced" if for_it < LEVEL and large else "contradicted" if against < LEVEL else "inconclusive"
 
 
 def replicates(values: pd.DataFrame) -> np.ndarray:
-    """One value per seed (mean over targets) or, if there are several, per source checkpoint."""
-    of_targets = values.groupby(ON)["value"].mean()
-    of_seeds = of_targets.groupby(["source_seed", "seed"]).mean()
-    of_sources = of_seeds.groupby("source_seed").mean()
-    return (of_sources if len(of_sources) > 1 else of_seeds).to_numpy()
+    """One value per network or, with a single one, per seed; of columns `ON` and value."""
+    return np.array(_effect(_by_target(values).mean(axis=1)).replicates)
 
 
-def finding(label: str, values: pd.DataFrame, pooled: Iterable[str] | None = None) -> Finding:
-    """The effect over the targets `pooled` (None: all) and on each target; columns `ON` and value."""
-    targets = list(dict.fromkeys(values["target"]))
-    inside = values[values["target"].isin(targets if pooled is None else list(pooled))]
-    of_target = {target: Effect.of(replicates(values[values["target"] == target])) for target in targets}
-    return Finding(label, Effect.of(replicates(inside)), of_target)
+def finding(label: str, values: pd.DataFrame, pooled: Iterable[str] | None = None, collapsed: int = 0) -> Finding:
+    """The effect over the targets `pooled` (None: all), on each target and of each network.
 
-
-def compared(label: str, pairs: pd.DataFrame, asked: int, lost: str) -> Finding:
-    """The finding of `pairs` (columns `ON` and difference) out of `asked` pairs.
-
-    The label counts the missing pairs, in the words of `lost`; without pairs, the effect is `Effect.none()`.
+    `values` has the columns `ON` and value; without rows, the effect is `Effect.none()`.
     """
-    missing = f" ({asked - len(pairs)} of {asked} pairs {lost})" if len(pairs) < asked else ""
-    values = pairs.rename(columns={"difference": "value"})
-    return finding(label + missing, values) if len(pairs) else Finding(label + missing, Effect.none())
+    if values.empty:
+        return Finding(label, Effect.none(), collapsed=collapsed)
+    table = _by_target(values)
+    inside = table[list(table if pooled is None else pooled)].mean(axis=1).dropna()
+    networks = {f"{name}-r{k}" if k else name: Effect.of(of) for (name, k), of in inside.groupby(NETWORK, sort=False)}
+    return Finding(label, _effect(inside), {name: _effect(table[name].dropna()) for name in table}, networks, collapsed)
+
+
+def _by_target(values: pd.DataFrame) -> pd.DataFrame:
+    """Means of values: a row per network and seed, a column per target in order of appearance."""
+    table = values.groupby(ON)["value"].mean().unstack("target")
+    return table[list(dict.fromkeys(values["target"]))]
+
+
+def _effect(of_seeds: pd.Series) -> Effect:
+    if of_seeds.empty:
+        return Effect.none()
+    networks = of_seeds.groupby(NETWORK).mean()
+    return Effect.of(networks if len(networks) > 1 else of_seeds)
+
+
+def compared(label: str, pairs: pd.DataFrame, lost: str) -> Finding:
+    """The finding of `paired` runs; the label counts those that were `lost`, whose status is not "ok"."""
+    left = pairs[pairs["status"] == "ok"].rename(columns={"difference": "value"})
+    missing = len(pairs) - len(left)
+    return finding(label + (f" ({missing} of {len(pairs)} pairs {lost})" if missing else ""), left, collapsed=missing)

@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from studies.claims.verdict import ONE_NETWORK
 from studies.figures import style
 
 LOOKS = {  # verdict: colour, marker
     "reproduced": ("#009E73", "s"),
     "contradicted": ("#D55E00", "X"),
     "inconclusive": ("#0072B2", "o"),
-}
+}  # hollow: in one network, which decides no claim
 MOST = 6  # findings shown per claim
 NEAR, FAR = 5, 25  # with effects beyond FAR, the axis is logarithmic from NEAR on
 TICKS = (2, 5, 10, 20, 50, 100, 200)
@@ -26,8 +27,8 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
     """Draw the ledger entries of one study: a row per finding that decides a claim.
 
     Of more than `MOST` findings, those with the largest p values are shown. Right of zero is the published direction
-    or, for equivalence, worse or more. Small markers are single targets; a finding without comparable runs has no
-    marker. The note names the claims without findings.
+    or the better one (for equivalence, more). Small markers are single targets; a finding without comparable runs has
+    no marker. The note names the claims without findings.
     """
     rows = [(entry, found) for entry in entries for found in _least_favourable(entry)]
     targets = list(dict.fromkeys(target for _, found in rows for target in found["targets"]))
@@ -36,7 +37,7 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
     axis.axvspan(-1, 1, color="0.93", lw=0, zorder=0)
     for y, (entry, found) in enumerate(rows):
         unit = (entry["direction"] or 1) * entry["smallest_effect"]
-        colour, marker = LOOKS[entry["verdict"]]
+        colour, marker = LOOKS[entry["reading"]]
         for k, target in enumerate(targets):
             if target in found["targets"]:
                 value = found["targets"][target]["effect"] / unit
@@ -46,15 +47,13 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
             continue
         if found["low"] is not None:
             axis.plot([found["low"] / unit, found["high"] / unit], [y, y], color=colour, lw=2)
-        axis.plot([found["effect"] / unit], [y], marker, color=colour, ms=7)
+        inside = "white" if entry["verdict"] == ONE_NETWORK else colour
+        axis.plot([found["effect"] / unit], [y], marker, color=colour, ms=7, mfc=inside)
     beyond = _squeeze_far_effects(axis)
     axis.set_yticks(range(len(rows)), [_label(entry, found) for entry, found in rows])
     axis.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axis.grid(False, axis="y")
-    axis.set_xlabel(
-        f"effect, in smallest effects of interest (grey: less{beyond})\n"
-        "→ published direction (of what should not happen: worse, or more)"
-    )
+    axis.set_xlabel(f"effect, in smallest effects of interest (grey: less{beyond})\n→ published or better direction")
     handles = [Line2D([], [], color=c, marker=m, label=verdict) for verdict, (c, m) in LOOKS.items()]
     handles += [
         Line2D([], [], ls="", marker=TARGETS[k % len(TARGETS)], color="0.45", label=target)
@@ -80,13 +79,15 @@ def _squeeze_far_effects(axis) -> str:
 
 def _note(entries: Sequence[dict[str, Any]]) -> str:
     note = (
-        "Large markers: over targets, with 95 % t intervals, in the colour of the claim's verdict, which rests on "
-        "all of its findings; small ones: single targets."
+        "Large markers: over targets, with the 95 % intervals that decide, before Holm's correction; in the colour of "
+        "the whole claim. Small ones: single targets."
     )
     without = [entry for entry in entries if not entry["findings"]]
     for verdict in dict.fromkeys(entry["verdict"] for entry in without):
         named = ", ".join(entry["id"] for entry in without if entry["verdict"] == verdict)
         note += f" {verdict.capitalize()}: {named}."
+    if any(entry["verdict"] == ONE_NETWORK for entry in entries):
+        note += " Hollow: read in one network, which decides no claim."
     if any(len(entry["findings"]) > MOST for entry in entries):
         note += f" Of claims with more findings, the {MOST} least favourable."
     return note

@@ -2,32 +2,33 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from studies.claims.claim import Claim, Finding
-from studies.claims.verdict import LEVEL, NOT_RUN, NOT_TESTED, Effect, Test, holm
+from studies.claims.verdict import COLLAPSED, LEVEL, NOT_RUN, NOT_TESTED, ONE_NETWORK, Effect, holm
+from studies.statistics import BLOCKS, has_blocks
 from vpstudy import atomic, paths
 
 Entry = dict[str, Any]
 
-REASONS = {  # by kind of test and verdict; d: smallest effect of interest or margin, p: after Holm
+REASONS = {  # by kind of test and reading; d: smallest effect of interest or margin, limit: d, signed as what is worse
     "equivalence": {
-        "reproduced": "every change lies within ±{d} ({p})",
-        "contradicted": "a change of at most {d} is rejected",
-        "inconclusive": "the intervals do not stay within ±{d} ({p}), nor beyond it",
+        "reproduced": "every change lies within ±{d}",
+        "contradicted": "a change within ±{d} is rejected",
+        "inconclusive": "the interval is neither within ±{d} nor beyond it",
     },
     "non-inferiority": {
-        "reproduced": "a loss of {d} or more is rejected ({p})",
-        "contradicted": "a loss of at most {d} is rejected",
-        "inconclusive": "neither a loss of {d} or more ({p}) nor a smaller one can be rejected",
+        "reproduced": "a change of {limit:+g} or beyond is rejected",
+        "contradicted": "a change short of {limit:+g} is rejected",
+        "inconclusive": "neither a change of {limit:+g} or beyond nor one short of it is rejected",
     },
     "directional": {
-        "reproduced": "in the published direction by {d} or more ({p})",
+        "reproduced": "in the published direction by {d} or more",
         "contradicted": "an effect of {d} in the published direction is rejected",
-        "inconclusive": "neither no effect ({p}) nor one of {d} can be rejected",
-        "too small": "in the published direction ({p}), but below {d}",
+        "inconclusive": "neither no effect nor one of {d} is rejected",
+        "too small": "in the published direction, but below {d}",
     },
 }
 
@@ -46,63 +47,61 @@ def read(scale: str) -> list[Entry]:
     return json.loads(path(scale).read_text(encoding="utf-8")) if path(scale).exists() else []
 
 
-def assess(study: str, claims: Sequence[Claim], *evidence: Any) -> list[Entry]:
-    """One entry per claim of a study, with Holm's correction over those that can be tested.
+def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = True) -> list[Entry]:
+    """One entry per claim, from the claims of each study and their evidence (None if no cell of the study has run).
 
-    `evidence` has one object per architecture, none if no cell has run; its frame `runs` has columns `backbone` and
-    `source_seed`. A claim is tested on the first architecture with findings for it. `other_architectures` holds the
-    tests on the others, with one correction per architecture.
+    All claims that can be tested are one family: Holm's correction runs over them for the claims and, by the same rule,
+    against them, so in the whole ledger a false reproduction has a probability of at most 5 %, and so has a false
+    contradiction. Claims on the same runs (H1 and H6) need no other rule, as Holm's holds under any dependence. No
+    claim is judged from one network: its reading there holds for that network alone.
     """
-    if not evidence:
-        nothing = {"backbone": "—", "findings": [], "beside": [], "p": None, "p_holm": None, "source_checkpoints": 0}
-        nothing |= {"verdict": NOT_RUN, "reason": "no cell of the study has run", "other_architectures": []}
-        return [_stated(study, claim) | nothing for claim in claims]
-    first = [next((each for each in evidence if claim.measure(each)), evidence[0]) for claim in claims]
-    entries = _entries(study, claims, first)
-    others = [_entries(study, claims, [each] * len(claims)) for each in evidence] if len(evidence) > 1 else []
-    shown = ("backbone", "findings", "p_holm", "verdict", "reason")
-    for k, entry in enumerate(entries):
-        entry["other_architectures"] = [
-            {key: of_one[k][key] for key in shown}
-            for of_one in others
-            if of_one[k]["findings"] and of_one[k]["backbone"] != entry["backbone"]
-        ]
-    return entries
-
-
-def _entries(study: str, claims: Sequence[Claim], evidence: Sequence[Any]) -> list[Entry]:
-    """Entries of the claims, each on the evidence in the same position."""
-    findings = {claim.id: claim.measure(on) for claim, on in zip(claims, evidence, strict=True)}
-    why = {c.id: c.untested(on) for c, on in zip(claims, evidence, strict=True) if findings[c.id]}
-    tested = [claim for claim in claims if findings[claim.id] and not why[claim.id]]
-    p = {claim.id: claim.p(findings[claim.id]) for claim in tested}
-    family = [claim.id for claim in tested if not claim.by_design]
-    p_holm = p | dict(zip(family, holm([p[name] for name in family]), strict=True))
-    entries = []
-    for claim, on in zip(claims, evidence, strict=True):
-        found, beside, untested = findings[claim.id], claim.beside(on), why.get(claim.id)
-        if untested:
-            found, beside = [], [*found, *beside]
+    measured = [
+        (study, claim, evidence, _measured(claim, evidence))
+        for study, (claims, evidence) in studies.items()
+        for claim in claims
+    ]
+    entries, tested = [], []
+    for study, claim, evidence, found in measured:
+        why = claim.untested(evidence) if found else None
+        others = claim.beside(evidence) if beside and evidence is not None else []
+        deciding, others = ([], [*found, *others]) if why else (found, others)
         entry = _stated(study, claim) | {
-            "backbone": on.runs["backbone"].iloc[0],
-            "findings": [_finding(each, claim.test) for each in found],
-            "beside": [_finding(each, claim.test) for each in beside],
-            "p": p.get(claim.id),
-            "p_holm": p_holm.get(claim.id),
-            "source_checkpoints": on.runs["source_seed"].nunique(),
+            "findings": [_finding(each, claim) for each in deciding],
+            "beside": [_finding(each, claim) for each in others],
+            "networks": min((len(f.networks) for f in deciding if f.effect.n), default=0),
+            **dict.fromkeys(("p", "p_holm", "p_against", "p_against_holm", "reading")),
         }
-        if untested:
-            verdict, reason = NOT_TESTED, untested
+        if why:
+            entry |= {"verdict": NOT_TESTED, "reason": why}
         elif not found:
-            verdict, reason = NOT_RUN, "this scale lacks the cells that it takes"
-        elif max(each.effect.n for each in found) < 2:
-            verdict, reason = "inconclusive", "one replicate has no interval"
+            reason = "no cell of the study has run" if evidence is None else "this scale lacks the cells that it takes"
+            entry |= {"verdict": NOT_RUN, "reason": reason}
+        elif max(each.effect.n for each in found) < 2 and any(each.collapsed for each in found):
+            reason = "; ".join(each.label for each in found)
+            entry |= {"verdict": COLLAPSED, "reason": f"too few networks are left to compare: {reason}"}
         else:
-            verdict = claim.verdict(found, p_holm[claim.id])
-            reason = _reason(claim, found, p_holm[claim.id], verdict)
-            reason += "; from one source checkpoint" if entry["source_checkpoints"] == 1 else ""
-        entries.append(entry | {"verdict": verdict, "reason": reason})
+            tested.append((entry, claim, found, *claim.p(found)))
+        entries.append(entry)
+    both = [holm([each[k] for each in tested]) for k in (3, 4)]
+    for (entry, claim, found, *p), *corrected in zip(tested, *both, strict=True):
+        reading = claim.reading(found, *corrected)
+        verdict = reading if entry["networks"] > 1 else ONE_NETWORK
+        numbers = dict(
+            zip(("p", "p_against", "p_holm", "p_against_holm"), map(_rounded, (*p, *corrected)), strict=True)
+        )
+        entry |= numbers | {"reading": reading, "verdict": verdict, "reason": _reason(claim, found, corrected, reading)}
+        if verdict == ONE_NETWORK:
+            entry["reason"] = f"in this network {reading}: {entry['reason']}"
     return entries
+
+
+def _measured(claim: Claim, evidence: Any) -> list[Finding]:
+    """The primary findings, with intervals over test pictures where rows hold results by blocks of them."""
+    found = [] if evidence is None else claim.measure(evidence)
+    if not found or not has_blocks(evidence.runs):
+        return found
+    left_out = [claim.measure(evidence.without(block)) for block in range(BLOCKS)]
+    return [each.with_pictures(list(same)) for each, same in zip(found, zip(*left_out, strict=True), strict=True)]
 
 
 def _stated(study: str, claim: Claim) -> Entry:
@@ -116,30 +115,43 @@ def _stated(study: str, claim: Claim) -> Entry:
         "direction": claim.test.sign,
         "smallest_effect": claim.test.smallest,
         "unit": claim.unit,
+        "later_rule": claim.later,
     }
 
 
-def _reason(claim: Claim, findings: list[Finding], p_holm: float, verdict: str) -> str:
-    test, reasons = claim.test, REASONS.get(claim.test.kind, REASONS["directional"])
-    small = p_holm < LEVEL and min(test.sign * f.effect.mean for f in findings) < test.smallest
-    too_small = verdict == "inconclusive" and "too small" in reasons and small and not claim.any_target
-    words = reasons["too small" if too_small else verdict].format(
-        d=f"{test.smallest:g}", p=f"p = {p_holm:.3g} after Holm"
+def _reason(claim: Claim, findings: list[Finding], corrected: Sequence[float], reading: str) -> str:
+    test, d = claim.test, claim.test.smallest
+    reasons = REASONS[test.kind]
+    small = reading == "inconclusive" and corrected[0] < LEVEL and not claim.any_target
+    words = reasons["too small" if small and "too small" in reasons else reading].format(
+        d=f"{d:g}", limit=-test.sign * d
     )
-    if verdict == "contradicted" and len(findings) > 1 and not claim.any_target:
-        each = claim.verdict_on_each(findings, p_holm)
-        named = [found.label for found, of_one in zip(findings, each, strict=True) if of_one == verdict]
-        words += f", in {len(named)} of {len(findings)} findings ({named[0]}{', …' if len(named) > 1 else ''})"
+    p = corrected[1] if reading == "contradicted" else corrected[0]
+    words += f" (p = {p:.3g} after Holm)"
+    if reading == "contradicted" and len(findings) > 1 and not claim.any_target:
+        worst = min(findings, key=lambda each: test.p(each.effect)[1])
+        words += f", above all by {worst.label}"
+    if test.kind == "non-inferiority":
+        equal = all(-d < each.effect.low and each.effect.high < d for each in findings)
+        words += f"; {'' if equal else 'not '}within ±{d:g} at 95 %"
     if missing := [found.label for found in findings if not found.effect.n]:
         words += f"; could not be compared: {', '.join(missing)}"
-    return words + ("; by the design of this study" if claim.by_design else "")
+    return words
 
 
-def _finding(found: Finding, test: Test) -> Entry:
-    targets = {target: _effect(effect) for target, effect in found.targets.items()}
-    return {"label": found.label, **_effect(found.effect), "p": test.p(found.effect), "targets": targets}
+def _finding(found: Finding, claim: Claim) -> Entry:
+    parts = {
+        kind: {name: _effect(effect) for name, effect in of.items()}
+        for kind, of in (("targets", found.targets), ("networks", found.networks))
+    }
+    return {"label": found.label, **_effect(found.effect), "p": _rounded(claim.test.p(found.effect)[0]), **parts}
 
 
 def _effect(effect: Effect) -> Entry:
     values = {"effect": effect.mean, "low": effect.low, "high": effect.high}
-    return {key: None if math.isnan(value) else value for key, value in values.items()} | {"n": effect.n}
+    return {key: None if math.isnan(value) else _rounded(value) for key, value in values.items()} | {"n": effect.n}
+
+
+def _rounded(value: float) -> float:
+    """Twelve digits: later ones differ between CPUs."""
+    return round(value, 12)

@@ -1,20 +1,17 @@
-"""From replicates to verdicts: effects with intervals, Holm's correction, and rules set in advance.
+"""From replicates to tests: effects with intervals, p values for and against a claim, and Holm's correction.
 
-A replicate is one independent value of an effect: of a seed with one source checkpoint, else of a source checkpoint
-(mean over its seeds). Intervals and tests are Student's t.
+A replicate is one independent value of an effect: of a network (the mean over its seeds) or, with a single network, of
+a seed. Every test has 2.5 % on its side, so it agrees with the 95 % interval that is shown, two one-sided tests
+included. With d the smallest effect of interest or the margin, and effects turned into the claimed direction:
 
-Rules at the 5 % level, with d the smallest effect of interest or the margin; inconclusive if neither applies:
+| kind                                         | for the claim                          | against it          |
+|----------------------------------------------|----------------------------------------|---------------------|
+| directional ("falls", "rises")               | interval above 0, estimate at least d  | interval below d    |
+| non-inferiority ("does not worsen", "beats or matches") | interval above −d           | interval below −d   |
+| equivalence ("differs within noise")         | interval within ±d                     | interval beyond ±d  |
 
-- *Directional* ("falls", "rises"). Reproduced: zero is rejected after Holm in the published direction, one-sided or
-  two-sided as the claim says, and the estimate is at least d. Contradicted: an effect of d or more in that direction is
-  rejected, one-sided.
-- *Equivalence* ("does not worsen"). Reproduced: effects of −d or less and of d or more are both rejected (two one-sided
-  tests), after Holm. Contradicted: a worsening of at most d is rejected.
-- *Non-inferiority* ("matches or beats"). Reproduced: a loss of d or more is rejected, after Holm. Contradicted: a loss
-  of at most d is rejected.
-
-If all of a claim's findings must hold, each contradicts it at 5 % divided by their number. So a claim without any
-effect is reproduced in at most 5 % of studies, and one with effects of d contradicted in at most 5 %.
+If all findings of a claim must hold, the p value for it is their largest, and that against it their smallest times
+their number. Holm's correction over the ledger applies to both directions alike.
 """
 
 import math
@@ -24,42 +21,76 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import integrate, stats
 
-LEVEL = 0.05
+LEVEL = 0.05  # of a two-sided test, and so of intervals and of Holm's correction
 NOT_RUN = "not run at this scale"
 NOT_TESTED = "not tested"  # its cells ran, but the event it is about did not occur
-VERDICTS = ("reproduced", "contradicted", "inconclusive", NOT_RUN, NOT_TESTED)
+COLLAPSED = "not tested: collapsed"
+ONE_NETWORK = "cannot tell: one network"
+READINGS = ("reproduced", "contradicted", "inconclusive")
+VERDICTS = (*READINGS, NOT_RUN, NOT_TESTED, COLLAPSED, ONE_NETWORK)
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A mean of `n` replicates, its standard error and 95 % interval (NaN below two replicates)."""
+    """A mean of `n` replicates with its standard error and degrees of freedom (NaN below two replicates)."""
 
     mean: float
     error: float
-    low: float
-    high: float
+    freedom: float
     n: int
+    replicates: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, replicates: Sequence[float]) -> "Effect":
         """Raises ValueError if there are no replicates or one is not finite."""
-        values = np.asarray(replicates, dtype=float)
+        # rounded, because last digits differ between CPUs, and equal differences of shares by a rounding error
+        values = np.asarray(replicates, dtype=float).round(12)
         if not len(values) or not np.isfinite(values).all():
             raise ValueError(f"replicates must be finite and at least one, given: {values}")
-        mean = float(values.mean())
-        if len(values) < 2:
-            return cls(mean, math.nan, math.nan, math.nan, len(values))
-        error = float(stats.sem(values))
-        half = error * stats.t.ppf(1 - LEVEL / 2, len(values) - 1)
-        return cls(mean, error, mean - half, mean + half, len(values))
+        n = len(values)
+        error = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+        return cls(float(values.mean()), error, n - 1, n, tuple(values))
 
     @classmethod
     def none(cls) -> "Effect":
         """No comparable runs: neither reproduces nor contradicts a claim."""
-        return cls(math.nan, math.nan, math.nan, math.nan, 0)
+        return cls(math.nan, math.nan, math.nan, 0)
+
+    def with_pictures(self, left_out: Sequence["Effect"]) -> "Effect":
+        """The effect with an error over test pictures too, from the same effect without each block of them.
+
+        Networks (or seeds) and pictures are crossed random factors: Var(mean) = (MS_rows + MS_blocks − MS_rest) / n,
+        here over pseudo-values of a jackknife, which holds for any measure. The degrees of freedom are Satterthwaite's.
+        """
+        if self.n < 2:
+            return self
+        own, others = np.array(self.replicates), np.array([each.replicates for each in left_out])  # (n), (blocks, n)
+        blocks = len(others)
+        pseudo = blocks * own - (blocks - 1) * others
+        of_blocks = pseudo.mean(axis=1)
+        rest = pseudo - of_blocks[:, None] - pseudo.mean(axis=0) + pseudo.mean()
+        rows, pictures = self.error**2, float(of_blocks.var(ddof=1)) / blocks
+        both = np.square(rest).sum() / ((blocks - 1) * (self.n - 1)) / pseudo.size
+        variance = max(rows + pictures - both, rows, pictures)
+        parts = rows**2 / (self.n - 1) + pictures**2 / (blocks - 1)
+        freedom = variance**2 / parts if parts else self.n - 1
+        return Effect(self.mean, math.sqrt(variance), freedom, self.n, self.replicates)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % t interval."""
+        return self.mean - self._half
+
+    @property
+    def high(self) -> float:
+        return self.mean + self._half
+
+    @property
+    def _half(self) -> float:
+        return float(stats.t.ppf(1 - LEVEL / 2, self.freedom)) * self.error if self.n > 1 else math.nan
 
     def __neg__(self) -> "Effect":
-        return Effect(-self.mean, self.error, -self.high, -self.low, self.n)
+        return Effect(-self.mean, self.error, self.freedom, self.n)
 
     def p_above(self, value: float) -> float:
         """One-sided p value of a mean this high if the truth is `value` or less; 1 below two replicates."""
@@ -67,7 +98,7 @@ class Effect:
             return 1.0
         if self.error == 0:
             return 0.0 if self.mean > value else 1.0
-        return float(stats.t.sf((self.mean - value) / self.error, self.n - 1))
+        return float(stats.t.sf((self.mean - value) / self.error, self.freedom))
 
     def p_below(self, value: float) -> float:
         """One-sided p value of a mean this low if the truth is `value` or more; 1 below two replicates."""
@@ -78,30 +109,24 @@ class Effect:
 class Test:
     """A test of an effect."""
 
-    kind: str  # "one-sided", "two-sided", "equivalence" or "non-inferiority"
-    sign: int  # ±1: published or better direction; for "equivalence" the worse one, or 0 for both
+    kind: str  # "directional", "non-inferiority" or "equivalence"
+    sign: int  # ±1: published or better direction; 0 for "equivalence"
     smallest: float  # smallest effect of interest or margin, > 0
 
-    def p(self, effect: Effect) -> float:
-        """The p value of the null hypothesis that must be rejected for the claim."""
+    def p(self, effect: Effect) -> tuple[float, float]:
+        """The p values for and against the claim, each twice that of the one-sided test in the module's table."""
         d, along = self.smallest, -effect if self.sign < 0 else effect
-        if self.kind == "equivalence":
-            return max(along.p_below(d), along.p_above(-d))
-        if self.kind == "non-inferiority":
-            return along.p_above(-d)
-        one = along.p_above(0)
-        return one if self.kind == "one-sided" else min(1.0, 2 * min(one, 1 - one))
-
-    def verdict(self, effect: Effect, p_holm: float, level: float = LEVEL) -> str:
-        """The verdict on `effect`, given its p value after Holm; contradicted at `level`."""
-        d, along, shown = self.smallest, -effect if self.sign < 0 else effect, p_holm < LEVEL
-        if self.kind == "equivalence":
-            against = along.p_above(d) if self.sign else 2 * min(along.p_above(d), along.p_below(-d))
+        if self.kind == "equivalence":  # against it, the truth is on one side, so there is no further doubling
+            one = max(along.p_below(d), along.p_above(-d)), min(along.p_above(d), along.p_below(-d))
         elif self.kind == "non-inferiority":
-            against = along.p_below(-d)
+            one = along.p_above(-d), along.p_below(-d)
         else:
-            against, shown = along.p_below(d), shown and along.mean >= d
-        return "reproduced" if shown else "contradicted" if against < level else "inconclusive"
+            one = along.p_above(0), along.p_below(d)
+        return min(1.0, 2 * one[0]), min(1.0, 2 * one[1])
+
+    def large(self, effect: Effect) -> bool:
+        """Whether the estimate is as large as a directional claim asks; True for other claims."""
+        return self.kind != "directional" or self.sign * effect.mean >= self.smallest
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -114,13 +139,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def equivalence_power(n: int, deviation: float, margin: float, truth: float = 0.0, level: float = LEVEL) -> float:
-    """Power of two one-sided t tests at `level` to show |effect| < margin, with `n` normal replicates.
+    """Power of two one-sided t tests at `level` / 2 to show |effect| < margin, with `n` normal replicates.
 
     Exact: given the sample deviation s, the mean must lie within margin − t s / √n of zero; s² is scaled chi-square.
     """
     if n < 2:
         return 0.0
-    critical, error = stats.t.ppf(1 - level, n - 1), deviation / math.sqrt(n)
+    critical, error = stats.t.ppf(1 - level / 2, n - 1), deviation / math.sqrt(n)
 
     def given(ratio: float) -> float:  # ratio = s / deviation
         room = margin - critical * ratio * error

@@ -1,30 +1,38 @@
-"""Evidence for the claims of hidden_cost: results of one architecture, and paired changes against dense.
+"""Evidence for the claims of hidden_cost: results of all networks, and paired changes against dense.
 
-A *change* is a run's value minus that of the dense run with the same backbone, source checkpoint, target, method,
-budget and seed. A compression that trains on is compared with the dense network that was trained as long.
+A *change* is a run's value minus that of the dense run with the same network, target, method, budget and seed. A
+compression that trains on is compared with the dense network that was trained as long. Networks that have collapsed
+(`admission.py`) are left out and counted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from studies import grid, results
+from studies.claims.claim import NETWORK, ON, Finding, finding
+from studies.hidden_cost.admission import admitted
 from studies.parameters import Parameters
 from studies.results import Results
-from studies.statistics import PAIRED_BY, paired
+from studies.statistics import paired, without_block
 from vpstudy.compression.registry import parse
 
-RUN = ["source_seed", "seed", "target", "budget"]  # identifies a run within a method and compression
+RUN = [*ON, "budget"]  # identifies a run within a method and compression
+
+
+def control_of(compression: str) -> str:
+    """What a compression is compared with."""
+    return parse(compression).control or "dense"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The results of one architecture at one scale."""
+    """The results of one scale."""
 
     runs: pd.DataFrame  # one row per run, controls included
-    backbones: pd.DataFrame  # upstream accuracy, one row per compression and source checkpoint
-    facts: dict[str, dict[str, Any]]  # by target, from a transfer cell: classes, source_classes, pictures per split
+    backbones: pd.DataFrame  # upstream_accuracy and admitted, one row per network and compression
+    facts: dict[tuple[str, str], dict[str, Any]]  # by backbone and target: classes, source_classes, pictures per split
 
     @property
     def sparsest(self) -> str | None:
@@ -38,21 +46,48 @@ class Evidence:
     def has(self, *names: str) -> list[str]:
         return [name for name in names if name in set(self.runs["compression"])]
 
+    def without(self, block: int) -> "Evidence":
+        """The results without a block of test pictures."""
+        return replace(self, runs=without_block(self.runs, block))
+
+    def of(self, compression: str, method: str) -> pd.DataFrame:
+        """The runs of networks that are admitted with this compression."""
+        table = self.backbones
+        kept = table.loc[table["admitted"] & (table["compression"] == compression), NETWORK]
+        runs = self.runs[(self.runs["method"] == method) & (self.runs["compression"] == compression)]
+        return runs.merge(kept, on=NETWORK)
+
+    def differences(self, one: tuple[str, str], other: tuple[str, str], metric: str) -> pd.DataFrame:
+        """`metric` of one (compression, method) minus that of another, where both finished: columns `RUN` and value."""
+        pairs = paired(self.of(*one), self.of(*other), RUN, metric)
+        return pairs[pairs["status"] == "ok"].rename(columns={"difference": "value"})[[*RUN, "value"]]
+
     def changes(self, metric: str, compression: str, method: str = "visual_prompting") -> pd.DataFrame:
         """Paired changes of the runs that finished: columns `RUN` and value."""
-        runs = self.runs[self.runs["method"] == method]
-        control = parse(compression).control or "dense"
-        one, other = (runs[runs["compression"] == name] for name in (compression, control))
-        changes = paired(one, other, PAIRED_BY, metric)
-        changes = changes[changes["status"] == "ok"]
-        return changes.rename(columns={"difference": "value"})[[*RUN, "value"]]
+        return self.differences((compression, method), (control_of(compression), method), metric)
+
+    def finding(self, compression: str, values: pd.DataFrame, words: str = "", pooled: Any = None) -> Finding:
+        """A finding on a compression; its label names another control than dense and counts collapsed networks."""
+        if (control := control_of(compression)) != "dense":
+            words = f" against {control}{words}"
+        rows = self.backbones[self.backbones["compression"] == compression]
+        collapsed = int((~rows["admitted"]).sum())
+        if collapsed:
+            words += f" ({collapsed} of {len(rows)} networks collapsed)"
+        return finding(compression + words, values, pooled, collapsed)
 
 
-def evidence(parameters: Parameters, read: Results) -> dict[str, Evidence]:
-    """Evidence by architecture; `read` holds the transfer cells."""
-    facts = {dict(cell.axes)["target"]: content["facts"] for cell, content in read.contents.items()}
-    backbones = results.read(grid.cells(parameters, "compress")).frame.rename(columns={"accuracy": "upstream_accuracy"})
-    return {
-        name: Evidence(runs, backbones[backbones["backbone"] == name], facts)
-        for name, runs in read.frame.groupby("backbone", sort=False)
+def evidence(parameters: Parameters, read: Results) -> Evidence | None:
+    """The evidence; `read` holds the transfer cells. None if there are none."""
+    if read.frame.empty:
+        return None
+    facts = {
+        (content["cell"]["backbone"].partition("-r")[0], content["cell"]["target"]): content["facts"]
+        for content in read.contents.values()
     }
+    backbones = results.read(grid.cells(parameters, "compress")).frame.rename(columns={"accuracy": "upstream_accuracy"})
+    return Evidence(
+        read.frame,
+        backbones.assign(admitted=admitted(backbones, parameters.hidden_cost.admission)),
+        facts,
+    )

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from studies.claims.claim import Finding, finding
-from studies.hidden_cost.evidence import RUN, Evidence
+from studies.claims.claim import NETWORK, ON, Finding, finding
+from studies.hidden_cost.evidence import RUN, Evidence, control_of
 from studies.hidden_cost.twins import TWINS, share
 from vpstudy.compression.registry import parse
 
 SMALL_TEST = 300  # targets with fewer test pictures are left out of pooled calibration
+ABOVE_CHANCE = 2.0  # standard errors above chance that a dense run must be for its change in log-odds to count
 EQUAL_UPSTREAM = 0.01  # upstream accuracies this close count as equal
 CLOSE_UPSTREAM = 0.10  # networks further from dense upstream are left out of the fitted line
 
@@ -66,8 +67,9 @@ def equal_upstream(found: Evidence) -> list[str]:
 def change(metric: str, method: str = "visual_prompting", suffix: str = "") -> Callable[[Evidence, str], Finding]:
     def of(found: Evidence, compression: str) -> Finding:
         values = found.changes(metric, compression, method)
-        large = [t for t in values["target"].unique() if found.facts[t]["pictures"]["test"] >= SMALL_TEST]
-        return finding(compression + suffix, values, large if large and metric != "accuracy" else None)
+        tests = {target: fact["pictures"]["test"] for (_, target), fact in found.facts.items()}
+        large = [target for target in values["target"].unique() if tests[target] >= SMALL_TEST]
+        return found.finding(compression, values, suffix, large if large and metric != "accuracy" else None)
 
     return of
 
@@ -81,50 +83,76 @@ def by_budget(method: str) -> Callable[[Evidence], list[Finding]]:
         if runs["budget"].nunique() < 2:
             return []
         values = found.changes("accuracy", found.sparsest, method)
-        order = sorted(values["budget"].unique(), key=lambda b: float("inf") if b == "all" else int(b))
-        keys = ["source_seed", "seed", "target"]
-        small, large = (values[values["budget"] == b].set_index(keys)["value"] for b in (order[0], order[-1]))
-        label = f"{found.sparsest}, {order[0]} against {order[-1]} a class"
-        return [finding(label, (small - large).dropna().reset_index())]
+        order = sorted(runs["budget"].unique(), key=lambda b: float("inf") if b == "all" else int(b))
+        small, large = (values[values["budget"] == b].set_index(ON)["value"] for b in (order[0], order[-1]))
+        words = f", {order[0]} against {order[-1]} a class"
+        return [found.finding(found.sparsest, (small - large).dropna().reset_index(), words)]
 
     return measure
 
 
-def log_odds(accuracy: pd.Series, classes: pd.Series, pictures: pd.Series) -> pd.Series:
-    """Log-odds of the accuracy above chance, scaled to [0, 1] and clipped half a picture from either end."""
-    share = (accuracy.astype(float) - 1 / classes) / (1 - 1 / classes)
-    edge = 0.5 / pictures
-    share = share.clip(edge, 1 - edge)
-    return np.log(share / (1 - share))
+def added_by_prompt(found: Evidence, compression: str) -> Finding:
+    """Accuracy of visual prompting minus that of its label mapping alone, on the same network."""
+    values = found.differences((compression, "visual_prompting"), (compression, "mapping_only"), "accuracy")
+    return found.finding(compression, values)
+
+
+def with_mapping_alone(found: Evidence) -> list[str]:
+    """Dense and the primary sparsity, if the mapping was run alone."""
+    alone = (found.runs["method"] == "mapping_only") & (found.runs["status"] == "ok")
+    names = ["dense", *sparsest(found)]
+    return names if len(names) == 2 and set(names) <= set(found.runs.loc[alone, "compression"]) else []
+
+
+def log_odds(accuracy: pd.Series, pictures: pd.Series) -> pd.Series:
+    """Log-odds of the accuracy with half a picture added to right and to wrong answers (Jeffreys).
+
+    Finite for any count, so nothing is clipped. Chance is not subtracted: below it such log-odds have no value.
+    """
+    right = accuracy.astype(float) * pictures
+    return np.log((right + 0.5) / (pictures - right + 0.5))
 
 
 def against_probe(metric: str) -> Callable[[Evidence, str], Finding]:
-    """The change of visual prompting minus that of the linear probe."""
+    """The change of visual prompting minus that of the linear probe.
+
+    In log-odds, tasks are left out where a dense run is not clearly above chance: there is nothing to lose. The gate
+    looks at dense runs alone, so it does not depend on what compression does.
+    """
 
     def of(found: Evidence, compression: str) -> Finding:
+        kept = None
         if metric == "log_odds":
-            counts = {t: (len(fact["classes"]), fact["pictures"]["test"]) for t, fact in found.facts.items()}
-            classes, pictures = (found.runs["target"].map(lambda t, k=k: counts[t][k]) for k in (0, 1))
-            odds = log_odds(found.runs["accuracy"], classes, pictures)
-            found = replace(found, runs=found.runs.assign(log_odds=odds))
+            counts = {key: (len(fact["classes"]), fact["pictures"]["test"]) for key, fact in found.facts.items()}
+            keys = list(zip(found.runs["backbone"], found.runs["target"], strict=True))
+            classes, pictures = (pd.Series([counts[key][k] for key in keys], found.runs.index) for k in (0, 1))
+            odds = log_odds(found.runs["accuracy"], pictures)
+            limit = 1 / classes + ABOVE_CHANCE * np.sqrt((1 - 1 / classes) / classes / pictures)
+            found = replace(found, runs=found.runs.assign(log_odds=odds, above=found.runs["accuracy"] >= limit))
+            dense = [found.of(control_of(compression), method) for method in ("visual_prompting", "linear_probe")]
+            kept = pd.concat(dense).groupby(RUN)["above"].all()
         prompt, probe = (
             found.changes(metric, compression, method).set_index(RUN)["value"]
             for method in ("visual_prompting", "linear_probe")
         )
-        return finding(f"{compression}, {metric.replace('_', '-')}", (prompt - probe).dropna().reset_index())
+        values, words = (prompt - probe).dropna(), f", {metric.replace('_', '-')}"
+        if kept is not None and not (above := kept.reindex(values.index, fill_value=False)).all():
+            words += f" ({(~above).sum()} of {len(values)} tasks at chance when dense)"
+            values = values[above]
+        return found.finding(compression, values.reset_index(), words)
 
     return of
 
 
 def at_equal_upstream(found: Evidence) -> list[Finding]:
     """The change at equal upstream accuracy, per run: the intercept of a line over upstream changes."""
-    upstream = found.backbones.set_index(["source_seed", "compression"])["upstream_accuracy"]
+    upstream = found.backbones.set_index([*NETWORK, "compression"])["upstream_accuracy"]
     points = []
     for name in (n for n in dict.fromkeys(found.runs["compression"]) if parse(n).sparsity):
         changes = found.changes("accuracy", name)
-        sources, control = changes["source_seed"], parse(name).control or "dense"
-        loss = {s: upstream.get((s, name), np.nan) - upstream.get((s, control), np.nan) for s in sources.unique()}
-        points.append(changes.assign(upstream=sources.map(loss)))
+        keys, control = zip(changes["backbone"], changes["source_seed"], strict=True), control_of(name)
+        loss = [upstream.get((*key, name), np.nan) - upstream.get((*key, control), np.nan) for key in keys]
+        points.append(changes.assign(upstream=loss))
     if not points:
         return []
     close = pd.concat(points)
@@ -140,16 +168,13 @@ def at_equal_upstream(found: Evidence) -> list[Finding]:
 def of_twins(found: Evidence, compression: str) -> Finding:
     """The change of the share of target classes mapped to a twin, with evidence."""
     runs = found.runs[(found.runs["method"] == "visual_prompting") & found.runs["target"].isin(list(TWINS))]
+    facts = [found.facts[key] for key in zip(runs["backbone"], runs["target"], strict=True)]
     columns = (runs[name] for name in ("target", "mapping", "evidence", "status"))
     shares = [
-        share(
-            target, found.facts[target]["classes"], [found.facts[target]["source_classes"][s] for s in mapping], counts
-        )
-        if status == "ok"
-        else np.nan
-        for target, mapping, counts, status in zip(*columns, strict=True)
+        share(target, of["classes"], [of["source_classes"][s] for s in mapping], counts) if status == "ok" else np.nan
+        for of, target, mapping, counts, status in zip(facts, *columns, strict=True)
     ]
-    return finding(compression, replace(found, runs=runs.assign(twins=shares)).changes("twins", compression))
+    return found.finding(compression, replace(found, runs=runs.assign(twins=shares)).changes("twins", compression))
 
 
 def if_twins(names: Names) -> Names:

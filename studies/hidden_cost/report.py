@@ -3,6 +3,8 @@
 import pandas as pd
 
 from studies import grid, results
+from studies.claims.claim import NETWORK
+from studies.hidden_cost.admission import admitted
 from studies.hidden_cost.figures import FIGURES
 from studies.hidden_cost.tables import TABLES
 from studies.parameters import Parameters
@@ -22,6 +24,10 @@ class HiddenCostReport(Report):
         self.runs, self.controls = self.runs[~is_control], self.runs[is_control]
         compressed = results.read(grid.cells(parameters, "compress")).contents
         self.backbones = pd.DataFrame(map(_backbone, compressed.values()))
+        if len(self.backbones):  # those that collapsed stay out of claims, and figures show them hollow
+            self.backbones["admitted"] = admitted(self.backbones, parameters.hidden_cost.admission)
+            of_network = self.backbones[[*NETWORK, "compression", "admitted"]]
+            self.runs = self.runs.merge(of_network, how="left", on=[*NETWORK, "compression"])
 
 
 def _backbone(content: dict) -> dict:

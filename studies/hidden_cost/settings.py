@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from studies.axes import Targets
+from studies.hidden_cost.admission import Admission
 from vpstudy.settings import AXIS, Budget, Seed, Strict, one_of, unique
 from vpstudy.training.controls import CONTROLS
 from vpstudy.training.settings import FineTuning, LinearProbe, VisualPrompting
@@ -74,4 +75,5 @@ class Settings(Strict):
 
 class HiddenCost(Strict):
     axes: Axes
+    admission: Admission
     settings: Settings

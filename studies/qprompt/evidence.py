@@ -1,6 +1,6 @@
 """Evidence for the qprompt claims: runs with harmonic means, training curves, paired differences."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ from studies.claims.claim import ON, Finding, compared
 from studies.parameters import Parameters
 from studies.qprompt.labels import Arm, words
 from studies.results import Results
-from studies.statistics import paired
+from studies.statistics import paired, without_block
 from vpstudy.models.architectures import parse
 
 GROUPS = ("base", "new", "H")
@@ -20,13 +20,26 @@ FACTS = {"curves": "curves", "weights": "weights", "fits": "refits"}  # of the e
 
 @dataclass(frozen=True)
 class QpromptEvidence:
-    """The qprompt results of one backbone at one scale."""
+    """The qprompt results of one scale."""
 
     runs: pd.DataFrame  # by prompter, arm, seed and group; "H" has the harmonic mean as its accuracy
     # By prompter, arm, seed and epoch: accuracy on base and new; sigma, ks, beyond_3, kurtosis, kl.
     curves: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
     weights: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
     fits: pd.DataFrame = field(default_factory=lambda: _table({}, ""))  # each fit of a codebook, the first included
+
+    def by_architecture(self) -> dict[str, "QpromptEvidence"]:
+        """The results of each architecture by itself."""
+        tables = {name: getattr(self, name) for name in ("runs", *FACTS)}
+        return {
+            backbone: QpromptEvidence(**{name: table[table["backbone"] == backbone] for name, table in tables.items()})
+            for backbone in self.runs["backbone"].unique()
+        }
+
+    def without(self, block: int) -> "QpromptEvidence":
+        """The results without a block of test pictures."""
+        runs = without_block(self.runs[self.runs["group"] != "H"], block)
+        return replace(self, runs=with_harmonic_mean(runs))
 
     def of(self, arm: Arm, group: str) -> pd.DataFrame:
         runs = _of(self.runs, arm)
@@ -40,8 +53,7 @@ class QpromptEvidence:
         pairs = paired(self.of(one, group), self.of(other, group), ON, metric)
         if pairs.empty:
             return None
-        left = pairs[pairs["status"] == "ok"]
-        return compared(f"{words(one)} − {words(other)}, {group}", left, len(pairs), "diverged")
+        return compared(f"{words(one)} − {words(other)}, {group}", pairs, "diverged")
 
     def farther(self, one: Arm, other: Arm) -> Finding | None:
         """How much farther the used prompt of `one` ends from its start than that of `other`, in initial deviations.
@@ -59,23 +71,17 @@ class QpromptEvidence:
         return float((sigma["last"] / sigma["first"]).mean()) if len(sigma) else None
 
 
-def evidence(parameters: Parameters, read: Results) -> dict[str, QpromptEvidence]:
-    """Evidence by architecture, few-shot learning and prompts for both towers included."""
+def evidence(parameters: Parameters, read: Results) -> QpromptEvidence | None:
+    """Evidence of all networks, few-shot learning and prompts for both towers included; None if there are no runs."""
     protocols, multimodal = (results.read(grid.cells(parameters, stage)).frame for stage in ("protocol", "multimodal"))
     frames = [frame for frame in (read.frame, few_shot(protocols), multimodal) if len(frame)]
-    return gathered(pd.concat(frames) if frames else read.frame, read.contents)
+    return gathered(pd.concat(frames), read.contents) if frames else None
 
 
-def gathered(runs: pd.DataFrame, contents: dict[Any, dict[str, Any]]) -> dict[str, QpromptEvidence]:
-    """Evidence by architecture. A hand-written prompt in both `prompt` and `multimodal` cells is kept once."""
+def gathered(runs: pd.DataFrame, contents: dict[Any, dict[str, Any]]) -> QpromptEvidence:
+    """Evidence of all networks. A hand-written prompt in both `prompt` and `multimodal` cells is kept once."""
     runs = with_harmonic_mean(runs.drop_duplicates([*IDENTITY, "group"]))
-    tables = {name: _table(contents, fact) for name, fact in FACTS.items()}
-    return {
-        backbone: QpromptEvidence(
-            mine, **{name: table[table["backbone"] == backbone] for name, table in tables.items()}
-        )
-        for backbone, mine in runs.groupby("backbone", sort=False)
-    }
+    return QpromptEvidence(runs, **{name: _table(contents, fact) for name, fact in FACTS.items()})
 
 
 def _table(contents: dict[Any, dict[str, Any]], fact: str) -> pd.DataFrame:

@@ -1,37 +1,37 @@
-"""Claims V1 to V10 of arXiv 2312.01397: estimand, test and smallest effect of interest.
+"""Claims V1 to V9 of arXiv 2312.01397: estimand, test and smallest effect of interest.
 
 Effects are differences between two ways to prune at the same sparsity, paired by source checkpoint, target and seed.
 Networks trained with a prompt are measured without it, as in the paper, and with it for comparison; a prompt trained
 alone stays on. Where a claim says that *prompts* help, the primary comparison isolates the prompt if a control allows
 it: against the same two passes without a prompt, or, without tuning, against re-estimated BatchNorm statistics. Prompts
 trained alone move BatchNorm's running statistics, as in the paper's code; after tuning no control separates that.
-OMP takes as many steps as all others; IMP is judged at matched steps and as published. Claims on masks, controls and
-ablations are judged at `control_sparsities`. Collapsed networks are counted, and beating one is no win.
+OMP and IMP take as many steps as all others; as published, they stand beside. Claims on masks, controls and ablations
+are judged at `control_sparsities`. Collapsed networks are counted, and beating one is no win.
 
-Estimands, tests and margins were written before any run. Set after the default scale and before the extended one: V2
-also needs IMP as published, findings share the level of a contradiction, V8b and V8c are contradicted on either side.
+V10 (one-shot cost is about that of single-pass baselines) is no claim here: this study gives every method the same
+number of passes, so it would hold by design, and minutes differ between machines; `data/timings` records them.
+Estimands, tests and margins were written before any run, except for rules named in `later`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 
-from studies.claims.claim import ON, Claim, Finding, finding
+from studies.claims.claim import Claim, Finding
 from studies.claims.verdict import Test
 from studies.parameters import Parameters
 from studies.results import Results
-from studies.vpns.evidence import BASELINES, SINGLE_PASS, Arm, Pair, VpnsEvidence, arm, difference, percent
-from vpstudy.training.mask_search.methods import METHODS
+from studies.vpns.evidence import BASELINES, SINGLE_PASS, Arm, Pair, VpnsEvidence, arm, difference
 
 PAPER, STAGE = "arXiv 2312.01397", "prune_with_prompts"
-GAIN, SAME, LARGE, COST = 0.005, 0.01, 0.05, 0.10  # smallest effects of interest
+GAIN, SAME, LARGE = 0.005, 0.01, 0.05  # smallest effects of interest
 ASSUMED_DEVIATION = 0.01  # of a replicate's difference in accuracy, for the expected power; a guess
 
-HELPS, EQUAL, NO_HELP = Test("one-sided", 1, GAIN), Test("equivalence", 0, SAME), Test("equivalence", 1, SAME)
-NOT_WORSE = Test("non-inferiority", 1, SAME)
+HELPS, EQUAL = Test("directional", 1, GAIN), Test("equivalence", 0, SAME)
+NOT_WORSE, NO_HELP = Test("non-inferiority", 1, SAME), Test("non-inferiority", -1, SAME)
 Findings = Callable[[VpnsEvidence], list[Finding]]
 
 
-def evidence(_: Parameters, read: Results) -> dict[str, VpnsEvidence]:
-    return {name: VpnsEvidence(runs) for name, runs in read.frame.groupby("backbone", sort=False)}
+def evidence(_: Parameters, read: Results) -> VpnsEvidence | None:
+    return VpnsEvidence(read.frame) if len(read.frame) else None
 
 
 def _over(one: Arm, others: Iterable[Arm]) -> list[Pair]:
@@ -80,29 +80,23 @@ def _above_lowest(evidence: VpnsEvidence) -> list[Finding]:
     return _findings(evidence, arm("vpns"), arm("dense"))[1:] + more(evidence)
 
 
-def _passes(evidence: VpnsEvidence) -> list[Finding]:
-    """Passes of VPNs relative to each baseline that does not iterate, minus one."""
-    found = []
-    for sparsity in evidence.sparsities("vpns"):
-        mine = evidence.of(arm("vpns"), sparsity)
-        for baseline in SINGLE_PASS:
-            pairs = mine.merge(evidence.of(arm(baseline), sparsity), on=ON, suffixes=("", "_other"))
-            pairs = pairs[(pairs["status"] == "ok") & (pairs["status_other"] == "ok")]
-            if len(pairs):
-                pairs = pairs.assign(value=pairs["passes"] / pairs["passes_other"] - 1)
-                label = f"VPNs / {METHODS[baseline].label} − 1, {percent(sparsity)}"
-                found.append(finding(label, pairs[[*ON, "value"]]))
-    return found
-
-
 def _claim(
-    id: str, statement: str, published: str, estimand: str, test: Test, measure: Findings, beside: Sequence[Pair] = ()
+    id: str,
+    statement: str,
+    published: str,
+    estimand: str,
+    test: Test,
+    measure: Findings,
+    beside: Sequence[Pair] = (),
+    later: str = "",
 ) -> Claim:
-    return Claim(id, statement, published, estimand, test, "accuracy", measure, _beside(*beside))
+    return Claim(id, statement, published, estimand, test, "accuracy", measure, _beside(*beside), later=later)
 
 
 _PROMPTED = arm("vpns", view="prompted")
 _TUNED = ("random", "omp", "imp")  # of V6
+_BOUND = "an upper bound in place of equivalence, after `default`"
+_EITHER = "contradicted on either side, after `default`"
 _OTHERS = [name for name in BASELINES if name not in ("omp", "hydra")]
 
 CLAIMS: tuple[Claim, ...] = (
@@ -122,10 +116,10 @@ CLAIMS: tuple[Claim, ...] = (
         "V2",
         "VPNs beat iterative magnitude pruning at the same sparsity",
         "above IMP on most data sets; not on DTD in the authors' own data",
-        "accuracy of VPNs less that of IMP, at matched steps and as published, at each sparsity; all must hold",
+        "accuracy of VPNs less that of IMP at matched steps, at each sparsity; all must hold",
         HELPS,
-        _all(*_over(arm("vpns"), [arm("imp"), arm("imp", "published")])),
-        _over(_PROMPTED, [arm("imp"), arm("imp", "published")]),
+        _all(*_over(arm("vpns"), [arm("imp")])),
+        [(arm("vpns"), arm("imp", "published")), *_over(_PROMPTED, [arm("imp"), arm("imp", "published")])],
     ),
     Claim(
         "V3",
@@ -145,13 +139,14 @@ CLAIMS: tuple[Claim, ...] = (
         NO_HELP,
         _all(*_within(("omp", "hydra"), "prompt_after", "main")),
         _within(_OTHERS, "prompt_after", "main"),
+        _BOUND,
     ),
     _claim(
         "V4b",
         "Without fine-tuning, prompts help magnitude masks much",
         "+17 to +64 points on CIFAR-10 (against nothing, which leaves BatchNorm as it was)",
         "accuracy with a prompt in place of tuning less that with BatchNorm statistics measured anew, OMP",
-        Test("one-sided", 1, LARGE),
+        Test("directional", 1, LARGE),
         _all(*_within(["omp"], "prompt_only", "bn")),
         [
             *_within(["omp"], "prompt_only", "untouched"),
@@ -167,6 +162,7 @@ CLAIMS: tuple[Claim, ...] = (
         NO_HELP,
         _all(*_within(["hydra"], "prompt_only", "bn")),
         _within(["hydra"], "prompt_only", "untouched"),
+        _BOUND,
     ),
     _claim(
         "V5",
@@ -219,6 +215,7 @@ CLAIMS: tuple[Claim, ...] = (
         "accuracy of VPNs with a wider frame less that with the usual one; all must hold",
         EQUAL,
         _all(*((arm(name), arm("vpns")) for name in ("vpns_frame_4", "vpns_frame_7"))),
+        later=_EITHER,
     ),
     _claim(
         "V8c",
@@ -227,6 +224,7 @@ CLAIMS: tuple[Claim, ...] = (
         "accuracy of VPNs with a patch less that with a frame; all must hold",
         EQUAL,
         _all(*((arm(name), arm("vpns")) for name in ("vpns_patch", "vpns_random_patch"))),
+        later=_EITHER,
     ),
     _claim(
         "V9",
@@ -236,15 +234,5 @@ CLAIMS: tuple[Claim, ...] = (
         NOT_WORSE,
         _all(*_over(arm("vpns_channels"), _mains("depgraph", "slimming"))),
         [(arm("vpns_channels"), arm("vpns_channels_no_prompt"))],
-    ),
-    Claim(
-        "V10",
-        "VPNs cost about what single-pass baselines cost",
-        "120 gradient epochs each; 145 minutes against 136 (OMP) to 197 (BiP)",
-        "forward and backward passes over a batch, as a ratio less one",
-        Test("equivalence", 1, COST),
-        "passes",
-        _passes,
-        by_design=True,
     ),
 )

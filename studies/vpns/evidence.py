@@ -7,7 +7,7 @@ import pandas as pd
 
 from studies.claims.claim import ON, Finding, compared, replicates
 from studies.claims.verdict import Effect
-from studies.statistics import paired
+from studies.statistics import paired, without_block
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
 BASELINES = tuple(name for name, method in METHODS.items() if method.role == "baseline")
@@ -37,9 +37,9 @@ class VpnsEvidence:
     def on(self, target: str) -> "VpnsEvidence":
         return VpnsEvidence(self.runs[self.runs["target"] == target])
 
-    def asked(self, one: Arm, other: Arm, sparsity: float) -> int:
-        """Number of paired runs, finished or not."""
-        return len(self.of(one, sparsity)[ON].merge(self.of(other, sparsity)[ON], on=ON))
+    def without(self, block: int) -> "VpnsEvidence":
+        """The results without a block of test pictures."""
+        return VpnsEvidence(without_block(self.runs, block))
 
 
 def select(runs: pd.DataFrame, arm: Arm) -> pd.DataFrame:
@@ -70,22 +70,22 @@ def percent(sparsity: float) -> str:
     return f"{100 * sparsity:.0f} %"
 
 
-def comparable(evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, metric: str) -> pd.DataFrame:
-    """`one` minus `other` over finished pairs. Leaves out those whose `other` collapsed: beating it is no win."""
+def pairs_of(evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, metric: str = "accuracy") -> pd.DataFrame:
+    """`paired` differences of `one` minus `other`. A pair whose `other` collapsed is not "ok": beating it is no win."""
     others = evidence.of(other, sparsity)
-    pairs = paired(evidence.of(one, sparsity), others[~others["collapsed"].eq(True)], ON, metric)
-    return pairs[pairs["status"] == "ok"]
+    others = others.assign(status=others["status"].mask(others["collapsed"].eq(True), "collapsed"))
+    return paired(evidence.of(one, sparsity), others, ON, metric)
 
 
 def difference(
     evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, metric: str = "accuracy"
 ) -> Finding | None:
     """`one` minus `other` at a sparsity; None if either was not run. The label counts the pairs left out."""
-    asked = evidence.asked(one, other, sparsity)
-    if not asked:
+    pairs = pairs_of(evidence, one, other, sparsity, metric)
+    if pairs.empty:
         return None
     label = f"{words(one)} − {words(other)}, {percent(sparsity)}"
-    return compared(label, comparable(evidence, one, other, sparsity, metric), asked, "collapsed or diverged")
+    return compared(label, pairs, "collapsed or diverged")
 
 
 def changes(
@@ -105,13 +105,13 @@ def changes(
         for group in [[each] for each in sparsities] if by_sparsity else [sparsities]:
             for target in dict.fromkeys(evidence.runs["target"]) if by_target else [None]:
                 here = evidence.on(target) if target else evidence
-                values = [comparable(here, one, other, sparsity, metric) for sparsity in group]
-                values = pd.concat(values).rename(columns={"difference": "value"}) if values else pd.DataFrame()
-                asked = sum(here.asked(one, other, sparsity) for sparsity in group)
-                if asked:
+                pairs = [pairs_of(here, one, other, sparsity, metric) for sparsity in group]
+                pairs = pd.concat(pairs).rename(columns={"difference": "value"}) if pairs else pd.DataFrame()
+                if len(pairs):
+                    values = pairs[pairs["status"] == "ok"]
                     effect = Effect.of(replicates(values)) if len(values) else Effect.none()
                     row = {"row": label, "group": " and ".join(map(percent, group)), "target": target}
-                    row |= {"n": len(values), "n_diverged": asked - len(values), "replicates": effect.n}
+                    row |= {"n": len(values), "n_diverged": len(pairs) - len(values), "replicates": effect.n}
                     rows.append(row | {"mean": effect.mean, "low": effect.low, "high": effect.high})
     columns = ["row", "group", "target", "n", "n_diverged", "mean", "low", "high", "replicates"]
     return pd.DataFrame(rows, columns=columns)

@@ -8,7 +8,7 @@ import pandas as pd
 from studies.claims.verdict import LEVEL
 from studies.figures import tables
 from studies.statistics import summarise
-from studies.vpns.claims import SAME
+from studies.vpns.claims import NOT_WORSE
 from studies.vpns.evidence import SINGLE_PASS, VpnsEvidence, arm, changes, difference, percent, words
 from vpstudy import paths
 from vpstudy.models.architectures import parse
@@ -89,7 +89,7 @@ def matches_dense(report) -> pd.DataFrame:
             reached = "none"
             for sparsity in evidence.sparsities(name):
                 found = difference(evidence, arm(name), arm("dense"), sparsity)
-                if found is None or found.effect.p_above(-SAME) >= LEVEL:
+                if found is None or NOT_WORSE.p(found.effect)[0] >= LEVEL:
                     break
                 reached = percent(sparsity)
             rows.append({"backbone": backbone, "method": METHODS[name].label, "matches dense up to": reached})

@@ -8,39 +8,50 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from benchmarks import null_ledgers
 from pipeline.scales import parameters
 from studies import grid, results
 from studies.claims import ledger
-from studies.claims.claim import Claim, replicates
+from studies.claims.claim import Claim, Finding, replicates
 from studies.claims.report import ClaimsReport
-from studies.claims.verdict import VERDICTS, Effect, equivalence_power, holm
+from studies.claims.verdict import COLLAPSED, NOT_RUN, ONE_NETWORK, READINGS, VERDICTS, Effect, equivalence_power, holm
 from studies.claims.verdict import Test as Rule  # pytest would collect a class called Test
 from studies.hidden_cost import measures, twins
+from studies.hidden_cost.admission import Admission, admitted
 from studies.hidden_cost.claims import CLAIMS
 from studies.hidden_cost.evidence import Evidence
+from studies.rows import row
+from studies.statistics import BLOCKS, blocks
 from vpstudy import paths
 from vpstudy.data import glyphs
 from vpstudy.data.target import load as load_target
 from vpstudy.prompts.label_mapping import frequency_mapping
 
-DIRECTIONAL, SAME = Rule("one-sided", -1, 0.02), Rule("equivalence", +1, 0.02)
+DIRECTIONAL, NOT_WORSE = Rule("directional", -1, 0.02), Rule("non-inferiority", -1, 0.02)
+SAME = Rule("equivalence", 0, 0.02)
 STUDIES = 1024
 TOLERANCE = 0.01  # of a rate: spread evenly, so many studies come closer than ten times as many drawn at random
 SURE = 0.995  # of tests with random studies: an error rate as stated passes them this often
 
 
-def verdicts(rule: Rule, truth: float, n: int, deviation: float) -> dict[str, float]:
-    """The share of each verdict over simulated studies of `n` replicates.
+def alone(rule: Rule) -> Claim:
+    return Claim("X1", "", "", "", rule, "accuracy", lambda _: [])
 
-    A verdict depends on the mean and the standard error, which are independent: the mean is normal, the variance scaled
+
+def readings(rule: Rule, truth: float, n: int, deviation: float) -> dict[str, float]:
+    """The share of each reading over simulated studies of `n` replicates, without correction.
+
+    A reading depends on the mean and the standard error, which are independent: the mean is normal, the variance scaled
     chi-square. Studies are spread evenly over both (a Sobol sequence, moved off 0 and 1).
     """
     even = stats.qmc.Sobol(2, scramble=False).random(STUDIES) + 0.5 / STUDIES
     errors = deviation / n**0.5 * (stats.chi2.ppf(even[:, 1], n - 1) / (n - 1)) ** 0.5
     means = truth + deviation / n**0.5 * stats.norm.ppf(even[:, 0])
-    effects = [Effect(float(mean), float(error), np.nan, np.nan, n) for mean, error in zip(means, errors, strict=True)]
-    found = [rule.verdict(effect, rule.p(effect)) for effect in effects]
-    return {verdict: found.count(verdict) / STUDIES for verdict in VERDICTS}
+    found = []
+    for mean, error in zip(means, errors, strict=True):
+        one = [Finding("", Effect(float(mean), float(error), n - 1, n))]
+        found.append(alone(rule).reading(one, *alone(rule).p(one)))
+    return {reading: found.count(reading) / STUDIES for reading in READINGS}
 
 
 def test_effects_and_p_values_are_those_of_the_t_test():
@@ -50,47 +61,77 @@ def test_effects_and_p_values_are_those_of_the_t_test():
         assert p == pytest.approx(stats.ttest_1samp(values, 0.005, alternative=side).pvalue)
     interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (effect.low, effect.high) == pytest.approx((interval.low, interval.high))
-    two_sided = Rule("two-sided", -1, 0.02).p(effect)
-    assert two_sided == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert DIRECTIONAL.p(effect)[0] == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert DIRECTIONAL.p(effect)[1] == pytest.approx(
+        min(1, 2 * stats.ttest_1samp(values, -0.02, alternative="greater").pvalue)
+    )
+
+
+@pytest.mark.parametrize(
+    "rule", [DIRECTIONAL, Rule("directional", 1, 0.02), NOT_WORSE, Rule("non-inferiority", 1, 0.02), SAME]
+)
+def test_a_single_claim_is_read_off_the_interval_shown(rule):
+    """The 95 % interval decides in both directions: it leaves out zero, or d, or the margin, or it does not."""
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        effect = Effect.of(draw.normal(draw.uniform(-0.06, 0.06), 0.02, 4))
+        low, high = (-effect.high, -effect.low) if rule.sign < 0 else (effect.low, effect.high)
+        along = effect.mean * (rule.sign or 1)
+        right = {
+            "directional": (low > 0 and along >= 0.02, high < 0.02),
+            "non-inferiority": (low > -0.02, high < -0.02),
+            "equivalence": (low > -0.02 and high < 0.02, low > 0.02 or high < -0.02),
+        }[rule.kind]
+        p = rule.p(effect)
+        assert (p[0] < 0.05 and rule.large(effect), p[1] < 0.05) == right
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
-def test_without_an_effect_a_claim_is_reproduced_in_at_most_5_percent(n):
-    assert verdicts(DIRECTIONAL, 0.0, n, 0.02)["reproduced"] <= 0.05 + TOLERANCE
+def test_a_claim_errs_on_either_side_in_half_of_5_percent(n):
+    assert readings(DIRECTIONAL, 0.0, n, 0.02)["reproduced"] <= 0.025 + TOLERANCE
+    for rule, truth in ((DIRECTIONAL, -0.02), (NOT_WORSE, 0.02)):
+        assert readings(rule, truth, n, 0.02)["contradicted"] == pytest.approx(0.025, abs=TOLERANCE)
+    assert readings(NOT_WORSE, 0.02, n, 0.02)["reproduced"] == pytest.approx(0.025, abs=TOLERANCE)
+    assert readings(SAME, 0.02, n, 0.01)["reproduced"] <= 0.025 + TOLERANCE
+    assert readings(SAME, 0.02, n, 0.01)["contradicted"] <= 0.025 + TOLERANCE
 
 
-@pytest.mark.parametrize("n", [3, 5, 10])
-def test_with_an_effect_that_matters_a_claim_is_contradicted_in_5_percent(n):
-    assert verdicts(DIRECTIONAL, -0.02, n, 0.02)["contradicted"] == pytest.approx(0.05, abs=TOLERANCE)
+def test_findings_share_the_level_of_a_contradiction():
+    """One of two that is rejected contradicts a claim, at half the level; for it, the less favourable one counts."""
+    good, bad = (Finding("", Effect.of(values)) for values in ([-0.05, -0.06, -0.055], [0.0, 0.002, 0.001]))
+    claim = alone(DIRECTIONAL)
+    p = claim.p([good, bad])
+    assert p == (DIRECTIONAL.p(bad.effect)[0], 2 * DIRECTIONAL.p(bad.effect)[1])
+    assert claim.reading([good, bad], *p) == "contradicted"
+    assert claim.reading([good], *claim.p([good])) == "reproduced"
 
 
 def test_a_clear_effect_is_seen_and_so_is_a_clear_absence():
-    assert verdicts(DIRECTIONAL, -0.08, 5, 0.015)["reproduced"] > 0.95
-    assert verdicts(DIRECTIONAL, 0.0, 5, 0.004)["contradicted"] > 0.95
-    assert verdicts(DIRECTIONAL, +0.05, 5, 0.015)["contradicted"] > 0.95
+    assert readings(DIRECTIONAL, -0.08, 5, 0.015)["reproduced"] > 0.95
+    assert readings(DIRECTIONAL, 0.0, 5, 0.004)["contradicted"] > 0.95
+    assert readings(DIRECTIONAL, +0.05, 5, 0.015)["contradicted"] > 0.95
+    assert readings(SAME, 0.005, 10, 0.01)["reproduced"] > 0.8
+    assert readings(SAME, -0.06, 5, 0.01)["contradicted"] > 0.95
 
 
 def test_an_effect_inside_the_margin_is_not_called_reproduced():
     """Half the smallest effect of interest, measured well: significant, and yet too small to matter."""
-    found = verdicts(DIRECTIONAL, -0.01, 10, 0.003)
+    found = readings(DIRECTIONAL, -0.01, 10, 0.003)
     assert found["reproduced"] < 0.01 and found["contradicted"] > 0.9
 
 
-@pytest.mark.parametrize("n", [3, 5, 10])
-def test_equivalence_is_claimed_wrongly_in_5_percent_at_the_margin(n):
-    assert verdicts(SAME, 0.02, n, 0.01)["reproduced"] <= 0.05 + TOLERANCE
-    assert verdicts(SAME, 0.02, n, 0.01)["contradicted"] == pytest.approx(0.05, abs=TOLERANCE)
-
-
-def test_equivalence_is_seen_inside_the_margin_and_its_absence_beyond():
-    assert verdicts(SAME, 0.005, 10, 0.01)["reproduced"] > 0.9
-    assert verdicts(SAME, 0.06, 5, 0.015)["contradicted"] > 0.95
-    assert verdicts(SAME, -0.06, 5, 0.015)["contradicted"] == 0  # better by far is no worsening
+def test_an_improvement_does_not_worsen():
+    """As measured at a former scale: debiased ECE by −0.0705 [−0.089, −0.052]."""
+    effect = Effect(-0.0705, (0.089 - 0.052) / 2 / stats.t.ppf(0.975, 4), 4, 5)
+    claim, one = alone(NOT_WORSE), [Finding("", effect)]
+    assert (effect.low, effect.high) == pytest.approx((-0.089, -0.052), abs=1e-4)
+    assert claim.reading(one, *claim.p(one)) == "reproduced"
+    assert readings(NOT_WORSE, -0.06, 5, 0.015) == {"reproduced": 1.0, "contradicted": 0.0, "inconclusive": 0.0}
 
 
 @pytest.mark.parametrize(("n", "deviation"), [(3, 0.015), (5, 0.015), (5, 0.03), (12, 0.01)])
 def test_the_expected_power_is_that_of_simulated_studies(n, deviation):
-    simulated = verdicts(SAME, 0.0, n, deviation)["reproduced"]
+    simulated = readings(SAME, 0.0, n, deviation)["reproduced"]
     assert equivalence_power(n, deviation, 0.02) == pytest.approx(simulated, abs=TOLERANCE)
     assert equivalence_power(1, deviation, 0.02) == 0
 
@@ -102,13 +143,14 @@ def test_holm_by_hand_and_its_family_wise_error():
     assert low <= sum(min(holm(p)) < 0.05 for p in draws) <= high
 
 
+FLOORS = Admission(share_of_dense=0.55, floor=0.1)
 TARGETS = {"digits": 600, "textures": 700, "faces": 100}
 
 
 def evidence(
     truth: dict[str, float] | None = None,
-    seeds: int = 5,
-    sources: int = 1,
+    seeds: int = 2,
+    sources: int = 8,
     noise: float = 0.005,
     seed: int = 0,
     compressions=("dense", "imp-0.95", "w4a4"),
@@ -147,60 +189,182 @@ def evidence(
                                     "evidence": [1] * 10,
                                 }
                             )
-    upstream = [0.95, 0.945, 0.9, 0.9, 0.9][: len(compressions)]
-    backbones = pd.DataFrame({"compression": compressions, "upstream_accuracy": upstream, "source_seed": 0})
+    upstream = dict(zip(compressions, [0.95, 0.945, 0.9, 0.9, 0.9], strict=False))
     names = [str(k) for k in range(10)]
     facts = {
-        target: {"pictures": {"test": test}, "classes": names, "source_classes": glyphs.class_names}
+        ("cnn", target): {"pictures": {"test": test}, "classes": names, "source_classes": glyphs.class_names}
         for target, test in TARGETS.items()
     }
-    return Evidence(pd.DataFrame(rows), backbones, facts)
+    return Evidence(pd.DataFrame(rows), measured_upstream(upstream, sources), facts)
 
 
-def measured(claim: Claim, found: Evidence) -> Claim:
-    """The claim with the findings of `found`: the ledger asks for them twice."""
-    findings = claim.measure(found)
-    return replace(claim, measure=lambda _: findings)
+def measured_upstream(upstream: dict[str, float], sources: int, floors: Admission = FLOORS) -> pd.DataFrame:
+    backbones = pd.DataFrame(
+        {"backbone": "cnn", "source_seed": source, "compression": name, "upstream_accuracy": value}
+        for source in range(sources)
+        for name, value in upstream.items()
+    )
+    return backbones.assign(admitted=admitted(backbones, floors))
 
 
 def judged(found: Evidence, claims: tuple[Claim, ...] = CLAIMS) -> dict[str, dict]:
-    entries = ledger.assess("hidden_cost", [measured(claim, found) for claim in claims], found)
-    return {entry["id"]: entry for entry in entries}
+    return {entry["id"]: entry for entry in ledger.assess({"hidden_cost": (claims, found)})}
 
 
 def test_known_effects_are_found_claim_by_claim():
     truth = {"accuracy": -0.08, "probe": -0.01, "small": -0.06, "ece_debiased": 0.06, "twins": 4}
     records = judged(evidence(truth))
-    assert {key: record["verdict"] for key, record in records.items()} == dict.fromkeys(
-        ("H1", "H2", "H3", "H4", "H5", "H6", "H7"), "reproduced"
-    )
+    assert records.pop("H8")["verdict"] == NOT_RUN
+    assert {record["verdict"] for record in records.values()} == {"reproduced"}
     h1 = records["H1"]["findings"][0]
     assert h1["label"] == "imp-0.95" and h1["effect"] == pytest.approx(
         -0.11, abs=0.01
     )  # −0.08, and −0.06 at one of two
     assert set(h1["targets"]) == set(TARGETS)
     assert records["H7"]["findings"][0]["effect"] == pytest.approx(-0.4)
-    assert all("one source checkpoint" in record["reason"] for record in records.values())
+    assert set(h1["networks"]) == {"cnn", *(f"cnn-r{k}" for k in range(1, 8))}
 
 
-def test_without_effects_the_claims_are_contradicted_and_equivalence_holds():
+def test_without_effects_the_claims_are_contradicted_and_calibration_is_not_worse():
     records = judged(evidence())
-    assert {r["verdict"] for key, r in records.items() if key != "H4"} == {"contradicted"}
+    assert records.pop("H8")["verdict"] == NOT_RUN
+    assert records.pop("H4")["verdict"] == "reproduced"
+    assert {record["verdict"] for record in records.values()} == {"contradicted"}
+
+
+def test_no_claim_is_judged_from_one_network():
+    """However clear the effect and however many seeds: another network may say the opposite."""
+    records = judged(evidence({"accuracy": -0.3}, sources=1, seeds=10))
+    assert {record["verdict"] for record in records.values()} == {ONE_NETWORK, NOT_RUN}
+    h1 = records["H1"]
+    assert h1["reading"] == "reproduced" and h1["reason"].startswith("in this network reproduced")
+    assert h1["findings"][0]["high"] < -0.25 and h1["networks"] == 1
+
+
+def test_networks_of_other_architectures_are_replicates_too():
+    """One checkpoint of each of four architectures: the interval is that of a t test over the four."""
+    one = evidence({"accuracy": -0.06}, sources=4)
+    names = np.array(["cnn", "vit", "resnet", "swin"])
+    runs, backbones = (
+        table.assign(backbone=names[table["source_seed"]], source_seed=0) for table in (one.runs, one.backbones)
+    )
+    facts = {(name, target): fact for (_, target), fact in one.facts.items() for name in names}
+    h1 = judged(Evidence(runs, backbones, facts))["H1"]
+    assert h1["verdict"] == "reproduced" and h1["networks"] == 4
+    of_networks = [found["effect"] for found in h1["findings"][0]["networks"].values()]
+    oracle = stats.ttest_1samp(of_networks, 0).confidence_interval(0.95)
+    assert (h1["findings"][0]["low"], h1["findings"][0]["high"]) == pytest.approx((oracle.low, oracle.high))
+
+
+def test_a_network_that_answers_a_constant_decides_nothing():
+    """Collapsed networks are at 0.1 on any target; among those that still work there is no effect."""
+    found = evidence(sources=4)
+    upstream = {"dense": 0.95, "imp-0.95": 0.02, "w4a4": 0.9}
+    runs = found.runs.copy()
+    runs.loc[(runs["compression"] == "imp-0.95") & (runs["source_seed"] > 1), ["accuracy", "ece_debiased"]] = 0.1, 0.8
+    dead = measured_upstream(upstream, 4)
+    some = dead.assign(admitted=dead["admitted"] | (dead["source_seed"] < 2))
+    records = judged(replace(found, runs=runs, backbones=some))
+    assert records["H1"]["findings"][0]["label"] == "imp-0.95 (2 of 4 networks collapsed)"
+    assert abs(records["H1"]["findings"][0]["effect"]) < 0.02 and records["H1"]["networks"] == 2
+    records = judged(replace(found, runs=runs, backbones=dead))
+    for name in ("H1", "H2", "H3", "H5", "H7"):
+        assert records[name]["verdict"] == COLLAPSED
+        assert "4 of 4 networks collapsed" in records[name]["reason"] and records[name]["p"] is None
     assert records["H4"]["verdict"] == "reproduced"
+    json.dumps(list(records.values()), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("upstream", "enters"),
+    [
+        ({"dense": 0.9, "imp-0.95": 0.5}, [True, True]),
+        ({"dense": 0.9, "imp-0.95": 0.49}, [True, False]),
+        ({"dense": 0.09, "imp-0.95": 0.5}, [False, False]),
+        ({"dense": 0.15, "imp-0.95": 0.09}, [True, False]),
+        ({"imp-0.95": 0.9}, [False]),
+    ],
+)
+def test_who_is_admitted(upstream, enters):
+    assert measured_upstream(upstream, 1)["admitted"].tolist() == enters
+
+
+def test_a_compression_that_trains_on_is_compared_with_dense_that_trained_on():
+    found = evidence(compressions=("dense", "dense_distilled", "magnitude_distilled-0.50"), noise=0.0)
+    shift = {"dense_distilled": -0.1, "magnitude_distilled-0.50": -0.13}
+    runs = found.runs.assign(accuracy=0.7 + found.runs["compression"].map(shift).fillna(0))
+    one = judged(replace(found, runs=runs))["H1"]["findings"][0]
+    assert one["label"] == "magnitude_distilled-0.50 against dense_distilled"
+    assert one["effect"] == pytest.approx(-0.03)
+
+
+@pytest.mark.parametrize(("adds", "verdict"), [(0.05, "reproduced"), (0.0, "contradicted")])
+def test_what_a_prompt_adds_to_its_mapping(adds, verdict):
+    found = evidence()
+    prompt = found.runs[found.runs["method"] == "visual_prompting"]
+    alone = prompt.assign(method="mapping_only", accuracy=prompt["accuracy"] - adds)
+    h8 = judged(replace(found, runs=pd.concat([found.runs, alone])))["H8"]
+    assert [each["label"] for each in h8["findings"]] == ["dense", "imp-0.95"]
+    assert h8["verdict"] == verdict and "no published claim" in h8["published"]
 
 
 def test_a_worse_calibration_of_quantized_backbones_contradicts_h4():
     assert judged(evidence({"quantized": 0.06}))["H4"]["verdict"] == "contradicted"
 
 
-def test_the_error_rates_hold_for_whole_studies():
-    """No effect anywhere, noise as large as in practice: hardly any directional claim is called reproduced."""
-    primary = tuple(replace(claim, beside=lambda _: []) for claim in CLAIMS)  # secondary findings decide nothing
-    wrong = 0
-    for seed in range(60):
-        entries = judged(evidence(noise=0.05, seed=seed), primary)
-        wrong += any(entry["verdict"] == "reproduced" for key, entry in entries.items() if key != "H4")
-    assert wrong <= stats.binom.ppf(SURE, 60, 0.05)
+@pytest.mark.parametrize("holds", [False, True])
+def test_whole_ledgers_seldom_err_in_either_direction(holds):
+    """A small run of `benchmarks.null_ledgers`. Uncorrected, most ledgers hold an error: the cases are hard enough."""
+    found = null_ledgers.measure(5, networks=4, holds=holds)
+    assert not null_ledgers.too_many(found)
+    assert null_ledgers.too_many(found | {"wrong": 5 * found["uncorrected"]})
+
+
+def crossed(draw, networks: int, pictures: int) -> np.ndarray:
+    """Change of correctness (networks, pictures) when networks and pictures differ in what they lose; mean −0.05."""
+    easy, lost = draw.normal(0, 0.15, pictures), draw.normal(0.05, 0.005, (networks, 1)) + draw.normal(0, 0.4, pictures)
+    dense, pruned = (np.clip(each, 0, 1) for each in (0.6 + easy, 0.6 + easy - lost))
+    right = [draw.uniform(size=(networks, pictures)) < chance for chance in (dense, pruned)]
+    return right[1].astype(float) - right[0]
+
+
+def test_intervals_cover_other_pictures_as_well_as_other_networks():
+    """With a few hundred test pictures, intervals over networks alone miss the truth far too often."""
+    draw, studies, held, alone = np.random.default_rng(0), 300, 0, 0
+    truth = crossed(draw, 4, 400_000).mean()
+    of_blocks = blocks(200)
+    for _ in range(studies):
+        values = crossed(draw, 6, 200)
+        effect = Effect.of(values.mean(axis=1))
+        both = effect.with_pictures([Effect.of(values[:, of_blocks != k].mean(axis=1)) for k in range(BLOCKS)])
+        held, alone = held + (both.low <= truth <= both.high), alone + (effect.low <= truth <= effect.high)
+    assert held >= stats.binom.ppf(1 - SURE, studies, 0.95)
+    assert alone < stats.binom.ppf(1 - SURE, studies, 0.95)
+
+
+def test_rows_that_hold_blocks_of_pictures_widen_the_intervals_of_the_ledger():
+    """The ledger's interval is that of the blocks' differences, worked out from the pictures themselves."""
+    draw, rows, right = np.random.default_rng(0), [], {}
+    for source in range(5):
+        for name, share in (("dense", 0.8), ("imp-0.95", 0.7)):
+            right[name, source] = draw.uniform(size=200) < share
+            chances = np.where(right[name, source][:, None], [0.9, 0.1], [0.1, 0.9])
+            made = row("visual_prompting", chances, np.zeros(200, dtype=int), budget=10)
+            identity = {"backbone": "cnn", "source_seed": source, "target": "digits", "compression": name}
+            rows.append(identity | made | made["metrics"])
+    upstream = measured_upstream({"dense": 0.95, "imp-0.95": 0.95}, 5)
+    found = Evidence(pd.DataFrame(rows), upstream, {("cnn", "digits"): {"pictures": {"test": 200}}})
+    h1 = judged(found, CLAIMS[:1])["H1"]["findings"][0]
+    without = judged(replace(found, runs=found.runs.drop(columns="left_out")), CLAIMS[:1])["H1"]["findings"][0]
+    assert h1["effect"] == without["effect"]
+    values = np.array([right["imp-0.95", k].astype(float) - right["dense", k] for k in range(5)])
+    table = np.array([[one[blocks(200) == block].mean() for block in range(BLOCKS)] for one in values])
+    rest = table - table.mean(0) - table.mean(1)[:, None] + table.mean()
+    rows_, columns = table.mean(1).var(ddof=1) / 5, table.mean(0).var(ddof=1) / BLOCKS
+    variance = max(rows_ + columns - (rest**2).sum() / (4 * (BLOCKS - 1)) / table.size, rows_, columns)
+    freedom = variance**2 / (rows_**2 / 4 + columns**2 / (BLOCKS - 1))
+    half = stats.t.ppf(0.975, freedom) * variance**0.5
+    assert h1["high"] - h1["low"] == pytest.approx(2 * half, rel=1e-3)  # rows hold seven digits
 
 
 def test_source_checkpoints_are_the_clusters():
@@ -230,15 +394,15 @@ def test_small_test_sets_stay_out_of_pooled_calibration_but_are_shown():
 def test_what_a_scale_lacks_is_not_run():
     records = judged(evidence(compressions=("dense", "int4", "int2")))
     assert {key for key, r in records.items() if r["verdict"] == "not run at this scale"} == {
-        "H1", "H2", "H3", "H4", "H5", "H6", "H7",
+        "H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8",
     }  # fmt: skip
     assert records["H4"]["beside"]  # weights alone are shown
     json.dumps(list(records.values()), allow_nan=False)
 
 
 def test_one_seed_decides_nothing():
-    records = judged(evidence({"accuracy": -0.3}, seeds=1))
-    assert {record["verdict"] for record in records.values()} == {"inconclusive"}
+    records = judged(evidence({"accuracy": -0.3}, seeds=1, sources=1))
+    assert {record["reading"] for record in records.values()} == {"inconclusive", None}
     json.dumps(list(records.values()), allow_nan=False)
 
 
@@ -258,6 +422,8 @@ def test_the_committed_ledger_follows_from_the_committed_results(committed_resul
         pytest.skip("the committed results are those of older code: run `make repro`")
     entries = ClaimsReport(parameters("default"), save=False).entries
     committed = ledger.read("default")
+    if {*entries[0]} != {*committed[0]}:
+        pytest.skip("the committed ledger was written by other rules; `dvc repro claims` writes it again")
     assert [entry["id"] for entry in entries] == [entry["id"] for entry in committed]
     for entry, known in zip(entries, committed, strict=True):
         assert (entry["verdict"], entry["reason"]) == (known["verdict"], known["reason"])
@@ -267,11 +433,24 @@ def test_the_committed_ledger_follows_from_the_committed_results(committed_resul
                     assert found[key] == pytest.approx(same[key], abs=1e-8), (entry["id"], found["label"])
 
 
-def test_log_odds_are_those_above_chance():
-    one = measures.log_odds(pd.Series([0.55, 0.1, 1.0]), pd.Series([10] * 3), pd.Series([600] * 3))
+def test_log_odds_are_finite_for_any_count():
+    one = measures.log_odds(pd.Series([0.5, 0.0, 1.0, 0.1]), pd.Series([600] * 4))
     assert one[0] == pytest.approx(0.0)
-    assert one[1] == pytest.approx(-one[2])
-    assert one[2] == pytest.approx(np.log((1 - 0.5 / 600) / (0.5 / 600)))
+    assert one[1] == pytest.approx(-one[2]) and one[2] == pytest.approx(np.log(600.5 / 0.5))
+    assert one[3] == pytest.approx(np.log(60.5 / 540.5))
+
+
+def test_tasks_at_chance_when_dense_say_nothing_about_what_compression_costs():
+    found = evidence()
+    runs = found.runs.copy()
+    hopeless = (runs["target"] == "textures") & (runs["budget"] == "10") & (runs["method"] == "visual_prompting")
+    runs.loc[hopeless, "accuracy"] = 0.1
+    one = judged(replace(found, runs=runs))["H5"]["findings"][0]
+    assert one["label"] == "imp-0.95, log-odds (16 of 96 tasks at chance when dense)"
+    assert set(one["targets"]) == set(TARGETS)  # at the other budget
+    floor = (runs["compression"] == "imp-0.95") & (runs["method"] == "visual_prompting")
+    runs.loc[floor, "accuracy"] = 0.1  # what falls to chance is a loss, not left out
+    assert judged(replace(found, runs=runs))["H5"]["verdict"] == "reproduced"
 
 
 def test_every_twin_is_a_source_class_and_every_target_class_has_one():
@@ -294,7 +473,7 @@ def test_the_loss_that_upstream_accuracy_does_not_explain():
     found = evidence(compressions=tuple(upstream), noise=0.0)
     runs, dense = found.runs.copy(), found.runs["compression"] == "dense"
     runs["accuracy"] = 0.9 + runs["compression"].map(upstream) - 0.95 - 0.04 * ~dense
-    backbones = pd.DataFrame({"compression": upstream.keys(), "upstream_accuracy": upstream.values(), "source_seed": 0})
+    backbones = measured_upstream(upstream, 8)
     (one,) = measures.at_equal_upstream(replace(found, runs=runs, backbones=backbones))
     assert one.effect.mean == pytest.approx(-0.04)
     assert set(one.targets) == set(TARGETS)
@@ -306,11 +485,11 @@ def test_some_target_must_show_an_effect_that_is_both_sure_and_large():
     """One target with a sure but tiny loss and one with a large but unsure one do not add up to a claim."""
     found = evidence(noise=0.0, compressions=("dense", "imp-0.95"))
     runs = found.runs.assign(accuracy=0.7)
-    runs = runs[runs["seed"] < 3]
+    runs = runs[runs["source_seed"] < 3]
     pruned = runs["compression"] == "imp-0.95"
     tiny, wild = pruned & (runs["target"] == "digits"), pruned & (runs["target"] == "textures")
-    runs.loc[tiny, "accuracy"] = 0.7 - 0.004 + runs["seed"].map({0: 1e-4, 1: 0.0, 2: -1e-4})
-    runs.loc[wild, "accuracy"] = 0.7 + runs["seed"].map({0: -0.15, 1: 0.05, 2: 0.03})
+    runs.loc[tiny, "accuracy"] = 0.7 - 0.004 + runs["source_seed"].map({0: 1e-4, 1: 0.0, 2: -1e-4})
+    runs.loc[wild, "accuracy"] = 0.7 + runs["source_seed"].map({0: -0.15, 1: 0.05, 2: 0.03})
     assert judged(replace(found, runs=runs))["H6"]["verdict"] == "inconclusive"
 
 
@@ -330,5 +509,5 @@ def test_runs_that_diverged_are_left_out_and_stop_nothing(lost):
 def test_trained_quantization_is_the_primary_one_where_it_was_run():
     found = evidence(compressions=("dense", "dense_tuned", "imp-0.95", "w4a4", "w4a4-lsq"))
     record = judged(found)["H4"]
-    assert [finding["label"] for finding in record["findings"]] == ["w4a4-lsq"]
+    assert [finding["label"].split()[0] for finding in record["findings"]] == ["w4a4-lsq"]
     assert "w4a4" in [finding["label"] for finding in record["beside"]]

@@ -6,6 +6,7 @@ import pytest
 from texts import faults
 
 from studies.claims import forest
+from studies.claims.verdict import ONE_NETWORK
 from studies.figures import dots
 from studies.vpns import cell_figures
 
@@ -67,6 +68,7 @@ def test_dots_tell_of_runs_that_diverged():
 def test_huge_effects_do_not_squeeze_the_others():
     effect = {"label": "f", "effect": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "targets": {}}
     record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": [effect], "verdict": "reproduced"}
+    record["reading"] = "reproduced"
     figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
     assert figure.axes[0].get_xscale() == "symlog"
     assert "100" in [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -82,6 +84,7 @@ def test_a_forest_shows_the_least_favourable_of_many(many):
     ]
     effects[0] |= {"effect": None, "low": None, "high": None, "p": 1.0}  # no comparable runs
     record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": effects, "verdict": "inconclusive"}
+    record["reading"] = "inconclusive"
     figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(shown) == min(many, forest.MOST)
@@ -104,3 +107,14 @@ def test_the_layers_of_a_deep_network_are_drawn_without_numbers():
     deep = {f"layer{k}.conv.weight": 1 / (k + 1) for k in range(53)}
     figure = cell_figures.layers({"0.5": deep})
     assert not figure.axes[0].texts and faults(figure) == []
+
+
+def test_what_one_network_says_is_hollow():
+    effect = {"label": "f", "effect": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "targets": {}}
+    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": [effect], "reading": "reproduced"}
+    record |= {"direction": 1, "smallest_effect": 0.1}
+    for verdict, inside in (("reproduced", "#009E73"), (ONE_NETWORK, "white")):
+        figure = forest.draw([record | {"verdict": verdict}], "a paper")
+        (marker,) = (line for line in figure.axes[0].lines if line.get_marker() == "s")
+        assert marker.get_markerfacecolor() == inside
+        assert ("Hollow" in texts(figure)) == (inside == "white")

@@ -199,4 +199,4 @@ def test_claims_of_what_is_left_out_are_not_run(only):
         study: {r["verdict"] for r in records if r["study"] == study} for study in ("hidden_cost", "vpns", "qprompt")
     }
     assert verdicts["hidden_cost"] == verdicts["qprompt"] == {"not run at this scale"}
-    assert {"reproduced", "contradicted", "inconclusive"} & verdicts["vpns"]  # from its committed results
+    assert "cannot tell: one network" in verdicts["vpns"]  # from its committed results

@@ -66,6 +66,13 @@ def test_summarise_counts_diverged_runs_and_keeps_the_order():
     assert np.isnan(table.loc["int4", ["mean", "low", "high"]].astype(float)).all()
 
 
+def test_a_group_is_admitted_if_all_its_networks_are():
+    frame = pd.DataFrame(runs("int2", [0.5, 0.7]) + runs("dense", [0.9, 0.9])).assign(
+        admitted=[True, False, True, True]
+    )
+    assert summarise(frame, ["compression"], "accuracy")["admitted"].to_list() == [False, True]
+
+
 def test_seeds_of_one_source_checkpoint_are_a_cluster():
     """The interval over checkpoints is that of a t test on their means, however alike their seeds are."""
     values = {0: [0.80, 0.81, 0.80], 1: [0.70, 0.71, 0.71], 2: [0.90, 0.90, 0.91]}

@@ -182,7 +182,7 @@ def test_rows_are_in_the_shape_of_those_of_prompts(maple, tmp_path):
     results.write(results.path(cell.cell, tmp_path), result)
     frame = results.read([cell.cell], tmp_path).frame
     assert set(frame["backbone"]) == {"vit"} and set(frame["source_seed"]) == {0}
-    assert set(gathered(frame, {})["vit"].runs["group"]) == {"base", "new", "H"}
+    assert set(gathered(frame, {}).runs["group"]) == {"base", "new", "H"}
 
 
 def test_bytes_are_those_of_the_packed_prompt(maple):

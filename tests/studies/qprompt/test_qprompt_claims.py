@@ -38,39 +38,44 @@ def frame(accuracies: dict, seeds: int = 5, noise: float = 0.002) -> pd.DataFram
         bits = int(arm[-1]) if arm[:3] in ("qat", "ptq") else None
         for seed in range(seeds):
             for g, group in enumerate(("base", "new")):
-                identity = {"backbone": "cnn", "source_seed": 0, "target": "digits", "prompter": prompter, "arm": arm}
+                identity = {
+                    "backbone": "cnn",
+                    "source_seed": seed,
+                    "target": "digits",
+                    "prompter": prompter,
+                    "arm": arm,
+                }
                 value = of[g] + shared[seed, g] + draw.normal(0, noise)
                 rows.append(identity | {"seed": seed, "group": group, "bits": bits, "status": "ok", "accuracy": value})
     return pd.DataFrame(rows)
 
 
 def records(base=(0.7, 0.83), new=(0.74, 0.63), sigma=(0.02, 0.05), ks=0.02, beyond=0.003) -> dict:
+    """A cell of CoOp for each of five networks, with one seed."""
     draw = np.random.default_rng(1)
-    cell = {"backbone": "cnn", "target": "digits", "prompter": "coop"}
 
     def jitter() -> float:
         return draw.normal(0, 0.0005)
 
-    curves = {
-        str(seed): [
+    def of(source: int) -> dict:
+        curves = [
             {"epoch": e, "validation": 0.9, "base": b + jitter(), "new": n + jitter()}
             for e, b, n in zip((0, 100), base, new, strict=True)
         ]
-        for seed in range(5)
-    }
-    measures = {
-        str(seed): [
+        measures = [
             {"epoch": 0, "sigma": sigma[0], "ks": 0.0, "kl": None, "beyond_3": 0.002, "kurtosis": 0.0},
             {"epoch": 100, "sigma": sigma[1] + jitter(), "ks": ks + jitter(), "kl": 0.1, "beyond_3": beyond + jitter()},
         ]
-        for seed in range(5)
-    }
-    return {"coop": {"cell": cell, "facts": {"curves": {"full": curves}, "weights": {"full": measures}}}}
+        seed = str(source)
+        facts = {"curves": {"full": {seed: curves}}, "weights": {"full": {seed: measures}}}
+        return {"cell": {"backbone": f"cnn-r{source}", "target": "digits", "prompter": "coop"}, "facts": facts}
+
+    return {f"coop {source}": of(source) for source in range(5)}
 
 
 def judged(accuracies: dict | None = None, facts: dict | None = None) -> dict[str, dict]:
-    (evidence,) = gathered(frame(accuracies or KEPT), records() if facts is None else facts).values()
-    return {record["id"]: record for record in ledger.assess("qprompt", CLAIMS, evidence)}
+    evidence = gathered(frame(accuracies or KEPT), records() if facts is None else facts)
+    return {record["id"]: record for record in ledger.assess({"qprompt": (CLAIMS, evidence)})}
 
 
 def test_what_the_paper_says_is_reproduced_where_it_is_true():
@@ -118,7 +123,7 @@ def test_what_happens_in_training_is_read_from_the_records(claim, facts):
 @pytest.mark.parametrize(("fits", "tested"), [([0], False), ([0, 40], True)])
 def test_a_trigger_that_never_fired_is_not_tested(fits, tested):
     facts = records()
-    cell = facts["coop"]["cell"] | {"prompter": "qcoop"}
+    cell = facts["coop 0"]["cell"] | {"prompter": "qcoop"}
     facts["qcoop"] = {"cell": cell, "facts": {"refits": {"qat-1": {"0": [0], "1": fits}}}}
     found, plain = judged(facts=facts), judged()
     for name in ("Q6a", "Q6b"):
@@ -171,15 +176,15 @@ def few_pictures(gain: dict[int, float]) -> pd.DataFrame:
             shared = draw.normal(0.7, 0.02)
             for arm, value in (("full", shared), ("qat-1", shared + more + draw.normal(0, 0.002))):
                 rows.append({"arm": arm, "budget": str(shots), "seed": seed, "accuracy": value, "bits": None})
-    fixed = {"backbone": "cnn", "source_seed": 0, "target": "digits", "protocol": "few_shot", "group": "all"}
-    return pd.DataFrame(rows).assign(status="ok", **fixed)
+    fixed = {"backbone": "cnn", "target": "digits", "protocol": "few_shot", "group": "all"}
+    return pd.DataFrame(rows).assign(status="ok", source_seed=lambda of: of["seed"], **fixed)
 
 
 def test_the_claim_of_few_pictures_must_hold_at_each_number():
     verdicts = []
     for gain in ({1: 0.05, 4: 0.05}, {1: 0.05, 4: -0.05}, {1: -0.05, 4: -0.05}):
         (claim,) = (c for c in CLAIMS if c.id == "Q11")
-        (entry,) = ledger.assess("qprompt", (claim,), QpromptEvidence(few_shot(few_pictures(gain))))
+        (entry,) = ledger.assess({"qprompt": ((claim,), QpromptEvidence(few_shot(few_pictures(gain))))})
         assert len(entry["findings"]) == 2
         verdicts.append(entry["verdict"])
     assert verdicts == ["reproduced", "contradicted", "contradicted"]
@@ -199,28 +204,30 @@ def arm(prompter: str, name: str, backbone: str, gain: float = 0.0, sources: int
     )
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(0.05, "reproduced"), (-0.05, "contradicted")])
-def test_a_claim_is_tested_on_the_architecture_that_has_its_cells(gain, verdict):
+@pytest.mark.parametrize("gain", [0.05, -0.05])
+def test_a_claim_is_judged_on_the_networks_that_have_its_cells(gain):
     arms = [("coop", "full", "cnn", 0.0, 3), ("qcoop", "qat-1", "cnn", 0.05, 3)]
     arms += [("maple", "full", "vit"), ("qmaple", "qat-4", "vit", gain), ("maple", "ptq-4", "vit", 0.01)]
     evidence = gathered(pd.concat(arm(*each) for each in arms), {})
-    assert list(evidence) == ["cnn", "vit"]
-    entries = {entry["id"]: entry for entry in ledger.assess("qprompt", CLAIMS, *evidence.values())}
+    assert list(evidence.by_architecture()) == ["cnn", "vit"]
+    entries = {entry["id"]: entry for entry in ledger.assess({"qprompt": (CLAIMS, evidence)})}
     q9 = entries["Q9"]
-    assert (q9["backbone"], q9["verdict"], q9["source_checkpoints"]) == ("vit", verdict, 1)
+    assert (q9["verdict"], q9["networks"]) == ("cannot tell: one network", 1)
+    assert [*q9["findings"][0]["networks"]] == ["vit"]
     assert [f["label"] for f in q9["findings"]] == [f"QMaPLe, 4 bits − MaPLe, {g}" for g in ("base", "new", "H")]
     assert [f["label"] for f in q9["beside"]] == [f"MaPLe, then 4 bits − MaPLe, {g}" for g in ("base", "new", "H")]
-    assert (entries["Q8a"]["backbone"], entries["Q8a"]["source_checkpoints"]) == ("cnn", 3)
+    assert [*entries["Q8a"]["findings"][0]["networks"]] == ["cnn", "cnn-r1", "cnn-r2"]
     assert entries["Q10"]["verdict"] == "not run at this scale"
-    # One correction within the study: the claims on both architectures count.
+    # one correction over the ledger, for and against: claims on any network count
     tested = [entry for entry in entries.values() if entry["p"] is not None]
-    smallest = min(tested, key=lambda entry: entry["p"])
-    assert smallest["p_holm"] == pytest.approx(min(1, len(tested) * smallest["p"]))
+    for p in ("p", "p_against"):
+        smallest = min(tested, key=lambda entry: entry[p])
+        assert smallest[f"{p}_holm"] == pytest.approx(min(1, len(tested) * smallest[p]))
 
 
 def test_a_clip_that_has_both_kinds_of_cells_has_its_hand_written_prompt_once():
     both = pd.concat([arm("zero_shot", "one", "vit"), arm("zero_shot", "one", "vit", gain=0.1)])
-    assert len(gathered(both, {})["vit"].runs) == len(gathered(arm("zero_shot", "one", "vit"), {})["vit"].runs)
+    assert len(gathered(both, {}).runs) == len(gathered(arm("zero_shot", "one", "vit"), {}).runs)
 
 
 def test_arms_have_names():
