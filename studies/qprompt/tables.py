@@ -104,7 +104,7 @@ def why(report) -> pd.DataFrame:
         for control in (COOP, *CONTROLS):
             row = {"backbone": backbone, "QCoOp less": words(control)}
             for group in ("new", "H"):
-                row[f"{group} [95 %]"], row[f"{group}: so"] = _answer(evidence.difference(qat(FEWEST), control, group))
+                row[f"{group} [95 %]"], row[f"{group}: so"] = answer(evidence.difference(qat(FEWEST), control, group))
             far = evidence.farther(qat(FEWEST), control)
             rows.append(row | {"distance to the start [95 %]": tables.interval_text(far.effect, 2) if far else "—"})
     return pd.DataFrame(rows)
@@ -115,7 +115,7 @@ def conclusion(report) -> pd.DataFrame:
     rows = []
     for backbone, evidence in report.evidence.items():
         for question, control in QUESTIONS:
-            text, so = _answer(evidence.difference(qat(FEWEST), control, "new"))
+            text, so = answer(evidence.difference(qat(FEWEST), control, "new"))
             row = {"backbone": backbone, "question": question, "measure": "accuracy on new"}
             rows.append(row | {"difference [95 %]": text, "answer": so})
         if ratio := evidence.growth(qat(FEWEST)):
@@ -130,7 +130,7 @@ def conclusion(report) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _answer(found: Finding | None) -> tuple[str, str]:
+def answer(found: Finding | None) -> tuple[str, str]:
     """A difference as text, and its verdict given the smallest effect of interest."""
     if found is None or not found.effect.n:
         return "—", NOT_RUN

@@ -1,15 +1,14 @@
-"""The claims of the qprompt study on results of which the truth is known, and the figures that show them."""
+"""The claims of the qprompt study on results of which the truth is known."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from studies.claims import ledger
-from studies.qprompt import figures
 from studies.qprompt.claims import CLAIMS
-from studies.qprompt.controls_report import answer
 from studies.qprompt.evidence import QpromptEvidence, few_shot, gathered, with_harmonic_mean
 from studies.qprompt.labels import COOP, ptq, qat, words
+from studies.qprompt.tables import answer
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 KEPT = {  # accuracy on base and new, as the paper would have it
@@ -236,21 +235,3 @@ def test_arms_have_names():
     assert words(("noise", "fixed-matched")) == "noise of one bit's error at the start, kept"
     assert words(COOP) == PROMPTERS["coop"].label
     assert len({words(arm) for arm in KEPT}) == len(KEPT)
-
-
-def test_figures_show_every_arm():
-    table = pd.DataFrame(
-        {"kind": k, "short": s, "panel": p, "bytes": b, "mean": 0.5, "low": 0.4, "high": 0.6}
-        for k, s, b in (("CoOp", "", 1024), ("QCoOp", "1", 68))
-        for p in ("base", "new")
-    )
-    figure = figures.scatter(table, "bytes", ["base", "new"], "bytes", "Title", "Note.", logarithmic=True)
-    assert [axis.get_xscale() for axis in figure.axes] == ["log", "log"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["CoOp", "QCoOp"]
-    lines = pd.DataFrame({"label": ["a", "a", "b", "b"], "epoch": [0, 1] * 2, "base": 0.5, "new": 0.4})
-    figure = figures.curves({"one": lines, "two": lines}, "Title", "Note.")
-    assert all(len(axis.get_lines()) == 2 for axis in figure.axes)
-    measures = pd.DataFrame({"arm": "full", "epoch": [0, 100], "sigma": 1.0, "ks": 0.1, "kl": 0.1, "beyond_3": 0.0})
-    histograms = {"full": {"edges": [0, 1, 2], "counts": {"0": [1, 2], "100": [2, 1], "20": [2, 2]}}}
-    figure = figures.weights(measures, histograms, {"full": "CoOp"}, "Title", "Note.")
-    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["epoch 0", "epoch 20", "epoch 100"]
