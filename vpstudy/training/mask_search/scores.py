@@ -5,8 +5,8 @@ the model is left unchanged. A BatchNorm whose factors are all zero, as the last
 training, counts as having factors 1: else the whole branch would score zero and be pruned.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import copy
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -28,14 +28,9 @@ def snip(model: nn.Module, prunable: Mapping[str, nn.Parameter], pictures: Tenso
 
     `model` maps pictures (N, 3, H, W) to logits (N, K); `prunable` are its parameters to score; `labels` are (N,).
     """
-    with _as_it_was(model):
-        model.train().requires_grad_(True)
-        loss = F.cross_entropy(model(pictures), labels)
-        gradients = torch.autograd.grad(loss, list(prunable.values()))
-    return {
-        name: (weight * gradient).abs().detach()
-        for (name, weight), gradient in zip(prunable.items(), gradients, strict=True)
-    }
+    model, weights = _copies(model, prunable)
+    scores = _connections(F.cross_entropy(model.train()(pictures), labels), weights)
+    return {name: score.abs() for name, score in scores.items()}
 
 
 def grasp(
@@ -51,17 +46,12 @@ def grasp(
     S = −w · Hg and weights of largest S are removed: this helps the gradient flow, or hurts it least. Scores here are
     −S, and the lowest go. Logits are divided by `temperature`, as published.
     """
-    weights = list(prunable.values())
-    # Fused attention has no second derivative.
-    with _as_it_was(model), sdpa_kernel(SDPBackend.MATH):
-        model.train().requires_grad_(True)
-        loss = F.cross_entropy(model(pictures) / temperature, labels)
-        gradients = torch.autograd.grad(loss, weights, create_graph=True)
+    model, weights = _copies(model, prunable)
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+        loss = F.cross_entropy(model.train()(pictures) / temperature, labels)
+        gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
         flow = sum((gradient * gradient.detach()).sum() for gradient in gradients)
-        products = torch.autograd.grad(flow, weights)  # Hg
-    return {
-        name: (weight * product).detach() for (name, weight), product in zip(prunable.items(), products, strict=True)
-    }
+        return _connections(flow, weights)  # whose gradient is Hg
 
 
 def synflow(
@@ -84,54 +74,38 @@ def synflow(
         raise ValueError(f"sparsity={sparsity}, iterations={iterations}: give 0 <= sparsity < 1 and iterations >= 1")
     device = next(model.parameters()).device
     mask = Mask.dense(prunable)
-    with _as_it_was(model), ExitStack() as stack:
-        model.eval().double().requires_grad_(True)
-        names = {id(parameter): name for name, parameter in model.named_parameters()}
-        scored = {name: model.get_parameter(names[id(parameter)]) for name, parameter in prunable.items()}
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.abs_()
-            for module in model.modules():
-                if getattr(module, "bias", None) is not None:
-                    module.bias.zero_()
-                if isinstance(getattr(module, "running_mean", None), Tensor):
-                    module.running_mean.zero_()
+    model, weights = _copies(model, prunable)
+    model.eval().double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_()
         for module in model.modules():
-            if isinstance(module, nn.LayerNorm):
-                hook = module.register_forward_hook(lambda norm, inputs, _: inputs[0] * norm.weight)
-                stack.callback(hook.remove)
-        ones = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
-        for round_ in range(1, iterations + 1):
-            mask.apply_(scored)
-            flow = torch.autograd.grad(model(ones).sum(), list(scored.values()))
-            scores = {
-                name: (weight * gradient).abs().detach()
-                for (name, weight), gradient in zip(scored.items(), flow, strict=True)
-            }
-            mask = prune_lowest(scores, 1 - (1 - sparsity) ** (round_ / iterations), mask=mask)
+            if getattr(module, "bias", None) is not None:
+                module.bias.zero_()
+            if isinstance(getattr(module, "running_mean", None), Tensor):
+                module.running_mean.zero_()
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.register_forward_hook(lambda norm, inputs, _: inputs[0] * norm.weight)
+    ones = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
+    for round_ in range(1, iterations + 1):
+        mask.apply_(weights)
+        scores = {name: score.abs() for name, score in _connections(model(ones).sum(), weights).items()}
+        mask = prune_lowest(scores, 1 - (1 - sparsity) ** (round_ / iterations), mask=mask)
     return mask
 
 
-@contextmanager
-def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Set all-zero BatchNorm factors to 1; restore values, types, modes and flags of `model` on exit."""
-    values = {p: p.detach().clone(memory_format=torch.preserve_format) for p in model.parameters()}
-    buffers = {
-        module: {key: b.clone() for key, b in module._buffers.items() if b is not None} for module in model.modules()
-    }
-    flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    modes = {module: module.training for module in model.modules()}
-    try:
-        with torch.no_grad():
-            for module in model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine and not module.weight.any():
-                    module.weight.fill_(1)
-        yield
-    finally:
-        for parameter, value in values.items():
-            parameter.data = value
-            parameter.requires_grad_(flags[parameter])
-        for module, of_module in buffers.items():
-            module._buffers.update(of_module)  # changing dtype replaces buffers
-        for module, mode in modes.items():
-            module.training = mode
+def _connections(of: Tensor, weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """w · d`of`/dw of each weight."""
+    gradients = torch.autograd.grad(of, list(weights.values()))
+    pairs = zip(weights.items(), gradients, strict=True)
+    return {name: (weight * gradient).detach() for (name, weight), gradient in pairs}
+
+
+def _copies(model: nn.Module, prunable: Mapping[str, nn.Parameter]) -> tuple[nn.Module, dict[str, nn.Parameter]]:
+    """Copies with gradients, and all-zero BatchNorm factors set to 1; the weights are those of the copied model."""
+    model, prunable = copy.deepcopy((model, dict(prunable)))
+    for module in model.requires_grad_(True).modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine and not module.weight.any():
+            nn.init.ones_(module.weight)
+    return model, prunable
