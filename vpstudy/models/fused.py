@@ -6,83 +6,60 @@ from collections import defaultdict
 
 import torch
 from timm.layers import BatchNormAct2d
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from vpstudy.models.backbones import Backbone
 
+NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 TOLERANCE = 1e-4  # largest difference of logits and features, as a share of the largest value; folding rounds by 1e-6
 
 
-class _Readers(TorchDispatchMode):
-    """Notes which BatchNorm reads each output of a convolution; None stands for any other reader."""
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, (nn.Conv2d, *NORMS)) or super().is_leaf_module(module, name)
 
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.inside: nn.Module | None = None  # the BatchNorm that is running
-        self.outputs: dict[int, tuple[nn.Module, Tensor]] = {}  # keeps them alive, so that no id is reused
-        self.readers: dict[int, set[nn.Module | None]] = defaultdict(set)
-        self.calls: dict[nn.Module, int] = defaultdict(int)
-        self.hooks = []
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d):
-                self.hooks.append(module.register_forward_hook(self._note_output))
-            elif type(module) in (nn.BatchNorm2d, BatchNormAct2d):
-                self.hooks.append(module.register_forward_pre_hook(self._enter))
-                self.hooks.append(module.register_forward_hook(self._leave))
 
-    def _note_output(self, module: nn.Module, _, output: Tensor) -> None:
-        self.outputs[id(output)] = module, output
-
-    def _enter(self, module: nn.Module, _) -> None:
-        self.inside = module
-        self.calls[module] += 1
-
-    def _leave(self, *_) -> None:
-        self.inside = None
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        for value in tree_leaves((args, kwargs or {})):
-            if isinstance(value, Tensor) and id(value) in self.outputs:
-                self.readers[id(value)].add(self.inside)
-        return function(*args, **kwargs or {})
-
-    def pairs(self) -> dict[nn.Module, nn.Module]:
-        """Convolutions with the BatchNorm that is the only reader of all their outputs, and reads nothing else."""
-        found: dict[nn.Module, list[set[nn.Module | None]]] = defaultdict(list)
-        for key, (convolution, _) in self.outputs.items():
-            found[convolution].append(self.readers[key])
-        return {
-            convolution: norm
-            for convolution, readers in found.items()
-            for norm in readers[0] - {None}
-            if all(each == {norm} for each in readers) and self.calls[norm] == len(readers)
-        }
+def _pairs(model: nn.Module) -> dict[str, str]:
+    """Convolutions with the BatchNorm that is the only reader of all their outputs, and reads nothing else."""
+    modules, calls, found = dict(model.named_modules()), defaultdict(list), {}
+    if not any(isinstance(module, NORMS) for module in modules.values()):
+        return found
+    for node in _Tracer().trace(model).nodes:
+        if node.op == "call_module":
+            calls[node.target].append(node)
+    for convolution, outputs in calls.items():
+        readers = {reader for output in outputs for reader in output.users}
+        norm = next((str(reader.target) for reader in readers if reader.op == "call_module"), None)
+        reading = {*calls.get(norm, ())}
+        kinds = isinstance(modules[convolution], nn.Conv2d) and type(modules.get(norm)) in NORMS
+        if kinds and readers == reading and {each for call in reading for each in call.all_input_nodes} == {*outputs}:
+            found[convolution] = norm
+    return found
 
 
 def fused(backbone: Backbone, size: int = 32) -> Backbone:
     """Frozen copy with the same outputs, up to rounding, that needs a fifth less time per step.
 
-    In eval mode a BatchNorm is one factor and one shift per channel, which the convolution can apply itself. A forward
-    pass of a picture of side `size` (px) shows who reads what, so no list of architectures is needed. Quantizers of
-    layer inputs stay in place. Outputs are compared once; where they differ, nothing is folded and a warning says so.
+    In eval mode a BatchNorm is one factor and one shift per channel, which the convolution can apply itself. torch.fx
+    tells who reads what, so no list of architectures is needed. Quantizers of layer inputs stay in place. Outputs for a
+    picture of side `size` (px) are compared once; where they differ, or torch.fx cannot follow the network, nothing is
+    folded and a warning says so.
     """
     plain = copy.deepcopy(backbone).frozen()
     folded = copy.deepcopy(plain)
     picture = torch.rand(1, 3, size, size, device=next(plain.parameters()).device)
-    reading = _Readers(folded)
-    with torch.no_grad(), reading:
-        folded(picture)
-    for hook in reading.hooks:
-        hook.remove()
-    names = {module: name for name, module in folded.named_modules()}
-    for convolution, norm in reading.pairs().items():
-        folded.set_submodule(names[convolution], fuse_conv_bn_eval(convolution, norm))
+    try:
+        pairs = _pairs(folded.model)
+    except Exception as error:  # of many kinds: any code of a network may fail
+        warnings.warn(f"{backbone.name} is used without folding its BatchNorm: {error}", stacklevel=2)
+        return plain
+    for convolution, name in pairs.items():
+        norm = folded.model.get_submodule(name)
+        folded.model.set_submodule(convolution, fuse_conv_bn_eval(folded.model.get_submodule(convolution), norm))
         # timm's BatchNormAct2d also applies dropout and activation
         rest = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
-        folded.set_submodule(names[norm], rest)
+        folded.model.set_submodule(name, rest)
     folded.model.to(memory_format=torch.channels_last)
     if (difference := _difference(plain, folded, picture)) > TOLERANCE:
         warnings.warn(

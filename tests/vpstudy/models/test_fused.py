@@ -127,13 +127,27 @@ def sliced(net, x):
     return torch.cat([net.norm(y)[:, :1], y[:, 1:]], 1)
 
 
+def by_method(net, x):
+    y = net.one(x)
+    return net.norm(y) * y.norm()
+
+
 def twice(net, x):
     return net.norm(net.one(net.norm(net.one(x))))
 
 
 @pytest.mark.parametrize(
     ("wire", "left"),
-    [(around, 2), (in_place, 2), (another_call, 2), (two_norms, 2), (one_norm, 2), (sliced, 2), (twice, 1)],
+    [
+        (around, 2),
+        (in_place, 2),
+        (another_call, 2),
+        (two_norms, 2),
+        (one_norm, 2),
+        (sliced, 2),
+        (by_method, 2),
+        (twice, 1),
+    ],
 )
 def test_only_what_a_batchnorm_alone_reads_at_every_call_is_folded(backbone, wire, left):
     backbone.model = trained(Small(wire))
@@ -146,5 +160,13 @@ def test_outputs_that_would_change_are_told_and_nothing_is_folded(backbone):
     backbone.model = trained(Small(twice, Doubled))
     pictures = torch.rand(2, 3, 32, 32)
     with pytest.warns(UserWarning, match="cnn is used without folding its BatchNorm, which would change its outputs"):
+        copied = fused(backbone)
+    assert torch.equal(copied(pictures), backbone(pictures))
+
+
+def test_a_network_that_cannot_be_followed_is_told_and_left_as_it_is(backbone):
+    backbone.model = trained(Small(lambda net, x: net.norm(net.one(x)) if x.sum() > 0 else x))
+    pictures = torch.rand(2, 3, 32, 32)
+    with pytest.warns(UserWarning, match="cnn is used without folding its BatchNorm: .*control flow"):
         copied = fused(backbone)
     assert torch.equal(copied(pictures), backbone(pictures))
