@@ -1,6 +1,5 @@
 """Models of torchvision by name, with random weights and timm's interface."""
 
-import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
@@ -96,33 +95,25 @@ def create(name: str, num_classes: int = 1000, **arguments) -> nn.Module:
         arguments = {"aux_logits": False, "init_weights": True} | arguments
     model = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
     call_layers(model)
-    size = published(name, None)[0].size
-    model.classifier_name = _classifier(model, name, num_classes, arguments.get("image_size", size))
+    model.classifier_name = _classifier(model, name, num_classes)
     model.__class__ = type(f"TimmLike{type(model).__name__}", (TimmLike, type(model)), {})
     return model
 
 
-def _classifier(model: nn.Module, name: str, n_classes: int, size: int) -> str:
-    """Name of the layer that makes the logits: the last one with `n_classes` outputs in a forward pass."""
-    passed: list[str] = []
-    hooks = [
-        module.register_forward_hook(lambda *_, key=key: passed.append(key))
+def _classifier(model: nn.Module, name: str, n_classes: int) -> str:
+    """Name of the layer that makes the logits: the last one with `n_classes` outputs."""
+    fitting = [
+        key
         for key, module in model.named_modules()
         if (isinstance(module, nn.Linear) and module.out_features == n_classes)
         or (isinstance(module, nn.Conv2d) and module.out_channels == n_classes and module.kernel_size == (1, 1))
     ]
-    training = model.training
-    with torch.no_grad():
-        model.eval()(torch.zeros(1, 3, size, size, device=next(model.parameters()).device))
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
-    if not passed:
+    if not fitting:
         raise ValueError(
             f"{name}: no classifier was found; looked for the last linear layer or 1 × 1 convolution "
             f"with {n_classes} outputs"
         )
-    return passed[-1]
+    return fitting[-1]
 
 
 def published(name: str, tag: str | None) -> list[Published]:
