@@ -49,7 +49,7 @@ class Report:
         return super().__new__(cls)
 
     def __init__(self, parameters: Parameters, save: bool):
-        self.parameters, self.save = parameters, save
+        self.parameters, self.save, self.shown = parameters, save, {}
         self.folder, self.vectors = (place / parameters.scale / self.study for place in (paths.FIGURES, paths.VECTORS))
         self.read = results.read(grid.cells(parameters, self.stage) if self.stage else [])
         self.runs = with_columns(self.read, *tables.USUAL)
@@ -97,6 +97,11 @@ class Report:
                 style.save(drawn.figure, file, self.folder, self.vectors)
             display(drawn.figure)
             display(Markdown(drawn.sentence))
+            self.shown[file] = drawn.sentence
+
+    def conclude(self) -> None:
+        """Show what all figures said, one line each."""
+        display(Markdown("\n".join(f"- {sentence}" for sentence in self.shown.values())))
 
     def runs_of(self, name: str) -> pd.DataFrame:
         """The runs that the figure of this name shows."""

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from studies import results
 from studies.across import strip
-from studies.across.effects import ARM, COST, DEPENDENCE, METRICS, OTHER
+from studies.across.effects import ARM, COST, DEPENDENCE, MARGIN, METRICS, OTHER, fewest_bits
 from studies.across.labels import LABELS, label
 from studies.figures import compressions, dots, lines, panels, pictures, sentences, style
 from studies.figures.cell import frame
@@ -93,7 +93,13 @@ def _effects(comparison: str, title: str, note: str) -> Callable[[Any, pd.DataFr
         )
         words = f"{note} {panels.seeds_note(runs.assign(status='ok'))}"
         figure = dots.draw(table, "change", title, words, zero=True, looks=_looks(runs))
-        return Drawn(figure, sentences.changes(table[table["metric"] == METRICS["accuracy"]], "accuracy"))
+        accuracy = table[table["metric"] == METRICS["accuracy"]]
+        said = sentences.changes(accuracy, "accuracy")
+        if comparison == COST:
+            least = {name: fewest_bits(of, report.codebook) for name, of in accuracy.groupby("group", sort=False)}
+            within = ", ".join(f"{name} {bits or 'none'}" for name, bits in least.items())
+            said += f" After training it stays within {MARGIN:g} down to so many bits: {within}."
+        return Drawn(figure, said)
 
     return draw
 

@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from studies.across import effects as found
-from studies.across.effects import ARM, COST, DEPENDENCE
+from studies.across.effects import ARM
 from studies.across.figures import labels
 from studies.across.labels import label
 from studies.figures import compressions, tables
@@ -64,33 +63,4 @@ def _backbone_bytes(report) -> list[int]:
     return [stored[key] for key in keys]
 
 
-def conclusion(report) -> pd.DataFrame:
-    """Effects in words, learning rate and quantization error, by backbone, compression and metric."""
-    rows = []
-    for (backbone, metric, compression), group in report.effects.groupby(
-        ["backbone", "metric", "compression"], sort=False
-    ):
-        after = report.runs[(report.runs["backbone"] == backbone) & (report.runs["compression"] == compression)]
-        after = after[(after["arm"] == "ptq") & (after["codebook"] == report.codebook)]
-        cost, against = (group[group["comparison"] == each] for each in (COST, DEPENDENCE))
-        same_rate = group[~group["comparison"].isin([COST, DEPENDENCE])]
-        row = {"backbone": backbone, "compression": compressions.label(compression), "metric": metric}
-        row["learning rate"] = ", ".join(f"{rate:g}" for rate in sorted(set(after["learning_rate"])))
-        least = after.loc[after["bits"] == after["bits"].min(), "rms"].mean()
-        row["error of values at the fewest bits"] = f"{least:.3f}"
-        row["after training within the margin down to"] = found.fewest_bits(cost, report.codebook) or "—"
-        row |= {f"{word} than full precision": _named(cost, word) for word in ("lower", "higher")}
-        row["change differs from dense's"] = _named(against, "lower", "higher")
-        rows.append(row | {"and at one learning rate": _named(same_rate, "lower", "higher")})
-    return pd.DataFrame(rows)
-
-
-def _named(table: pd.DataFrame, *words: str) -> str:
-    """Count and names of the arms whose effect has one of `words`."""
-    if table.empty:
-        return "—"
-    some = table[table["words"].str.contains("|".join(words))]
-    return f"{len(some)} of {len(table)}" + (f": {'; '.join(dict.fromkeys(labels(some)))}" if len(some) else "")
-
-
-TABLES = {"effects": effects, "tuning": tuning, "results": results, "conclusion": conclusion}
+TABLES = {"effects": effects, "tuning": tuning, "results": results}

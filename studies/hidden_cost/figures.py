@@ -165,21 +165,6 @@ def _cell(row) -> str:
     return ("0.0" if float(number[1:]) == 0 else number) + ("*" if row.low > 0 or row.high < 0 else "") + mark
 
 
-def families(report, runs: pd.DataFrame) -> Drawn | None:
-    """Changes of accuracy and calibration by compression and target, at the largest budget."""
-    runs, budget = panels.at_largest_budget(runs)
-    runs = runs[runs["method"].isin(["visual_prompting", "linear_probe"])]
-    by = ["target", "method", "compression"]
-    tables = [_changes(runs, metric, by).assign(metric=f"\nΔ {METRICS[metric]}") for metric in BOTH]
-    table = pd.concat(tables, ignore_index=True)
-    if table.empty:
-        return None
-    table["panel"] += table["metric"]
-    note = f"Compressed − dense. {budget} {panels.seeds_note(runs)}"
-    figure = _by_compression(table, "change", "What each compression costs", note)
-    return Drawn(figure, sentences.changes(tables[1], "debiased ECE"))
-
-
 def _by_compression(table: pd.DataFrame, xlabel: str, title: str, note: str):
     """Dots by compression, in the colours of methods; groups that end in ", before" are hollow."""
     looks = {}
@@ -340,7 +325,6 @@ def label_mapping(report, runs: pd.DataFrame) -> Drawn:
 FIGURES = {
     "accuracy_by_sparsity": by_sparsity("accuracy"),
     "change_heatmap": change_heatmap,
-    "families": families,
     "ece_by_sparsity": by_sparsity("ece_debiased"),
     "bit_width": bit_width,
     "reliability": reliability_diagrams,

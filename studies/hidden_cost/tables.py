@@ -5,7 +5,6 @@ from itertools import combinations
 import pandas as pd
 
 from studies.figures import compressions, style, tables
-from studies.statistics import against_dense, summarise
 
 
 def backbones(report) -> pd.DataFrame:
@@ -60,23 +59,10 @@ def legacy(report) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def changes(report) -> pd.DataFrame:
-    """Mean change against dense over targets and budgets, and the number of cells whose interval excludes 0."""
-    rows, by = [], ["backbone", "compression", "method", "target", "budget"]
-    for metric in ("accuracy", "ece_debiased"):
-        cells = summarise(against_dense(report.runs, metric), by, "difference")
-        for (backbone, compression, method), group in cells.groupby(by[:3], sort=False):
-            row = {"metric": tables.METRICS[metric], "backbone": backbone}
-            row |= {"compression": compressions.label(compression), "method": style.method(method).label}
-            row |= {"mean change": f"{group['mean'].mean():+.3f}", "cells below 0": (group["high"] < 0).sum()}
-            rows.append(row | {"cells above 0": (group["low"] > 0).sum(), "cells": len(group)})
-    return pd.DataFrame(rows)
-
-
 def tuning(report) -> pd.DataFrame:
     """How often validation chose each learning rate, by method."""
     tuned = (arm for content in report.contents for arm in content["facts"]["tuning"])
     return tables.chosen(((style.method(arm["method"]).label, arm["tried"]) for arm in tuned), "learning_rate")
 
 
-TABLES = {"backbones": backbones, "results": results, "legacy": legacy, "changes": changes, "tuning": tuning}
+TABLES = {"backbones": backbones, "results": results, "legacy": legacy, "tuning": tuning}

@@ -14,9 +14,8 @@ from studies.figures.tables import METRICS
 from studies.qprompt.labels import ZERO_SHOT
 from studies.statistics import summarise
 
-__all__ = ["arms", "by_group", "by_shots", "curves", "examples", "reliability", "runs", "weights"]
+__all__ = ["arms", "by_group", "by_shots", "curves", "examples", "reliability", "runs"]
 
-BASE, NEW = style.COLOURS[:2]
 ACCURACY = METRICS["accuracy"]
 Row = dict[str, Any]  # as in a result
 
@@ -64,20 +63,6 @@ def means_over(frame: pd.DataFrame, measures: Mapping[str, str], place: str) -> 
     table = means.melt(by, var_name=place, value_name="mean")
     table[place] = table[place].map(dict(measures))
     return table.rename(columns={"epoch": "x"}).assign(low=np.nan, high=np.nan, n=1, n_diverged=0)
-
-
-def weights(context, packed=None) -> Figure:
-    """Histogram of a context's values, with the values of its codebook, if any, as lines."""
-    figure, ((axis,),) = style.new_figure(1, 1, 2.4)
-    values = np.asarray(context).ravel()
-    axis.hist(values, 60, color=BASE, alpha=0.7, lw=0)
-    if packed is not None:
-        for value in packed.book.float().numpy():
-            axis.axvline(value, color=NEW, lw=1)
-        panels.legend(figure, {f"codebook, {packed.bits} bit": {"color": NEW, "ls": "-"}})
-    axis.set(xlabel="value of a weight", ylabel="weights")
-    style.caption(figure, "The weights of the learned prompt", f"{values.size} values, of the first seed.")
-    return figure
 
 
 def reliability(rows: Sequence[Row]) -> Figure:

@@ -77,44 +77,27 @@ def _explanations(_, arms: list[Arm]) -> list[Arm]:
     return [qat(FEWEST), COOP, *CONTROLS, *(arm for arm in arms if arm[0] == "noise" and arm not in CONTROLS)]
 
 
-def _against(runs: pd.DataFrame, arms: list[Arm], x: pd.Series, xlabel: str, title: str, note: str, **look) -> Drawn:
-    """Accuracy against `x` by arm; a line through the bits of one prompter."""
-    table = summary(runs, arms)
-    keys = list(zip(table["prompter"], table["arm"], strict=True))
-    table = table.assign(x=[x[key] for key in keys], line=table["group"] + f"\n{METRICS['accuracy']}")
-    table["group"] = [_kind(key) for key in keys]
-    looks = {
-        kind: style.look(k) | {"ls": "-" if "bits" in kind else ""}
-        for k, kind in enumerate(dict.fromkeys(table["group"]))
-    }
-    note = f"{note} {panels.seeds_note(runs)}"
-    figure = lines.draw(table, xlabel, title, note, looks=looks, height=2.6, dodge=0, sharey=False, **look)
-    new = table[table["panel"] == "new"]
-    of = np.corrcoef(new["x"], new["mean"])[0, 1] if new["x"].nunique() > 1 else 0.0
-    return Drawn(figure, f"Over {len(new)} arms, accuracy on new classes and {xlabel} correlate with r = {of:+.2f}.")
-
-
 def size(report, runs: pd.DataFrame) -> Drawn:
-    """Accuracy against the bytes of the stored prompt."""
+    """Accuracy against the bytes of the stored prompt, a line through the bits of one prompter."""
     stored = runs[(runs["bytes"] > 0) & runs["prompter"].map(learned)]
-    x = np.log2(stored.groupby(["prompter", "arm"])["bytes"].first())
-    ticks = {float(k): f"{2**k:g}" for k in range(int(x.min()), int(x.max()) + 2, 2)}
-    title, note = "Accuracy against the bytes of the stored prompt", "Lines: 1, 2, 4, 8 bits from left to right."
-    return _against(runs, list(x.index), x, "log of stored bytes", title, note, ticks=ticks)
-
-
-def distances(report, runs: pd.DataFrame) -> Drawn:
-    """Accuracy against the distance of the used prompt from its start."""
-    x = runs[runs["distance"].notna()].groupby(["prompter", "arm"])["distance"].mean()
-    note = "RMS distance in deviations of the initial prompt."
-    title = "Does it matter how far a prompt went?"
-    return _against(runs, [arm for arm in present(runs) if arm in x.index], x, "distance to the start", title, note)
+    table = summary(runs, list(zip(stored["prompter"], stored["arm"], strict=True)))
+    table["line"] = table["group"] + f"\n{METRICS['accuracy']}"
+    table["x"] = np.log2(table["bytes"].astype(float))
+    table["group"] = [_kind(arm) for arm in zip(table["prompter"], table["arm"], strict=True)]
+    kinds = list(dict.fromkeys(table["group"]))
+    looks = {kind: style.look(k) | {"ls": "-" if "bits" in kind else ""} for k, kind in enumerate(kinds)}
+    ticks = {float(k): f"{2**k:g}" for k in range(int(table["x"].min()), int(table["x"].max()) + 2, 2)}
+    note = f"Lines: 1, 2, 4, 8 bits from left to right. {panels.seeds_note(runs)}"
+    title, shape = "Accuracy against the bytes of the stored prompt", {"height": 2.6, "dodge": 0, "sharey": False}
+    figure = lines.draw(table, "bytes (log scale)", title, note, looks=looks, ticks=ticks, **shape)
+    return Drawn(
+        figure, sentences.extremes(table[table["panel"] == "new"].drop(columns="group"), "test accuracy on new")
+    )
 
 
 def _kind(arm: Arm) -> str:
-    """A prompter, or its variants that differ in bits or noise."""
-    kinds = {"ptq": "CoOp, then few bits", "fresh": "noise, fresh", "fixed": "noise, kept", "qat": "QCoOp, few bits"}
-    kinds["hand"] = "hand-written, few bits"
+    """A prompter, or its variants that differ in bits."""
+    kinds = {"ptq": "CoOp, then few bits", "qat": "QCoOp, few bits"}
     return kinds.get(arm[1].partition("-")[0], PROMPTERS[arm[0]].label)
 
 
@@ -231,7 +214,6 @@ FIGURES = {
     "histograms": histograms,
     "codebooks": arms_figure(_codebooks, "Other codebooks", CHANGED),
     "controls": arms_figure(_explanations, "Noise, or staying near the start?", NOISE),
-    "distances": distances,
     "protocol_few_shot": protocol("few_shot"),
     "protocol_transfer": protocol("transfer"),
     "multimodal": multimodal,

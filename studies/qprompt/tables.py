@@ -8,7 +8,7 @@ from studies.figures import tables
 from studies.qprompt.claims import CONTROLS, GAIN
 from studies.qprompt.evidence import GROUPS
 from studies.qprompt.figures import learned
-from studies.qprompt.labels import COOP, FEWEST, KGCOOP, MAPLE, QMAPLE, ZERO_SHOT, in_words, ptq, qat, words
+from studies.qprompt.labels import COOP, FEWEST, MAPLE, QMAPLE, ZERO_SHOT, in_words, ptq, qat, words
 from studies.statistics import paired, summarise
 from vpstudy import paths
 from vpstudy.prompts.codebook import stored_bytes
@@ -29,14 +29,6 @@ PUBLISHED = {  # by name in `PAPER`
     "k-means, normalisation and adaptive clustering": qat(1),
 }
 TOWERS = {MAPLE: "MaPLe", QMAPLE: "QMaPLe, 4 bits"}  # the name in `PAPER`
-QUESTIONS = (
-    ("Few bits instead of full weights", COOP),
-    ("Few bits instead of noise of their error's size at the start, kept", ("noise", "fixed-matched")),
-    ("The same noise, fresh at each step", ("noise", "fresh-matched")),
-    ("Learning with few bits instead of the hand-written prompt with as few", ("zero_shot", f"hand-{FEWEST}")),
-    ("Few bits instead of a pull to the start (KgCoOp)", KGCOOP),
-    ("Few bits instead of stopping early", ("regularised", "early")),
-)
 
 
 def _named(frame: pd.DataFrame) -> list[str]:
@@ -110,26 +102,6 @@ def why(report) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def conclusion(report) -> pd.DataFrame:
-    """Answers to `QUESTIONS`, from the intervals alone."""
-    rows = []
-    for backbone, evidence in report.evidence.items():
-        for question, control in QUESTIONS:
-            text, so = answer(evidence.difference(qat(FEWEST), control, "new"))
-            row = {"backbone": backbone, "question": question, "measure": "accuracy on new"}
-            rows.append(row | {"difference [95 %]": text, "answer": so})
-        if ratio := evidence.growth(qat(FEWEST)):
-            row = {"backbone": backbone, "question": "By how much does a codebook's error outgrow the matched noise?"}
-            row |= {"measure": "deviation of the weights, end over start", "difference [95 %]": f"{ratio:.1f}"}
-            rows.append(row | {"answer": "noise is matched at the start alone"})
-        if far := evidence.farther(qat(FEWEST), COOP):
-            so = _signed(far, "it ends farther", "it ends nearer") or "not resolved"
-            row = {"backbone": backbone, "question": "Does a prompt of few bits stay nearer to its start than CoOp?"}
-            row |= {"measure": "distance, in deviations of the initial prompt"}
-            rows.append(row | {"difference [95 %]": tables.interval_text(far.effect, 2), "answer": so})
-    return pd.DataFrame(rows)
-
-
 def answer(found: Finding | None) -> tuple[str, str]:
     """A difference as text, and its verdict given the smallest effect of interest."""
     if found is None or not found.effect.n:
@@ -190,7 +162,6 @@ TABLES = {
     "published": published,
     "results": results,
     "why": why,
-    "conclusion": conclusion,
     "protocol_few_shot_table": protocol("few_shot"),
     "protocol_transfer_table": protocol("transfer"),
     "multimodal_table": multimodal,

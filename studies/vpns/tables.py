@@ -9,7 +9,7 @@ from studies.claims.verdict import LEVEL
 from studies.figures import tables
 from studies.statistics import summarise
 from studies.vpns.claims import NOT_WORSE
-from studies.vpns.evidence import SINGLE_PASS, VpnsEvidence, arm, changes, difference, percent, words
+from studies.vpns.evidence import SINGLE_PASS, VpnsEvidence, arm, difference, percent, words
 from vpstudy import paths
 from vpstudy.models.architectures import parse
 from vpstudy.training.mask_search.methods import METHODS
@@ -104,22 +104,6 @@ def tuning(report) -> pd.DataFrame:
     return tables.chosen(tuned, "factor")
 
 
-def conclusion(report) -> pd.DataFrame:
-    """Effect of each step from HYDRA to VPNs, over targets and sparsities."""
-    rows = []
-    for backbone, of_backbone in report.runs.groupby("backbone", sort=False):
-        columns: dict[str, dict[str, Any]] = {}
-        for metric, label in (("ece_debiased", "debiased ECE [95 %]"), ("accuracy", "accuracy [95 %]")):
-            table = changes(VpnsEvidence(of_backbone), STEPS, metric, by_sparsity=False)
-            found = [one for one in table.itertuples() if one.n]
-            columns = {label: {one.row: tables.interval_text(one, 4) for one in found}, **columns}
-            replicates = {one.row: one.replicates for one in found}
-        for step, *_ in STEPS:
-            texts = {label: of.get(step, "—") for label, of in columns.items()}
-            rows.append({"backbone": backbone, "step": step, **texts, "replicates": replicates.get(step, 0)})
-    return pd.DataFrame(rows)
-
-
 def layers(report, runs: pd.DataFrame, sparsity: float) -> pd.DataFrame:
     """Share of weights left by method (rows) and layer, averaged over the first seeds of cells."""
     left: dict[str, list[dict[str, float]]] = {}
@@ -154,5 +138,4 @@ TABLES = {
     "published_ablations": published_ablations,
     "matches_dense": matches_dense,
     "tuning": tuning,
-    "conclusion": conclusion,
 }

@@ -165,7 +165,7 @@ def test_without_some_results_a_final_notebook_shows_the_others_and_names_these(
 def test_changes_against_dense_are_not_shown_without_dense(without, capsys):
     without("dense")
     report = HiddenCostReport(scales.parameters("default"), save=False)
-    report.show("changes")
+    report.show("change_heatmap")
     assert "not shown, as results are missing that it needs\nmissing: " in capsys.readouterr().out
     assert len(report.tables["results"](report))
 

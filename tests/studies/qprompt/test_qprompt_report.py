@@ -52,8 +52,11 @@ def rows(axis) -> list[str]:
 def test_every_prompter_is_shown(report, capsys):
     report.coverage()
     assert "0 seeds" not in capsys.readouterr().out
-    for name in ("size", "curves", "weights", "histograms", "controls", "distances"):
+    for name in ("size", "curves", "weights", "histograms", "controls"):
         axes(report, name)
+    curves = axes(report, "curves")
+    assert [axis.get_title() for axis in curves[: len(curves) // 2]] == ["bits"]  # no noise, no other prompter
+    assert all(len(axis.get_lines()) == 2 for axis in curves)  # CoOp and QCoOp
     assert report.drawn("codebooks") == {"codebooks": None}  # no other codebook was run
     labels = rows(axes(report, "prompters_accuracy")[0])
     assert labels == ["CoOp", "CoOp, then 1 bit", "QCoOp, 1 bit"]
@@ -70,8 +73,6 @@ def test_every_prompter_is_shown(report, capsys):
 def test_controls_are_compared_in_pairs(report):
     why = report.tables["why"](report).set_index("QCoOp less")
     assert why.loc["KgCoOp", "new: so"] == NOT_RUN != why.loc["CoOp", "new: so"]
-    conclusion = report.tables["conclusion"](report).set_index("question")
-    assert conclusion.loc["Few bits instead of full weights", "answer"] == why.loc["CoOp", "new: so"]
 
 
 @pytest.mark.parametrize(
