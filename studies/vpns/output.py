@@ -11,9 +11,7 @@ from studies.rows import head, lost, means, png, row
 from studies.vpns.cell import PruneCell, Trained, probabilities
 from studies.vpns.evidence import percent, treatment
 from vpstudy import atomic, paths
-from vpstudy.models.cost import latency, macs
-
-TIMED = 64  # pictures in a timed forward pass
+from vpstudy.models.cost import macs
 
 
 def result(cell: PruneCell, done: list[Trained]) -> dict:
@@ -41,7 +39,7 @@ def result(cell: PruneCell, done: list[Trained]) -> dict:
 
 
 def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
-    """Write probabilities, masks, prompts, latencies and the prompt's picture; the result comes last."""
+    """Write probabilities, masks, prompts and the prompt's picture; the result comes last."""
     tensors, artefacts = {}, {}
     for one in done:
         key = f"{one.arm}/{one.sparsity:g}/{one.seed}"
@@ -58,8 +56,6 @@ def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
     atomic.write_bytes(place, serialize(tensors))
     place = cell.folder / "pruned" / f"{axes['target']}-{axes['pruner']}.safetensors"
     atomic.write_bytes(place, serialize(artefacts))
-    timings = paths.TIMINGS / cell.cell.scale / "latency" / f"{cell.cell.file}.json"
-    atomic.write_json(timings, {f"{one.sparsity:g}": _latency(cell, one) for one in _firsts(cell, done)})
     pictures = prompt_and_example(cell, done)
     picture = pictures[0] if pictures else cell.settings.make_prompt(0).picture()
     atomic.write_bytes(results.prompt_path(cell.cell), png(picture))
@@ -92,12 +88,6 @@ def prompt_and_example(cell: PruneCell, done: list[Trained]) -> tuple[torch.Tens
 def _firsts(cell: PruneCell, done: list[Trained]) -> list[Trained]:
     """Main runs of the first seed that finished, by rising sparsity."""
     return [one for one in done if one.arm == "main" and one.network and one.seed == cell.settings.seeds[0]]
-
-
-def _latency(cell: PruneCell, trained: Trained) -> float:
-    """Milliseconds per batch of `TIMED` pictures."""
-    pictures = torch.rand(TIMED, 3, cell.settings.canvas, cell.settings.canvas, device=cell.runtime.device)
-    return latency(trained.network.backbone.frozen(), pictures)
 
 
 def _size(cell: PruneCell, trained: Trained) -> dict:

@@ -1,7 +1,5 @@
 """The pruning cell on an untrained backbone: its arms, its result, and the files it leaves."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -71,8 +69,6 @@ def test_the_result_and_the_files_of_a_cell(make):
     frame[2:-2, 2:-2] = False
     expected = ((0.5 + torch.where(frame, prompt, 0.0)).clamp(0, 1) * 255).round().to(torch.uint8)
     assert torch.equal(shown, expected)
-    (latency,) = json.loads((paths.TIMINGS / f"smoke/latency/{cell.cell.file}.json").read_text()).values()
-    assert latency > 0
     assert output.summary(result)["arm"].iloc[0] == "tuned"
     assert [len(each) for each in output.mapping_pairs(cell)] == [10] * 4
 
