@@ -69,7 +69,7 @@ class PruneCell:
     @property
     def arms(self) -> list[tuple[str, float]]:
         """Every (arm, sparsity), each after the arms it builds on."""
-        published = ["published"] if finder(self.method.finder, published=True) else []
+        published = ["published"] if self.method.published else []
         also = [name for name in self.settings.controls if self.pruner in CONTROLS[name].methods]
         at = self.sparsities if self.method.role == "dense" else self.settings.control_sparsities
         return [(arm, s) for s in self.sparsities for arm in ["main", *published, *(also if s in at else [])]]
@@ -110,7 +110,7 @@ class PruneCell:
     def _prune(self, arm: str, sparsity: float, seed: int, factor: float) -> Trained:
         run = self.start(seed, factor)
         try:
-            candidate = finder(self.method.finder, arm == "published")(run, sparsity)
+            candidate = finder(self.method.finder)(run, sparsity, **({"published": True} if arm == "published" else {}))
             network, passes = run.finished(candidate), candidate.passes + candidate.tuning
             return self._measured(arm, sparsity, run, candidate, network, passes)
         except Diverged as error:

@@ -12,7 +12,6 @@ from studies.vpns import cell_figures, tables
 from studies.vpns.evidence import ADDED
 from studies.vpns.report import VpnsReport
 from vpstudy import paths
-from vpstudy.training.mask_search.finders import finder
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
 PRUNERS = ["dense", "omp", "snip", "grasp", "hydra", "vpns", "vpns_no_prompt", "hydra_adam", "vpns_mask_only"]
@@ -27,7 +26,7 @@ def made_up(pruner: str, settings) -> list[dict]:
     draw, rows = np.random.default_rng(len(pruner)), []
     role = METHODS[pruner].role
     sparsities = {"dense": [0.0], "channels": settings.channel_ratios}.get(role, settings.sparsities)
-    arms = ["main", *(["published"] if finder(METHODS[pruner].finder, published=True) else [])]
+    arms = ["main", *(["published"] if METHODS[pruner].published else [])]
     for arm in (*arms, *(name for name in CONTROLS if pruner in CONTROLS[name].methods)):
         for view in ("bare", "prompted") if METHODS[pruner].tuning_prompt or arm in (*ADDED, "prompted") else ("bare",):
             for sparsity in sparsities:

@@ -23,6 +23,7 @@ class Method:
     two_pass: bool = False  # tune on alternating passes, as VPNs, instead of augmented ones
     prompted: Prompted = "never"  # stages that train a prompt: finding the mask, tuning the weights, or both
     change: Mapping[str, Any] = field(default_factory=dict)  # of the settings
+    published: bool = False  # runs with the paper's number of steps, too: an argument of its finder
 
     @property
     def finding_prompt(self) -> bool:
@@ -51,8 +52,8 @@ def _vpns(
 METHODS = {
     "dense": Method("dense", "magnitudes.dense", "dense"),
     "random": Method("Random", "one_shot.random"),
-    "omp": Method("OMP", "magnitudes.omp"),
-    "imp": Method("IMP", "magnitudes.imp"),
+    "omp": Method("OMP", "magnitudes.omp", published=True),
+    "imp": Method("IMP", "magnitudes.imp", published=True),
     "snip": Method("SNIP", "one_shot.snip"),
     "grasp": Method("GraSP", "one_shot.grasp"),
     "synflow": Method("SynFlow", "one_shot.synflow"),

@@ -9,7 +9,7 @@ from importlib import import_module
 # depends on vpstudy/training/mask_search/finders, called by name
 
 
-def finder(name: str, published: bool = False):
-    """The finder FILE.FUNCTION; with `published`, its variant with the number of steps in the paper, or None."""
+def finder(name: str):
+    """The finder FILE.FUNCTION."""
     file, function = name.split(".")
-    return getattr(import_module(f"{__name__}.{file}"), f"{function}_published" if published else function, None)
+    return getattr(import_module(f"{__name__}.{file}"), function)

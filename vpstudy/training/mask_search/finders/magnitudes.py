@@ -15,44 +15,28 @@ def dense(run: Run, _: float) -> Candidate:
     return Candidate(network, Mask.dense(network.backbone.prunable), run.settings.steps)
 
 
-def omp(run: Run, sparsity: float) -> Candidate:
-    """Magnitudes of the dense network after fine-tuning for half of the steps."""
-    return _omp(run, sparsity, run.half)
+def omp(run: Run, sparsity: float, published: bool = False) -> Candidate:
+    """Magnitudes of the dense network after fine-tuning for half of the steps; as published, for as many as tuning."""
+    if run.on_source:  # the backbone is already trained there
+        return run.rewound(magnitude(run.source.prunable, sparsity), 0, run.half)
+    steps = run.settings.steps if published else run.half
+    weights = _trained(run, Mask.dense(run.source.prunable), steps)
+    return run.rewound(magnitude(weights, sparsity), steps, steps)
 
 
-def omp_published(run: Run, sparsity: float) -> Candidate:
-    """As published: dense fine-tuning takes as many steps as tuning."""
-    return _omp(run, sparsity, run.settings.steps)
-
-
-def imp(run: Run, sparsity: float) -> Candidate:
-    """All rounds and the tuning together take as many steps as other methods."""
-    return _imp(run, sparsity, run.settings.steps // (len(rounds(run, sparsity)) + 1))
-
-
-def imp_published(run: Run, sparsity: float) -> Candidate:
-    """As published: each round takes as many steps as tuning."""
-    return _imp(run, sparsity, run.settings.steps)
+def imp(run: Run, sparsity: float, published: bool = False) -> Candidate:
+    """All rounds and the tuning together take as many steps as other methods; as published, each of them does."""
+    ends = rounds(run, sparsity)
+    steps = run.settings.steps if published else run.settings.steps // (len(ends) + 1)
+    mask = Mask.dense(run.source.prunable)
+    for each in ends:
+        mask = magnitude(_trained(run, mask, steps), each, mask=mask)
+    return run.rewound(mask, steps * len(ends), steps)
 
 
 def rounds(run: Run, sparsity: float) -> list[float]:
     """Sparsities of the rounds of IMP, up to `sparsity`."""
     return [*takewhile(lambda r: r < sparsity, run.settings.imp_rounds), sparsity]
-
-
-def _omp(run: Run, sparsity: float, steps: int) -> Candidate:
-    if run.on_source:  # the backbone is already trained there
-        return run.rewound(magnitude(run.source.prunable, sparsity), 0, run.half)
-    weights = _trained(run, Mask.dense(run.source.prunable), steps)
-    return run.rewound(magnitude(weights, sparsity), steps, steps)
-
-
-def _imp(run: Run, sparsity: float, steps: int) -> Candidate:
-    mask, passes = Mask.dense(run.source.prunable), 0
-    for each in rounds(run, sparsity):
-        mask = magnitude(_trained(run, mask, steps), each, mask=mask)
-        passes += steps
-    return run.rewound(mask, passes, steps)
 
 
 def _trained(run: Run, mask: Mask, steps: int) -> dict[str, torch.Tensor]:
