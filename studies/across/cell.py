@@ -137,7 +137,7 @@ class QuantizeCell:
         run = Run("qat", "clustered", bits, seed, learning_rate=rate, reason=outcome.reason)
         if outcome.status != "ok":
             return run
-        run.packed, run.refits = border.packed(), len(border.quantizer.log.refits) - 1
+        run.packed, run.refits = border.packed(), len(border.quantizer.refits) - 1
         run.values, run.artefact = run.packed.unpacked(), outcome.artefact
         return self._measured(run)
 

@@ -114,7 +114,7 @@ class MultimodalCell:
             "losses": _by_arm(arms, lambda learned: learned.losses),
             "refits": _by_arm(
                 [arm for arm in arms if arm.prompter == "qmaple"],
-                lambda learned: {kind: by.log.refits for kind, by in learned.quantized.quantizers.items()},
+                lambda learned: {kind: by.refits for kind, by in learned.quantized.quantizers.items()},
             ),
         }
         identity = head(self.cell, self.runtime, qprompt=self.how, multimodal=self.settings, clip=self.clip_settings)

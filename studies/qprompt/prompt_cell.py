@@ -71,7 +71,7 @@ class PromptCell:
             "size_512": {arm.name: _published_bytes(arm) for arm in arms if arm.seed == first},
             "curves": _by_arm(trained, lambda arm: arm.learned.curve),
             "refits": _by_arm(
-                [arm for arm in trained if arm.learned.quantizer], lambda arm: arm.learned.quantizer.log.refits
+                [arm for arm in trained if arm.learned.quantizer], lambda arm: arm.learned.quantizer.refits
             ),
             "weights": _by_arm(followed, lambda arm: weights.stages(arm.learned.contexts, _epochs(arm))),
             "histograms": {arm.name: _histograms(arm) for arm in followed if arm.seed == first},

@@ -4,47 +4,32 @@ The codebook follows by constrained adaptive clustering (CAC, arXiv 2407.10704):
 the histogram of codes is compared with that of the fit, and the codebook is refitted if they differ too much.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from vpstudy.prompts import codebook
 from vpstudy.prompts.codebook import Packed, Scheme
 from vpstudy.prompts.visual.modules import BorderPrompt
+from vpstudy.settings import Positive
 
 Refit = Literal["cac", "never", "always"]
-REFITS = get_args(Refit)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a prompt is quantized."""
+    """How a prompt is quantized. Raises pydantic's ValidationError, a ValueError, for other values."""
 
-    bits: int  # per value, 1 … 8
+    bits: Annotated[int, Field(ge=1, le=codebook.MOST_BITS)]  # per value
     scheme: Scheme = "clustered"
     normalise: bool = True  # standardise before clustering; mean and deviation are the prompt's, without gradients
     refit: Refit = "cac"  # "never": fit only at the start; "always": refit at every step
-    interval: int = 10  # steps after a fit before CAC compares
-    threshold: float = 0.01  # KL divergence of code histograms, in nats, above which CAC refits
+    interval: Positive = 10  # steps after a fit before CAC compares
+    threshold: Annotated[float, Field(ge=0)] = 0.01  # KL divergence of code histograms, in nats, above which CAC refits
     seed: int = 0
-
-    def __post_init__(self):
-        codebook.check_bits(self.bits)
-        if self.refit not in REFITS or self.interval < 1 or self.threshold < 0:
-            raise ValueError(
-                f"refit={self.refit!r}, interval={self.interval}, threshold={self.threshold}: give refit as one of "
-                f"{', '.join(REFITS)}, interval >= 1 and threshold >= 0"
-            )
-
-
-@dataclass
-class Log:
-    """Steps at which the codebook was fitted, and (step, divergence) of each CAC comparison."""
-
-    refits: list[int] = field(default_factory=list)
-    divergences: list[tuple[int, float]] = field(default_factory=list)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -67,7 +52,9 @@ class Quantizer(nn.Module):
 
     def __init__(self, values: Tensor, settings: Settings):
         super().__init__()
-        self.settings, self.log = settings, Log()
+        self.settings = settings
+        self.refits: list[int] = []  # steps at which the codebook was fitted
+        self.divergences: list[tuple[int, float]] = []  # step and divergence of each CAC comparison
         self._steps = self._fitted = 0
         self.register_buffer("book", torch.empty(2**settings.bits, dtype=values.dtype, device=values.device))
         self._fit(values)
@@ -87,7 +74,7 @@ class Quantizer(nn.Module):
             self._fit(values)
         elif s.refit == "cac" and self._steps - self._fitted >= s.interval:
             drift = codebook.divergence(self._shares, self._now(values))
-            self.log.divergences.append((self._steps, drift))
+            self.divergences.append((self._steps, drift))
             if drift > s.threshold:
                 self._fit(values)
 
@@ -110,7 +97,7 @@ class Quantizer(nn.Module):
         s = self.settings
         self.book.copy_(codebook.fit(self._scaled(values)[0], s.bits, s.scheme, s.seed))
         self._fitted, self._shares = self._steps, self._now(values)
-        self.log.refits.append(self._steps)
+        self.refits.append(self._steps)
 
 
 class QuantizedBorder(BorderPrompt):

@@ -207,7 +207,7 @@ def test_quantization_is_shared_straight_through_and_follows_steps(own):
     assert all(p.grad.any() for p in prompt.parameters())
     for _ in range(3):
         quantized.step()
-    assert all(by.log.refits == [0, 1, 2, 3] for by in quantized.quantizers.values())
+    assert all(by.refits == [0, 1, 2, 3] for by in quantized.quantizers.values())
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_learning_separates_the_base_classes(own, bits):
     assert not any(p.requires_grad for p in learned.prompt.parameters())
     if bits:
         assert len(learned.prompt.weights.projections.unique()) <= 16
-        assert learned.quantized.quantizers["projections"].log.divergences
+        assert learned.quantized.quantizers["projections"].divergences
 
 
 def test_one_step_against_autograd(own):

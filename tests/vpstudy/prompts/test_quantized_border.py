@@ -97,7 +97,7 @@ def test_training_through_the_quantizer_gives_the_border_that_it_was_measured_wi
         backbone, data, HOW, border.shown()[border.outside].detach(), outcome.artefact, data.split(2, 0).test
     )
     np.testing.assert_allclose(logits, outcome.logits["test"], rtol=1e-5, atol=1e-5)
-    assert border.quantizer.log.divergences, "the codebook was never compared: step is not called"
+    assert border.quantizer.divergences, "the codebook was never compared: step is not called"
     again = visual_prompting(backbone, data, 2, 0, HOW, same)
     assert np.array_equal(outcome.logits["test"], again.logits["test"]) and torch.equal(
         stored, same.packed().unpacked()

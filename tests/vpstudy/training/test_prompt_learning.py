@@ -198,7 +198,7 @@ def test_prompts_trained_through_a_codebook_hold_its_values_alone(tower, task, b
     learned = learn(tower, task, Variant(quantize=Settings(bits, interval=2)), settings(), seed=0)
     assert len(learned.prompt.context.unique()) <= 2**bits
     assert not torch.equal(learned.contexts[-1], learned.contexts[0])  # straight through: the full weights learn
-    assert learned.quantizer.log.refits[0] == 0
+    assert learned.quantizer.refits[0] == 0
 
 
 def test_stopping_early_looks_at_validation_alone(tower, task):
