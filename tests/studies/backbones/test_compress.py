@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -57,8 +58,9 @@ def test_agreement_with_dense_has_no_calibration(parameters):
     cell.save(compressed, upstream)
     read = results.read([cell.cell])
     assert read.frame["accuracy"].to_list() == [1.0]
-    table = tables.backbones(pd.DataFrame([backbone_row(content) for content in read.contents.values()]))
-    assert table["upstream accuracy"].to_list() == ["1.000"] and table["upstream ECE (debiased)"].to_list() == ["–"]
+    rows = pd.DataFrame([backbone_row(content) for content in read.contents.values()])
+    table = tables.backbones(SimpleNamespace(backbones=rows))
+    assert table["upstream accuracy"].to_list() == ["1.000"] and table["upstream ECE (debiased)"].to_list() == ["—"]
 
 
 def test_one_that_is_not_stored_is_made_on_the_spot_and_nothing_is_written(parameters):
