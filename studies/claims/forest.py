@@ -1,5 +1,6 @@
 """Forest plot: the effect of every claim with its interval, in smallest effects of interest."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +12,15 @@ from matplotlib.patches import Patch
 from studies.claims.verdict import ONE_NETWORK
 from studies.figures import style
 
-LOOKS = {  # verdict: colour, marker
+LOOKS = {  # what a row's interval says: colour, marker
     "reproduced": ("#009E73", "s"),
     "contradicted": ("#D55E00", "X"),
     "inconclusive": ("#0072B2", "o"),
 }  # hollow: in one network, which decides no claim
-MOST = 6  # findings shown per claim
+MOST = 3  # findings shown per claim
 NEAR, FAR = 5, 25  # with effects beyond FAR, the axis is logarithmic from NEAR on
 TICKS = (2, 5, 10, 20, 50, 100, 200)
-WIDTH = 52  # of a label, in characters
+WIDTH = 58  # of a label, in characters
 TARGETS = "v^<>dhp"  # one marker per target
 
 
@@ -32,25 +33,27 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
     """
     rows = [(entry, found) for entry in entries for found in _least_favourable(entry)]
     targets = list(dict.fromkeys(target for _, found in rows for target in found["targets"]))
-    figure, ((axis,),) = style.new_figure(1, 1, 1.7 + 0.42 * max(len(rows), 1))
+    labels = [_label(entry, found) for entry, found in rows]
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
+    figure, ((axis,),) = style.new_figure(1, 1, 1.7 + (0.16 + 0.12 * lines) * max(len(rows), 1))
     axis.axvline(0, color="black", lw=0.8)
     axis.axvspan(-1, 1, color="0.93", lw=0, zorder=0)
     for y, (entry, found) in enumerate(rows):
         unit = (entry["direction"] or 1) * entry["smallest_effect"]
-        colour, marker = LOOKS[entry["reading"]]
         for k, target in enumerate(targets):
             if target in found["targets"]:
                 value = found["targets"][target]["effect"] / unit
                 axis.plot([value], [y + 0.25], TARGETS[k % len(TARGETS)], color="0.45", ms=4, mew=0)
         if found["effect"] is None:
-            axis.text(0.03, y, "no comparable runs", color=style.GREY, va="center", size=7)
+            axis.text(0.03, y, "no comparable runs", color=style.GREY, va="center")
             continue
-        if found["low"] is not None:
-            axis.plot([found["low"] / unit, found["high"] / unit], [y, y], color=colour, lw=2)
+        low, high = sorted(math.nan if end is None else end / unit for end in (found["low"], found["high"]))
+        colour, marker = LOOKS[_reading(entry["test"], low, found["effect"] / unit, high)]
+        axis.plot([low, high], [y, y], color=colour, lw=2)
         inside = "white" if entry["verdict"] == ONE_NETWORK else colour
         axis.plot([found["effect"] / unit], [y], marker, color=colour, ms=7, mfc=inside)
     beyond = _squeeze_far_effects(axis)
-    axis.set_yticks(range(len(rows)), [_label(entry, found) for entry, found in rows])
+    axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axis.grid(False, axis="y")
     axis.set_xlabel(f"effect, in smallest effects of interest (grey: less{beyond})\n→ published or better direction")
@@ -63,6 +66,17 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     style.caption(figure, f"The claims of {paper}", _note(entries))
     return figure
+
+
+def _reading(test: str, low: float, effect: float, high: float) -> str:
+    """What an interval in smallest effects of interest says by itself; NaN, of one replicate, says nothing."""
+    if test == "directional":
+        holds, fails = low > 0 and effect >= 1, high < 1
+    elif test == "non-inferiority":
+        holds, fails = low > -1, high < -1
+    else:
+        holds, fails = low > -1 and high < 1, low > 1 or high < -1
+    return "reproduced" if holds else "contradicted" if fails else "inconclusive"
 
 
 def _squeeze_far_effects(axis) -> str:
@@ -79,8 +93,8 @@ def _squeeze_far_effects(axis) -> str:
 
 def _note(entries: Sequence[dict[str, Any]]) -> str:
     note = (
-        "Large markers: over targets, with the 95 % intervals that decide, before Holm's correction; in the colour of "
-        "the whole claim. Small ones: single targets."
+        "Large markers: over targets, with the 95 % intervals that decide, in the colour of what each says by itself, "
+        "before Holm's correction. Small ones: single targets."
     )
     without = [entry for entry in entries if not entry["findings"]]
     for verdict in dict.fromkeys(entry["verdict"] for entry in without):

@@ -1,5 +1,6 @@
 """Tables: numbers as text, results of every arm, display in notebooks, CSV and Markdown."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -86,7 +87,8 @@ def html(table: pd.DataFrame) -> str:
         lambda value: f"background-color: {COLOURS[value]}; color: black" if value in COLOURS else "", subset=prose
     )
     styler.set_table_styles([{"selector": "th", "props": "text-align: left; vertical-align: bottom"}])
-    text = styler.set_uuid("table").to_html()
+    name = hashlib.sha1(table.to_csv().encode()).hexdigest()[:10]  # not random, and another for each table of a page
+    text = styler.set_uuid(name).to_html()
     return f'<div style="max-height: 40em; overflow: auto">{text}</div>' if len(table) > SCROLLED else text
 
 

@@ -7,7 +7,7 @@ from texts import faults
 
 from studies.claims import forest
 from studies.claims.verdict import ONE_NETWORK
-from studies.figures import dots
+from studies.figures import dots, panels
 from studies.vpns import cell_figures
 
 
@@ -67,7 +67,14 @@ def test_dots_tell_of_runs_that_diverged():
 
 def test_huge_effects_do_not_squeeze_the_others():
     effect = {"label": "f", "effect": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "targets": {}}
-    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": [effect], "verdict": "reproduced"}
+    record = {
+        "id": "V1",
+        "study": "vpns",
+        "unit": "accuracy",
+        "test": "directional",
+        "findings": [effect],
+        "verdict": "reproduced",
+    }
     record["reading"] = "reproduced"
     figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
     assert figure.axes[0].get_xscale() == "symlog"
@@ -83,7 +90,14 @@ def test_a_forest_shows_the_least_favourable_of_many(many):
         for k in range(many)
     ]
     effects[0] |= {"effect": None, "low": None, "high": None, "p": 1.0}  # no comparable runs
-    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": effects, "verdict": "inconclusive"}
+    record = {
+        "id": "V1",
+        "study": "vpns",
+        "unit": "accuracy",
+        "test": "directional",
+        "findings": effects,
+        "verdict": "inconclusive",
+    }
     record["reading"] = "inconclusive"
     figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -111,10 +125,49 @@ def test_the_layers_of_a_deep_network_are_drawn_without_numbers():
 
 def test_what_one_network_says_is_hollow():
     effect = {"label": "f", "effect": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "targets": {}}
-    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "findings": [effect], "reading": "reproduced"}
+    record = {
+        "id": "V1",
+        "study": "vpns",
+        "unit": "accuracy",
+        "test": "directional",
+        "findings": [effect],
+        "reading": "reproduced",
+    }
     record |= {"direction": 1, "smallest_effect": 0.1}
     for verdict, inside in (("reproduced", "#009E73"), (ONE_NETWORK, "white")):
         figure = forest.draw([record | {"verdict": verdict}], "a paper")
         (marker,) = (line for line in figure.axes[0].lines if line.get_marker() == "s")
         assert marker.get_markerfacecolor() == inside
         assert ("Hollow" in texts(figure)) == (inside == "white")
+
+
+@pytest.mark.parametrize(
+    ("test", "ends", "said"),
+    [
+        ("directional", (0.1, 2.0, 3.0), "reproduced"),
+        ("directional", (0.1, 0.5, 1.5), "inconclusive"),  # smaller than asked for
+        ("directional", (-1.0, 0.0, 0.9), "contradicted"),
+        ("non-inferiority", (-0.9, 0.0, 5.0), "reproduced"),
+        ("non-inferiority", (-3.0, -2.0, -1.1), "contradicted"),
+        ("equivalence", (-0.9, 0.0, 0.9), "reproduced"),
+        ("equivalence", (1.1, 2.0, 3.0), "contradicted"),
+        ("equivalence", (-2.0, 0.0, 0.9), "inconclusive"),
+        ("directional", (np.nan, 5.0, np.nan), "inconclusive"),
+    ],
+)
+def test_a_row_of_a_forest_has_the_colour_of_its_own_interval(test, ends, said):
+    low, effect, high = (None if np.isnan(end) else 0.1 * end for end in ends)
+    found = {"label": "f", "effect": effect, "low": low, "high": high, "p": 1.0, "targets": {}}
+    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "test": test, "direction": 1, "smallest_effect": 0.1}
+    other = "reproduced" if said == "contradicted" else "contradicted"  # of the whole claim
+    figure = forest.draw([record | {"findings": [found], "reading": other, "verdict": other}], "a paper")
+    colour, marker = forest.LOOKS[said]
+    assert (colour, marker) in [(line.get_color(), line.get_marker()) for line in figure.axes[0].lines]
+    assert faults(figure) == []
+
+
+def test_networks_that_collapsed_are_hollow_and_the_legend_says_so():
+    figure = dots.draw(table(admitted=[True] * 4 + [False] * 4), "accuracy", "Title", "Note.")
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert sum(len(line.get_xdata()) for line in hollow) == 2  # both groups of a row
+    assert panels.HOLLOW in texts(figure) and panels.HOLLOW not in texts(dots.draw(table(), "a", "Title", "Note."))
