@@ -20,19 +20,22 @@ class _Tracer(fx.Tracer):
         return isinstance(module, (nn.Conv2d, *NORMS)) or super().is_leaf_module(module, name)
 
 
-def _pairs(model: nn.Module) -> dict[str, str]:
-    """Convolutions with the BatchNorm that is the only reader of all their outputs, and reads nothing else."""
+def norms_after(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    """Convolutions with the BatchNorm that is the only reader of all their outputs, and reads nothing else.
+
+    In eval mode, by torch.fx, which raises errors of many kinds where it cannot follow a network.
+    """
     modules, calls, found = dict(model.named_modules()), defaultdict(list), {}
     if not any(isinstance(module, NORMS) for module in modules.values()):
         return found
     for node in _Tracer().trace(model).nodes:
         if node.op == "call_module":
-            calls[node.target].append(node)
+            calls[modules[node.target]].append(node)
     for convolution, outputs in calls.items():
         readers = {reader for output in outputs for reader in output.users}
-        norm = next((str(reader.target) for reader in readers if reader.op == "call_module"), None)
+        norm = next((modules[reader.target] for reader in readers if reader.op == "call_module"), None)
         reading = {*calls.get(norm, ())}
-        kinds = isinstance(modules[convolution], nn.Conv2d) and type(modules.get(norm)) in NORMS
+        kinds = isinstance(convolution, nn.Conv2d) and type(norm) in NORMS
         if kinds and readers == reading and {each for call in reading for each in call.all_input_nodes} == {*outputs}:
             found[convolution] = norm
     return found
@@ -50,16 +53,16 @@ def fused(backbone: Backbone, size: int = 32) -> Backbone:
     folded = copy.deepcopy(plain)
     picture = torch.rand(1, 3, size, size, device=next(plain.parameters()).device)
     try:
-        pairs = _pairs(folded.model)
-    except Exception as error:  # of many kinds: any code of a network may fail
+        pairs = norms_after(folded.model)
+    except Exception as error:
         warnings.warn(f"{backbone.name} is used without folding its BatchNorm: {error}", stacklevel=2)
         return plain
-    for convolution, name in pairs.items():
-        norm = folded.model.get_submodule(name)
-        folded.model.set_submodule(convolution, fuse_conv_bn_eval(folded.model.get_submodule(convolution), norm))
+    names = {module: name for name, module in folded.named_modules()}
+    for convolution, norm in pairs.items():
+        folded.set_submodule(names[convolution], fuse_conv_bn_eval(convolution, norm))
         # timm's BatchNormAct2d also applies dropout and activation
         rest = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
-        folded.model.set_submodule(name, rest)
+        folded.set_submodule(names[norm], rest)
     folded.model.to(memory_format=torch.channels_last)
     if (difference := _difference(plain, folded, picture)) > TOLERANCE:
         warnings.warn(
