@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
-from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict, increasing
+from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict
+from vpstudy.training.prompt_learning.prompters.base import Bits
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 if TYPE_CHECKING:
     from vpstudy.prompts.quantized import Settings as Quantizing
-
-Bits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)]
-
 
 LONGEST = 60  # context vectors
 

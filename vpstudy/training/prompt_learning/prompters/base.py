@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field
+
+from vpstudy.settings import AXIS, increasing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from vpstudy.prompts.codebook import Packed
     from vpstudy.prompts.quantized import Settings
+
+Bits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)]
 
 
 @dataclass(frozen=True)

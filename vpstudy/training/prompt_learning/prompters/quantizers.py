@@ -1,13 +1,9 @@
 """Control: QCoOp with one change to its codebook."""
 
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import AfterValidator, Field
-
-from vpstudy.settings import AXIS, Strict, increasing
-from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
-
-Bits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)]
+from vpstudy.settings import Strict
+from vpstudy.training.prompt_learning.prompters.base import Bits, Prompter, Variant
 
 
 class Settings(Strict):
