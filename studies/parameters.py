@@ -15,7 +15,7 @@ from studies.hidden_cost.settings import HiddenCost
 from studies.qprompt import settings as qprompt
 from studies.vpns import settings as vpns
 from vpstudy import paths
-from vpstudy.compression.settings import Checkpoints, Compressing, Distillation, Imp, Source
+from vpstudy.compression.settings import Checkpoint, Compressing, Distillation, Imp, Source
 from vpstudy.data.origin import Fetched, Origins
 from vpstudy.models.weights import Weights
 from vpstudy.settings import AXIS, Execution, ParameterError, Strict, problems_of, refuse, unique
@@ -38,7 +38,7 @@ class Parameters(Strict):
     source: Source
     imp: Imp
     compressing: Compressing
-    checkpoints: Checkpoints
+    checkpoints: dict[str, Checkpoint]  # for `file-NAME`, by NAME
     pictures: Origins
     fetched: Fetched  # may be empty: then every target is embedded
     recovery: Distillation

@@ -15,13 +15,13 @@ def source_access(parameters: Parameters, backbone: str, compression: str) -> So
     run, for a missing checkpoint.
     """
     p, parsed = parameters, parse(compression)
-    if problem := parsed.problem(p.imp.rounds, p.checkpoints.root):
+    if problem := parsed.problem(p.imp.rounds, p.checkpoints):
         raise ValueError(f"{compression} {problem}")
     folder = inputs.path(parameters, backbone).parent
     for name in parsed.needs:
         inputs.path(parameters, backbone, name)
-    access = SourceAccess(folder, p.source, p.compressing, configure(p.execution), p.checkpoints.root)
-    if backbone not in p.weights.root:
+    access = SourceAccess(folder, p.source, p.compressing, configure(p.execution), p.checkpoints)
+    if backbone not in p.weights:
         return access
     other = load(p.recovery.pictures, p.recovery.size, p.pictures)
     return NoSourceAccess(**vars(access), distillation=p.recovery, other=other)

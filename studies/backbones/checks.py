@@ -8,7 +8,7 @@ from vpstudy.compression.registry import parse
 
 def backbone_problems(p: Any) -> Iterator[str]:
     """Backbones that are used but neither pretrained here nor in `outside`."""
-    aliases = list(p.weights.root)
+    aliases = list(p.weights)
     for name in p.outside:
         if name not in aliases:
             yield f"outside: {name!r} is not in weights; allowed: {', '.join(aliases) or 'none, weights is empty'}"
@@ -29,7 +29,7 @@ def compression_problems(p: Any) -> Iterator[str]:
     own = [name for name in p.backbones if name not in p.outside]
     for compression in map(parse, p.compressions):
         name = compression.name
-        if problem := compression.problem(p.imp.rounds, list(p.checkpoints.root)):
+        if problem := compression.problem(p.imp.rounds, list(p.checkpoints)):
             yield f"compressions: {name!r} {problem}"
         if compression.learns_from_dense and own:
             yield (

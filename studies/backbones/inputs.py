@@ -17,7 +17,7 @@ def path(parameters: Parameters, backbone: str, name: str = "source.safetensors"
         return place
     if name == "clip.safetensors":
         stage, key, known = "clip_source", "clips", parameters.clips
-    elif backbone in parameters.weights.root and not name.startswith("imp/"):
+    elif backbone in parameters.weights and not name.startswith("imp/"):
         stage, key, known = "weights", "outside", parameters.outside
     else:
         stage, key, known = "imp" if name.startswith("imp/") else "source", "pretrained", parameters.pretrained

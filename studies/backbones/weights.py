@@ -30,7 +30,7 @@ class WeightsCell:
 
     def __init__(self, parameters: Parameters, backbone: str):
         self.cell = Cell.of("weights", "backbones", parameters.scale, backbone=backbone)
-        self.entry, self.runtime = parameters.weights.root[backbone], configure(parameters.execution)
+        self.entry, self.runtime = parameters.weights[backbone], configure(parameters.execution)
         self.architecture = libraries.architecture(backbone, self.entry)
         self.size = libraries.input_size(self.entry)
         if problems := list(weights_checks.misfits(parameters, self.architecture, self.size)):

@@ -16,7 +16,7 @@ def check(parameters: Parameters) -> None:
     """Raise ParameterError with a line for each problem; fetches and computes nothing."""
     problems = []
     for alias in parameters.outside:
-        entry = parameters.weights.root[alias]
+        entry = parameters.weights[alias]
         try:
             architecture, size = libraries.architecture(alias, entry), libraries.input_size(entry)
             if entry.published:

@@ -87,7 +87,7 @@ def problems(p: Any) -> Iterator[str]:
 
 
 def _missing_clips(p: Any) -> Iterator[str]:
-    ready = [name for name, entry in p.weights.root.items() if entry.is_clip and name in p.outside]
+    ready = [name for name, entry in p.weights.items() if entry.is_clip and name in p.outside]
     for key, given, maker, allowed in (
         ("clips", p.clips, "pretrained", [*p.pretrained, *ready]),
         ("qprompt.axes.backbones", p.qprompt.axes.backbones, "clips", p.clips),

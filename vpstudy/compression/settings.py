@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, RootModel
+from pydantic import AfterValidator, Field
 
 from vpstudy.compression.family import sparsity_text
 from vpstudy.settings import Positive, Rate, Seed, Share, Strict, increasing
@@ -40,10 +40,6 @@ class Checkpoint(Strict):
 
     location: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-
-
-class Checkpoints(RootModel[dict[str, Checkpoint]]):
-    """Checkpoints for `file-NAME`, by NAME."""
 
 
 class Imp(Strict):

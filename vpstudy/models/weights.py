@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, RootModel, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.settings import Positive, Strict
@@ -58,14 +58,6 @@ class OutsideWeights(Strict):
     std: Factors | None = None
     size: Positive | None = None  # side of a picture, px
     classes: str | None = None  # text file, one name a line; default: ImageNet-1k; a CLIP has none
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: Any) -> Any:
-        for key in given if isinstance(given, dict) else []:
-            if key not in cls.model_fields:
-                raise ValueError(f"{key!r} is an unknown key; allowed: {', '.join(cls.model_fields)}")
-        return given
 
     @model_validator(mode="after")
     def _fit(self):
@@ -127,4 +119,4 @@ class OutsideWeights(Strict):
         return self.location is not None and self.location.partition("/")[0] == PUBLISHED
 
 
-Weights = RootModel[dict[Annotated[str, AfterValidator(_alias)], OutsideWeights]]
+Weights = dict[Annotated[str, AfterValidator(_alias)], OutsideWeights]

@@ -19,7 +19,7 @@ from vpstudy.data import glyphs
 from vpstudy.models import backbones
 from vpstudy.models.architectures import own
 from vpstudy.models.backbones import Backbone
-from vpstudy.models.weights import Weights
+from vpstudy.models.weights import OutsideWeights
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_agreement_with_dense_has_no_calibration(parameters):
     entry = {"model": "timm/resnet10t", "location": "net.safetensors", "sha256": "0" * 64}
     made = Backbone(dataclasses.replace(own("cnn"), name="other"), glyphs.class_names)
     backbones.save(made, paths.MODELS / "test" / "other" / "source.safetensors")
-    with_other = parameters.model_copy(update={"weights": Weights.model_validate({"other": entry})})
+    with_other = parameters.model_copy(update={"weights": {"other": OutsideWeights.model_validate(entry)}})
     cell = CompressCell(with_other, "other", "dense")
     compressed = cell.compress()
     upstream = cell.measure(compressed)

@@ -83,7 +83,7 @@ def test_the_hub_is_asked_for_the_pinned_commit(tmp_path, monkeypatch):
 
 
 def test_every_published_file_of_the_scale_paper_is_pinned():
-    entries = scales.parameters("paper").weights.root.values()
+    entries = scales.parameters("paper").weights.values()
     published = [entry for entry in entries if entry.published]
     assert published and all(files.published_url(entry).startswith("https://") for entry in published)
 
