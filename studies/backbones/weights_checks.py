@@ -58,10 +58,16 @@ def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[st
                 f"multimodal.settings.depth: {depth}: {alias!r} has {blocks} blocks in both towers; "
                 f"allowed: 1 to {blocks}"
             )
+    network = Backbone(architecture, ["one", "other"])
+    for name in p.compressions if alias in p.backbones else ():
+        try:
+            parse(name).check(network)
+        except ValueError as error:
+            yield f"compressions: {name!r}: {alias!r}: {error}"
     channels = [name for name in vpns.pruners if METHODS[name].role == "channels"]
     if alias in vpns.backbones and channels:
         try:
-            channel_groups.groups(Backbone(architecture, ["one", "other"]), p.vpns.settings.canvas)
+            channel_groups.groups(network, p.vpns.settings.canvas)
         except ValueError as error:
             yield f"vpns.axes.pruners: {channels[0]!r}: {error}; or take {alias!r} out of vpns.axes.backbones"
     rounding = [name for name in p.compressions if parse(name).activation_bits]

@@ -55,6 +55,9 @@ class Compression:
         """What is wrong given the `rounds` of IMP and the outside `checkpoints`; None if nothing is."""
         return None
 
+    def check(self, backbone: Any) -> None:
+        """Raise ValueError if `backbone` cannot have this compression, whatever its weights."""
+
     @property
     def needs(self) -> tuple[str, ...]:
         """Files in the folder of the backbone that it is made from, beside the source checkpoint."""

@@ -17,17 +17,23 @@ def lamp(parameters: Mapping[str, Tensor], sparsity: float, dense: Collection[st
     """Prune the weights of lowest `lamp_scores` (Lee et al., ICLR 2021), none of them in `dense`, by name.
 
     Exactly round(sparsity · n) of all n weights go, and each layer keeps at least one. Raises ValueError as
-    `prune_lowest`, and if so many cannot go.
+    `prune_lowest` and `check_lamp`.
     """
+    check_lamp(parameters, sparsity, dense)
     scores = {n: torch.full_like(w, 2) if n in dense else lamp_scores(w) for n, w in parameters.items()}
-    n, most = sum(s.numel() for s in scores.values()), sum(int((s < 1).sum()) for s in scores.values())
+    return prune_lowest(scores, sparsity)
+
+
+def check_lamp(parameters: Mapping[str, Tensor], sparsity: float, dense: Collection[str] = ()) -> None:
+    """Raise ValueError if more weights would go than `lamp` may prune, whatever their values."""
+    n = sum(w.numel() for w in parameters.values())
+    most = sum(w.numel() - 1 for name, w in parameters.items() if name not in dense)
     if (wanted := round(sparsity * n)) > most:
         raise ValueError(
             f"sparsity {sparsity} is {wanted} of {n} weights, and at most {most} ({most / n:.4f}) may go: "
             f"{len(dense)} layers stay dense and each of the others keeps a weight. Ask for a lower sparsity, or for "
-            f"global-{sparsity:g}, which spares no layer"
+            f"global-{sparsity:.3g}, which spares no layer"
         )
-    return prune_lowest(scores, sparsity)
 
 
 def lamp_scores(weight: Tensor) -> Tensor:

@@ -60,10 +60,11 @@ def words(names: Sequence[str]) -> list[str]:
 
     A name with a space in it is taken as it is. In others, words end at underscores and where case or digits begin,
     words behind a slash come first (as CoOp writes SUN397: "building/outdoor" is "outdoor building"), and numbers
-    before names are dropped if every class has one.
+    before names are dropped if every class has one and none is all that tells two apart.
     """
-    if all(map(NUMBERING.match, names)):
-        names = [NUMBERING.sub("", name, count=1) for name in names]
+    bare = [NUMBERING.sub("", name, count=1) for name in names]
+    if all(map(NUMBERING.match, names)) and len({*bare}) == len(names):
+        names = bare
     return [name if " " in name else _parted(name) for name in names]
 
 

@@ -112,7 +112,11 @@ def load(path: Path) -> Backbone:
 def save(backbone: Backbone, path: Path, tensors: dict[str, torch.Tensor] | None = None) -> None:
     """Write weights, architecture, class names and further `tensors` to one safetensors file."""
     weights = {f"model.{key}": value for key, value in backbone.model.state_dict().items()}
-    content = {k: v.detach().cpu().contiguous() for k, v in (weights | (tensors or {})).items()}
+    # copies, since layers under several names share their memory
+    content = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in (weights | (tensors or {})).items()
+    }
     tells: dict[str, Any] = {
         "architecture": backbone.architecture.to_dict(),
         "class_names": backbone.class_names,

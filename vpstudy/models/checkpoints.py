@@ -2,10 +2,12 @@
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -61,21 +63,26 @@ def load(model: nn.Module, path: Path, name: str) -> None:
         *_some("with NaN or infinite values", infinite),
     ]
     if problems:
-        prefixes = {n.removesuffix(m) for m in missing for n in found.unexpected_keys if n.endswith(f".{m}")}
-        hint = f"; store them without {' or '.join(map(repr, sorted(prefixes)))} before each name" if prefixes else ""
+        fits = Counter(n.removesuffix(m) for m in missing for n in found.unexpected_keys if n.endswith(f".{m}"))
+        prefixes = " or ".join(repr(prefix) for prefix in sorted(fits) if fits[prefix] == max(fits.values()))
+        hint = f"; store them without {prefixes} before each name" if prefixes else ""
         raise ValueError(f"{path.name} does not fit the backbone {name}: {'; '.join(problems)}{hint}")
 
 
-def unnested(content: Mapping[str, Any], file: str) -> dict[str, Tensor]:
-    """The tensors in what `torch.load` returns of `file`. Raises ValueError if it cannot tell where they are."""
-    while not any(isinstance(value, Tensor) for value in content.values()):
-        inner = [key for key in NESTED if isinstance(content.get(key), Mapping)]
+def unnested(content: Any, file: str) -> dict[str, Tensor]:
+    """Copies of the tensors in what `torch.load` returns of `file`. Raises ValueError if it cannot tell where."""
+    while not (isinstance(content, Mapping) and any(isinstance(value, Tensor) for value in content.values())):
+        keys = list(content) if isinstance(content, Mapping) else []
+        inner = [key for key in NESTED if key in keys and isinstance(content[key], Mapping)]
         if len(inner) != 1:
-            raise ValueError(
-                f"{file} holds {', '.join(map(str, content))}; allowed: tensors, or one of {', '.join(NESTED)}"
-            )
+            held = ", ".join(map(str, keys)) or f"a {type(content).__name__} without names"
+            raise ValueError(f"{file} holds {held}; allowed: tensors by name, or one of {', '.join(NESTED)}")
         content = content[inner[0]]
-    return {key: value.contiguous() for key, value in content.items() if isinstance(value, Tensor)}
+    return {  # copies, since several may share their memory, as averages of weights do
+        str(key): value.clone(memory_format=torch.contiguous_format)
+        for key, value in content.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def _without_prefix(given: dict[str, Tensor], wanted: Mapping[str, Tensor], file: str) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import pickle
 import re
 from importlib import metadata
 from pathlib import Path
@@ -133,8 +132,14 @@ def _converted(given: Path, kept: Path) -> Path:
     """Convert a file of torch to safetensors; no code in it is run."""
     try:
         content = torch.load(given, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        held = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(given)) or "something unknown"
+    except Exception:  # torch raises many kinds
+        held = ""
+        with contextlib.suppress(Exception):
+            held = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(given))
+        if not held:
+            raise ValueError(
+                f"{given} is damaged, or no dictionary of tensors alone; get it again, or convert it to safetensors"
+            ) from None
         raise ValueError(f"{given.name} holds more than tensors: {held}, and code in it is not run") from None
     atomic.write_bytes(kept, save(checkpoints.unnested(content, given.name)))
     return kept

@@ -128,7 +128,7 @@ def _traits(architecture: Architecture, size: int) -> dict[str, Any]:
 
 def _check(model: nn.Module, name: str, size: int) -> None:
     """Raise ValueError unless one linear layer makes logits from features, and layers hold nearly all weights."""
-    classifier, layers = model.get_classifier(), (nn.Conv2d, nn.Linear)
+    classifier, layers = getattr(model, "get_classifier", lambda: None)(), (nn.Conv2d, nn.Linear)
     if not isinstance(classifier, layers):
         kind = f"{len(classifier)} heads" if isinstance(classifier, tuple) else type(classifier).__name__
         raise ValueError(

@@ -182,6 +182,16 @@ def test_inputs_of_layers_that_are_not_called_cannot_be_rounded():
     )
 
 
+def test_a_sparsity_beyond_what_lamp_may_prune_is_told_first():
+    entry = OutsideWeights(model="timm/tinynet_e", location="net.safetensors", sha256="0" * 64)
+    few = NO_ROUNDS | {"compressions": ["dense", "magnitude-0.90", "magnitude-0.95", "global-0.95"]}
+    content = changed(weights={"tiny": entry.model_dump()}, outside=["tiny"], backbones=["cnn", "tiny"], **few)
+    lines = list(misfits(study.validate(content, "p"), libraries.architecture("tiny", entry), 106))
+    assert [line.split(",")[0] for line in lines if line.startswith("compressions")] == [
+        "compressions: 'magnitude-0.95': 'tiny': sparsity 0.95 is 707742 of 744992 weights"
+    ]
+
+
 def test_what_a_network_cannot_do_is_told_first():
     content = changed(weights={"swin": SWIN}, outside=["swin"], backbones=["cnn", "swin"], **NO_ROUNDS)
     swin = libraries.architecture("swin", OutsideWeights.model_validate(SWIN))

@@ -42,6 +42,7 @@ def test_wordnet_ids_are_read_and_stay_different():
         (["001.Black_footed_Albatross", "002.Auk"], ["Black footed Albatross", "Auk"]),
         (["n02085620-Chihuahua", "n02085782-Japanese_spaniel"], ["Chihuahua", "Japanese spaniel"]),
         (["001.Auk", "tern"], ["001.Auk", "tern"]),
+        (["5_dollar", "10_dollar"], ["5 dollar", "10 dollar"]),
         (["speed limit 20 km/h", "McLaren MP4", "St. Bernard"], ["speed limit 20 km/h", "McLaren MP4", "St. Bernard"]),
         (["0", "01", "10"], ["0", "01", "10"]),
         (["_", "\u6771"], ["_", "\u6771"]),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vpstudy.models import backbones
-from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.architectures import ARCHITECTURES, Architecture
 from vpstudy.models.backbones import Backbone
 
 CLASSES = [f"class {i}" for i in range(7)]
@@ -59,6 +59,15 @@ def test_a_checkpoint_brings_back_weights_and_class_names(backbone, tmp_path):
     first = path.read_bytes()
     backbones.save(backbone, path, {"mask.x": torch.tensor([True, False])})
     assert path.read_bytes() == first
+
+
+def test_layers_under_several_names_are_stored(tmp_path):
+    coat = Architecture("coat", "timm/coat_lite_tiny")
+    shared = Backbone(coat, CLASSES)
+    assert shared.model.cpe1.proj is shared.model.serial_blocks1[1].cpe.proj
+    backbones.save(shared, tmp_path / "coat.safetensors")
+    loaded = backbones.load(tmp_path / "coat.safetensors").model.state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in shared.model.state_dict().items())
 
 
 def test_a_missing_checkpoint_says_what_makes_it(tmp_path):

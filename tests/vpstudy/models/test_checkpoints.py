@@ -79,7 +79,7 @@ def test_old_names_of_densenets_load(load):
             "1 integers without a scale .fc.weight is torch.int8",
         ),
         (lambda s: s | {"fc.weight": torch.ones(8, 1024)}, r"1 of another shape \(fc.weight is \[8, 1024\], not \[7"),
-        (lambda s: {f"encoder.{k}": v for k, v in s.items()}, "store them without 'encoder.' before each name"),
+        (lambda s: {f"encoder.{k}": v for k, v in s.items()}, "; store them without 'encoder.' before each name"),
         (
             lambda s: {f"{p}.{k}": v.clone() for k, v in s.items() for p in ("model", "model_ema")},
             "store them without 'model.' or 'model_ema.' before each name",
@@ -101,5 +101,8 @@ def test_tensors_are_found_in_nested_dictionaries():
     ):
         assert torch.equal(checkpoints.unnested(content, "net.pth")["a"], state["a"])
     for content in ({"weights": state}, {"model": state, "state_dict": state}, {"epoch": 3}):
-        with pytest.raises(ValueError, match=f"net.pth holds {', '.join(content)}; allowed: tensors, or one of"):
+        with pytest.raises(ValueError, match=f"net.pth holds {', '.join(content)}; allowed: tensors by name, or one"):
+            checkpoints.unnested(content, "net.pth")
+    for content in ([state], torch.ones(2), {}):
+        with pytest.raises(ValueError, match=r"net.pth holds a .* without names; allowed: tensors by name"):
             checkpoints.unnested(content, "net.pth")

@@ -140,9 +140,10 @@ def package(tmp_path, monkeypatch):
 
 def test_a_file_of_a_package_is_checked_and_kept_as_safetensors(package, tmp_path):
     state = {"a": torch.arange(3.0)}
+    state["average"] = state["a"][:2]  # in the same memory
     entry = package({"state_dict": state, "epoch": 3})
     path = files.fetch_weights(entry, tmp_path / "raw", tmp_path)
-    assert path.parent == tmp_path / "raw" and torch.equal(load_file(path)["a"], state["a"])
+    assert path.parent == tmp_path / "raw" and torch.equal(load_file(path)["average"], state["average"])
     with pytest.raises(ValueError, match="expected 0000"):
         files.fetch_weights(entry.model_copy(update={"sha256": "0" * 64}), tmp_path / "raw", tmp_path)
     with pytest.raises(FileNotFoundError, match="some-weights has no file some_weights/other"):
@@ -160,3 +161,12 @@ def test_code_in_a_file_of_a_package_is_not_run(package, tmp_path):
     with pytest.raises(ValueError, match=r"net.pth holds more than tensors: .*, and code in it is not run"):
         files.fetch_weights(entry, tmp_path / "raw", tmp_path)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>no such file</html>", b"hello world", b"PK\x03\x04 cut off"])
+def test_a_damaged_file_of_a_package_is_named(package, tmp_path, content):
+    entry = package({})
+    (tmp_path / "some_weights" / "net.pth").write_bytes(content)
+    entry = entry.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+    with pytest.raises(ValueError, match=r"net.pth is damaged, or no dictionary of tensors alone; get"):
+        files.fetch_weights(entry, tmp_path / "raw", tmp_path)

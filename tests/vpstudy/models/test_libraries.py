@@ -210,6 +210,7 @@ def test_the_size_is_that_of_the_weights_given():
         ("timm/resnet18.a9", None, "there are no such weights; allowed: resnet18.a1_in1k"),
         ("timm/deit_tiny_distilled_patch16_224", None, "its classifier is no single linear layer but 2 heads"),
         ("timm/levit_128s", None, "its classifier is no single linear layer but"),
+        ("timm/deepseek_vit_412m_enc", None, "its classifier is no single linear layer but NoneType"),
         ("timm/caformer_s18", None, "its classifier is no single linear layer but MlpHead"),
         ("timm/tf_efficientnet_cc_b0_4e", None, "% of its weights, such as .*, are in no convolution or linear layer"),
     ],

@@ -12,11 +12,20 @@ class Magnitude(Pruning):
     words = "one-shot magnitude, {} % sparse", "one-shot {} %"
     colours = "RdPu"
 
+    def check(self, backbone):
+        from vpstudy.compression.magnitude import check_lamp
+
+        check_lamp(backbone.prunable, self.sparsity, _dense(backbone))
+
     def make(self, access):
-        from vpstudy.compression import layers
         from vpstudy.compression.magnitude import lamp
         from vpstudy.compression.recipes import pruned
 
         backbone = access.dense()
-        dense = [*layers.depthwise(backbone), *layers.first(backbone)]
-        return pruned(self, backbone, lamp(backbone.prunable, self.sparsity, dense))
+        return pruned(self, backbone, lamp(backbone.prunable, self.sparsity, _dense(backbone)))
+
+
+def _dense(backbone) -> list[str]:
+    from vpstudy.compression import layers
+
+    return [*layers.depthwise(backbone), *layers.first(backbone)]
