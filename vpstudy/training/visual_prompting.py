@@ -22,8 +22,9 @@ class PromptedBackbone(Learner):
     """A frozen backbone on prompted pictures, with its S source logits mapped to K target logits.
 
     An iterative mapping is estimated again after each number of steps in `remaps`, before the next one, from the
-    training predictions since the last time: what is evaluated has been trained under its mapping. The original takes
-    another pass with the prompt each epoch; ours saves one forward pass in four.
+    training predictions since the last time: what is evaluated has been trained under its mapping. A class without a
+    picture since then keeps its predictions of the first estimate. The original takes another pass with the prompt each
+    epoch; ours saves one forward pass in four.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class PromptedBackbone(Learner):
             self.register_buffer("mapping", start)
         self._backbone = (backbone.frozen(),)  # in a tuple: not a submodule, so never trained, moved or saved
         self._recording, self._seen = False, []  # source logits and labels of training batches
+        self._first: tuple[torch.Tensor, torch.Tensor] | None = None  # those of the first estimate
 
     def source_logits(self, pictures: torch.Tensor) -> torch.Tensor:
         return self._backbone[0](self.prompt(pictures)).float()
@@ -81,6 +83,9 @@ class PromptedBackbone(Learner):
     def estimate_mapping(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Estimate the mapping from source logits (N, S) and labels (N,); a random one stays."""
         if self.kind.estimate:
+            self._first = self._first or (logits, labels)
+            unseen = ~torch.isin(self._first[1], labels)
+            logits, labels = (torch.cat([of, self._first[k][unseen]]) for k, of in enumerate((logits, labels)))
             mapping, evidence = self.kind.estimate(logits, labels, self._n_target)
             self._set(torch.as_tensor(mapping))
             self.evidence.copy_(torch.as_tensor(evidence))

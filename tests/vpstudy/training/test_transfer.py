@@ -112,6 +112,18 @@ def test_an_evaluated_prompt_was_trained_under_its_mapping(data, backbone, monke
     assert all(torch.equal(*pair) for pair in evaluated[:5])  # the rest reads the chosen state
 
 
+def test_a_class_without_a_picture_since_the_last_mapping_keeps_its_evidence(backbone):
+    """Between two mappings, a few steps of a large and uneven set may show no picture of a rare class."""
+    prompt = VisualPrompting(**PROMPT, mapping="iterative").make_prompt(0)
+    learner = PromptedBackbone(backbone, prompt, "iterative", 3, 0)
+    logits = 5 * torch.eye(len(backbone.class_names))
+    learner.estimate_mapping(logits[[40, 41, 42, 42]], torch.tensor([0, 1, 2, 2]))
+    learner.estimate_mapping(logits[[50, 50, 51]], torch.tensor([0, 0, 1]))
+    assert learner.mapping.tolist() == [50, 51, 42] and learner.evidence.tolist() == [2, 1, 2]
+    learner.estimate_mapping(logits[[43]], torch.tensor([2]))
+    assert learner.mapping.tolist() == [40, 41, 43]
+
+
 @pytest.mark.parametrize("mapping", ["iterative", "bayesian_plus", "linear"])
 def test_validation_may_choose_the_mapping_alone(data, backbone, mapping):
     """A learning rate that ruins every prompt: the run is then no worse than no prompt at all."""
