@@ -104,15 +104,19 @@ def blocks(pictures: int) -> np.ndarray:
 
 
 def has_blocks(runs: pd.DataFrame) -> bool:
-    """Whether every finished run holds its metrics without each block of test pictures."""
+    """Whether there are finished runs and each holds its metrics without each block of test pictures."""
     finished = runs.loc[runs["status"] == "ok"]
-    return "left_out" in runs and finished["left_out"].map(lambda each: isinstance(each, dict)).all()
+    held = [isinstance(each, dict) for each in finished.get("left_out", [None])]
+    return bool(held) and all(held)
 
 
 def without_block(runs: pd.DataFrame, block: int) -> pd.DataFrame:
-    """The runs with metrics as they are without a block of test pictures; NaN for those that diverged."""
+    """The runs with metrics as they are without a block of test pictures; NaN for those that diverged.
+
+    `whole_accuracy` is that of all test pictures, for rules that must not change from block to block.
+    """
     names = next(each for each in runs["left_out"] if isinstance(each, dict))
     values = {
         name: [each[name][block] if isinstance(each, dict) else np.nan for each in runs["left_out"]] for name in names
     }
-    return runs.assign(**values)
+    return runs.assign(whole_accuracy=runs["accuracy"], **values)

@@ -83,14 +83,16 @@ def replicates(values: pd.DataFrame) -> np.ndarray:
 def finding(label: str, values: pd.DataFrame, pooled: Iterable[str] | None = None, collapsed: int = 0) -> Finding:
     """The effect over the targets `pooled` (None: all), on each target and of each network.
 
-    `values` has the columns `ON` and value; without rows, the effect is `Effect.none()`.
+    `values` has the columns `ON` and value; without rows, the effect is `Effect.none()`. Where there are several
+    networks, an effect on a target that only one of them has is of one replicate: its seeds do not stand for networks.
     """
     if values.empty:
         return Finding(label, Effect.none(), collapsed=collapsed)
     table = _by_target(values)
     inside = table[list(table if pooled is None else pooled)].mean(axis=1).dropna()
     networks = {f"{name}-r{k}" if k else name: Effect.of(of) for (name, k), of in inside.groupby(NETWORK, sort=False)}
-    return Finding(label, _effect(inside), {name: _effect(table[name].dropna()) for name in table}, networks, collapsed)
+    targets = {name: _effect(table[name].dropna(), table) for name in table}
+    return Finding(label, _effect(inside), targets, networks, collapsed)
 
 
 def _by_target(values: pd.DataFrame) -> pd.DataFrame:
@@ -99,11 +101,12 @@ def _by_target(values: pd.DataFrame) -> pd.DataFrame:
     return table[list(dict.fromkeys(values["target"]))]
 
 
-def _effect(of_seeds: pd.Series) -> Effect:
+def _effect(of_seeds: pd.Series, every: pd.Series | pd.DataFrame | None = None) -> Effect:
+    """Over networks or, if there is only one in `every` (by default, in `of_seeds`), over its seeds."""
     if of_seeds.empty:
         return Effect.none()
-    networks = of_seeds.groupby(NETWORK).mean()
-    return Effect.of(networks if len(networks) > 1 else of_seeds)
+    several = (of_seeds if every is None else every).groupby(NETWORK).ngroups > 1
+    return Effect.of(of_seeds.groupby(NETWORK).mean() if several else of_seeds)
 
 
 def compared(label: str, pairs: pd.DataFrame, lost: str) -> Finding:

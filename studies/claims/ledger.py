@@ -74,11 +74,12 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
         if why:
             entry |= {"verdict": NOT_TESTED, "reason": why}
         elif not found:
-            reason = "no cell of the study has run" if evidence is None else "this scale lacks the cells that it takes"
+            reason = "its results are not all there" if evidence is None else "this scale lacks the cells that it takes"
             entry |= {"verdict": NOT_RUN, "reason": reason}
-        elif max(each.effect.n for each in found) < 2 and any(each.collapsed for each in found):
-            reason = "; ".join(each.label for each in found)
-            entry |= {"verdict": COLLAPSED, "reason": f"too few networks are left to compare: {reason}"}
+        elif (most := max(each.effect.n for each in found)) < 2 and any(each.collapsed for each in found):
+            entry |= {"verdict": COLLAPSED, "reason": f"too few networks are left to compare: {_labels(found)}"}
+        elif not most:
+            entry |= {"verdict": NOT_TESTED, "reason": f"no runs could be compared: {_labels(found)}"}
         else:
             tested.append((entry, claim, found, *claim.p(found)))
         entries.append(entry)
@@ -93,6 +94,10 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
         if verdict == ONE_NETWORK:
             entry["reason"] = f"in this network {reading}: {entry['reason']}"
     return entries
+
+
+def _labels(found: Sequence[Finding]) -> str:
+    return "; ".join(each.label for each in found)
 
 
 def _measured(claim: Claim, evidence: Any) -> list[Finding]:

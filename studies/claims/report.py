@@ -46,7 +46,7 @@ class ClaimsReport(Report):
                 print(f"the claims of {study} are judged once these results are there")
             elif read.contents:
                 evidence = module.evidence(parameters, read)
-                if not has_blocks(evidence.runs):
+                if evidence and not has_blocks(evidence.runs):
                     print(f"{study}: results hold no blocks of test pictures, so intervals leave these out")
             studies[study] = module.CLAIMS, evidence
         self.entries = ledger.assess(studies)

@@ -78,14 +78,15 @@ class Evidence:
 
 
 def evidence(parameters: Parameters, read: Results) -> Evidence | None:
-    """The evidence; `read` holds the transfer cells. None if there are none."""
-    if read.frame.empty:
+    """The evidence; `read` holds the transfer cells. None if there are none, or no network is known."""
+    compressed = results.read(grid.cells(parameters, "compress")).frame
+    if read.frame.empty or compressed.empty:
         return None
     facts = {
         (content["cell"]["backbone"].partition("-r")[0], content["cell"]["target"]): content["facts"]
         for content in read.contents.values()
     }
-    backbones = results.read(grid.cells(parameters, "compress")).frame.rename(columns={"accuracy": "upstream_accuracy"})
+    backbones = compressed.rename(columns={"accuracy": "upstream_accuracy"})
     return Evidence(
         read.frame,
         backbones.assign(admitted=admitted(backbones, parameters.hidden_cost.admission)),

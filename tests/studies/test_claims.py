@@ -14,14 +14,25 @@ from studies import grid, results
 from studies.claims import ledger
 from studies.claims.claim import Claim, Finding, replicates
 from studies.claims.report import ClaimsReport
-from studies.claims.verdict import COLLAPSED, NOT_RUN, ONE_NETWORK, READINGS, VERDICTS, Effect, equivalence_power, holm
+from studies.claims.verdict import (
+    COLLAPSED,
+    NOT_RUN,
+    NOT_TESTED,
+    ONE_NETWORK,
+    READINGS,
+    VERDICTS,
+    Effect,
+    equivalence_power,
+    holm,
+)
 from studies.claims.verdict import Test as Rule  # pytest would collect a class called Test
 from studies.hidden_cost import measures, twins
 from studies.hidden_cost.admission import Admission, admitted
 from studies.hidden_cost.claims import CLAIMS
 from studies.hidden_cost.evidence import Evidence
+from studies.hidden_cost.evidence import evidence as hidden_cost_evidence
 from studies.rows import row
-from studies.statistics import BLOCKS, blocks
+from studies.statistics import BLOCKS, blocks, has_blocks
 from vpstudy import paths
 from vpstudy.data import glyphs
 from vpstudy.data.target import load as load_target
@@ -446,11 +457,58 @@ def test_tasks_at_chance_when_dense_say_nothing_about_what_compression_costs():
     hopeless = (runs["target"] == "textures") & (runs["budget"] == "10") & (runs["method"] == "visual_prompting")
     runs.loc[hopeless, "accuracy"] = 0.1
     one = judged(replace(found, runs=runs))["H5"]["findings"][0]
-    assert one["label"] == "imp-0.95, log-odds (16 of 96 tasks at chance when dense)"
+    assert one["label"] == "imp-0.95, log-odds (16 of 96 runs on tasks at chance when dense)"
     assert set(one["targets"]) == set(TARGETS)  # at the other budget
     floor = (runs["compression"] == "imp-0.95") & (runs["method"] == "visual_prompting")
     runs.loc[floor, "accuracy"] = 0.1  # what falls to chance is a loss, not left out
     assert judged(replace(found, runs=runs))["H5"]["verdict"] == "reproduced"
+
+
+def near_chance(seed: int) -> Evidence:
+    """Results in which prompts are as likely above as below what a task needs to count, and nothing has an effect."""
+    found, draw = evidence(seeds=5, seed=seed), np.random.default_rng(seed)
+    prompts = found.runs["method"] == "visual_prompting"
+    needed = 0.1 + measures.ABOVE_CHANCE * (0.09 / found.runs["target"].map(TARGETS)) ** 0.5
+    reached = (needed + draw.normal(0, 0.03, len(prompts))).clip(0.02)
+    runs = found.runs.assign(accuracy=found.runs["accuracy"].mask(prompts, reached))
+    left_out = [
+        {name: (one[name] + draw.normal(0, 0.003, BLOCKS)).tolist() for name in ("accuracy", "ece_debiased")}
+        for one in runs.to_dict("records")
+    ]
+    return replace(found, runs=runs.assign(left_out=left_out))
+
+
+def test_tasks_near_chance_count_by_what_dense_reaches_on_average():
+    """Runs picked where dense was lucky would fall on average; and what is picked is the same for all test pictures."""
+    found = [judged(near_chance(seed), (CLAIMS[4],))["H5"]["findings"] for seed in range(6)]
+    effects = [one["effect"] for each in found for one in each if one["effect"] is not None]
+    assert effects and abs(np.mean(effects)) < 0.1
+
+
+def test_a_target_that_one_of_several_networks_has_decides_nothing():
+    found = evidence(seeds=5)
+    alone = (found.runs["target"] == "faces") & (found.runs["source_seed"] > 0)
+    runs = found.runs[~alone].copy()
+    hurt = (runs["target"] == "faces") & (runs["compression"] == "imp-0.95") & (runs["method"] == "visual_prompting")
+    runs.loc[hurt, "accuracy"] -= 0.3
+    h6 = judged(replace(found, runs=runs))["H6"]
+    assert h6["findings"][0]["targets"]["faces"]["n"] == 1
+    assert h6["verdict"] != "reproduced"
+
+
+def test_a_claim_without_comparable_runs_is_not_tested():
+    found = evidence()
+    runs = found.runs.assign(accuracy=found.runs["accuracy"].mask(found.runs["method"] == "visual_prompting", 0.1))
+    h5 = judged(replace(found, runs=runs))["H5"]
+    assert h5["verdict"] == NOT_TESTED and "96 of 96 runs on tasks at chance" in h5["reason"]
+
+
+def test_results_without_networks_or_without_finished_runs_are_no_evidence(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    found = evidence()
+    assert hidden_cost_evidence(parameters("smoke"), results.Results(found.runs, {}, [], [])) is None
+    assert not has_blocks(found.runs.assign(status="diverged", left_out=None))
+    assert not has_blocks(found.runs)
 
 
 def test_every_twin_is_a_source_class_and_every_target_class_has_one():
