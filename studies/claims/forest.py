@@ -29,9 +29,9 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
 
     Of more than `MOST` findings, those with the largest p values are shown. Right of zero is the published direction
     or the better one (for equivalence, more). Small markers are single targets; a finding without comparable runs has
-    no marker. The note names the claims without findings.
+    no marker. The note names the claims that say nothing.
     """
-    rows = [(entry, found) for entry in entries for found in _least_favourable(entry)]
+    rows = [(entry, found) for entry in entries if entry["reading"] for found in _least_favourable(entry)]
     targets = list(dict.fromkeys(target for _, found in rows for target in found["targets"]))
     labels = [_label(entry, found) for entry, found in rows]
     lines = max((label.count("\n") + 1 for label in labels), default=1)
@@ -96,7 +96,7 @@ def _note(entries: Sequence[dict[str, Any]]) -> str:
         "Large markers: over targets, with the 95 % intervals that decide, in the colour of what each says by itself, "
         "before Holm's correction. Small ones: single targets."
     )
-    without = [entry for entry in entries if not entry["findings"]]
+    without = [entry for entry in entries if not entry["reading"]]
     for verdict in dict.fromkeys(entry["verdict"] for entry in without):
         named = ", ".join(entry["id"] for entry in without if entry["verdict"] == verdict)
         note += f" {verdict.capitalize()}: {named}."

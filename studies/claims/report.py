@@ -81,10 +81,10 @@ class ClaimsReport(Report):
         return pd.DataFrame(rows).fillna("—")
 
     def drawn(self, name: str) -> dict[str, Drawn | None]:
-        """The forest plot of a study, if it has findings."""
+        """The forest plot of a study, if a claim of it was read."""
         study = name.removeprefix("forest_")
         entries = [entry for entry in self.entries if entry["study"] == study]
-        if not any(entry["findings"] for entry in entries):
+        if not any(entry["reading"] for entry in entries):
             return {}
         verdicts = pd.Series([entry["verdict"] for entry in entries]).value_counts()
         said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())

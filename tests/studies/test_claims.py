@@ -11,7 +11,7 @@ from scipy import stats
 from benchmarks import null_ledgers
 from pipeline.scales import parameters
 from studies import grid, results
-from studies.claims import ledger
+from studies.claims import forest, ledger
 from studies.claims.claim import Claim, Finding, replicates
 from studies.claims.report import ClaimsReport
 from studies.claims.verdict import (
@@ -283,7 +283,8 @@ def test_a_network_that_answers_a_constant_decides_nothing():
         assert records[name]["verdict"] == COLLAPSED
         assert "4 of 4 networks collapsed" in records[name]["reason"] and records[name]["p"] is None
     assert records["H4"]["verdict"] == "reproduced"
-    json.dumps(list(records.values()), allow_nan=False)
+    drawn = forest.draw(list(records.values()), "a paper")
+    assert any("Not tested: collapsed: H1, H2, H3, H5, H7." in text.get_text() for text in drawn.texts)
 
 
 @pytest.mark.parametrize(
