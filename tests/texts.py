@@ -23,7 +23,6 @@ def drawn_texts(figure: Figure) -> list[tuple[str, Bbox]]:
 
     with pytest.MonkeyPatch.context() as patch:
         figure.set_dpi(DPI)
-        FigureCanvasAgg(figure).draw()  # the layout takes a pass of its own
         patch.setattr(Text, "draw", recorded)
         FigureCanvasAgg(figure).draw()
     return [(text.get_text(), text.get_window_extent()) for text in found]
