@@ -30,7 +30,7 @@ def fetch(location: str, sha256: str | None, folder: Path) -> Path:
     """Local path of the file at `location`: a path, or an https URL, which is downloaded to `folder` once.
 
     Raises ValueError unless it is a safetensors file (other formats can run code when read), if a URL is not https or
-    has no checksum, or if the checksum differs; FileNotFoundError if the file is missing or cannot be downloaded.
+    has no checksum, or if that of a file differs; FileNotFoundError if there is no file, or not this one at the URL.
     """
     url = urlparse(location)
     if not url.path.endswith(".safetensors"):
@@ -149,16 +149,11 @@ def _downloaded(url: str, digits: str, path: Path) -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            download_url_to_file(url, str(path), progress=False)
-        except OSError as error:
+            download_url_to_file(url, str(path), digits, progress=False)  # whole and with these digits, or not at all
+        except (OSError, RuntimeError) as error:
             raise FileNotFoundError(
                 f"{url} could not be downloaded ({error}); get it by hand and save it as {path}"
             ) from None
-        try:
-            return _checked(path, digits)
-        except ValueError:
-            path.unlink()  # cut off, or another file: the next try downloads it again
-            raise
     return _checked(path, digits)
 
 

@@ -1,7 +1,9 @@
 """Checkpoint files from outside: pinned by checksums, refused where they are not."""
 
 import hashlib
+import io
 import urllib.error
+from email.message import Message
 
 import pytest
 import torch
@@ -23,22 +25,27 @@ def web(monkeypatch):
     """What the web holds, by address; each request is listed."""
     pages, asked = {URL: CONTENT}, []
 
-    def download(url, path, progress):
-        asked.append(url)
-        if url not in pages:
+    def opened(request):
+        asked.append(request.full_url)
+        if request.full_url not in pages:
             raise urllib.error.URLError("no network")
-        with open(path, "wb") as file:
-            file.write(pages[url])
+        answer = io.BytesIO(pages[request.full_url])
+        answer.info = Message
+        return answer
 
-    monkeypatch.setattr(files, "download_url_to_file", download)
+    monkeypatch.setattr(torch.hub, "urlopen", opened)
     return pages, asked
 
 
 def test_a_url_is_downloaded_once_and_checked(web, tmp_path):
     path = files.fetch(URL, SHA, tmp_path)
     assert path.read_bytes() == CONTENT and files.fetch(URL, SHA, tmp_path) == path and web[1] == [URL]
-    with pytest.raises(ValueError, match=f"SHA-256 is {SHA}, expected {'0' * 64}"):
+    with pytest.raises(FileNotFoundError, match=f"invalid hash value .*{'0' * 64}.*{SHA}.*get it by hand"):
         files.fetch(URL, "0" * 64, tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(ValueError, match=f"expected {SHA}; remove the file"):
+        files.fetch(URL, SHA, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*no network.*get it by hand and save it as"):
         files.fetch("https://example.org/gone.safetensors", SHA, tmp_path)
 
@@ -115,7 +122,7 @@ def test_a_published_file_is_checked_and_kept_as_safetensors(web, tmp_path, monk
     assert path.name == f"net-{digits}.safetensors"
     assert all(torch.equal(kept[key], value) for key, value in state.items())
     monkeypatch.setattr(files, "published_url", lambda _: "https://example.org/net-00000000.pth")
-    with pytest.raises(ValueError, match="expected 00000000; remove the file"):
+    with pytest.raises(FileNotFoundError, match=r'invalid hash value .*"00000000"'):
         files.fetch_weights(PUBLISHED, tmp_path, tmp_path)
 
 
