@@ -13,9 +13,8 @@ from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.rows import head
 from vpstudy import atomic, paths
-from vpstudy.compression.external import load_into
 from vpstudy.compression.masks import Mask
-from vpstudy.models import backbones, files, libraries, open_clips
+from vpstudy.models import backbones, checkpoints, files, libraries, open_clips
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.cost import macs
 from vpstudy.models.weights import HUB, OutsideWeights
@@ -57,12 +56,13 @@ class WeightsCell:
                 )
         backbone = Backbone(self.architecture, names)
         try:
-            return backbone, load_into(backbone, path)
+            checkpoints.load(backbone.model, path, backbone.name)
         except ValueError as error:
             if self.entry.is_clip:
                 raise
             hint = "for others than ImageNet's give `classes`, a text file with a name a line"
             raise ValueError(f"{error}; there are {len(names)} names of classes: {hint}") from None
+        return backbone, Mask.nonzero(backbone.prunable)
 
     def facts(self, path: Path, backbone: Backbone, mask: Mask) -> dict:
         """Origin of the weights, number and share of zeros, and inputs that the network takes."""

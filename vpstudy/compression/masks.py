@@ -25,6 +25,11 @@ class Mask(Mapping[str, Tensor]):
         """Mask that keeps every weight of `parameters`."""
         return cls({name: torch.ones(tensor.shape, dtype=torch.bool) for name, tensor in parameters.items()})
 
+    @classmethod
+    def nonzero(cls, parameters: Mapping[str, Tensor]) -> "Mask":
+        """Mask that keeps the weights that are not zero."""
+        return cls({name: tensor != 0 for name, tensor in parameters.items()})
+
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from vpstudy.compression.external import load_into
+from vpstudy.compression.masks import Mask
+from vpstudy.models import checkpoints
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 
@@ -24,7 +25,8 @@ def test_sparsity_is_measured(backbone, tmp_path, prefix):
     path = tmp_path / "net.safetensors"
     path.write_bytes(save({prefix + key: value.contiguous() for key, value in state.items()}))
     other = Backbone(ARCHITECTURES["cnn"], ["a", "b"], seed=1)
-    mask = load_into(other, path)
+    checkpoints.load(other.model, path, other.name)
+    mask = Mask.nonzero(other.prunable)
     assert mask.size - mask.kept == 17
     assert all(torch.equal(state[key], value) for key, value in other.model.state_dict().items())
 
@@ -36,9 +38,9 @@ def test_all_that_does_not_fit_is_one_error(backbone, tmp_path):
     path = tmp_path / "net.safetensors"
     path.write_bytes(save(state))
     with pytest.raises(ValueError, match="does not fit") as error:
-        load_into(backbone, path)
+        checkpoints.load(backbone.model, path, backbone.name)
     for part in ("1 missing (bn1.bias)", "1 not in the backbone (extra)", "bn1.weight is [3], not [16]"):
         assert part in str(error.value), str(error.value)
     path.write_bytes(b"damaged")
     with pytest.raises(ValueError, match="no complete safetensors"):
-        load_into(backbone, path)
+        checkpoints.load(backbone.model, path, backbone.name)

@@ -27,10 +27,12 @@ class File(Compression):
 
     def make(self, access):
         from vpstudy import paths
-        from vpstudy.compression.external import load_into
+        from vpstudy.compression.masks import Mask
         from vpstudy.compression.recipes import pruned
+        from vpstudy.models import checkpoints
         from vpstudy.models.files import fetch
 
         entry, backbone = access.checkpoints[self.label], access.dense()
         path = fetch(entry.location, entry.sha256, paths.RAW)
-        return pruned(self, backbone, load_into(backbone, path))
+        checkpoints.load(backbone.model, path, backbone.name)
+        return pruned(self, backbone, Mask.nonzero(backbone.prunable))
