@@ -23,7 +23,7 @@ from scipy import integrate, stats
 
 LEVEL = 0.05  # of a two-sided test, and so of intervals and of Holm's correction
 NOT_RUN = "not run at this scale"
-NOT_TESTED = "not tested"  # its cells ran, but the event it is about did not occur
+NOT_TESTED = "not tested"  # its cells ran, but no runs can be compared, or what it is about did not occur
 COLLAPSED = "not tested: collapsed"
 ONE_NETWORK = "cannot tell: one network"
 READINGS = ("reproduced", "contradicted", "inconclusive")
