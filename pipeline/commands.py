@@ -24,7 +24,7 @@ def plan() -> int:
     alone.check(paths.ROOT)
     parameters = study.load(paths.PARAMS)
     if parameters.fetched:
-        _look_inside(parameters)
+        _look_inside(parameters, this_machine=False)
     from pipeline.timings import cores
 
     stages, estimate = _prepared(parameters)
@@ -64,7 +64,7 @@ def _look_inside(parameters: study.Parameters, file: str = "params.yaml", this_m
 
     for note in picture_contents.check(parameters, file, this_machine):
         print(note)
-    weights_checks.check(parameters)
+    weights_checks.check(parameters, this_machine)
 
 
 def _prepared(parameters: study.Parameters) -> tuple:

@@ -5,10 +5,9 @@ import hashlib
 from pathlib import Path
 
 import torch
-from torchvision.models import ResNet18_Weights
 
 from studies import results
-from studies.backbones import weights_checks
+from studies.backbones.weights_checks import class_names, misfits
 from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.rows import head
@@ -17,7 +16,7 @@ from vpstudy.compression.masks import Mask
 from vpstudy.models import backbones, checkpoints, files, libraries, open_clips
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.cost import macs
-from vpstudy.models.weights import HUB, OutsideWeights
+from vpstudy.models.weights import HUB
 from vpstudy.runtime import configure
 from vpstudy.settings import ParameterError
 
@@ -32,7 +31,7 @@ class WeightsCell:
         self.entry, self.runtime = parameters.weights[backbone], configure(parameters.execution)
         self.architecture = libraries.architecture(backbone, self.entry)
         self.size = libraries.input_size(self.entry)
-        if problems := list(weights_checks.misfits(parameters, self.architecture, self.size)):
+        if problems := list(misfits(parameters, self.architecture, self.size)):
             raise ParameterError("\n".join(problems))
 
     def fetch(self) -> Path:
@@ -101,18 +100,3 @@ class WeightsCell:
         atomic.write_text(folder / "imp" / "README.txt", NO_ROUNDS)
         content = head(self.cell, self.runtime, weights=self.entry)
         results.write(results.path(self.cell), content | {"facts": facts, "rows": []})
-
-
-def class_names(entry: OutsideWeights) -> list[str]:
-    """Source classes in the order of the logits. Raises ValueError for a missing file or repeated names."""
-    if entry.is_clip:
-        return []
-    if entry.classes is None:
-        return list(ResNet18_Weights.DEFAULT.meta["categories"])  # ImageNet-1k, sorted by WordNet's number
-    path = paths.ROOT / entry.classes
-    if not path.exists():
-        raise ValueError(f"classes: {entry.classes}: there is no such file; give a text file with a name a line")
-    names = path.read_text(encoding="utf-8").splitlines()
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"classes: {entry.classes}: each name may stand only once; repeated: {', '.join(repeated)}")
-    return names

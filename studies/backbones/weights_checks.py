@@ -2,30 +2,41 @@
 
 from collections.abc import Iterator
 
+from torchvision.models import ResNet18_Weights
+
 from studies.parameters import Parameters
+from vpstudy import paths
 from vpstudy.compression.registry import parse
 from vpstudy.models import files, libraries
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.backbones import Backbone
+from vpstudy.models.weights import OutsideWeights
 from vpstudy.settings import refuse
 from vpstudy.training.mask_search import channel_groups
 from vpstudy.training.mask_search.methods import METHODS
 
 
-def check(parameters: Parameters) -> None:
-    """Raise ParameterError with a line for each problem; fetches and computes nothing."""
+def check(parameters: Parameters, this_machine: bool = True) -> None:
+    """Raise ParameterError with a line for each problem; downloads and trains nothing.
+
+    Without `this_machine`, cells run on others, whose files are not known.
+    """
     problems = []
     for alias in parameters.outside:
         entry = parameters.weights[alias]
         try:
             architecture, size = libraries.architecture(alias, entry), libraries.input_size(entry)
-            if entry.published:
-                files.published_url(entry)
-            if entry.package:
-                files.packaged(entry)
+            if this_machine or entry.published:
+                files.check(entry, paths.RAW, paths.ROOT)
+                class_names(entry)
             problems += misfits(parameters, architecture, size)
-        except (ValueError, TypeError, FileNotFoundError) as error:  # TypeError: from a model, about its arguments
+        except (ValueError, FileNotFoundError) as error:
             problems.append(f"weights.{alias}: {error}")
+        except Exception as error:  # models raise all kinds about their arguments and sizes
+            problems.append(
+                f"weights.{alias}: {entry.model} cannot be made with arguments {entry.arguments} or run on pictures of "
+                f"its size: {type(error).__name__}: {error}; correct arguments or size"
+            )
     if problems:
         raise refuse(f"scale {parameters.scale}", problems)
 
@@ -76,3 +87,18 @@ def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[st
             f"compressions: {rounding[0]!r} rounds what enters each layer, and {alias!r} has {len(missed)} that it "
             f"does not call as layers, such as {missed[0]}; take it out, or {alias!r} out of backbones"
         )
+
+
+def class_names(entry: OutsideWeights) -> list[str]:
+    """Source classes in the order of the logits. Raises ValueError for a missing file or repeated names."""
+    if entry.is_clip:
+        return []
+    if entry.classes is None:
+        return list(ResNet18_Weights.DEFAULT.meta["categories"])  # ImageNet-1k, sorted by WordNet's number
+    path = paths.ROOT / entry.classes
+    if not path.exists():
+        raise ValueError(f"classes: {entry.classes}: there is no such file; give a text file with a name a line")
+    names = path.read_text(encoding="utf-8").splitlines()
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"classes: {entry.classes}: each name may stand only once; repeated: {', '.join(repeated)}")
+    return names

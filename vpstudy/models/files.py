@@ -77,6 +77,14 @@ def fetch_weights(entry: OutsideWeights, folder: Path, root: Path) -> Path:
     return fetch(location if is_url else str(root / Path(location).expanduser()), entry.sha256, folder)
 
 
+def check(entry: OutsideWeights, folder: Path, root: Path) -> None:
+    """Raise as `fetch_weights` for what can be known without a download."""
+    if entry.published:
+        published_url(entry)
+    elif not entry.on_hub and not os.path.expandvars(entry.location).startswith(("https:", "http:")):
+        fetch_weights(entry, folder, root)
+
+
 def stated(checkpoint: Path) -> dict[str, Any]:
     """Mean, std and activation in the configuration beside a checkpoint, as on the hub; empty without one."""
     for path in (checkpoint.parent / name for name in CONFIGS):

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from vpstudy.models.architectures import ARCHITECTURES
-from vpstudy.settings import Positive, Strict
+from vpstudy.settings import Positive, Share, Strict
 
 HUB = "hf://"
 PACKAGE = "pypi://"
 PUBLISHED = "published"
-Factors = Annotated[list[float], Field(min_length=3, max_length=3)]  # R, G, B
+RGB = Field(min_length=3, max_length=3)
 
 
 def _alias(value: str) -> str:
@@ -54,8 +54,9 @@ class OutsideWeights(Strict):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None  # commit on the hub
     arguments: dict[str, Any] = Field(default_factory=dict)
-    mean: Factors | None = None  # for pictures in [0, 1]; mean, std and size default to those of the weights
-    std: Factors | None = None
+    # For pictures in [0, 1]; mean, std and size default to those of the weights.
+    mean: Annotated[list[Share], RGB] | None = None
+    std: Annotated[list[Annotated[Share, Field(gt=0)]], RGB] | None = None
     size: Positive | None = None  # side of a picture, px
     classes: str | None = None  # text file, one name a line; default: ImageNet-1k; a CLIP has none
 

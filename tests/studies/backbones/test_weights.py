@@ -21,7 +21,7 @@ from studies import parameters as study
 from studies import results
 from studies.backbones import weights
 from studies.backbones.weights import WeightsCell
-from studies.backbones.weights_checks import misfits
+from studies.backbones.weights_checks import check, misfits
 from vpstudy import paths
 from vpstudy.models import backbones, files, libraries
 from vpstudy.models.architectures import ARCHITECTURES
@@ -98,6 +98,10 @@ def test_names_that_do_not_fit_are_told(changes, said):
         ({"model": "timm/resnet18"}, "weights.x: revision is missing"),
         ({"model": "timm/resnet18", "location": "hf://timm/resnet18.a1_in1k"}, "weights.x: revision is missing"),
         ({"model": "timm/resnet18", "location": "hf://timm", "revision": "a" * 40}, "weights.x: location: 'hf://timm'"),
+        (
+            {"model": "timm/resnet18", "location": "n.safetensors", "sha256": "0" * 64, "std": [0.0, 1.0, 1.0]},
+            "weights.x.std.0: 0.0: should be greater than 0",
+        ),
         ({"model": "timm/resnet18", "location": "net.safetensors"}, "weights.x: sha256 of net.safetensors is missing"),
         (ENTRY | {"revision": "a" * 40}, "weights.x: revision: only files on the hub"),
         (ENTRY | {"sha256": "abc"}, "weights.x.sha256: 'abc'"),
@@ -180,6 +184,25 @@ def test_inputs_of_layers_that_are_not_called_cannot_be_rounded():
     assert lines[-1].startswith(
         "compressions: 'w4a4' rounds what enters each layer, and 'beit' has 12 that it does not"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, r"net.safetensors: there is no such file"),
+        ({"location": "$NOWHERE"}, r"\$NOWHERE: there is no environment variable"),
+        ({"location": "net.pth"}, r"net.pth: only .safetensors files are read"),
+        (
+            {"model": "timm/efficientnet_lite0", "arguments": {"act_layer": "no"}},
+            r"arguments .* KeyError: 'no'; correct",
+        ),
+        ({"model": "timm/vit_tiny_patch16_224.augreg_in21k", "size": 64}, r"AssertionError: Input height \(64\)"),
+    ],
+)
+def test_what_fetching_or_making_would_meet_is_told_by_check(changes, said):
+    entry = {"model": "torchvision/squeezenet1_1", "location": "net.safetensors", "sha256": "0" * 64} | changes
+    with pytest.raises(ParameterError, match=rf"1 problem, nothing was run\n  - weights.net: .*{said}"):
+        check(parameters(net=entry))
 
 
 def test_a_sparsity_beyond_what_lamp_may_prune_is_told_first():
