@@ -1,21 +1,9 @@
 """Which compressed networks enter claims: those that have not collapsed, by a rule that stands in the parameters."""
 
-from typing import Annotated
-
 import pandas as pd
-from pydantic import Field
 
 from studies.claims.claim import NETWORK
-from vpstudy.settings import Strict
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Admission(Strict):
-    """Floors of upstream accuracy. For a backbone from elsewhere that is its agreement with the dense network."""
-
-    share_of_dense: Share  # of the dense network's upstream accuracy
-    floor: Share  # for the dense network, too
+from studies.hidden_cost.settings import Admission
 
 
 def admitted(backbones: pd.DataFrame, floors: Admission) -> pd.Series:

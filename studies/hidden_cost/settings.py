@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from studies.axes import Targets
-from studies.hidden_cost.admission import Admission
-from vpstudy.settings import AXIS, Budget, Seed, Strict, one_of, unique
+from vpstudy.settings import AXIS, Budget, Seed, Share, Strict, one_of, unique
 from vpstudy.training.controls import CONTROLS
 from vpstudy.training.settings import FineTuning, LinearProbe, VisualPrompting
 
@@ -71,6 +70,13 @@ class Settings(Strict):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+
+class Admission(Strict):
+    """Floors of upstream accuracy. For a backbone from elsewhere that is its agreement with the dense network."""
+
+    share_of_dense: Share  # of the dense network's upstream accuracy
+    floor: Share  # for the dense network, too
 
 
 class HiddenCost(Strict):

@@ -27,10 +27,11 @@ from studies.claims.verdict import (
 )
 from studies.claims.verdict import Test as Rule  # pytest would collect a class called Test
 from studies.hidden_cost import measures, twins
-from studies.hidden_cost.admission import Admission, admitted
+from studies.hidden_cost.admission import admitted
 from studies.hidden_cost.claims import CLAIMS
 from studies.hidden_cost.evidence import Evidence
 from studies.hidden_cost.evidence import evidence as hidden_cost_evidence
+from studies.hidden_cost.settings import Admission
 from studies.rows import row
 from studies.statistics import BLOCKS, blocks, has_blocks
 from vpstudy import paths
