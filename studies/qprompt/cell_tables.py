@@ -15,7 +15,8 @@ def base_and_new(rows: Sequence[Row]) -> pd.DataFrame:
     """Accuracy on base and new and their harmonic mean, by arm."""
     runs = frame(rows)
     by = [name for name in ("prompter", "arm", "bytes") if name in runs]
-    wide = runs.pivot_table("accuracy", [*by, "seed"], "group", sort=False).reindex(columns=["base", "new"])
+    of_runs = runs.groupby([*by, "seed", "group"], sort=False)["accuracy"].mean()  # NaN where all have diverged
+    wide = of_runs.unstack("group", sort=False).reindex(columns=["base", "new"])
     wide["harmonic mean"] = 2 * wide["base"] * wide["new"] / (wide["base"] + wide["new"]).clip(lower=1e-12)
     return wide.groupby(by, sort=False).mean().round(3).reset_index()
 

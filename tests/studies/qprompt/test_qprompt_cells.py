@@ -122,8 +122,8 @@ def test_transfer_measures_the_same_prompt_on_every_group(transfer):
     assert torch.equal(groups["all"].labels, groups["inverted"].labels)
     assert not torch.allclose(groups["all"].features, groups["inverted"].features)
     assert set(cell.examples(4)) == {"digits", "inverted", "letters"}
-    said = cell_tables.by_group_and_shots(rows).data
-    assert "letters, 1 per class" in said and said.count("\n") == 4
+    table = cell_tables.by_group_and_shots(rows)
+    assert ("letters", "1") in [tuple(map(str, column)) for column in table.columns] and len(table) == 3
 
 
 def test_zero_shot_is_the_nearest_description(transfer):
@@ -159,9 +159,9 @@ def test_figures_of_cells_show_every_arm(coop, transfer):
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["full", "ptq-1"]
     assert [axis.get_title() for axis in figure.axes] == ["base", "new"]
     assert len(cell_figures.curves(facts["curves"]).axes[0].get_lines()) == 1
-    assert len(cell_figures.reliability(rows).axes) == 4
+    assert sum(bool(axis.get_title()) for axis in cell_figures.reliability(rows).axes) == 2
     shown = transfer[0].examples(4)
-    assert len(cell_figures.examples(shown).axes) == 8 * len(shown)
+    assert len(cell_figures.examples(shown).axes) == 1
 
 
 # Prompts for both towers.
@@ -244,7 +244,9 @@ def test_a_multimodal_run_that_diverges_is_rows(maple, monkeypatch):
     assert {(r["prompter"], r["arm"]) for r in result["rows"]} == set(ARMS)
     gone = {(r["prompter"], r["arm"]) for r in result["rows"] if r["status"] == "diverged"}
     assert gone == set(LEARNED)
-    assert "| — | — | — |" in cell_tables.base_and_new(result["rows"]).data
+    table = cell_tables.base_and_new(result["rows"]).set_index(["prompter", "arm"])
+    assert set(table.index) == set(ARMS)
+    assert {name for name, row in table.iterrows() if row[["base", "new", "harmonic mean"]].isna().all()} == gone
 
 
 def test_cells_are_those_of_the_axes(small):
