@@ -88,11 +88,11 @@ def _batches(n: int, settings: Distillation, backbone: str) -> Iterator[Tensor]:
 
 
 def _train_statistics(model: nn.Module) -> None:
-    """Switch BatchNorm to training mode, except layers whose statistics are those of a new one.
+    """Switch BatchNorm to training mode, except layers whose variance is that of a new one.
 
     Those were folded into the convolution before (or never trained); normalising by batch would undo the convolution.
+    The mean says nothing: `reconstruction` corrects biases in it.
     """
     for norm in model.modules():
         if isinstance(norm, _BatchNorm) and norm.track_running_stats:
-            folded = bool((norm.running_mean == 0).all() and (norm.running_var == 1).all())
-            norm.train(not folded)
+            norm.train(not (norm.running_var == 1).all())

@@ -11,7 +11,7 @@ SPARSITY_RULE = (
     f"sparsity must be in [{MIN_SPARSITY}, {MAX_SPARSITY}] written with two decimals, or three where the third is not 0"
 )
 BITS_RULE = f"the number of bits must be a whole number from {MIN_BITS} to {MAX_BITS}"
-RANGES = {"minmax": "", "mse": ", MSE", "lsq": ", LSQ"}  # with their text in labels
+RANGES = {"minmax": "", "mse": ", MSE", "bc": ", bias-corrected", "gptq": ", GPTQ", "lsq": ", LSQ"}  # as labels say it
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class Compression:
     sparsity: float | None = None  # nominal share of pruned weights
     bits: int | None = None  # of a weight; None: floating point
     activation_bits: int | None = None  # of a layer input; None: floating point
-    ranges: str | None = None  # "minmax", "mse" (least squared error) or "lsq" (learned with the weights)
+    # "minmax", "mse" (least squared error), "bc" and "gptq" (those of "mse", with the bias corrected, and with weights
+    # that make up for each other's rounding), or "lsq" (learned with the weights)
+    ranges: str | None = None
 
     family: ClassVar[str]  # first part of a name
     form: ClassVar[str]  # example of a name, for messages

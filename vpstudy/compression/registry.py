@@ -18,6 +18,8 @@ FAMILIES: dict[str, type[Compression]] = {
         "magnitude_bn:MagnitudeBn",
         "magnitude_tuned:MagnitudeTuned",
         "magnitude_distilled:MagnitudeDistilled",
+        "reconstructed:Reconstructed",
+        "reconstructed_distilled:ReconstructedDistilled",
         "nm:StructuredSparsity",
         "int:Integers",
         "w:WeightsAndActivations",

@@ -6,13 +6,13 @@ from vpstudy.compression.family import MAX_BITS, MIN_BITS, RANGES, Compression, 
 
 
 class Integers(Compression):
-    family, form = "int", f"int{MIN_BITS} … int{MAX_BITS} (-mse)"
+    family, form = "int", f"int{MIN_BITS} … int{MAX_BITS} (-mse, -bc, -gptq)"
 
     @classmethod
     def read(cls, name, rest):
-        written = re.fullmatch(r"([^-]*)(-mse)?", rest)
+        written = re.fullmatch(r"([^-]*)(-mse|-bc|-gptq)?", rest)
         if written is None:
-            raise ValueError("after the number of bits only -mse may follow")
+            raise ValueError("after the number of bits only -mse, -bc or -gptq may follow")
         return cls(name, bits=bits_of(written[1]), ranges=(written[2] or "-minmax")[1:])
 
     @property
@@ -26,4 +26,4 @@ class Integers(Compression):
     def make(self, access):
         from vpstudy.compression.recipes import quantized
 
-        return quantized(self, access.dense(), {})
+        return quantized(self, access.dense(), access, {})

@@ -6,13 +6,15 @@ from vpstudy.compression.family import RANGES, Compression, bits_of
 
 
 class WeightsAndActivations(Compression):
-    family, form = "w", "w4a4 (-mse, -lsq)"
+    family, form = "w", "w4a4 (-mse, -bc, -gptq, -lsq)"
 
     @classmethod
     def read(cls, name, rest):
-        written = re.fullmatch(r"([^a-]*)a([^-]*)(-mse|-lsq)?", rest)
+        written = re.fullmatch(r"([^a-]*)a([^-]*)(-mse|-bc|-gptq|-lsq)?", rest)
         if written is None:
-            raise ValueError("write the bits of weights and of activations, e.g. w4a4, w4a4-mse or w4a4-lsq")
+            raise ValueError(
+                "write the bits of weights and of activations, e.g. w4a4 or w4a4-mse (or -bc, -gptq, -lsq)"
+            )
         bits, activation_bits = bits_of(written[1]), bits_of(written[2])
         return cls(name, bits=bits, activation_bits=activation_bits, ranges=(written[3] or "-minmax")[1:])
 
@@ -38,5 +40,7 @@ class WeightsAndActivations(Compression):
             learned_steps.attach(backbone.model, layers.rounded(backbone, self.bits), bits, seen)
             access.recover(backbone)
             scales, ranges = learned_steps.freeze(backbone.model)
-            return quantized(self, backbone, ranges, scales)
-        return quantized(self, backbone, activations.calibrate(backbone.frozen().model, bits, seen, self.ranges))
+            return quantized(self, backbone, access, ranges, scales)
+        ends = "minmax" if self.ranges == "minmax" else "mse"
+        ranges = activations.calibrate(backbone.frozen().model, bits, seen, ends)
+        return quantized(self, backbone, access, ranges)
