@@ -97,7 +97,7 @@ def test_kept_weights_and_the_bias_are_those_of_ridge_regression(after, groups):
     for channel in range(outputs):
         inputs, free = patches[:, channel // (outputs // groups)], kept[channel].flatten()
         start = old[channel].flatten()[free].double()
-        ridge = 1e-3 * (inputs - inputs.mean(0)).square().mean()
+        ridge = reconstruction.RIDGE * (inputs - inputs.mean(0)).square().mean()
         fitted = Ridge(alpha=ridge.item() * len(inputs), tol=1e-10).fit(
             inputs[:, free], wanted[:, channel] - inputs[:, free] @ start
         )
@@ -113,7 +113,7 @@ def test_a_layer_without_a_bias_is_solved_through_the_origin():
     seen, wanted = pictures.flatten(0, 2).double(), dense.model(pictures).flatten(0, 2).double()
     for channel in range(3):
         free, start = kept[channel], dense.model[0].weight[channel][kept[channel]].double()
-        alpha = 1e-3 * seen.square().sum().item() / 5
+        alpha = reconstruction.RIDGE * seen.square().sum().item() / 5
         fitted = Ridge(alpha, fit_intercept=False).fit(seen[:, free], wanted[:, channel] - seen[:, free] @ start)
         torch.testing.assert_close(
             net.model[0].weight[channel][free].double(), start + torch.tensor(fitted.coef_), **CLOSE
