@@ -83,7 +83,7 @@ def test_figures_show_every_class(cell):
     assert [bar.get_width() for bar in counts.axes[0].patches] == [8, 12, 2, 3]
     assert sizes.axes[0].lines[0].get_xydata().tolist() == [[12, 9]] * 25
     sheet = one.sheet(one.prepared.target(16))
-    assert [axis.get_title() for axis in sheet.axes if axis.get_title()] == ["blue_pen", "red_pen"]
+    assert [text.get_text() for text in sheet.axes[0].texts] == ["blue_pen", "red_pen"]
 
 
 def test_the_figure_of_counts_says_what_is_left_out(cell, tmp_path):
