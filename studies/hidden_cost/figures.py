@@ -182,7 +182,7 @@ def scaling(report, runs: pd.DataFrame) -> Drawn:
     runs = runs[runs["ece_debiased_scaled"].notna() | (runs["status"] != "ok")]
     moments = {", before": "ece_debiased", ", after": "ece_debiased_scaled"}
     tables = [summarise(runs, ["target", "method", "compression"], m).assign(moment=k) for k, m in moments.items()]
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True).drop(columns="admitted", errors="ignore")  # hollow says "before" here
     table = table.assign(panel=table["target"], row=table["compression"].map(compressions.short_label))
     table["group"] = table["method"].map(lambda name: style.method(name).label) + table["moment"]
     note = f"One temperature a run, fitted on validation, its classes weighted as in the training pool. {budget} "
