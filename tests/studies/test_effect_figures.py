@@ -65,21 +65,26 @@ def test_dots_tell_of_runs_that_diverged():
     assert points(figure.axes[0]) == 3
 
 
-def test_huge_effects_do_not_squeeze_the_others():
+def record_of(smallest):
     effect = {"label": "f", "effect": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "targets": {}}
-    record = {
+    return {
         "id": "V1",
         "study": "vpns",
         "unit": "accuracy",
         "test": "directional",
+        "direction": 1,
+        "smallest_effect": smallest,
         "findings": [effect],
         "verdict": "reproduced",
+        "reading": "reproduced",
     }
-    record["reading"] = "reproduced"
-    figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.005}], "a paper")
+
+
+def test_huge_effects_do_not_squeeze_the_others():
+    figure = forest.draw([record_of(smallest=0.005)], "a paper")
     assert figure.axes[0].get_xscale() == "symlog"
     assert "100" in [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    figure = forest.draw([record | {"direction": 1, "smallest_effect": 0.1}], "a paper")
+    figure = forest.draw([record_of(smallest=0.1)], "a paper")
     assert figure.axes[0].get_xscale() == "linear"
 
 
@@ -124,16 +129,7 @@ def test_the_layers_of_a_deep_network_are_drawn_without_numbers():
 
 
 def test_what_one_network_says_is_hollow():
-    effect = {"label": "f", "effect": 0.5, "low": 0.4, "high": 0.6, "p": 0.0, "targets": {}}
-    record = {
-        "id": "V1",
-        "study": "vpns",
-        "unit": "accuracy",
-        "test": "directional",
-        "findings": [effect],
-        "reading": "reproduced",
-    }
-    record |= {"direction": 1, "smallest_effect": 0.1}
+    record = record_of(smallest=0.1)
     for verdict, inside in (("reproduced", "#009E73"), (ONE_NETWORK, "white")):
         figure = forest.draw([record | {"verdict": verdict}], "a paper")
         (marker,) = (line for line in figure.axes[0].lines if line.get_marker() == "s")
