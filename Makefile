@@ -57,10 +57,12 @@ test-cluster: setup
 	@echo "==> pytest on a SLURM of one node, which Debian's packages install here"
 	@VPSTUDY_TEST_CLUSTER=1 .venv/bin/python -m pytest tests/cluster
 
+COMPILE = .venv/bin/python -m uv pip compile pyproject.toml --universal --python-version 3.11 \
+    --no-header --no-annotate --no-emit-index-url --quiet
 lock: setup
-	@echo "==> requirements.lock from pyproject.toml"
-	@.venv/bin/python -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-	    --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
+	@echo "==> requirements.lock and requirements-site.lock from pyproject.toml"
+	@$(COMPILE) --extra dev --extra real --output-file requirements.lock
+	@$(COMPILE) --extra site --constraint requirements.lock --output-file requirements-site.lock
 
 setup: export SETUP = $(SETUP_SCRIPT)
 setup:

@@ -25,13 +25,15 @@ PROJECT = PYPROJECT["project"]
 RUNTIME = [Requirement(line) for line in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
 REAL = [Requirement(line) for line in PROJECT["optional-dependencies"]["real"]]  # files, never imported
+SITE = [Requirement(line) for line in PROJECT["optional-dependencies"]["site"]]
 BUILD = [Requirement(line) for line in PYPROJECT["build-system"]["requires"]]
 LOCK_LINES = (ROOT / "requirements.lock").read_text().splitlines()
+SITE_LINES = (ROOT / "requirements-site.lock").read_text().splitlines()
 
 # Never imported by our own code: started as programs, or imported by pandas when it writes Markdown (tabulate).
 NOT_IMPORTED = {
-    *("dask", "dask-jobqueue", "distributed", "editables", "hatchling", "import-linter", "ipykernel", "jupyterlab"),
-    *("pytest", "pytest-xdist", "ruamel-yaml-clib", "ruff", "setuptools", "tabulate", "uv"),
+    *("dask", "dask-jobqueue", "distributed", "editables", "hatchling", "import-linter", "ipykernel", "ipywidgets"),
+    *("jupyterlab", "pytest", "pytest-xdist", "ruamel-yaml-clib", "ruff", "setuptools", "sybil", "tabulate", "uv"),
 }
 
 
@@ -39,9 +41,9 @@ def name_of(requirement: Requirement) -> str:
     return canonicalize_name(requirement.name)
 
 
-def locked() -> dict[str, str]:
+def locked(lines: list[str] = LOCK_LINES) -> dict[str, str]:
     """Package name -> pinned version, for the Python and the machine that run this test."""
-    pins = [Requirement(line) for line in LOCK_LINES]
+    pins = [Requirement(line) for line in lines]
     here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
     assert len({name_of(pin) for pin in here}) == len(here), "a package is pinned twice for this machine"
     return {name_of(pin): next(iter(pin.specifier)).version for pin in here}
@@ -61,7 +63,7 @@ def test_every_lock_line_is_one_exact_pin() -> None:
     # An index address, an option, a path or a range would all fail here.
     pin = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*==[0-9][0-9a-z.]*( ; [^#:]+)?")
     assert len(LOCK_LINES) > 100
-    assert [line for line in LOCK_LINES if not pin.fullmatch(line)] == []
+    assert [line for line in LOCK_LINES + SITE_LINES if not pin.fullmatch(line)] == []
 
 
 @pytest.mark.parametrize("requirement", RUNTIME + DEVELOPMENT + REAL + BUILD, ids=str)
@@ -69,6 +71,12 @@ def test_lock_pins_what_pyproject_asks_for(requirement: Requirement) -> None:
     pins = locked()
     assert name_of(requirement) in pins, f"{requirement} is missing from requirements.lock: run `make lock`"
     assert requirement.specifier.contains(pins[name_of(requirement)]), "run `make lock`"
+
+
+def test_the_lock_of_the_site_adds_to_the_other_one() -> None:
+    base, site = locked(), locked(SITE_LINES)
+    assert [name for name in base.keys() & site.keys() if base[name] != site[name]] == []
+    assert [str(each) for each in SITE if not each.specifier.contains(site[name_of(each)])] == [], "run `make lock`"
 
 
 def test_this_environment_is_the_locked_one() -> None:
