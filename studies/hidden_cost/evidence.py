@@ -16,9 +16,11 @@ from studies.hidden_cost.admission import admitted
 from studies.parameters import Parameters
 from studies.results import Results
 from studies.statistics import paired, without_block
-from vpstudy.compression.registry import parse
+from vpstudy.compression.family import Compression
+from vpstudy.compression.registry import FAMILIES, parse
 
 RUN = [*ON, "budget"]  # identifies a run within a method and compression
+ENOUGH = 3  # networks that must be admitted with a compression for it to be the primary one
 
 
 def control_of(compression: str) -> str:
@@ -35,13 +37,25 @@ class Evidence:
     facts: dict[tuple[str, str], dict[str, Any]]  # by backbone and target: classes, source_classes, pictures per split
 
     @property
+    def recovered(self) -> list[Compression]:
+        """The rounds of iterative pruning or, without any, the networks pruned at once and recovered."""
+        pruned = [each for each in map(parse, self.runs["compression"].unique()) if each.recovered]
+        return [each for each in pruned if each.family == "imp"] or pruned
+
+    @property
     def sparsest(self) -> str | None:
-        """The sparsest network of iterative pruning, else of one-shot pruning with recovery."""
-        pruned = [parse(name) for name in self.runs["compression"].unique()]
-        for family in ("imp", "magnitude_distilled"):
-            if rounds := [each for each in pruned if each.family == family]:
-                return max(rounds, key=lambda each: each.sparsity).name
-        return None
+        """The sparsest of `recovered` that is admitted on `ENOUGH` networks, else on as many as any is."""
+
+        def rank(each: Compression) -> tuple:  # of two equally sparse ones, that with more recovery
+            enough = min(self.admitted_on(each.name), ENOUGH)
+            return enough, each.sparsity, list(FAMILIES).index(each.family)
+
+        return max(self.recovered, key=rank).name if self.recovered else None
+
+    def admitted_on(self, compression: str) -> int:
+        """The number of networks that are admitted with this compression."""
+        rows = self.backbones[self.backbones["compression"] == compression]
+        return int(rows["admitted"].sum())
 
     def has(self, *names: str) -> list[str]:
         return [name for name in names if name in set(self.runs["compression"])]

@@ -1,5 +1,7 @@
 """Figures of hidden_cost, from the report and the runs of one architecture."""
 
+from collections import Counter
+from collections.abc import Iterable
 from itertools import product
 
 import numpy as np
@@ -12,19 +14,12 @@ from studies.figures.sentences import Drawn
 from studies.figures.tables import METRICS
 from studies.statistics import against_dense, paired, summarise
 from vpstudy.compression.family import percent
-from vpstudy.compression.registry import parse
+from vpstudy.compression.registry import FAMILIES, parse
 from vpstudy.data.target import load as load_target
 from vpstudy.models import architectures
 from vpstudy.training.controls import CONTROLS
 
-# Families on the line, families apart from it, a note on both, and the label of the dashed line.
-ROUNDS = ("dense", "imp"), ("magnitude",), "Lines: dense, then rounds of IMP. Hollow: one-shot pruning.", "source task"
-RECOVERED = (  # for backbones without IMP
-    ("dense_distilled", "magnitude_distilled"),
-    ("dense", "magnitude"),
-    "Lines: dense and one-shot magnitude pruning, both recovered. Hollow: without recovery.",
-    "agrees with dense",
-)
+PLAIN = ("dense", "magnitude")  # without recovery: apart from the line, if not on it
 APART = 0.05  # shift of markers apart, in axis lengths, to keep the line visible
 BOUNDS = {"accuracy": (0.0, 1.0), "ece_debiased": (-1.0, 1.0)}  # a debiased estimate may lie below zero
 BOTH = ("accuracy", "ece_debiased")
@@ -40,12 +35,14 @@ def by_sparsity(metric: str):
     def draw(report, runs: pd.DataFrame) -> Drawn:
         backbones = report.backbones[report.backbones["backbone"] == runs["backbone"].iloc[0]]
         unquantized = backbones[backbones["bits"] == 32].groupby("compression", sort=False)
-        sparsity = unquantized[["sparsity", "upstream_accuracy"]].mean().assign(family=unquantized["family"].first())
-        families = set(sparsity["family"])
-        on_line, apart, note, dashed = RECOVERED if "imp" not in families and RECOVERED[0][1] in families else ROUNDS
+        sparsity = unquantized[["sparsity", "upstream_accuracy"]].mean()
+        start, family, note = _line(sparsity.index)
+        families = sparsity.index.map(lambda name: parse(name).family)
+        sparsity = sparsity.assign(apart=~families.isin([start, family]))[families.isin([start, family, *PLAIN])]
+        dashed = "agrees with dense" if _agreement(backbones) else "source task"
         table = summarise(runs, PER_ARM, metric)
-        table = table.join(sparsity[sparsity["family"].isin(on_line + apart)], on="compression", how="inner")
-        table = table.assign(x=_decades(table["sparsity"]), apart=table["family"].isin(apart))
+        table = table.join(sparsity, on="compression", how="inner")
+        table = table.assign(x=_decades(table["sparsity"]))
         table.loc[table["apart"], "x"] += APART * table["x"].max()
         table["group"] = table["budget"].map(style.budget_label)
         looks = {style.budget_label(b): style.line(b, style.COLOURS[0]) for b in style.budgets(table["budget"])}
@@ -73,6 +70,25 @@ def by_sparsity(metric: str):
         return Drawn(figure, sentences.changes(changes[kept], f"{METRICS[metric]} along the lines, against dense"))
 
     return draw
+
+
+def _agreement(backbones: pd.DataFrame) -> bool:
+    """Whether upstream accuracy is agreement with dense: without the source there is no upstream calibration."""
+    return "upstream_ece_debiased" not in backbones or bool(backbones["upstream_ece_debiased"].isna().any())
+
+
+def _line(names: Iterable[str]) -> tuple[str, str, str]:
+    """The network that the line starts from, the family on it, and a note on both and on those apart.
+
+    On the line is IMP, else the recovered family with the most sparsities, from the network that was trained alike.
+    """
+    recovered = [each for each in map(parse, names) if each.recovered]
+    counted = Counter(each.family for each in recovered)
+    family = max(counted, key=lambda name: (name == "imp", counted[name]), default="magnitude")
+    start = next((each.control for each in recovered if each.family == family), None) or "dense"
+    words = FAMILIES[family].words[1].replace(" {} %", "")
+    note = f"Lines: {compressions.label(start)}, then {words}. Hollow: one-shot pruning without recovery."
+    return start, family, note
 
 
 def _decades(sparsity):

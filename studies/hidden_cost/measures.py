@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from studies.claims.claim import NETWORK, ON, Finding, finding
-from studies.hidden_cost.evidence import RUN, Evidence, control_of
+from studies.hidden_cost.evidence import ENOUGH, RUN, Evidence, control_of
 from studies.hidden_cost.twins import TWINS, share
 from vpstudy.compression.registry import parse
 
@@ -15,6 +15,13 @@ SMALL_TEST = 300  # targets with fewer test pictures are left out of pooled cali
 ABOVE_CHANCE = 2.0  # standard errors above chance that a dense run must be for its change in log-odds to count
 EQUAL_UPSTREAM = 0.01  # upstream accuracies this close count as equal
 CLOSE_UPSTREAM = 0.10  # networks further from dense upstream are left out of the fitted line
+
+PRIMARY_BITS = (  # quantized weights and activations, by preference; without the first of a pair, the next one
+    ("w4a4-lsq", "w3a3-lsq"),
+    ("w4a4", "w3a3"),
+    ("w4a8-gptq", "w8a8"),
+    ("w4a8", "w8a8"),
+)
 
 Names = Callable[[Evidence], list[str]]  # of compressions
 
@@ -49,7 +56,10 @@ def other_sparsities(found: Evidence) -> list[str]:
 
 
 def quantized(found: Evidence) -> list[str]:
-    return found.has("w4a4-lsq", "w3a3-lsq") or found.has("w4a4", "w3a3")
+    """The first of `PRIMARY_BITS` that was run and is admitted on enough networks, else the first that was run."""
+    run = [found.has(*names) for names in PRIMARY_BITS if found.has(names[0])]
+    enough = min(ENOUGH, max(map(found.admitted_on, found.runs["compression"].unique())))
+    return next((names for names in run if all(found.admitted_on(name) >= enough for name in names)), [*run, []][0])
 
 
 def other_bits(found: Evidence) -> list[str]:
@@ -57,10 +67,9 @@ def other_bits(found: Evidence) -> list[str]:
 
 
 def equal_upstream(found: Evidence) -> list[str]:
-    """The sparsest IMP round whose mean upstream accuracy is within `EQUAL_UPSTREAM` of dense, if any."""
+    """The sparsest recovered network whose mean upstream accuracy is within `EQUAL_UPSTREAM` of dense, if any."""
     accuracy = found.backbones.groupby("compression")["upstream_accuracy"].mean()
-    rounds = [c for c in map(parse, accuracy.index) if c.family == "imp"]
-    equal = [c for c in rounds if abs(accuracy[c.name] - accuracy["dense"]) <= EQUAL_UPSTREAM]
+    equal = [c for c in found.recovered if abs(accuracy[c.name] - accuracy["dense"]) <= EQUAL_UPSTREAM]
     return [max(equal, key=lambda c: c.sparsity).name] if equal else []
 
 

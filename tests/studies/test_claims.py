@@ -311,6 +311,42 @@ def test_a_compression_that_trains_on_is_compared_with_dense_that_trained_on():
     assert one["effect"] == pytest.approx(-0.03)
 
 
+PUBLISHED = {  # upstream, as agreement with dense, of networks whose source is not at hand
+    "dense": 1.0, "dense_distilled": 0.9, "reconstructed-0.50": 0.8, "reconstructed-0.60": 0.65,
+    "reconstructed-0.70": 0.56, "reconstructed_distilled-0.60": 0.6, "w4a4": 0.2, "w8a8": 0.97, "w4a8": 0.8,
+    "w4a8-gptq": 0.85, "int4-gptq": 0.9,
+}  # fmt: skip
+
+
+def published_networks(seventy: int = 2) -> Evidence:
+    """Evidence on four published networks, of which so many are admitted at 70 %."""
+    found = evidence(compressions=tuple(PUBLISHED), sources=4)
+    names = np.array(["lite0", "lite1", "lite2", "mobilenet"])
+    runs, upstream = (
+        table.assign(backbone=names[table["source_seed"]], source_seed=0)
+        for table in (found.runs, measured_upstream(PUBLISHED, 4))
+    )
+    lost = (upstream["compression"] == "reconstructed-0.70") & upstream["backbone"].isin(names[seventy:])
+    upstream["upstream_accuracy"] = upstream["upstream_accuracy"].mask(lost, 0.3)
+    facts = {(name, target): fact for (_, target), fact in found.facts.items() for name in names}
+    return Evidence(runs, upstream.assign(admitted=admitted(upstream, FLOORS)), facts)
+
+
+def test_primary_networks_are_chosen_by_admission_alone():
+    found = published_networks()
+    assert found.sparsest == "reconstructed_distilled-0.60"  # more recovery, of two equally sparse ones
+    assert measures.quantized(found) == ["w4a8-gptq", "w8a8"]
+    assert published_networks(seventy=3).sparsest == "reconstructed-0.70"
+    only = found.runs["compression"].isin(["dense", "reconstructed-0.70", "w4a4", "w8a8"])
+    collapsed = replace(found, runs=found.runs[only])
+    assert collapsed.sparsest == "reconstructed-0.70" and measures.quantized(collapsed) == ["w4a4"]
+    records = judged(found)
+    told = {name for name, record in records.items() if record["verdict"] in READINGS}
+    assert told >= {"H1", "H2", "H3", "H4", "H5"}
+    assert records["H1"]["findings"][0]["label"] == "reconstructed_distilled-0.60 against dense_distilled"
+    assert all(records[name]["networks"] == 4 for name in told)
+
+
 @pytest.mark.parametrize(("adds", "verdict"), [(0.05, "reproduced"), (0.0, "contradicted")])
 def test_what_a_prompt_adds_to_its_mapping(adds, verdict):
     found = evidence()

@@ -10,6 +10,7 @@ class Imp(Pruning):
     family, form = "imp", "imp-0.80"
     words = "{} % sparse (IMP)", "IMP {} %"
     trains_on_source = True
+    recovered = True
 
     def problem(self, rounds, checkpoints):
         if self.sparsity not in rounds:

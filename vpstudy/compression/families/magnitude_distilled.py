@@ -8,6 +8,7 @@ class MagnitudeDistilled(Magnitude):
     words = "recovered {} %", "recovered {} %"
     colours = "Purples"
     learns_from_dense, control = True, "dense_distilled"
+    recovered = True
 
     def make(self, access):
         from vpstudy.compression.recipes import distilled

@@ -8,6 +8,7 @@ class MagnitudeTuned(Magnitude):
     words = "one-shot magnitude, {} % sparse, trained again", "one-shot {} % tuned"
     colours = "YlOrRd"
     trains_on_source, control = True, "dense_tuned"
+    recovered = True
 
     def make(self, access):
         from vpstudy.compression.recipes import trained

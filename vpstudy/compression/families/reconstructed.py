@@ -7,6 +7,7 @@ class Reconstructed(Magnitude):
     family, form = "reconstructed", "reconstructed-0.50"
     words = "one-shot magnitude, {} % sparse, reconstructed", "reconstructed {} %"
     colours = "Greens"
+    recovered = True
 
     def make(self, access):
         from vpstudy.compression.recipes import reconstruct
