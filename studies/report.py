@@ -9,6 +9,7 @@ from IPython.display import Markdown, display
 
 from studies import grid, results
 from studies.claims import ledger
+from studies.claims.conclusions import conclusions
 from studies.claims.verdict import NOT_RUN
 from studies.figures import style, tables
 from studies.figures.sentences import Drawn
@@ -69,9 +70,13 @@ class Report:
         )
         for note in self.read.notes():
             print(note)
-        if entries := [entry for entry in ledger.read(self.parameters.scale) if entry["study"] == self.study]:
-            columns = {"id": "claim", "verdict": "verdict", "statement": "statement", "reason": "why"}
+        if entries := self.claims():
+            columns = {"id": "claim", "statement": "statement", "verdict": "verdict", "reason": "why"}
             display_table(pd.DataFrame(entries)[[*columns]].rename(columns=columns))
+
+    def claims(self) -> list[ledger.Entry]:
+        """The entries of the study in the ledger of this scale."""
+        return [entry for entry in ledger.read(self.parameters.scale) if entry["study"] == self.study]
 
     def show(self, name: str) -> None:
         """Show the figure or table of this name, or say what it lacks; with `save`, also write it."""
@@ -99,9 +104,14 @@ class Report:
             display(Markdown(drawn.sentence))
             self.shown[file] = drawn.sentence
 
+    def conclusions(self) -> str:
+        """What the results amount to, as Markdown."""
+        return conclusions(self.claims())
+
     def conclude(self) -> None:
-        """Show what all figures said, one line each."""
-        display(Markdown("\n".join(f"- {sentence}" for sentence in self.shown.values())))
+        """Show the conclusions, then what all figures said, one line each."""
+        sentences = "\n".join(f"- {sentence}" for sentence in self.shown.values())
+        display(Markdown(f"{self.conclusions()}\n\nWhat each figure shows, in one sentence:\n\n{sentences}"))
 
     def runs_of(self, name: str) -> pd.DataFrame:
         """The runs that the figure of this name shows."""

@@ -7,6 +7,7 @@ import pandas as pd
 from studies import grid, results
 from studies.claims import forest, ledger
 from studies.claims.claim import Claim
+from studies.claims.conclusions import conclusions, effect_text
 from studies.claims.verdict import LEVEL, ONE_NETWORK, equivalence_power
 from studies.figures.sentences import Drawn
 from studies.hidden_cost import claims as hidden_cost
@@ -73,12 +74,17 @@ class ClaimsReport(Report):
     def findings(self, kind: str, by: str = "targets") -> pd.DataFrame:
         """Effects pooled and by "targets" or "networks": of the "findings", which decide, or of those "beside" them."""
         rows = [
-            {"claim": entry["id"], "on": found["label"], "pooled [95 %]": _interval(found)}
-            | {name: _interval(effect) for name, effect in found[by].items()}
+            {"claim": entry["id"], "on": found["label"], "pooled [95 %]": effect_text(found)}
+            | {name: effect_text(effect) for name, effect in found[by].items()}
             for entry in self.entries
             for found in entry[kind]
         ]
         return pd.DataFrame(rows).fillna("—")
+
+    def conclusions(self) -> str:
+        """What the verdicts of each study amount to."""
+        of = {study: [entry for entry in self.entries if entry["study"] == study] for study in STUDIES}
+        return "\n\n".join(f"{STUDIES[study].PAPER}:\n\n{conclusions(entries)}" for study, entries in of.items())
 
     def drawn(self, name: str) -> dict[str, Drawn | None]:
         """The forest plot of a study, if a claim of it was read."""
@@ -93,37 +99,29 @@ class ClaimsReport(Report):
 
 def _line(entry: ledger.Entry) -> dict[str, Any]:
     return {
-        "study": entry["study"],
         "claim": entry["id"],
-        "verdict": entry["verdict"],
         "statement": entry["statement"],
-        "estimand": entry["estimand"],
+        "verdict": entry["verdict"],
+        "effect [95 %]": _listed(list(map(effect_text, entry["findings"]))),
         "measured on": _listed([found["label"] for found in entry["findings"]]),
-        "effect [95 %]": _listed(list(map(_interval, entry["findings"]))),
-        "smallest of interest": entry["smallest_effect"],
+        "why": entry["reason"],
+        "estimand": entry["estimand"],
+        "smallest of interest": f"{entry['smallest_effect']:g} {entry['unit']}",
         "networks": entry["networks"],
         "p for (Holm)": _p(entry["p_holm"]),
         "p against (Holm)": _p(entry["p_against_holm"]),
-        "why": entry["reason"],
         "rule set after a run": entry["later_rule"] or "—",
+        "study": entry["study"],
     }
 
 
 def _p(value: float | None) -> str:
-    return "—" if value is None else f"{value:.3g}"
+    return "—" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _listed(texts: list[str]) -> str:
     """The texts in one table cell, or their number if they are many."""
     return f"{len(texts)} findings, below" if len(texts) > MOST else "; ".join(texts) or "—"
-
-
-def _interval(effect: dict) -> str:
-    if effect["effect"] is None:
-        return "no comparable runs"
-    if effect["low"] is None:
-        return f"{effect['effect']:+.3f} (one replicate)"
-    return f"{effect['effect']:+.3f} [{effect['low']:+.3f}, {effect['high']:+.3f}]"
 
 
 def _asks_for_no_difference(claim: Claim) -> bool:

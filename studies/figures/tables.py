@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from studies.claims.verdict import VERDICTS
 from studies.statistics import summarise
 from vpstudy import atomic
 
@@ -30,8 +31,18 @@ METRICS = {  # in every table and figure
     "nll_scaled": "NLL after it (nats)",
 }
 USUAL = ("accuracy", "ece_debiased", "nll", "brier")
-NUMBER = re.compile(r"[+\-−]?\d|—$")
-COLOURS = {"reproduced": "#c9ebdf", "contradicted": "#f9d5bd", "inconclusive": "#dbe7f3"}  # verdict: background
+NUMBER = re.compile(r"[+\-−]?\d|< \d|—$")
+GREY = "#e9e9e9"
+COLOURS = dict.fromkeys(VERDICTS, GREY) | {  # verdict: background
+    "reproduced": "#c9ebdf",
+    "contradicted": "#f9d5bd",
+    "inconclusive": "#dbe7f3",
+}
+WIDEST, WIDTH = 15, 0.4  # em: the least width of prose, at most and a character
+HEAD = (
+    "text-align: left; vertical-align: bottom; position: sticky; top: 0; "
+    "background: var(--jp-layout-color0, var(--color-background-primary, white))"
+)
 SCROLLED = 20  # rows; longer tables scroll
 
 
@@ -77,19 +88,25 @@ def chosen(tuned: Iterable[tuple[str, Sequence[Mapping[str, Any]]]], setting: st
 
 
 def html(table: pd.DataFrame) -> str:
-    """The whole table: prose to the left, numbers to the right, verdicts coloured; equal tables give equal text."""
+    """The whole table in a box that scrolls: prose to the left, numbers to the right, verdicts coloured.
+
+    Several numbers in one cell stand below each other. Equal tables give equal text.
+    """
     numeric = [column for column in table if table[column].map(lambda value: bool(NUMBER.match(str(value)))).all()]
-    prose = [column for column in table if column not in numeric]
-    styler = table.reset_index(drop=True).style.hide(axis="index").format(escape="html", precision=3)
-    styler.set_properties(subset=prose, **{"text-align": "left", "white-space": "normal"})
-    styler.set_properties(subset=numeric, **{"text-align": "right", "font-variant-numeric": "tabular-nums"})
-    styler.map(
-        lambda value: f"background-color: {COLOURS[value]}; color: black" if value in COLOURS else "", subset=prose
-    )
-    styler.set_table_styles([{"selector": "th", "props": "text-align: left; vertical-align: bottom"}])
+    right = [{"selector": f"th.col{table.columns.get_loc(name)}", "props": "text-align: right"} for name in numeric]
+    shown = table.reset_index(drop=True).replace({name: "; " for name in numeric}, "\n", regex=True)
+    styler = shown.style.hide(axis="index").format(escape="html", precision=3)
+    styler.set_properties(**{"text-align": "left", "vertical-align": "top", "white-space": "normal"})
+    for column in table.columns.difference(numeric):
+        width = min(WIDEST, WIDTH * table[column].astype(str).str.len().max())
+        styler.set_properties(subset=[column], **{"min-width": f"{width:.0f}em"})
+    figures = {"text-align": "right", "white-space": "pre", "font-variant-numeric": "tabular-nums"}
+    styler.set_properties(subset=numeric, **figures)
+    styler.map(lambda value: f"background-color: {COLOURS[value]}; color: black" if value in COLOURS else "")
+    styler.set_table_styles([{"selector": "th", "props": HEAD}, *right])
     name = hashlib.sha1(table.to_csv().encode()).hexdigest()[:10]  # not random, and another for each table of a page
-    text = styler.set_uuid(name).to_html()
-    return f'<div style="max-height: 40em; overflow: auto">{text}</div>' if len(table) > SCROLLED else text
+    height = "max-height: 40em; " if len(table) > SCROLLED else ""
+    return f'<div style="{height}overflow: auto">{styler.set_uuid(name).to_html()}</div>'
 
 
 def save(table: pd.DataFrame, name: str, folder: Path) -> None:

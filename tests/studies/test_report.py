@@ -17,6 +17,8 @@ from studies import grid
 from studies import parameters as study_parameters
 from studies.claims import ledger
 from studies.claims import report as claims
+from studies.claims.conclusions import conclusions
+from studies.claims.verdict import VERDICTS
 from studies.figures import style, tables
 from studies.figures.sentences import Drawn
 from studies.hidden_cost.report import HiddenCostReport
@@ -202,3 +204,30 @@ def test_claims_of_what_is_left_out_are_not_run(only):
     }
     assert verdicts["hidden_cost"] == verdicts["qprompt"] == {"not run at this scale"}
     assert "cannot tell: one network" in verdicts["vpns"]  # from its committed results
+
+
+def test_conclusions_name_what_is_decided_and_count_what_is_open():
+    found = [{"label": "imp", "effect": -0.05, "low": -0.08, "high": -0.02}]
+    entry = {"statement": "VP loses", "unit": "accuracy", "findings": found, "networks": 10, "reading": "reproduced"}
+    one = entry | {"verdict": "cannot tell: one network", "networks": 1}
+    entries = [
+        entry | {"id": "H1", "verdict": "reproduced"},
+        entry | {"id": "H2", "verdict": "inconclusive"},
+        one | {"id": "H3"},
+        one | {"id": "H4", "reading": "contradicted"},
+        entry | {"id": "H5", "verdict": "not tested"},
+    ]
+    assert conclusions(entries).splitlines() == [
+        "- **1 of 5 reproduced:**",
+        "    - H1: VP loses (accuracy -0.050 [-0.080, -0.020]; 10 networks)",
+        "- **1 of 5 inconclusive:** H2.",
+        "- **2 of 5 cannot be told from one network.** In this one: reproduced H3; contradicted H4.",
+        "- **1 of 5 not tested:** H5.",
+    ]
+
+
+def test_several_numbers_of_a_cell_stand_below_each_other_and_every_verdict_has_a_colour():
+    table = pd.DataFrame({"effect": ["+0.1; -0.2", "< 0.001"], "verdict": ["not tested", "cannot tell: one network"]})
+    text = tables.html(table)
+    assert "+0.1\n-0.2" in text and "&lt; 0.001" in text
+    assert set(VERDICTS) == tables.COLOURS.keys() and len(set(tables.COLOURS.values())) == 4

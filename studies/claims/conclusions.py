@@ -1,0 +1,51 @@
+"""What the verdicts of a ledger amount to, in sentences."""
+
+from collections.abc import Sequence
+
+from studies.claims.ledger import Entry
+from studies.claims.verdict import ONE_NETWORK, READINGS
+
+OPEN = "inconclusive"
+
+
+def effect_text(effect: Entry) -> str:
+    """An effect or finding as "+0.010 [-0.002, +0.022]"."""
+    if effect["effect"] is None:
+        return "no comparable runs"
+    if effect["low"] is None:
+        return f"{effect['effect']:+.3f} (one replicate)"
+    return f"{effect['effect']:+.3f} [{effect['low']:+.3f}, {effect['high']:+.3f}]"
+
+
+def conclusions(entries: Sequence[Entry]) -> str:
+    """Markdown: each decided claim with its effect, by verdict, then the ids of those that stay open, with the cause.
+
+    A claim of one network is open; what that network says is named.
+    """
+    lines = []
+    for verdict in dict.fromkeys([*READINGS, *(entry["verdict"] for entry in entries)]):
+        of = [entry for entry in entries if entry["verdict"] == verdict]
+        if not of:
+            continue
+        if verdict in READINGS and verdict != OPEN:
+            lines += [f"- **{len(of)} of {len(entries)} {verdict}:**", *(f"    - {_decided(entry)}" for entry in of)]
+        elif verdict == ONE_NETWORK:
+            said = "; ".join(
+                f"{reading} {_ids([entry for entry in of if entry['reading'] == reading])}"
+                for reading in READINGS
+                if any(entry["reading"] == reading for entry in of)
+            )
+            lines.append(f"- **{len(of)} of {len(entries)} cannot be told from one network.** In this one: {said}.")
+        else:
+            lines.append(f"- **{len(of)} of {len(entries)} {verdict}:** {_ids(of)}.")
+    return "\n".join(lines)
+
+
+def _decided(entry: Entry) -> str:
+    found = entry["findings"]
+    effect = f"{entry['unit']} {effect_text(found[0])}" if len(found) == 1 else f"{len(found)} findings"
+    return f"{entry['id']}: {entry['statement']} ({effect}; {entry['networks']} networks)"
+
+
+def _ids(entries: Sequence[Entry]) -> str:
+    return ", ".join(entry["id"] for entry in entries)
