@@ -94,7 +94,7 @@ def html(table: pd.DataFrame) -> str:
     """
     numeric = [column for column in table if table[column].map(lambda value: bool(NUMBER.match(str(value)))).all()]
     right = [{"selector": f"th.col{table.columns.get_loc(name)}", "props": "text-align: right"} for name in numeric]
-    shown = table.reset_index(drop=True).replace({name: "; " for name in numeric}, "\n", regex=True)
+    shown = table.reset_index(drop=True).replace(dict.fromkeys(numeric, "; "), "\n", regex=True)
     styler = shown.style.hide(axis="index").format(escape="html", precision=3)
     styler.set_properties(**{"text-align": "left", "vertical-align": "top", "white-space": "normal"})
     for column in table.columns.difference(numeric):
