@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from vpstudy.compression import activations
@@ -70,6 +71,18 @@ def test_networks_of_the_libraries_compute_the_same(model, size, left):
             (backbone.features(pictures), copied.features(pictures)),
         ):
             assert (one - other).abs().max() <= 1e-5 * one.abs().max()
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride"), [(9, 3, 2), (12, 5, 2), (11, 3, 3), (8, 1, 2)])
+@pytest.mark.parametrize("kind", [nn.Conv2d, Conv2dSame])
+def test_gradients_of_depthwise_convolutions_with_a_stride_are_those_of_torch(backbone, kind, size, kernel, stride):
+    backbone.model = trained(Small(lambda net, x: net.norm(net.one(x))))
+    backbone.model.one = kind(3, 3, kernel, stride, padding=kernel // 2, groups=3).requires_grad_(False)
+    pictures = torch.rand(2, 3, size, size, requires_grad=True)
+    copied = fused(backbone, size)
+    assert not any(isinstance(m, nn.Conv2d) for m in (copied.model.one, copied.model.norm))
+    found, wanted = (torch.autograd.grad(b(pictures).square().sum(), pictures)[0] for b in (copied, backbone))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
 class Small(nn.Module):
