@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pipeline import locks
 from studies import grid
@@ -114,7 +115,14 @@ def _merge(content: dict[str, Any], changes: dict[str, Any]) -> None:
         if isinstance(value, dict) and isinstance(content.get(key), dict):
             _merge(content[key], value)
         else:
-            content[key] = value
+            content[key] = _quoted(value)
+
+
+def _quoted(value: Any) -> Any:
+    """Texts with a colon in quotes: DVC's reader refuses `{location: pypi://…}` on one line without them."""
+    if isinstance(value, dict):
+        return {key: _quoted(each) for key, each in value.items()}
+    return DoubleQuotedScalarString(value) if isinstance(value, str) and ":" in value else value
 
 
 def _plain(text: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import load_yaml
 
 from pipeline import scales
 from pipeline.scales import compose, hand_edits, presets, put_in_place
@@ -44,6 +45,7 @@ def test_every_preset_is_valid_and_keeps_the_comments(name, tmp_path):
     composed = tmp_path / "params.yaml"
     composed.write_text(compose(name))
     assert scales.parameters(name).scale == name
+    assert load_yaml(composed)["scale"] == name  # DVC's own reader
     default = compose("default")
     comments = [re.findall("#.*", text)[1:] for text in (default, composed.read_text())]  # [0]: what the scale is for
     assert comments[0] == comments[1]
