@@ -4,11 +4,13 @@ A replicate is one independent value of an effect: of a network (the mean over i
 a seed. Every test has 2.5 % on its side, so it agrees with the 95 % interval that is shown, two one-sided tests
 included. With d the smallest effect of interest or the margin, and effects turned into the claimed direction:
 
-| kind                                         | for the claim                          | against it          |
-|----------------------------------------------|----------------------------------------|---------------------|
-| directional ("falls", "rises")               | interval above 0, estimate at least d  | interval below d    |
-| non-inferiority ("does not worsen", "beats or matches") | interval above −d           | interval below −d   |
-| equivalence ("differs within noise")         | interval within ±d                     | interval beyond ±d  |
+=======================================================  ======================================  ==================
+kind                                                     for the claim                           against it
+=======================================================  ======================================  ==================
+directional ("falls", "rises")                           interval above 0, estimate at least d   interval below d
+non-inferiority ("does not worsen", "beats or matches")  interval above −d                       interval below −d
+equivalence ("differs within noise")                     interval within ±d                      interval beyond ±d
+=======================================================  ======================================  ==================
 
 If all findings of a claim must hold, the p value for it is their largest, and that against it their smallest times
 their number. Holm's correction over the ledger applies to both directions alike.
@@ -139,7 +141,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def equivalence_power(n: int, deviation: float, margin: float, truth: float = 0.0, level: float = LEVEL) -> float:
-    """Power of two one-sided t tests at `level` / 2 to show |effect| < margin, with `n` normal replicates.
+    """Power of two one-sided t tests at `level` / 2 to show an absolute effect below `margin`, with `n` normal replicates.
 
     Exact: given the sample deviation s, the mean must lie within margin − t s / √n of zero; s² is scaled chi-square.
     """
