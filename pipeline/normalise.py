@@ -18,6 +18,7 @@ KEPT_METADATA = ("tags", "jupyter", "editable", "slideshow")
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 BAR = re.compile(r"\d+%\|.*\||\d+it \[\d\d:")  # tqdm
 LOGGED = re.compile(r"\[?[IWEF]\d{4} \d\d:\d\d:\d\d")  # warnings of compiled libraries open with the time
+NOT_RUN = "not run at this scale"  # as `studies.claims.verdict` says it, whose imports take seconds
 IPYTHON_INPUT = re.compile(r"(?:/\S*?)?/ipykernel_\d+/\d+\.py")
 
 Notebook = dict[str, Any]
@@ -76,10 +77,11 @@ def rendered(notebook: Notebook) -> Notebook:
     """An executed notebook without what differs between two runs on one machine, or names that machine.
 
     Ids by position, counts from 1, no timestamps, durations or papermill metadata, streams merged, widgets
-    and progress bars dropped, memory addresses, kernel file names and absolute paths replaced.
+    and progress bars dropped, memory addresses, kernel file names and absolute paths replaced. A section that says
+    nothing but `NOT_RUN` is left out, unless it is the first.
     """
     cells, count = [], 0
-    for index, cell in enumerate(notebook["cells"]):
+    for index, cell in enumerate(_with_results(notebook["cells"])):
         kept = _bare(cell, index)
         if kept["cell_type"] == "code":
             if cell.get("execution_count"):
@@ -89,6 +91,20 @@ def rendered(notebook: Notebook) -> Notebook:
             kept["execution_count"] = count if cell.get("execution_count") else None
         cells.append(kept)
     return _notebook(cells)
+
+
+def _with_results(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    sections: list[list[dict[str, Any]]] = [[]]
+    for cell in cells:
+        if cell["cell_type"] == "markdown" and _text(cell["source"]).startswith("## "):
+            sections.append([])
+        sections[-1].append(cell)
+
+    def says(section: list[dict[str, Any]]) -> set[str]:
+        outputs = [output for cell in section for output in cell.get("outputs", [])]
+        return {line for output in outputs for line in _text(output.get("text", "a display")).splitlines() if line}
+
+    return sections[0] + [cell for section in sections[1:] if says(section) != {NOT_RUN} for cell in section]
 
 
 def _notebook(cells: list[dict[str, Any]]) -> Notebook:

@@ -130,15 +130,16 @@ class Report:
 
 
 class LeftOut:
-    """Replaces the report of a study without results, and says why; its methods do nothing."""
+    """Replaces the report of a study without results, and says why; its methods show nothing."""
 
     def __init__(self, why: str, folders: list[Path]):
         print(why)
+        self.why = why
         for folder in folders:  # DVC expects them, and git keeps no empty one
             atomic.write_text(folder / "not_run.md", f"{why}\n")
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_, **__: None
+        return lambda *_, **__: print(NOT_RUN) if self.why == NOT_RUN else None
 
 
 def with_columns(read: Results, *columns: str) -> pd.DataFrame:

@@ -141,7 +141,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def equivalence_power(n: int, deviation: float, margin: float, truth: float = 0.0, level: float = LEVEL) -> float:
-    """Power of two one-sided t tests at `level` / 2 to show an absolute effect below `margin`, with `n` normal replicates.
+    """Power of two one-sided t tests at `level` / 2 to show a change below `margin`, with `n` normal replicates.
 
     Exact: given the sample deviation s, the mean must lie within margin − t s / √n of zero; s² is scaled chi-square.
     """

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import normalise
+from studies.claims import verdict
 from vpstudy import atomic, paths
 
 
@@ -157,3 +158,21 @@ def test_what_is_no_notebook_is_named(tmp_path, text):
     (tmp_path / "a.ipynb").write_text(text)
     with pytest.raises(ValueError, match=r"a\.ipynb is no notebook"):
         normalise.read(tmp_path / "a.ipynb")
+
+
+def test_sections_that_were_not_run_are_left_out():
+    def section(name, *outputs):
+        heading = {"cell_type": "markdown", "id": "m", "metadata": {}, "source": [f"## {name}\n", "prose"]}
+        return heading, code("show()", outputs)
+
+    said = f"{verdict.NOT_RUN}\n"
+    first = {"cell_type": "markdown", "id": "m", "metadata": {}, "source": "# Title"}, code("report()", [stream(said)])
+    sections = [
+        section("silent"),
+        section("not run", stream(said), stream(said)),
+        section("half", stream(said), display(text_html="a table")),
+    ]
+    kept = normalise.rendered(notebook(*first, *sum(sections, ())))["cells"]
+    headings = [cell["source"].partition("\n")[0] for cell in kept if cell["cell_type"] == "markdown"]
+    assert headings == ["# Title", "## silent", "## half"]
+    assert [cell["id"] for cell in kept] == [f"cell-{k:02d}" for k in range(6)]
