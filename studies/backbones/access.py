@@ -23,5 +23,5 @@ def source_access(parameters: Parameters, backbone: str, compression: str) -> So
     access = SourceAccess(folder, p.source, p.compressing, configure(p.execution), p.checkpoints)
     if backbone not in p.weights:
         return access
-    other = load(p.recovery.pictures, p.recovery.size, p.pictures)
-    return NoSourceAccess(**vars(access), distillation=p.recovery, other=other)
+    other, held_out = (load(each, p.recovery.size, p.pictures) for each in (p.recovery.pictures, p.recovery.held_out))
+    return NoSourceAccess(**vars(access), distillation=p.recovery, other=other, held_out=held_out)

@@ -35,11 +35,16 @@ class CompressCell:
     def measure(self, compressed: Compressed) -> dict:
         """Metrics on the same fresh glyphs for all; for `weights`, agreement with dense on held-out pictures.
 
+        `labelled_accuracy` is there, too, where these are of the backbone's classes.
         Agreement has no calibration: dense's own would be its distance from answers that are its own.
         """
         if self.without_source:
-            measured = row("upstream", *self.access.answers(compressed.backbone))
-            return measured | {"metrics": {"accuracy": measured["metrics"]["accuracy"]}, "reliability": None}
+            probabilities, of_dense = self.access.answers(compressed.backbone)
+            measured = row("upstream", probabilities, of_dense)
+            metrics = {"accuracy": measured["metrics"]["accuracy"]}
+            labelled = self.access.accuracy(compressed.backbone, probabilities)
+            metrics |= {} if labelled is None else {"labelled_accuracy": labelled}
+            return measured | {"metrics": metrics, "reliability": None}
         return row("upstream", *upstream_probabilities(compressed.backbone, self.source, self.runtime))
 
     def save(self, compressed: Compressed, upstream: dict) -> None:

@@ -17,7 +17,7 @@ def problems(p: Any) -> Iterator[str]:
         for i, name in enumerate(names):
             if name not in known:
                 where = "vpstudy/data/registry.py, or an entry of pictures"
-                place = key if key == "recovery.pictures" else f"{key}.{i}"
+                place = key if key.startswith("recovery.") else f"{key}.{i}"
                 yield f"{place}: {name!r}: {unknown(name, known, 'target', where)}"
             elif is_used and name not in EMBEDDED and name not in p.fetched:
                 yield f"{key}: {name!r} is not embedded; put it into fetched, which prepares its pictures"
@@ -35,7 +35,8 @@ def _targets(p: Any) -> Iterator[tuple[str, list[str], bool]]:
                 yield "protocols.settings.others", section.settings.others, is_used
     yield "fetched", p.fetched, False
     if hasattr(p, "recovery"):
-        yield "recovery.pictures", [p.recovery.pictures], bool(backbones)
+        for key in ("pictures", "held_out"):
+            yield f"recovery.{key}", [getattr(p.recovery, key)], bool(backbones)
 
 
 def missing(p: Any) -> Iterator[str]:

@@ -55,10 +55,12 @@ class Imp(Strict):
 class Distillation(Strict):
     """How a compressed backbone of `weights` learns from the dense one: SGD with momentum, without labels.
 
-    Activation ranges are measured on the same pictures; agreement with dense is measured on that set's test pictures.
+    Activation ranges are measured on the same pictures. Agreement with dense is measured on the test pictures of
+    `held_out`, and accuracy if that set has the backbone's classes.
     """
 
     pictures: str  # a target set that is not measured
+    held_out: str  # this or another one
     size: Positive  # side of a picture, px
     steps: Annotated[int, Field(ge=0)]  # optimizer steps
     batch: Positive  # pictures per step

@@ -52,11 +52,12 @@ class SourceAccess:
 class NoSourceAccess(SourceAccess):
     """A backbone of `weights`: pictures of another set replace its source, and training on the source is refused.
 
-    The test pictures of that set are held out to measure agreement with dense.
+    `held_out`, that set or another one, has the test pictures that measure agreement with dense.
     """
 
     distillation: Distillation
     other: Target
+    held_out: Target
 
     def unlabelled(self) -> Tensor:
         """Pictures for distillation, uint8 (N, 3, size, size)."""
@@ -65,9 +66,17 @@ class NoSourceAccess(SourceAccess):
 
     def answers(self, backbone: Backbone) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (N, S) of `backbone` and classes predicted by dense (N,) on held-out pictures."""
-        held_out = torch.as_tensor(self.other.pictures)[self.other.test]
+        held_out = torch.as_tensor(self.held_out.pictures)[self.held_out.test]
         found, wanted = (backbones.logits(each, held_out, self.runtime) for each in (backbone, self.dense()))
         return found.softmax(1).cpu().numpy(), wanted.argmax(1).cpu().numpy()
+
+    def accuracy(self, backbone: Backbone, probabilities: np.ndarray) -> float | None:
+        """Share of held-out pictures whose class has the name of that predicted, if all are classes of `backbone`."""
+        wanted, names = np.array(self.held_out.class_names), np.array(backbone.class_names)
+        if not np.isin(wanted, names).all():
+            return None
+        labels = np.asarray(self.held_out.labels)[self.held_out.test]
+        return float((names[probabilities.argmax(1)] == wanted[labels]).mean())
 
     def pictures(self) -> tuple[Tensor, Tensor]:
         """At most `settings.pictures` of those for distillation, in [0, 1], and dense's predictions (N,)."""

@@ -26,7 +26,7 @@ class Origin(Strict):
 
     imagefolder: str | None = None  # folder or .zip, from the project's root; may begin with $NAME
     torchvision: Annotated[str, one_of(TORCHVISION, "data set", "vpstudy/data/registry.py")] | None = None
-    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # 1: all, of a set that is only measured
     seed: Seed = 0
     test_pictures: Positive | None = None  # maximum of the test set, stratified
     train_per_class: Positive | None = None  # maximum per class outside the test set

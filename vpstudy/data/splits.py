@@ -42,7 +42,9 @@ def shown(path: Path) -> str:
 def choose(originals: Originals, origin: Origin) -> Partition:
     """The set's own test set or a stratified share, limited by `origin`. Raises ValueError for too few pictures."""
     everything, labels, folders = np.arange(len(originals.names)), originals.labels, originals.folders
-    if originals.in_test is None:
+    if originals.in_test is None and origin.test_share == 1:
+        pool, test = everything[:0], everything
+    elif originals.in_test is None:
         few = [folders[k] for k in np.flatnonzero(np.bincount(labels) < 2)]
         if few:
             raise ValueError(f"classes with one picture cannot be split: {', '.join(few[:5])}; add or remove some")
@@ -151,9 +153,9 @@ def _differences(originals: Originals, before: dict[str, dict[str, Any]]) -> lis
 def _ranges(positions: np.ndarray) -> str:
     """[0, 1, 2, 7] as "0-2 7"."""
     runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
-    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs if len(run))
 
 
 def _positions(ranges: str) -> np.ndarray:
     runs = [[int(end) for end in run.split("-")] for run in ranges.split()]
-    return np.concatenate([np.arange(run[0], run[-1] + 1) for run in runs])
+    return np.concatenate([np.arange(0), *(np.arange(run[0], run[-1] + 1) for run in runs)])

@@ -72,7 +72,7 @@ def test_what_no_stage_makes_is_no_matter_of_running(parameters):
 
 def test_weights_from_outside_come_from_their_own_stage(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "MODELS", tmp_path)
-    parameters = scales.parameters("imagenet_cpu")
+    parameters = scales.parameters("imagenet")
     backbone = parameters.outside[0]
     with pytest.raises(FileNotFoundError, match=f"`vpstudy repro weights@{backbone}`"):
         inputs.path(parameters, backbone)

@@ -2,8 +2,10 @@
 
 import copy
 import re
+from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,6 +20,7 @@ from vpstudy.compression.registry import parse
 from vpstudy.compression.settings import Compressing, Distillation, Source
 from vpstudy.compression.source_access import NoSourceAccess
 from vpstudy.data import glyphs
+from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
 from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES
@@ -31,6 +34,7 @@ RUNTIME = Runtime(torch.device("cpu"), "fp32", 1)
 SOURCE = Source(seed=0, size=32, steps=60, batch=32, learning_rate=0.01, weight_decay=0.0, held_out=100)
 SETTINGS = Distillation(
     pictures="textures",
+    held_out="textures",
     size=32,
     steps=2,
     batch=8,
@@ -173,7 +177,7 @@ def outside(teacher, tmp_path):
     backbones.save(teacher, tmp_path / "source.safetensors")
     other = load_target("textures", 32, {})
     settings_ = Compressing(pictures=16, recovery_from=2)
-    return NoSourceAccess(tmp_path, SOURCE, settings_, RUNTIME, {}, settings(), other)
+    return NoSourceAccess(tmp_path, SOURCE, settings_, RUNTIME, {}, settings(), other, other)
 
 
 @pytest.mark.parametrize("family", ["magnitude", "reconstructed"])
@@ -196,6 +200,16 @@ def test_pictures_of_another_set_carry_what_dense_takes_them_for(outside, teache
     learned = {picture.numpy().tobytes() for picture in outside.unlabelled()}
     assert len(outside.unlabelled()) == len(other.labels) - len(other.test)
     assert not held_out & learned
+
+
+def test_accuracy_is_that_of_labels_and_only_where_the_classes_are_the_network_s_own(outside, teacher):
+    probabilities, of_dense = outside.answers(teacher)
+    assert np.array_equal(probabilities.argmax(1), of_dense)
+    assert outside.accuracy(teacher, probabilities) is None  # textures are no glyphs
+    pictures, labels = torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1, 1, 0])
+    own = Target("own", CLASSES[:2], pictures, labels, np.array([1, 2, 3]), "")
+    answers = np.eye(len(CLASSES))[[1, 0, 0]]
+    assert replace(outside, held_out=own).accuracy(teacher, answers) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("name", ["magnitude_tuned-0.50", "w4a4-lsq"])

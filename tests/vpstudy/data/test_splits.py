@@ -71,7 +71,9 @@ def test_too_few_pictures_are_named():
         splits.choose(originals(), origin(test_pictures=3))
 
 
-@pytest.mark.parametrize("keys", [{}, {"test_share": 0.5, "seed": 3}, {"test_pictures": 9, "train_per_class": 5}])
+@pytest.mark.parametrize(
+    "keys", [{}, {"test_share": 0.5, "seed": 3}, {"test_share": 1}, {"test_pictures": 9, "train_per_class": 5}]
+)
 def test_a_file_brings_the_split_back(tmp_path, keys):
     split = write(tmp_path / "a.json", originals(), origin(**keys))
     back = splits.read(tmp_path / "a.json", origin(**keys), originals())
