@@ -18,7 +18,8 @@ from vpstudy.runtime import generator
 
 PICTURES = 320  # at most; they go through the network at once
 POSITIONS = 12_000  # output positions of a layer, over all pictures, that its statistics are taken from
-RIDGE = 0.1  # towards the old weights, as a share of the mean variance of inputs; chosen among 0.03 to 1 on pictures that nothing reports
+# Towards the old weights, as a share of the mean variance of inputs. Of 0.03 to 1, by pictures that nothing reports.
+RIDGE = 0.1
 DAMPING = 1e-2  # of GPTQ, as the same share
 
 # From a weight (G, O, D), the covariance of its inputs (G, D, D) and the covariance of dense's outputs, less the
