@@ -6,7 +6,7 @@ network, one per seed.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,11 @@ class Claim:
     later: str = ""  # which of its rules was set after a run had been seen, and which run
     # why the runs cannot test the claim, or None; an untested claim has no verdict and is not in Holm's correction
     untested: Callable[[Any], str | None] = lambda _: None
+    margin: Callable[[Any], float] = lambda _: 0.0  # what null controls show: `Test.nothing`
+
+    def on(self, evidence: Any) -> "Claim":
+        """The claim with the margin of its null controls in this evidence."""
+        return replace(self, test=replace(self.test, nothing=round(self.margin(evidence), 12)))
 
     def p(self, findings: list[Finding]) -> tuple[float, float]:
         """The p values for and against the claim, over findings or, with `any_target`, over targets.

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ REASONS = {  # by kind of test and reading; d: smallest effect of interest or ma
         "inconclusive": "neither a change of {limit:+g} or beyond nor one short of it is rejected",
     },
     "directional": {
-        "reproduced": "in the published direction by {d} or more",
+        "reproduced": "in the published direction by {large} or more",
         "contradicted": "an effect of {d} in the published direction is rejected",
         "inconclusive": "neither no effect nor one of {d} is rejected",
-        "too small": "in the published direction, but below {d}",
+        "too small": "in the published direction, but below {large}",
     },
 }
 
@@ -55,13 +55,13 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
     contradiction. Claims on the same runs (H1 and H6) need no other rule, as Holm's holds under any dependence. No
     claim is judged from one network: its reading there holds for that network alone.
     """
-    measured = [
-        (study, claim, evidence, _measured(claim, evidence))
+    every = [
+        (study, claim if evidence is None else claim.on(evidence), evidence, measured(claim.measure, evidence))
         for study, (claims, evidence) in studies.items()
         for claim in claims
     ]
     entries, tested = [], []
-    for study, claim, evidence, found in measured:
+    for study, claim, evidence, found in every:
         why = claim.untested(evidence) if found else None
         others = claim.beside(evidence) if beside and evidence is not None else []
         deciding, others = ([], [*found, *others]) if why else (found, others)
@@ -100,12 +100,12 @@ def _labels(found: Sequence[Finding]) -> str:
     return "; ".join(each.label for each in found)
 
 
-def _measured(claim: Claim, evidence: Any) -> list[Finding]:
-    """The primary findings, with intervals over test pictures where rows hold results by blocks of them."""
-    found = [] if evidence is None else claim.measure(evidence)
+def measured(measure: Callable[[Any], list[Finding]], evidence: Any) -> list[Finding]:
+    """The findings, with intervals over test pictures where rows hold results by blocks of them."""
+    found = [] if evidence is None else measure(evidence)
     if not found or not has_blocks(evidence.runs):
         return found
-    left_out = [claim.measure(evidence.without(block)) for block in range(BLOCKS)]
+    left_out = [measure(evidence.without(block)) for block in range(BLOCKS)]
     return [each.with_pictures(list(same)) for each, same in zip(found, zip(*left_out, strict=True), strict=True)]
 
 
@@ -119,6 +119,7 @@ def _stated(study: str, claim: Claim) -> Entry:
         "test": claim.test.kind,
         "direction": claim.test.sign,
         "smallest_effect": claim.test.smallest,
+        "null_controls": claim.test.nothing,
         "unit": claim.unit,
         "later_rule": claim.later,
     }
@@ -129,7 +130,7 @@ def _reason(claim: Claim, findings: list[Finding], corrected: Sequence[float], r
     reasons = REASONS[test.kind]
     small = reading == "inconclusive" and corrected[0] < LEVEL and not claim.any_target
     words = reasons["too small" if small and "too small" in reasons else reading].format(
-        d=f"{d:g}", limit=-test.sign * d
+        d=f"{d:g}", large=f"{max(d, test.nothing):.2g}", limit=-test.sign * d
     )
     p = corrected[1] if reading == "contradicted" else corrected[0]
     words += f" (p = {p:.3g} after Holm)"

@@ -114,6 +114,7 @@ class Test:
     kind: str  # "directional", "non-inferiority" or "equivalence"
     sign: int  # ±1: published or better direction; 0 for "equivalence"
     smallest: float  # smallest effect of interest or margin, > 0
+    nothing: float = 0.0  # a directional estimate must be as large as what null controls show, too; rejects nothing
 
     def p(self, effect: Effect) -> tuple[float, float]:
         """The p values for and against the claim, each twice that of the one-sided test in the module's table."""
@@ -128,7 +129,7 @@ class Test:
 
     def large(self, effect: Effect) -> bool:
         """Whether the estimate is as large as a directional claim asks; True for other claims."""
-        return self.kind != "directional" or self.sign * effect.mean >= self.smallest
+        return self.kind != "directional" or self.sign * effect.mean >= max(self.smallest, self.nothing)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

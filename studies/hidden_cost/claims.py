@@ -1,4 +1,4 @@
-"""Claims H1 to H7 of arXiv 2308.14969, and H8 of this study: estimand, test and smallest effect of interest.
+"""Claims H1 to H7 of arXiv 2308.14969, H8 and H9 of this study: estimand, test and smallest effect of interest.
 
 They were set before any run, except for rules named in `later`. Changes are averaged with equal weights over budgets,
 then over targets. Targets with fewer than 300 test pictures are shown but left out of pooled calibration. The primary
@@ -10,6 +10,7 @@ is W4A8 (GPTQ if that was run) with W8A8. Who is admitted depends on upstream ac
 
 from studies.claims.claim import Claim
 from studies.claims.verdict import Test
+from studies.hidden_cost import dose
 from studies.hidden_cost.evidence import evidence
 from studies.hidden_cost.measures import (
     EQUAL_UPSTREAM,
@@ -19,7 +20,9 @@ from studies.hidden_cost.measures import (
     by_budget,
     change,
     equal_upstream,
+    hidden_cost,
     if_twins,
+    of_null_controls,
     of_twins,
     on,
     other_bits,
@@ -128,5 +131,17 @@ CLAIMS = (
         "accuracy",
         on(added_by_prompt, with_mapping_alone),
         later="added after `default`, before any run of its control",
+    ),
+    Claim(
+        "H9",
+        "A visual prompt loses more than a linear probe even where compression costs nothing upstream",
+        "no published claim: the hidden cost itself, as a question of this study",
+        "accuracy at no upstream change, on each network's line over its sparsities, VP less LP",
+        Test("directional", -1, ACCURACY),
+        "accuracy",
+        hidden_cost("accuracy", "sparsity"),
+        together(hidden_cost("accuracy", "quantization"), of_null_controls("accuracy")),
+        margin=lambda found: dose.margin(found, "accuracy", "visual_prompting", "linear_probe"),
+        later="added after `default`, before any run on published networks",
     ),
 )

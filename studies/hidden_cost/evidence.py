@@ -20,6 +20,7 @@ from vpstudy.compression.family import Compression
 from vpstudy.compression.registry import FAMILIES, parse
 
 RUN = [*ON, "budget"]  # identifies a run within a method and compression
+SMALL_TEST = 300  # targets with fewer test pictures are left out of pooled calibration
 ENOUGH = 3  # networks that must be admitted with a compression for it to be the primary one
 
 
@@ -56,6 +57,10 @@ class Evidence:
         """The number of networks that are admitted with this compression."""
         rows = self.backbones[self.backbones["compression"] == compression]
         return int(rows["admitted"].sum())
+
+    @property
+    def large_targets(self) -> set[str]:
+        return {target for (_, target), fact in self.facts.items() if fact["pictures"]["test"] >= SMALL_TEST}
 
     def has(self, *names: str) -> list[str]:
         return [name for name in names if name in set(self.runs["compression"])]

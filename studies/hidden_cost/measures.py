@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from studies.claims.claim import NETWORK, ON, Finding, finding
+from studies.claims.claim import ON, Finding, finding
+from studies.hidden_cost import dose
 from studies.hidden_cost.evidence import ENOUGH, RUN, Evidence, control_of
 from studies.hidden_cost.twins import TWINS, share
 from vpstudy.compression.registry import parse
 
-SMALL_TEST = 300  # targets with fewer test pictures are left out of pooled calibration
 ABOVE_CHANCE = 2.0  # standard errors above chance that a dense run must be for its change in log-odds to count
 EQUAL_UPSTREAM = 0.01  # upstream accuracies this close count as equal
 CLOSE_UPSTREAM = 0.10  # networks further from dense upstream are left out of the fitted line
@@ -76,8 +76,7 @@ def equal_upstream(found: Evidence) -> list[str]:
 def change(metric: str, method: str = "visual_prompting", suffix: str = "") -> Callable[[Evidence, str], Finding]:
     def of(found: Evidence, compression: str) -> Finding:
         values = found.changes(metric, compression, method)
-        tests = {target: fact["pictures"]["test"] for (_, target), fact in found.facts.items()}
-        large = [target for target in values["target"].unique() if tests[target] >= SMALL_TEST]
+        large = [target for target in values["target"].unique() if target in found.large_targets]
         return found.finding(compression, values, suffix, large if large and metric != "accuracy" else None)
 
     return of
@@ -159,24 +158,40 @@ def against_probe(metric: str) -> Callable[[Evidence, str], Finding]:
 
 
 def at_equal_upstream(found: Evidence) -> list[Finding]:
-    """The change at equal upstream accuracy, per run: the intercept of a line over upstream changes."""
-    upstream = found.backbones.set_index([*NETWORK, "compression"])["upstream_accuracy"]
-    points = []
-    for name in (n for n in dict.fromkeys(found.runs["compression"]) if parse(n).sparsity):
-        changes = found.changes("accuracy", name)
-        keys, control = zip(changes["backbone"], changes["source_seed"], strict=True), control_of(name)
-        loss = [upstream.get((*key, name), np.nan) - upstream.get((*key, control), np.nan) for key in keys]
-        points.append(changes.assign(upstream=loss))
-    if not points:
-        return []
-    close = pd.concat(points)
-    close = close[close["upstream"].abs() <= CLOSE_UPSTREAM]
-    rows = [
-        dict(zip(RUN, key, strict=True)) | {"value": np.polyfit(group["upstream"], group["value"], 1)[1]}
-        for key, group in close.groupby(RUN)
-        if group["upstream"].nunique() > 2
-    ]
-    return [finding(f"pruned, within {CLOSE_UPSTREAM:g} upstream: intercept", pd.DataFrame(rows))] if rows else []
+    """The change at equal upstream accuracy, per run: the height of its line over upstream changes near zero."""
+    table = dose.points(found, "accuracy", "visual_prompting", lambda each: bool(each.sparsity))
+    near = dose.lines(table[table["upstream"].abs() <= CLOSE_UPSTREAM]).rename(columns={"height": "value"})
+    return [finding(f"pruned, within {CLOSE_UPSTREAM:g} upstream: height", near)] if len(near) else []
+
+
+def hidden_cost(metric: str, *kinds: str) -> Callable[[Evidence], list[Finding]]:
+    """The height of the prompt's lines at no upstream change less that of the probe's, where there are both."""
+
+    def measure(found: Evidence) -> list[Finding]:
+        found_heights = []
+        for kind in kinds:
+            prompt, probe = (
+                dose.lines_of(found, metric, method, kind)["height"] for method in ("visual_prompting", "linear_probe")
+            )
+            words = f"{kind}: height of lines over upstream changes"
+            found_heights.append(dose.as_finding(words, prompt - probe))
+        return [each for each in found_heights if each.effect.n]
+
+    return measure
+
+
+def of_null_controls(metric: str) -> Callable[[Evidence], list[Finding]]:
+    """What null controls change with the prompt less with the probe, each of them."""
+
+    def measure(found: Evidence) -> list[Finding]:
+        prompt, probe = (
+            dose.nulls(found, metric, method).set_index([*RUN, "compression"])["value"]
+            for method in ("visual_prompting", "linear_probe")
+        )
+        values = (prompt - probe).groupby("compression", sort=False)
+        return [dose.as_finding(f"{name} (control)", of) for name, of in values]
+
+    return measure
 
 
 def of_twins(found: Evidence, compression: str) -> Finding:

@@ -4,7 +4,9 @@ import pandas as pd
 
 from studies import grid, results
 from studies.claims.claim import NETWORK
+from studies.figures.sentences import Drawn
 from studies.hidden_cost.admission import admitted
+from studies.hidden_cost.evidence import evidence
 from studies.hidden_cost.figures import FIGURES
 from studies.hidden_cost.tables import TABLES
 from studies.parameters import Parameters
@@ -28,6 +30,12 @@ class HiddenCostReport(Report):
             self.backbones["admitted"] = admitted(self.backbones, parameters.hidden_cost.admission)
             of_network = self.backbones[[*NETWORK, "compression", "admitted"]]
             self.runs = self.runs.merge(of_network, how="left", on=[*NETWORK, "compression"])
+
+        self.evidence = evidence(parameters, self.read)
+
+    def drawn(self, name: str) -> dict[str, Drawn | None]:
+        """The figure of dose and response has all architectures in one."""
+        return {name: FIGURES[name](self, self.runs)} if name == "dose_response" else super().drawn(name)
 
 
 def _backbone(content: dict) -> dict:

@@ -5,6 +5,7 @@ from itertools import combinations
 import pandas as pd
 
 from studies.figures import compressions, style, tables
+from studies.hidden_cost import dose_figure
 
 
 def backbones(report) -> pd.DataFrame:
@@ -65,4 +66,10 @@ def tuning(report) -> pd.DataFrame:
     return tables.chosen(((style.method(arm["method"]).label, arm["tried"]) for arm in tuned), "learning_rate")
 
 
-TABLES = {"backbones": backbones, "results": results, "legacy": legacy, "tuning": tuning}
+TABLES = {
+    "dose_response_lines": dose_figure.table,
+    "backbones": backbones,
+    "results": results,
+    "legacy": legacy,
+    "tuning": tuning,
+}

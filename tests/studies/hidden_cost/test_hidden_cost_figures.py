@@ -18,6 +18,7 @@ from studies.figures import cell, compressions, panels, pictures, reliability, s
 from studies.figures.tables import METRICS as WORDS
 from studies.figures.tables import save
 from studies.hidden_cost import tables
+from studies.hidden_cost.evidence import Evidence
 from studies.hidden_cost.figures import FIGURES
 
 COMPRESSIONS = ["dense", "imp-0.80", "imp-0.90", "imp-0.95", "magnitude-0.90", "int4", "int2"]
@@ -28,6 +29,7 @@ GAIN = {"1": -0.35, "10": -0.1, "all": 0.0}
 DAMAGE = {"dense": 0, "imp-0.50": 0.01, "imp-0.80": 0.04, "imp-0.90": 0.09, "imp-0.95": 0.16}
 DAMAGE |= {"magnitude-0.90": 0.22, "int4": 0.005, "int2": 0.2}
 METRICS = ["accuracy", "ece", "ece_debiased", "ece_equal_mass", "nll", "brier", "legacy_ece", "ece_debiased_scaled"]
+METRICS += ["nll_scaled"]
 
 
 def diagram(draw: np.random.Generator, accuracy: float, gap: float) -> dict:
@@ -62,7 +64,17 @@ def make_results(names=COMPRESSIONS, targets=CLASSES, budgets=("1", "10", "all")
         ece = float(abs(0.08 + 0.9 * DAMAGE[compression] * prompted + draw.normal(0, 0.012)))
         keys = ("compression", "target", "method", "budget", "seed")
         row = {"backbone": "cnn", "source_seed": 0, **dict(zip(keys, arm, strict=True)), "status": "ok", "reason": None}
-        values = (accuracy, ece + 0.01, ece, ece + 0.005, 2 - accuracy, 1 - accuracy, 0.1 - ece / 2, ece / 3)
+        values = (
+            accuracy,
+            ece + 0.01,
+            ece,
+            ece + 0.005,
+            2 - accuracy,
+            1 - accuracy,
+            0.1 - ece / 2,
+            ece / 3,
+            2 - accuracy,
+        )
         row |= dict(zip(METRICS, values, strict=True))
         row |= {"reliability": diagram(draw, accuracy, ece), "mapping": None, "evidence": None}
         if prompted:
@@ -112,8 +124,16 @@ def report(results: pd.DataFrame, names=NAMES, controls=CONTROLS) -> SimpleNames
     """What figures and tables read of a report."""
     read = SimpleNamespace(contents={})
     backbones, parameters = make_backbones(names), scales.parameters("default")
+    upstream = backbones.rename(columns={"upstream_ece_debiased": "ece_debiased"}).assign(admitted=True)
+    facts = {("cnn", target): {"pictures": {"test": 600}} for target in CLASSES}
     return SimpleNamespace(
-        runs=results, controls=controls, backbones=backbones, read=read, contents=[CONTENT], parameters=parameters
+        runs=results,
+        controls=controls,
+        backbones=backbones,
+        read=read,
+        contents=[CONTENT],
+        parameters=parameters,
+        evidence=Evidence(results, upstream, facts),
     )
 
 
