@@ -17,7 +17,7 @@ from studies.parameters import read
 from vpstudy import paths
 
 METRICS = ("accuracy", "ece_debiased")
-TOLERANCE = 0.02  # means over seeds that differ by no more agree
+TOLERANCE = 0.02  # means over checkpoints and seeds that differ by no more agree
 SHOWN = 5  # of the largest differences
 PRODUCED = ("data/results", "data/splits", "figures", "notebooks/rendered", "dvc.lock", "scales/*/dvc.lock")  # in git
 
@@ -77,16 +77,16 @@ def unsaved() -> list[str]:
 
 
 def _means(name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, float, float]]:
-    """Name and both means of every metric over seeds; the number of seeds where that differs, as runs diverged."""
+    """Name and both means of every metric over checkpoints and seeds; the number of runs where that differs."""
     runs: dict[tuple, tuple[list, list]] = {}
     for side, result in enumerate((old, new)):
-        for row in result["rows"]:
+        for row in (row for part in result.get("checkpoints", ()) for row in part["rows"]):
             both = runs.setdefault((row["method"], row["budget"]), ([], []))
             both[side].extend([row["metrics"]] if row["status"] == "ok" else [])
     for place, (before, after) in runs.items():
         words = " ".join(filter(None, (name, *place)))
         if len(before) != len(after):
-            yield f"{words}, seeds with a result", len(before), len(after)
+            yield f"{words}, runs with a result", len(before), len(after)
         elif before:
             for metric in METRICS:
                 yield f"{words} {metric}", *(fmean(metrics[metric] for metrics in side) for side in (before, after))

@@ -53,18 +53,14 @@ class Report:
         self.parameters, self.save, self.shown = parameters, save, {}
         self.folder, self.vectors = (place / parameters.scale / self.study for place in (paths.FIGURES, paths.VECTORS))
         self.read = results.read(grid.cells(parameters, self.stage) if self.stage else [])
+        self.contents, self.cells = self.read.contents, self.read.cells
         self.runs = with_columns(self.read, *tables.USUAL)
-
-    @property
-    def contents(self) -> list[dict[str, Any]]:
-        """The content of each cell's file."""
-        return list(self.read.contents.values())
 
     def coverage(self) -> None:
         """Print what the report covers and what is missing, then show the verdicts on the study's claims."""
         runs = self.runs
         print(
-            f"{len(self.contents)} cells, {len(runs)} rows; targets: {', '.join(dict.fromkeys(runs['target']))}; "
+            f"{len(self.cells)} cells, {len(runs)} rows; targets: {', '.join(dict.fromkeys(runs['target']))}; "
             f"{runs['source_seed'].nunique()} source checkpoint(s), {runs['seed'].nunique()} seeds. "
             f"Runs that diverged: {(runs['status'] != 'ok').sum()}."
         )

@@ -4,23 +4,23 @@ import json
 import platform
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from studies.cells import Cell
 from vpstudy import atomic, paths
-from vpstudy.models.architectures import parse as parse_backbone
 from vpstudy.settings import problems_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ("method", "budget", "seed", "status", "reason")
+PARTS = ("facts", "rows")  # of each source checkpoint
 PACKAGES = ("numpy", "pillow", "scikit-image", "scikit-learn", "timm", "torch", "torchvision")
 
 
@@ -47,13 +47,11 @@ class Row(BaseModel):
         return self
 
 
-class Result(BaseModel):
-    """Content of a cell's result file."""
+class OfCheckpoint(BaseModel):
+    """What a cell found with one source checkpoint."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    cell: dict[str, JsonValue]
-    environment: dict[str, JsonValue]
     facts: dict[str, JsonValue]
     rows: list[Row]
 
@@ -66,13 +64,24 @@ class Result(BaseModel):
         return rows
 
 
+class Result(BaseModel):
+    """Content of a cell's result file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    cell: dict[str, JsonValue]
+    environment: dict[str, JsonValue]
+    checkpoints: Annotated[list[OfCheckpoint], Field(min_length=1)]  # by number; a cell without backbone has one
+
+
 @dataclass(frozen=True)
 class Results:
     """The results of several cells."""
 
     frame: "pd.DataFrame"  # one row per row of each cell
-    contents: dict[Cell, dict[str, Any]]  # content of each cell's file
-    missing: list[Cell]  # without a file
+    contents: list[dict[str, Any]]  # of each cell and source checkpoint: cell (with source_seed), facts, rows
+    cells: list[Cell]  # with a file
+    missing: list[Cell]  # without one
     orphans: list[Path]  # files of the same stages, but of no cell
 
     def notes(self) -> list[str]:
@@ -117,8 +126,14 @@ def environment(device: str, precision: str, threads: int) -> dict[str, str | in
     }
 
 
-def write(destination: Path, result: dict[str, Any]) -> None:
-    """Validate `result` and write it atomically; equal results give equal bytes. ValueError lists all problems."""
+def write(destination: Path, found: Sequence[dict[str, Any]]) -> None:
+    """Validate the results with each source checkpoint and write them as one file, atomically.
+
+    Each has cell and environment, the same for all, facts and rows. Equal results give equal bytes. ValueError lists
+    all problems.
+    """
+    result = {name: value for name, value in found[0].items() if name not in PARTS}
+    result["checkpoints"] = [{name: one[name] for name in PARTS} for one in found]
     if problems := problems_of(result, Result):
         raise ValueError(f"{destination.name} was not written:\n  " + "\n  ".join(problems))
     atomic.write_text(destination, _plain_lists_on_one_line(atomic.json_text(result)))
@@ -127,43 +142,41 @@ def write(destination: Path, result: dict[str, Any]) -> None:
 def read(cells: Iterable[Cell], folder: Path | None = None) -> Results:
     """Read the results of `cells`; other files of their stages are orphans and are not read.
 
-    Columns of the frame: scale, stage, the cells' axes, source_seed (the backbone's replicate; `backbone` is the
-    architecture), method, budget, seed, status, reason, each metric (NaN if diverged), `reliability` (bins as a dict,
-    None if diverged), and any other keys of rows. Raises ValueError for a damaged file or one of another cell, with a
-    remedy.
+    Columns of the frame: scale, stage, the cells' axes, source_seed (number of the source checkpoint), method, budget,
+    seed, status, reason, each metric (NaN if diverged), `reliability` (bins as a dict, None if diverged), and any other
+    keys of rows. Raises ValueError for a damaged file or one of another cell, with a remedy.
     """
     import pandas as pd
 
     places = {cell: path(cell, folder) for cell in cells}
-    contents = {cell: _load(cell, place) for cell, place in places.items() if place.exists()}
+    files = {cell: _load(cell, place) for cell, place in places.items() if place.exists()}
+    contents = [
+        {"cell": file["cell"] | {"source_seed": k}, **part}
+        for file in files.values()
+        for k, part in enumerate(file["checkpoints"])
+    ]
+    axes = dict.fromkeys(axis for cell in places for axis, _ in cell.axes)
+    first = ["scale", "stage", *axes, "source_seed"]
     rows = [
-        {"scale": cell.scale, "stage": cell.stage}
-        | _axes(cell)
+        {name: content["cell"].get(name) for name in first}
         | {key: row[key] for key in KEYS}
         | (row["metrics"] or {})
         | {key: value for key, value in row.items() if key not in (*KEYS, "metrics")}
-        for cell, content in contents.items()
+        for content in contents
         for row in content["rows"]
     ]
-    axes = dict.fromkeys(axis for cell in places for axis in _axes(cell))
-    first = ["scale", "stage", *axes, *KEYS]
-    metrics = sorted({name for each in contents.values() for row in each["rows"] for name in row["metrics"] or ()})
+    first += KEYS
+    metrics = sorted({name for each in contents for row in each["rows"] for name in row["metrics"] or ()})
     others = sorted({name for row in rows for name in row} - {*first, *metrics, "reliability"})
     folders = {(place.parent, cell.stage) for cell, place in places.items()}
     present = {found for place, stage in folders for found in place.glob(f"{stage}-*.json")}
     return Results(
         frame=pd.DataFrame(rows, columns=[*first, *metrics, "reliability", *others]),
         contents=contents,
-        missing=[cell for cell in places if cell not in contents],
+        cells=list(files),
+        missing=[cell for cell in places if cell not in files],
         orphans=sorted(present - set(places.values())),
     )
-
-
-def _axes(cell: Cell) -> dict[str, Any]:
-    axes: dict[str, Any] = dict(cell.axes)
-    if "backbone" in axes:
-        axes["backbone"], axes["source_seed"] = parse_backbone(axes["backbone"])
-    return axes
 
 
 def _plain_lists_on_one_line(text: str) -> str:

@@ -1,11 +1,10 @@
-"""The cell of `across`: visual prompts at every bit width and seed, on one compressed backbone and one target."""
+"""The cell of `across`: visual prompts at every bit width and seed, on one compressed network and one target."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from studies.across.settings import Settings
 from studies.backbones.obtain import obtain
 from studies.cells import Cell
 from studies.hidden_cost.settings import Settings as HiddenCost
@@ -54,14 +53,14 @@ class Run:
 class QuantizeCell:
     """Learns borders for `target` on `compression` of `backbone`, and quantizes them."""
 
-    def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str):
+    def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str, checkpoint: int = 0):
         axes = {"backbone": backbone, "compression": compression, "target": target}
         self.cell = Cell.of("quantize_visual_prompt", "across", parameters.scale, **axes)
-        self.settings: Settings = parameters.across.settings
+        self.checkpoint, self.settings = checkpoint, parameters.across.settings
         hidden_cost: HiddenCost = parameters.hidden_cost.settings
         self.prompting = hidden_cost.visual_prompting
         self.runtime = configure(parameters.execution)
-        self.compressed = obtain(parameters, backbone, compression)
+        self.compressed = obtain(parameters, backbone, compression, checkpoint)
         self.compressed.backbone.to(self.runtime.device)
         self.frozen = fused(self.compressed.backbone, self.prompting.canvas)
         self.data = TransferData(target, hidden_cost.validation_per_class, self.runtime, parameters.pictures)
@@ -118,7 +117,7 @@ class QuantizeCell:
         for run in runs:
             run.artefact = outcome.artefact
             if run.codebook:
-                draw = seed_for("codebook", dict(self.cell.axes)["backbone"], seed)  # of a random one
+                draw = seed_for("codebook", dict(self.cell.axes)["backbone"], self.checkpoint, seed)  # of a random one
                 run.packed = codebook.quantized(full, run.bits, run.codebook, draw)
             run.values = run.packed.unpacked() if run.packed else (full if run.bits == 32 else full.half()).float()
             run.rms = (run.values - full).square().mean().sqrt().item()

@@ -14,7 +14,6 @@ from studies.figures import compressions, dots, lines, panels, pictures, sentenc
 from studies.figures.cell import frame
 from studies.figures.sentences import Drawn
 from studies.statistics import summarise
-from vpstudy.models.architectures import parse
 
 Key = tuple[str, str, int]  # compression, arm, bits
 
@@ -107,11 +106,10 @@ def _effects(comparison: str, title: str, note: str) -> Callable[[Any, pd.DataFr
 def prompts(report, runs: pd.DataFrame) -> Drawn | None:
     """Learned borders of the first target, source checkpoint and seed."""
     first, borders = runs.iloc[0], {}
-    for each, content in report.read.contents.items():
-        axes, path = dict(each.axes), results.prompt_path(each)
-        same = (
-            parse(axes["backbone"]) == (first["backbone"], first["source_seed"]) and axes["target"] == first["target"]
-        )
+    firsts = [content for content in report.contents if content["cell"]["source_seed"] == first["source_seed"]]
+    for cell, content in zip(report.cells, firsts, strict=True):
+        axes, path = dict(cell.axes), results.prompt_path(cell)
+        same = (axes["backbone"], axes["target"]) == (first["backbone"], first["target"])
         if same and path.exists():
             borders |= {(axes["compression"], *key): one for key, one in strip.read(path, content["rows"]).items()}
     if not borders:

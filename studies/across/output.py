@@ -29,8 +29,8 @@ def result(cell: QuantizeCell, runs: list[Run]) -> dict:
     return identity | {"facts": facts, "rows": [_row(cell, run) for run in runs]}
 
 
-def save(cell: QuantizeCell, runs: list[Run], result: dict) -> None:
-    """Write every stored border and the picture of those shown, then the result."""
+def files(cell: QuantizeCell, runs: list[Run]) -> None:
+    """Write every stored border; with the first checkpoint, the picture of those shown, too."""
     stored = {}
     for run in runs:
         key = f"{run.method}/{run.seed}"
@@ -41,11 +41,11 @@ def save(cell: QuantizeCell, runs: list[Run], result: dict) -> None:
         output = {name: tensor for name, tensor in run.artefact.items() if not name.startswith("prompt.")}
         stored |= {f"{key}/{name}": tensor.clone().contiguous() for name, tensor in output.items()}
     axes = dict(cell.cell.axes)
-    folder = paths.MODELS / cell.cell.scale / axes["backbone"] / "quantized"
-    atomic.write_bytes(folder / f"{axes['compression']}-{axes['target']}.safetensors", serialize(stored))
-    shown = [*pictures(cell, runs).values()] or [cell.border().picture()]
-    atomic.write_bytes(results.prompt_path(cell.cell), png(torch.cat(shown, dim=2)))
-    results.write(results.path(cell.cell), result)
+    place = paths.MODELS / cell.cell.scale / axes["backbone"] / "quantized" / f"{axes['compression']}-{axes['target']}"
+    atomic.write_bytes(place / f"{cell.checkpoint}.safetensors", serialize(stored))
+    if not cell.checkpoint:
+        shown = [*pictures(cell, runs).values()] or [cell.border().picture()]
+        atomic.write_bytes(results.prompt_path(cell.cell), png(torch.cat(shown, dim=2)))
 
 
 def pictures(cell: QuantizeCell, runs: list[Run]) -> dict[tuple[str, str, int], torch.Tensor]:

@@ -5,8 +5,8 @@ import pandas as pd
 from studies.across.effects import ARM
 from studies.across.figures import labels
 from studies.across.labels import label
+from studies.claims.claim import NETWORK
 from studies.figures import compressions, tables
-from vpstudy.models.architectures import parse
 
 SHOWN = ("accuracy", "ece_debiased", "ece", "nll", "brier")
 
@@ -55,12 +55,9 @@ def results(report) -> pd.DataFrame:
 
 def _backbone_bytes(report) -> list[int]:
     """Stored bytes of each run's backbone."""
-    stored = {}
-    for cell, content in report.read.contents.items():
-        axes = dict(cell.axes)
-        stored[(*parse(axes["backbone"]), axes["compression"])] = content["facts"]["backbone_bytes"]
-    keys = report.runs[["backbone", "source_seed", "compression"]].itertuples(index=False, name=None)
-    return [stored[key] for key in keys]
+    of = [*NETWORK, "compression"]
+    stored = {tuple(c["cell"][name] for name in of): c["facts"]["backbone_bytes"] for c in report.contents}
+    return [stored[key] for key in report.runs[of].itertuples(index=False, name=None)]
 
 
 TABLES = {"effects": effects, "tuning": tuning, "results": results}

@@ -1,6 +1,5 @@
 """The compress cell: make one compression of one backbone and measure it upstream."""
 
-from studies import results
 from studies.backbones.access import source_access
 from studies.cells import Cell
 from studies.parameters import Parameters
@@ -15,11 +14,12 @@ from vpstudy.training.pretraining import upstream_probabilities
 
 
 class CompressCell:
-    """One compression of one source backbone."""
+    """One compression of one source checkpoint."""
 
-    def __init__(self, parameters: Parameters, backbone: str, compression: str):
+    def __init__(self, parameters: Parameters, backbone: str, compression: str, checkpoint: int = 0):
         self.cell = Cell.of("compress", "backbones", parameters.scale, backbone=backbone, compression=compression)
-        self.compression, self.access = compression, source_access(parameters, backbone, compression)
+        self.compression, self.checkpoint = compression, checkpoint
+        self.access = source_access(parameters, backbone, compression, checkpoint)
         self.source, self.runtime = self.access.source, self.access.runtime
         self.without_source = isinstance(self.access, NoSourceAccess)
         self.size = self.access.distillation.size if self.without_source else self.source.size  # px
@@ -47,9 +47,11 @@ class CompressCell:
             return measured | {"metrics": metrics, "reliability": None}
         return row("upstream", *upstream_probabilities(compressed.backbone, self.source, self.runtime))
 
-    def save(self, compressed: Compressed, upstream: dict) -> None:
-        """Write the model, then the result."""
-        compressed.save(self.access.folder / f"{self.compression}.safetensors")
+    def files(self, compressed: Compressed) -> None:
+        """Write the model."""
+        compressed.save(self.access.folder / self.compression / f"{self.checkpoint}.safetensors")
+
+    def result(self, compressed: Compressed, upstream: dict) -> dict:
         recovery = {"recovery": self.access.distillation} if self.without_source else {}
         content = head(self.cell, self.runtime, source=self.source, compressing=self.access.settings, **recovery)
-        results.write(results.path(self.cell), content | {"facts": self.facts(compressed), "rows": [upstream]})
+        return content | {"facts": self.facts(compressed), "rows": [upstream]}

@@ -1,13 +1,14 @@
-"""The iterative magnitude pruning cell: all rounds of one backbone, each continued from the last."""
+"""The iterative magnitude pruning cell: all rounds of a source checkpoint, each continued from the last."""
 
 import hashlib
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 
-from studies import results
+from studies import checkpoints
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
@@ -32,17 +33,22 @@ CODE = (
 class ImpCell:
     """In each round: prune the smallest weights, rewind the rest to an early step, retrain."""
 
-    def __init__(self, parameters: Parameters, backbone: str, save: bool):
+    def __init__(self, parameters: Parameters, backbone: str, save: bool, checkpoint: int = 0):
         self.cell = Cell.of("imp", "backbones", parameters.scale, backbone=backbone)
         self.settings, self.source, self.save = parameters.imp, parameters.source, save
         self.runtime = configure(parameters.execution, chain=True)
-        self.folder = inputs.path(parameters, backbone).parent
+        self.trained, self.early = (
+            inputs.path(parameters, backbone, f"{name}/{checkpoint}.safetensors") for name in ("source", "early")
+        )
+        self.folder, self.checkpoint = self.trained.parents[1] / "imp", checkpoint
+        self.checkpoints = checkpoints.number(parameters, backbone)
 
     def prune(self) -> list[Round]:
         """Run every round that is not on disk yet; without `save`, in a temporary folder."""
-        model = backbones.load(self.folder / "source.safetensors").to(self.runtime.device)
-        early = backbones.load(self.folder / "early.safetensors")
-        if not self.save:
+        model, early = backbones.load(self.trained).to(self.runtime.device), backbones.load(self.early)
+        if self.save:
+            self._remove_strays()
+        else:
             self._scratch = tempfile.TemporaryDirectory()
         return iterative_magnitude_pruning(
             model.model,
@@ -50,13 +56,13 @@ class ImpCell:
             early.model.state_dict(),
             self.settings.rounds,
             lambda _, place: self._retrain(model, place),
-            self.folder / "imp" if self.save else Path(self._scratch.name),
+            self.folder / str(self.checkpoint) if self.save else Path(self._scratch.name),
             identity=self._identity() if self.save else "",
         )
 
     def measure(self, rounds: list[Round]) -> list[dict]:
         """Upstream accuracy and calibration after each round."""
-        model, rows = backbones.load(self.folder / "source.safetensors"), []
+        model, rows = backbones.load(self.trained), []
         model.to(self.runtime.device)
         for finished in rounds:
             model.model.load_state_dict(load_round(finished.path)[0])
@@ -77,10 +83,16 @@ class ImpCell:
             for finished, measured in zip(rounds, upstream, strict=True)
         )
 
-    def write(self, rounds: list[Round], upstream: list[dict]) -> None:
+    def result(self, rounds: list[Round], upstream: list[dict]) -> dict:
         content = head(self.cell, self.runtime, imp=self.settings, source=self.source)
         sparsities = [{"nominal": r.nominal_sparsity, "actual": r.sparsity} for r in rounds]
-        results.write(results.path(self.cell), content | {"facts": {"rounds": sparsities}, "rows": upstream})
+        return content | {"facts": {"rounds": sparsities}, "rows": upstream}
+
+    def _remove_strays(self) -> None:
+        """Rounds of checkpoints that there are no more: DVC keeps this folder from run to run."""
+        for place in self.folder.glob("*"):
+            if place.name not in map(str, range(self.checkpoints)):
+                shutil.rmtree(place) if place.is_dir() else place.unlink()
 
     def _retrain(self, model: backbones.Backbone, place: int) -> None:
         sparsity = self.settings.rounds[place]
@@ -90,19 +102,21 @@ class ImpCell:
             self.runtime,
             stream=f"imp-{sparsity_text(sparsity)}",
             start=self.settings.rewind_step,
-            label=f"retraining at {sparsity:.0%} sparsity ({place + 1} of {len(self.settings.rounds)})",
+            label=f"{model.name}, retraining at {sparsity:.0%} sparsity ({place + 1} of {len(self.settings.rounds)})",
         )
 
     def _identity(self) -> str:
-        """Hash of the weights, settings and code behind the rounds; excludes `rounds`, so that more can be added.
+        """Hash of the weights, settings and code behind the rounds.
 
+        Excludes the numbers of rounds and checkpoints, so that more can be added.
         Code counts as the pipeline lists it, without docstrings.
         """
         digest = hashlib.sha256()
-        for name in ("source.safetensors", "early.safetensors"):
-            digest.update((self.folder / name).read_bytes())
+        for file in (self.trained, self.early):
+            digest.update(file.read_bytes())
         listed = json.loads((paths.CODE / "imp.json").read_text())
         digest.update(json.dumps({name: listed[name] for name in CODE}).encode())
-        settings = self.settings.model_dump(exclude={"rounds"}) | self.source.model_dump() | self.runtime.record()
+        settings = self.settings.model_dump(exclude={"rounds"}) | self.source.model_dump(exclude={"checkpoints"})
+        settings |= self.runtime.record()
         digest.update(json.dumps(settings, sort_keys=True).encode())
         return digest.hexdigest()

@@ -6,8 +6,8 @@ from studies.parameters import Parameters
 from vpstudy import paths
 
 
-def path(parameters: Parameters, backbone: str, name: str = "source.safetensors") -> Path:
-    """`data/models/<scale>/<backbone>/<name>`.
+def path(parameters: Parameters, backbone: str, name: str) -> Path:
+    """`data/models/<scale>/<backbone>/<name>`; a name is that of a folder, then a file for each source checkpoint.
 
     Raises ValueError where no stage makes it at these parameters, FileNotFoundError with the command that makes it
     where it is not made yet.
@@ -15,7 +15,7 @@ def path(parameters: Parameters, backbone: str, name: str = "source.safetensors"
     place = paths.MODELS / parameters.scale / backbone / name
     if place.exists():
         return place
-    if name == "clip.safetensors":
+    if name.startswith("clip/"):
         stage, key, known = "clip_source", "clips", parameters.clips
     elif backbone in parameters.weights and not name.startswith("imp/"):
         stage, key, known = "weights", "outside", parameters.outside
@@ -27,7 +27,7 @@ def path(parameters: Parameters, backbone: str, name: str = "source.safetensors"
             f"{what} is made for the backbones in {key} of params.yaml alone ({', '.join(known) or 'none'}): "
             f"choose one of these, or put {backbone} there, then {command}"
         )
-    if not any((paths.MODELS / parameters.scale).glob("*/source.safetensors")):
+    if not any((paths.MODELS / parameters.scale).glob("*/source/*")):
         raise FileNotFoundError(
             f"nothing has been trained yet at scale {parameters.scale}: run `make repro`, which makes everything "
             f"(about 20 minutes at scale default), or {command}, which makes {what} and what that needs"

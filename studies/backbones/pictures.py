@@ -87,4 +87,4 @@ class PicturesCell:
             "originals": dict(zip(("width", "height"), quantiles.T.tolist(), strict=True)),
         }
         result = head(self.cell, self.runtime, pictures=self.origin) | {"facts": facts, "rows": []}
-        results.write(results.path(self.cell), result)
+        results.write(results.path(self.cell), [result])

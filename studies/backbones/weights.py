@@ -96,7 +96,7 @@ class WeightsCell:
     def save(self, backbone: Backbone, facts: dict) -> None:
         """Write the checkpoint, the `imp` folder that later stages expect, then the result."""
         folder = paths.MODELS / self.cell.scale / self.architecture.name
-        backbones.save(backbone, folder / "source.safetensors")
+        backbones.save(backbone, folder / "source/0.safetensors")
         atomic.write_text(folder / "imp" / "README.txt", NO_ROUNDS)
         content = head(self.cell, self.runtime, weights=self.entry)
-        results.write(results.path(self.cell), content | {"facts": facts, "rows": []})
+        results.write(results.path(self.cell), [content | {"facts": facts, "rows": []}])

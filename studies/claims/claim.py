@@ -95,7 +95,7 @@ def finding(label: str, values: pd.DataFrame, pooled: Iterable[str] | None = Non
         return Finding(label, Effect.none(), collapsed=collapsed)
     table = _by_target(values)
     inside = table[list(table if pooled is None else pooled)].mean(axis=1).dropna()
-    networks = {f"{name}-r{k}" if k else name: Effect.of(of) for (name, k), of in inside.groupby(NETWORK, sort=False)}
+    networks = {f"{name} {k}" if k else name: Effect.of(of) for (name, k), of in inside.groupby(NETWORK, sort=False)}
     targets = {name: _effect(table[name].dropna(), table) for name in table}
     return Finding(label, _effect(inside), targets, networks, collapsed)
 

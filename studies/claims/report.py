@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from studies import grid, results
+from studies import checkpoints, grid, results
 from studies.claims import forest, ledger
 from studies.claims.claim import Claim
 from studies.claims.conclusions import conclusions, effect_text
@@ -45,7 +45,7 @@ class ClaimsReport(Report):
                 print(note)
             if read.missing:
                 print(f"the claims of {study} are judged once these results are there")
-            elif read.contents:
+            elif read.cells:
                 evidence = module.evidence(parameters, read)
                 if evidence and not has_blocks(evidence.runs):
                     print(f"{study}: results hold no blocks of test pictures, so intervals leave these out")
@@ -60,7 +60,8 @@ class ClaimsReport(Report):
                 seeds = getattr(self.parameters, study).settings.seeds
                 claims = [claim for claim in module.CLAIMS if _asks_for_no_difference(claim)]
                 counted = sum(len(each.CLAIMS) for each in STUDIES.values())
-                rows.append(_power(claims, counted, module.ASSUMED_DEVIATION, backbones, seeds))
+                networks = sum(checkpoints.number(self.parameters, name) for name in backbones)
+                rows.append(_power(claims, counted, module.ASSUMED_DEVIATION, networks, seeds))
         return pd.DataFrame(rows)
 
     def verdicts(self) -> pd.DataFrame:
@@ -129,11 +130,9 @@ def _asks_for_no_difference(claim: Claim) -> bool:
     return claim.test.kind != "directional" and claim.unit in ("accuracy", "debiased ECE")
 
 
-def _power(
-    claims: list[Claim], counted: int, deviation: float, backbones: list[str], seeds: list[int]
-) -> dict[str, Any]:
+def _power(claims: list[Claim], counted: int, deviation: float, networks: int, seeds: list[int]) -> dict[str, Any]:
     """Power of two one-sided tests alone and at Holm's hardest step; claims of a study share a margin."""
-    networks, margin = len(backbones), claims[0].test.smallest
+    margin = claims[0].test.smallest
     n = networks if networks > 1 else len(seeds)
     return {
         "claim": ", ".join(claim.id for claim in claims),

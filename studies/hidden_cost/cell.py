@@ -1,4 +1,4 @@
-"""The transfer cell: every method, budget and seed on one compressed backbone and one target."""
+"""The transfer cell: every method, budget and seed on one compressed source checkpoint and one target."""
 
 from dataclasses import replace
 
@@ -7,7 +7,6 @@ import torch
 
 from studies.backbones.obtain import obtain
 from studies.cells import Cell
-from studies.hidden_cost.settings import Settings
 from studies.parameters import Parameters
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
@@ -24,12 +23,12 @@ from vpstudy.training.visual_prompting import visual_prompting
 class TransferCell:
     """Adapts `compression` of `backbone` to `target` by every method and control in the parameters."""
 
-    def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str):
+    def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str, checkpoint: int = 0):
         axes = {"backbone": backbone, "compression": compression, "target": target}
         self.cell = Cell.of("transfer", "hidden_cost", parameters.scale, **axes)
-        self.settings: Settings = parameters.hidden_cost.settings
+        self.checkpoint, self.settings = checkpoint, parameters.hidden_cost.settings
         self.runtime = configure(parameters.execution)
-        self.compressed = obtain(parameters, backbone, compression)
+        self.compressed = obtain(parameters, backbone, compression, checkpoint)
         self.compressed.backbone.to(self.runtime.device)
         self.frozen = fused(self.compressed.backbone, self.settings.linear_probe.size)  # for prompts and probes
         self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)

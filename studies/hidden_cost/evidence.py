@@ -101,10 +101,7 @@ def evidence(parameters: Parameters, read: Results) -> Evidence | None:
     compressed = results.read(grid.cells(parameters, "compress")).frame
     if read.frame.empty or compressed.empty:
         return None
-    facts = {
-        (content["cell"]["backbone"].partition("-r")[0], content["cell"]["target"]): content["facts"]
-        for content in read.contents.values()
-    }
+    facts = {(content["cell"]["backbone"], content["cell"]["target"]): content["facts"] for content in read.contents}
     backbones = compressed.rename(columns={"accuracy": "upstream_accuracy"})
     return Evidence(
         read.frame,

@@ -17,7 +17,6 @@ from studies.statistics import against_dense, paired, summarise
 from vpstudy.compression.family import percent
 from vpstudy.compression.registry import FAMILIES, parse
 from vpstudy.data.target import load as load_target
-from vpstudy.models import architectures
 from vpstudy.training.controls import CONTROLS
 
 PLAIN = ("dense", "magnitude")  # without recovery: apart from the line, if not on it
@@ -286,12 +285,12 @@ def _first_prompted(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def prompts(report, runs: pd.DataFrame) -> Drawn:
     """Learned prompts, targets × compressions, of the first source checkpoint and seed."""
     runs, which = _first_prompted(runs)
-    first, shown = (runs["backbone"].iloc[0], runs["source_seed"].iloc[0]), compressions.shown(runs["compression"])
+    first, shown = runs["backbone"].iloc[0], compressions.shown(runs["compression"])
     status = runs.set_index(["target", "compression"])["status"]
     found = {}
-    for cell in report.read.contents:
+    for cell in report.cells:
         axes, path = dict(cell.axes), results.prompt_path(cell)
-        if architectures.parse(axes["backbone"]) == first and path.exists():
+        if axes["backbone"] == first and path.exists():
             found[axes["target"], axes["compression"]] = np.moveaxis(np.asarray(Image.open(path)), 2, 0)
     drawn = {}
     for target, name in product(dict.fromkeys(runs["target"]), shown):
@@ -308,7 +307,7 @@ def label_mapping(report, runs: pd.DataFrame) -> Drawn:
     target, size = section.axes.targets[0], section.settings.visual_prompting.canvas
     runs, which = _first_prompted(runs[runs["target"] == target])
     loaded, backbone = load_target(target, size, report.parameters.pictures), runs["backbone"].iloc[0]
-    sources = {architectures.parse(c["cell"]["backbone"])[0]: c["facts"]["source_classes"] for c in report.contents}
+    sources = {c["cell"]["backbone"]: c["facts"]["source_classes"] for c in report.contents}
     found = {(row.compression): row for row in runs.itertuples()}
     drawn, captions, marked, moved = {}, {}, set(), {}
     for k, name in enumerate(loaded.class_names[:MOST_ROWS]):

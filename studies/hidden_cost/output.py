@@ -38,8 +38,8 @@ def result(cell: TransferCell, outcomes: list[Outcome]) -> dict:
     return head(cell.cell, cell.runtime, hidden_cost=cell.settings) | {"facts": facts, "rows": rows}
 
 
-def save(cell: TransferCell, outcomes: list[Outcome], result: dict) -> None:
-    """Write probabilities, learned tensors and the prompt's picture, then the result."""
+def files(cell: TransferCell, outcomes: list[Outcome]) -> None:
+    """Write probabilities and learned tensors; with the first checkpoint, the prompt's picture, too."""
     probabilities, artefacts = {}, {}
     for outcome in outcomes:
         key = f"{outcome.method}/{outcome.budget}/{outcome.seed}"
@@ -48,12 +48,12 @@ def save(cell: TransferCell, outcomes: list[Outcome], result: dict) -> None:
             probabilities[f"{key}/{part}/labels"] = torch.from_numpy(cell.labels(part, outcome))
         if outcome.method != "fine_tuning":  # whole models: large, and quick to retrain
             artefacts |= {f"{key}/{name}": tensor.contiguous() for name, tensor in outcome.artefact.items()}
-    scale, axes = cell.cell.scale, dict(cell.cell.axes)
-    atomic.write_bytes(paths.PROBABILITIES / scale / f"{cell.cell.file}.safetensors", serialize(probabilities))
-    place = paths.MODELS / scale / axes["backbone"] / "adapted" / f"{axes['compression']}-{axes['target']}.safetensors"
-    atomic.write_bytes(place, serialize(artefacts))
-    atomic.write_bytes(results.prompt_path(cell.cell), png(cell.prompt(cell.prompted(outcomes)).picture()))
-    results.write(results.path(cell.cell), result)
+    scale, axes, name = cell.cell.scale, dict(cell.cell.axes), f"{cell.checkpoint}.safetensors"
+    atomic.write_bytes(paths.PROBABILITIES / scale / cell.cell.file / name, serialize(probabilities))
+    place = paths.MODELS / scale / axes["backbone"] / "adapted" / f"{axes['compression']}-{axes['target']}"
+    atomic.write_bytes(place / name, serialize(artefacts))
+    if not cell.checkpoint:
+        atomic.write_bytes(results.prompt_path(cell.cell), png(cell.prompt(cell.prompted(outcomes)).picture()))
 
 
 def _row(cell: TransferCell, outcome: Outcome) -> dict:

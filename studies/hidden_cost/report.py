@@ -11,7 +11,6 @@ from studies.hidden_cost.figures import FIGURES
 from studies.hidden_cost.tables import TABLES
 from studies.parameters import Parameters
 from studies.report import Report
-from vpstudy.models import architectures
 from vpstudy.training.controls import CONTROLS
 
 
@@ -25,7 +24,7 @@ class HiddenCostReport(Report):
         is_control = self.runs["method"].isin(CONTROLS)
         self.runs, self.controls = self.runs[~is_control], self.runs[is_control]
         compressed = results.read(grid.cells(parameters, "compress")).contents
-        self.backbones = pd.DataFrame(map(_backbone, compressed.values()))
+        self.backbones = pd.DataFrame(map(_backbone, compressed))
         if len(self.backbones):  # those that collapsed stay out of claims, and figures show them hollow
             self.backbones["admitted"] = admitted(self.backbones, parameters.hidden_cost.admission)
             of_network = self.backbones[[*NETWORK, "compression", "admitted"]]
@@ -40,7 +39,6 @@ class HiddenCostReport(Report):
 
 def _backbone(content: dict) -> dict:
     cell, facts, upstream = content["cell"], content["facts"], content["rows"][0]["metrics"]
-    backbone, source_seed = architectures.parse(cell["backbone"])
-    identity = {"backbone": backbone, "source_seed": source_seed, "compression": cell["compression"]}
+    identity = {name: cell[name] for name in (*NETWORK, "compression")}
     flat = {key: value for key, value in facts.items() if key != "layers"}
     return identity | flat | {f"upstream_{name}": value for name, value in upstream.items()}

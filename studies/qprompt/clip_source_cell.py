@@ -3,7 +3,6 @@
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
 
-from studies import results
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
@@ -24,14 +23,14 @@ from vpstudy.training.prompt_learning import pretraining, tasks
 class ClipSourceCell:
     """A CLIP whose image tower starts from the source checkpoint of `backbone`, or a published CLIP unchanged."""
 
-    def __init__(self, parameters: Parameters, backbone: str):
+    def __init__(self, parameters: Parameters, backbone: str, checkpoint: int = 0):
         p = parameters
         self.cell = Cell.of("clip_source", "qprompt", p.scale, backbone=backbone)
         self.settings, self.source = p.clip_source, p.source
         self.targets, self.origins = p.qprompt.axes.targets, p.pictures
         self.runtime = configure(p.execution)
-        source = inputs.path(p, backbone)
-        self.folder, self.start = source.parent, backbones.load(source)
+        source = inputs.path(p, backbone, f"source/{checkpoint}.safetensors")
+        self.checkpoint, self.folder, self.start = checkpoint, source.parents[1], backbones.load(source)
         self.architecture = self.start.architecture
         own = self.settings.model_dump(include={"width", "heads", "layers", "embed"})
         published = self.architecture.name not in ARCHITECTURES
@@ -42,7 +41,7 @@ class ClipSourceCell:
         s, start = self.source, self.start
         if not self.towers:
             return start.frozen().model.to(self.runtime.device), []
-        clip = clips.small_clip(self.architecture, seed=seed_for("clip", s.seed, start.replicate), **self.towers)
+        clip = clips.small_clip(self.architecture, seed=seed_for("clip", s.seed, start.checkpoint), **self.towers)
         pretraining.start_from(clip, start)
         losses = pretraining.pretrain(clip, start, self.settings, s.size, s.seed, self.runtime)
         return clip, losses
@@ -65,12 +64,15 @@ class ClipSourceCell:
         features = tasks.features(clip, self.architecture, pictures, self.runtime)
         return (clip.logit_scale.exp() * features @ texts.T).softmax(1).cpu().numpy()
 
-    def save(self, clip: CLIP, rows: list[dict]) -> None:
-        clips.save(clip, self.architecture, self.folder / "clip.safetensors", self.towers)
+    def files(self, clip: CLIP) -> None:
+        """Write the model."""
+        clips.save(clip, self.architecture, self.folder / f"clip/{self.checkpoint}.safetensors", self.towers)
+
+    def result(self, clip: CLIP, rows: list[dict]) -> dict:
         facts = {
             "logit_scale": clip.logit_scale.exp().item(),
             "parameters": sum(p.numel() for p in clip.parameters()),
             "templates": list(captions.TEMPLATES),
         }
         identity = head(self.cell, self.runtime, **({"clip": self.settings} if self.towers else {}))
-        results.write(results.path(self.cell), identity | {"facts": facts, "rows": rows})
+        return identity | {"facts": facts, "rows": rows}

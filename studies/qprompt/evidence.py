@@ -1,5 +1,6 @@
 """Evidence for the qprompt claims: runs with harmonic means, training curves, paired differences."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +12,6 @@ from studies.parameters import Parameters
 from studies.qprompt.labels import Arm, words
 from studies.results import Results
 from studies.statistics import paired, without_block
-from vpstudy.models.architectures import parse
 
 GROUPS = ("base", "new", "H")
 IDENTITY = ["backbone", "source_seed", "target", "prompter", "arm", "seed"]  # of a run
@@ -24,9 +24,9 @@ class QpromptEvidence:
 
     runs: pd.DataFrame  # by prompter, arm, seed and group; "H" has the harmonic mean as its accuracy
     # By prompter, arm, seed and epoch: accuracy on base and new; sigma, ks, beyond_3, kurtosis, kl.
-    curves: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
-    weights: pd.DataFrame = field(default_factory=lambda: _table({}, ""))
-    fits: pd.DataFrame = field(default_factory=lambda: _table({}, ""))  # each fit of a codebook, the first included
+    curves: pd.DataFrame = field(default_factory=lambda: _table((), ""))
+    weights: pd.DataFrame = field(default_factory=lambda: _table((), ""))
+    fits: pd.DataFrame = field(default_factory=lambda: _table((), ""))  # each fit of a codebook, the first included
 
     def by_architecture(self) -> dict[str, "QpromptEvidence"]:
         """The results of each architecture by itself."""
@@ -78,20 +78,19 @@ def evidence(parameters: Parameters, read: Results) -> QpromptEvidence | None:
     return gathered(pd.concat(frames), read.contents) if frames else None
 
 
-def gathered(runs: pd.DataFrame, contents: dict[Any, dict[str, Any]]) -> QpromptEvidence:
+def gathered(runs: pd.DataFrame, contents: Sequence[dict[str, Any]]) -> QpromptEvidence:
     """Evidence of all networks. A hand-written prompt in both `prompt` and `multimodal` cells is kept once."""
     runs = with_harmonic_mean(runs.drop_duplicates([*IDENTITY, "group"]))
     return QpromptEvidence(runs, **{name: _table(contents, fact) for name, fact in FACTS.items()})
 
 
-def _table(contents: dict[Any, dict[str, Any]], fact: str) -> pd.DataFrame:
+def _table(contents: Sequence[dict[str, Any]], fact: str) -> pd.DataFrame:
     """A fact of results as a frame, with a row for each entry of each arm and seed."""
     rows = [
-        {"backbone": backbone, "source_seed": source, "target": cell["target"], "prompter": cell["prompter"]}
+        {name: cell[name] for name in IDENTITY[:4]}
         | {"arm": arm, "seed": int(seed)}
         | (entry if isinstance(entry, dict) else {"step": entry})
-        for cell, facts in ((each["cell"], each["facts"]) for each in contents.values())
-        for backbone, source in [parse(cell["backbone"])]
+        for cell, facts in ((each["cell"], each["facts"]) for each in contents)
         for arm, seeds in facts.get(fact, {}).items()
         for seed, entries in seeds.items()
         for entry in entries

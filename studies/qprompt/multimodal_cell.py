@@ -6,7 +6,6 @@ from functools import cache, partial
 
 from torch import Tensor
 
-from studies import results
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
@@ -42,12 +41,12 @@ class Arm:
 class MultimodalCell:
     """Learns prompts for both towers of a CLIP on the base classes of `target`; measures base and new."""
 
-    def __init__(self, parameters: Parameters, backbone: str, target: str):
+    def __init__(self, parameters: Parameters, backbone: str, target: str, checkpoint: int = 0):
         p = parameters
         self.cell = Cell.of("multimodal", "qprompt", p.scale, backbone=backbone, target=target)
         self.settings, self.how, self.clip_settings = p.multimodal.settings, p.qprompt.settings, p.clip_source
         self.runtime = configure(p.execution)
-        self.clip, self.architecture = clips.load(inputs.path(p, backbone, "clip.safetensors"))
+        self.clip, self.architecture = clips.load(inputs.path(p, backbone, f"clip/{checkpoint}.safetensors"))
         self.clip.to(self.runtime.device)
         weights = first_weights(self.clip, self.settings.context, self.settings.depth, seed=0)
         depth, image_width, text_width = weights.projections.shape
@@ -136,9 +135,6 @@ class MultimodalCell:
         size = sum(part.bytes for part in quantized.packed().values())
         sizes = {"bytes of codes and codebooks": size, "bytes claimed": self.bytes(arm.bits)}
         return sizes | changed(arm.logits["base"], again["base"])
-
-    def save(self, result: dict) -> None:
-        results.write(results.path(self.cell), result)
 
 
 def _by_arm(arms: list[Arm], value) -> dict[str, dict[str, list | dict]]:

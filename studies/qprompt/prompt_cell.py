@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from studies import results
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
@@ -33,7 +32,7 @@ GROUPS = ("base", "new")
 class PromptCell:
     """Learns prompts for a CLIP on the base classes of `target`. Raises ValueError for an unknown prompter."""
 
-    def __init__(self, parameters: Parameters, backbone: str, target: str, prompter: str):
+    def __init__(self, parameters: Parameters, backbone: str, target: str, prompter: str, checkpoint: int = 0):
         p = parameters
         if prompter not in PROMPTERS:
             raise ValueError(f"prompter {prompter!r} is unknown; allowed: {', '.join(PROMPTERS)}")
@@ -41,8 +40,9 @@ class PromptCell:
         self.name, self.prompter = prompter, PROMPTERS[prompter]
         self.settings, self.clip_settings = p.qprompt.settings, p.clip_source
         self.runtime = configure(p.execution)
-        made = inputs.path(p, backbone, "clip.safetensors")
-        self.folder, (self.clip, architecture) = made.parent, clips.load(made)
+        made = inputs.path(p, backbone, f"clip/{checkpoint}.safetensors")
+        self.checkpoint, self.folder = checkpoint, made.parents[1]
+        self.clip, architecture = clips.load(made)
         self.tower = TextTower(self.clip.to(self.runtime.device))
         self.data = load_target(target, p.source.size, p.pictures)
         # No text prompt changes a picture's features: each is computed once.
@@ -52,7 +52,8 @@ class PromptCell:
     def _trial(self, seed: int) -> Trial:
         s, groups = self.settings, tasks.base_to_new(self.data)
         task = tasks.task(self.clip, self.data, groups, self.features, s.shots, s.validation_per_class, seed)
-        return Trial(self.tower, task, s, seed, dict(self.cell.axes)["backbone"], getattr(s, self.name, None))
+        name = f"{dict(self.cell.axes)['backbone']} {self.checkpoint}"
+        return Trial(self.tower, task, s, seed, name, getattr(s, self.name, None))
 
     def run(self) -> list[Arm]:
         """Every arm with every seed; a run that diverges is a result, too."""
@@ -102,12 +103,11 @@ class PromptCell:
         nearest = torch.cdist(context, self.tower.vectors(known)).topk(n, largest=False).indices
         return [[tokenizer().decode([int(known[k])]).strip() for k in line] for line in nearest.cpu()]
 
-    def save(self, arms: list[Arm], result: dict) -> None:
-        """Write the learned contexts, then the result."""
+    def files(self, arms: list[Arm]) -> None:
+        """Write the learned contexts."""
         kept = {f"{arm.name}/{arm.seed}": arm.used.cpu().contiguous() for arm in arms if arm.used is not None}
-        place = self.folder / "prompts" / f"{self.data.name}-{self.name}.safetensors"
+        place = self.folder / "prompts" / f"{self.data.name}-{self.name}" / f"{self.checkpoint}.safetensors"
         atomic.write_bytes(place, serialize(kept or {"none": torch.zeros(0)}))
-        results.write(results.path(self.cell), result)
 
 
 def _bytes(arm: Arm) -> int:

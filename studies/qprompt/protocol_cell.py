@@ -7,7 +7,6 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from studies import results
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
@@ -43,7 +42,7 @@ class Group:
 class ProtocolCell:
     """Learns prompts for a CLIP on every class of `target`. Raises ValueError for an unknown protocol."""
 
-    def __init__(self, parameters: Parameters, backbone: str, target: str, protocol: str):
+    def __init__(self, parameters: Parameters, backbone: str, target: str, protocol: str, checkpoint: int = 0):
         p, protocols = parameters, get_args(Protocol)
         if protocol not in protocols:
             raise ValueError(f"protocol {protocol!r} is unknown; allowed: {', '.join(protocols)}")
@@ -55,7 +54,8 @@ class ProtocolCell:
             p.clip_source,
         )
         self.size, self.runtime = p.source.size, configure(p.execution)
-        self.clip, self.architecture = clips.load(inputs.path(p, backbone, "clip.safetensors"))
+        self.checkpoint = checkpoint
+        self.clip, self.architecture = clips.load(inputs.path(p, backbone, f"clip/{checkpoint}.safetensors"))
         self.tower = TextTower(self.clip.to(self.runtime.device))
         self.load = partial(load_target, size=self.size, origins=p.pictures)
         self.data = self.load(target)
@@ -84,7 +84,7 @@ class ProtocolCell:
         """A trial on every class of the target; its new classes are the same ones."""
         classes, held_out = tasks.every_class(self.data), self.how.validation_per_class
         task = tasks.task(self.clip, self.data, classes, self.features, shots, held_out, seed)
-        return Trial(self.tower, task, how, seed, dict(self.cell.axes)["backbone"])
+        return Trial(self.tower, task, how, seed, f"{dict(self.cell.axes)['backbone']} {self.checkpoint}")
 
     def run(self) -> list[dict]:
         """The rows of every arm, number of pictures and seed."""
@@ -145,9 +145,6 @@ class ProtocolCell:
             return {self.data.name: own}
         others = {name: _of_each_class(self.load(name), n) for name in self.settings.others}
         return {self.data.name: own} | {name: SHIFTS[name](own) for name in self.settings.shifts} | others
-
-    def save(self, result: dict) -> None:
-        results.write(results.path(self.cell), result)
 
 
 def _of_each_class(data: Target, n: int) -> Tensor:

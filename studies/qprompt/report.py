@@ -17,7 +17,7 @@ class QpromptReport(Report):
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
-        self.evidence = gathered(self.runs, self.read.contents).by_architecture()
+        self.evidence = gathered(self.runs, self.contents).by_architecture()
         self.runs = with_harmonic_mean(self.runs).reindex(columns=list(dict.fromkeys([*self.runs, "distance"])))
         self.protocols, both = (results.read(grid.cells(parameters, s)).frame for s in ("protocol", "multimodal"))
         self.multimodal = with_harmonic_mean(both) if len(both) else self.runs.iloc[:0]

@@ -112,7 +112,7 @@ def _depth(p: Any) -> Iterator[str]:
             transformers = [name for name, kind in architectures.ARCHITECTURES.items() if kind.blocks]
             yield (
                 f"multimodal.axes.backbones: {name!r} is no transformer, whose blocks such prompts enter; allowed: "
-                f"{', '.join(transformers)} and their replicates"
+                f"{', '.join(transformers)}"
             )
     towers = {name: blocks for name, blocks in own.items() if blocks}
     if towers:

@@ -1,4 +1,4 @@
-"""The pruning cell: one backbone, target and method, with all sparsities, seeds and controls."""
+"""The pruning cell: one source checkpoint, target and method, with all sparsities, seeds and controls."""
 
 from dataclasses import dataclass, field
 
@@ -44,7 +44,7 @@ class Trained:
 class PruneCell:
     """Prunes `backbone` for `target` by `pruner`, at every sparsity and seed."""
 
-    def __init__(self, parameters: Parameters, backbone: str, target: str, pruner: str):
+    def __init__(self, parameters: Parameters, backbone: str, target: str, pruner: str, checkpoint: int = 0):
         if pruner not in METHODS:
             raise ValueError(
                 f"pruner {pruner!r} is unknown; allowed: {', '.join(METHODS)} (vpstudy/training/mask_search/methods.py)"
@@ -53,8 +53,9 @@ class PruneCell:
         axes = {"backbone": backbone, "target": target, "pruner": pruner}
         self.cell = Cell.of("prune_with_prompts", "vpns", parameters.scale, **axes)
         self.runtime = configure(parameters.execution)
-        source = inputs.path(parameters, backbone)
-        self.folder, self.source = source.parent, backbones.load(source)
+        self.checkpoint = checkpoint
+        source = inputs.path(parameters, backbone, f"source/{checkpoint}.safetensors")
+        self.folder, self.source = source.parents[1], backbones.load(source)
         self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)
         self.tuning: list[dict] = []  # factors tried, by arm and sparsity
         self._trained_before: dict = {}

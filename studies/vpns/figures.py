@@ -15,7 +15,6 @@ from studies.figures.tables import METRICS
 from studies.statistics import summarise
 from studies.vpns import cell_figures, tables
 from studies.vpns.evidence import Arm, VpnsEvidence, arm, changes, percent, select, words
-from vpstudy.models.architectures import parse
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
 SHOWN = ("dense", "omp", "hydra", "vpns")  # in reliability diagrams
@@ -162,9 +161,9 @@ def channels(report, runs: pd.DataFrame) -> Drawn | None:
 def prompts(report, runs: pd.DataFrame) -> Drawn | None:
     """Learned prompts of the first seed and source checkpoint, at the highest sparsity."""
     found = {}
-    for cell in report.read.contents:
+    for cell in report.cells:
         axes, place = dict(cell.axes), results.prompt_path(cell)
-        if parse(axes["backbone"])[0] != runs["backbone"].iloc[0]:
+        if axes["backbone"] != runs["backbone"].iloc[0]:
             continue
         if METHODS[axes["pruner"]].prompted != "never" and place.exists():
             picture = np.moveaxis(np.asarray(Image.open(place)), 2, 0)

@@ -38,8 +38,8 @@ def result(cell: PruneCell, done: list[Trained]) -> dict:
     return head(cell.cell, cell.runtime, vpns=cell.settings) | {"facts": facts, "rows": rows}
 
 
-def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
-    """Write probabilities, masks, prompts and the prompt's picture; the result comes last."""
+def files(cell: PruneCell, done: list[Trained]) -> None:
+    """Write probabilities, masks and prompts; with the first checkpoint, the prompt's picture, too."""
     tensors, artefacts = {}, {}
     for one in done:
         key = f"{one.arm}/{one.sparsity:g}/{one.seed}"
@@ -51,15 +51,13 @@ def save(cell: PruneCell, done: list[Trained], result: dict) -> None:
                 artefacts[f"{key}/prompt.{name}"] = tensor.cpu().contiguous()
     for one in _firsts(cell, done):
         artefacts |= one.candidate.mask.to_tensors(f"{one.arm}/{one.sparsity:g}/{one.seed}/mask.")
-    axes = dict(cell.cell.axes)
-    place = paths.PROBABILITIES / cell.cell.scale / f"{cell.cell.file}.safetensors"
-    atomic.write_bytes(place, serialize(tensors))
-    place = cell.folder / "pruned" / f"{axes['target']}-{axes['pruner']}.safetensors"
-    atomic.write_bytes(place, serialize(artefacts))
-    pictures = prompt_and_example(cell, done)
-    picture = pictures[0] if pictures else cell.settings.make_prompt(0).picture()
-    atomic.write_bytes(results.prompt_path(cell.cell), png(picture))
-    results.write(results.path(cell.cell), result)
+    axes, name = dict(cell.cell.axes), f"{cell.checkpoint}.safetensors"
+    atomic.write_bytes(paths.PROBABILITIES / cell.cell.scale / cell.cell.file / name, serialize(tensors))
+    atomic.write_bytes(cell.folder / "pruned" / f"{axes['target']}-{axes['pruner']}" / name, serialize(artefacts))
+    if not cell.checkpoint:
+        pictures = prompt_and_example(cell, done)
+        picture = pictures[0] if pictures else cell.settings.make_prompt(0).picture()
+        atomic.write_bytes(results.prompt_path(cell.cell), png(picture))
 
 
 def summary(result: dict) -> pd.DataFrame:

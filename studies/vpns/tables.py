@@ -11,7 +11,6 @@ from studies.statistics import summarise
 from studies.vpns.claims import NOT_WORSE
 from studies.vpns.evidence import SINGLE_PASS, VpnsEvidence, arm, difference, percent, words
 from vpstudy import paths
-from vpstudy.models.architectures import parse
 from vpstudy.training.mask_search.methods import METHODS
 
 PUBLISHED = paths.ROOT / "data" / "published" / "vpns.csv"
@@ -109,7 +108,7 @@ def layers(report, runs: pd.DataFrame, sparsity: float) -> pd.DataFrame:
     left: dict[str, list[dict[str, float]]] = {}
     for content in report.contents:
         of_layers, method = content["facts"]["layers"].get(f"{sparsity:g}"), METHODS[content["cell"]["pruner"]]
-        same = parse(content["cell"]["backbone"])[0] == runs["backbone"].iloc[0]
+        same = content["cell"]["backbone"] == runs["backbone"].iloc[0]
         if same and of_layers and method.role in ("baseline", "vpns", "control"):
             left.setdefault(method.label, []).append(of_layers)
     return pd.DataFrame({label: pd.DataFrame(each).mean() for label, each in left.items()}).T

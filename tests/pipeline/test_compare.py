@@ -29,7 +29,7 @@ def record(*rows, torch="2.14", **settings):
     return {
         "cell": {"stage": "transfer", "settings": settings},
         "environment": {"torch": torch},
-        "rows": list(rows),
+        "checkpoints": [{"rows": list(rows)}],
     }
 
 
@@ -39,7 +39,7 @@ SOURCE = record(row("upstream", None, 0, 0.97, 0.02))
 
 def shifted(content, by, metric="accuracy"):
     content = copy.deepcopy(content)
-    for each in content["rows"]:
+    for each in content["checkpoints"][0]["rows"]:
         each["metrics"][metric] += by
     return content
 
@@ -107,7 +107,7 @@ def test_means_within_the_tolerance_agree_and_beyond_do_not(name, content, metri
 
 def test_a_mean_over_seeds_is_compared_whatever_each_seed_does(project):
     turned = copy.deepcopy(TRANSFER)
-    for old, new in zip(TRANSFER["rows"], reversed(turned["rows"]), strict=True):
+    for old, new in zip(TRANSFER["checkpoints"][0]["rows"], reversed(turned["checkpoints"][0]["rows"]), strict=True):
         new["metrics"] = old["metrics"]
     put(PLACE, turned)
     assert compare.report().agrees
@@ -162,11 +162,11 @@ def test_missing_and_new_files_are_named(project):
 
 def test_a_run_that_diverges_only_here_does_not_agree(project):
     changed = copy.deepcopy(TRANSFER)
-    changed["rows"][0] = row("linear_probe", "10", 0, None, status="diverged")
+    changed["checkpoints"][0]["rows"][0] = row("linear_probe", "10", 0, None, status="diverged")
     put(PLACE, changed)
     found = compare.report()
     assert not found.agrees
-    assert "transfer-cnn-int4-digits linear_probe 10, seeds with a result: 3.000 → 2.000" in text(found)
+    assert "transfer-cnn-int4-digits linear_probe 10, runs with a result: 3.000 → 2.000" in text(found)
 
 
 def test_runs_that_diverge_in_both_agree(project):

@@ -234,7 +234,7 @@ def test_known_effects_are_found_claim_by_claim():
     )  # −0.08, and −0.06 at one of two
     assert set(h1["targets"]) == set(TARGETS)
     assert records["H7"]["findings"][0]["effect"] == pytest.approx(-0.4)
-    assert set(h1["networks"]) == {"cnn", *(f"cnn-r{k}" for k in range(1, 8))}
+    assert set(h1["networks"]) == {"cnn", *(f"cnn {k}" for k in range(1, 8))}
 
 
 def test_without_effects_the_claims_are_contradicted_and_calibration_is_not_worse():
@@ -540,7 +540,7 @@ def test_a_claim_without_comparable_runs_is_not_tested():
 def test_results_without_networks_or_without_finished_runs_are_no_evidence(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     found = evidence()
-    assert hidden_cost_evidence(parameters("smoke"), results.Results(found.runs, {}, [], [])) is None
+    assert hidden_cost_evidence(parameters("smoke"), results.Results(found.runs, [], [], [], [])) is None
     assert not has_blocks(found.runs.assign(status="diverged", left_out=None))
     assert not has_blocks(found.runs)
 

@@ -14,9 +14,9 @@ DEFAULT = study.load(paths.SCALES / "default/params.yaml")
 
 def test_the_cells_are_the_product_of_the_axes():
     cells = grid.cells(DEFAULT)
-    assert len(cells) == len(set(cells)) == 1 + 1 + 8 + 8 * 3 + 12 + 1 + 10 + 3 + 5
+    assert len(cells) == len(set(cells)) == 1 + 1 + 7 + 7 * 2 + 12 + 1 + 10 + 3 + 5
     assert [cell.stage for cell in cells] == sorted((c.stage for c in cells), key=list(grid.STAGES).index)
-    assert {cell.axes[-1][1] for cell in grid.cells(DEFAULT, "transfer")} == {"digits", "textures", "faces"}
+    assert {cell.axes[-1][1] for cell in grid.cells(DEFAULT, "transfer")} == {"digits", "letters"}
     assert grid.cells(DEFAULT, "hidden_cost") == [Cell("hidden_cost", "hidden_cost", "default")]
 
 
@@ -35,14 +35,14 @@ def test_names_and_files_are_unique():
 
 
 def test_axes_are_those_of_the_stage():
-    content = DEFAULT.model_copy(update={"pretrained": ["cnn", "cnn-r1"]})
-    assert [cell.name for cell in grid.cells(content, "source")] == ["source@cnn", "source@cnn-r1"]
-    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@cnn", "imp@cnn-r1"]
+    content = DEFAULT.model_copy(update={"pretrained": ["cnn", "vit"]})
+    assert [cell.name for cell in grid.cells(content, "source")] == ["source@cnn", "source@vit"]
+    assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@cnn", "imp@vit"]
     content = DEFAULT.model_copy(update={"outside": ["mobile"], "backbones": ["cnn", "mobile"]})
     assert [cell.name for cell in grid.cells(content, "weights")] == ["weights@mobile"]
     assert [cell.name for cell in grid.cells(content, "imp")] == ["imp@cnn"]  # others have no rounds
     assert {dict(cell.axes)["backbone"] for cell in grid.cells(content, "compress")} == {"cnn", "mobile"}
-    assert grid.cells(DEFAULT, "prune_with_prompts")[0].name == "prune_with_prompts@cnn-textures-dense"
+    assert grid.cells(DEFAULT, "prune_with_prompts")[0].name == "prune_with_prompts@cnn-digits-dense"
 
 
 def test_fetched_targets_have_a_stage_each_which_comes_first():

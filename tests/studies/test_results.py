@@ -44,14 +44,24 @@ def test_the_path_is_made_of_scale_study_stage_and_slug(tmp_path):
 
 def test_what_is_written_is_read_again_bit_for_bit(tmp_path):
     given = record(rows=[row(metrics={"accuracy": 0.1 + 0.2, "nll": 1e-17, "ece": 5e-324}), diverged(seed=1)])
+    results.write(results.path(cell(), tmp_path), [given])
+    (content,) = results.read([cell()], tmp_path).contents
+    assert content == {"cell": given["cell"] | {"source_seed": 0}, "facts": {}, "rows": given["rows"]}
+
+
+def test_each_source_checkpoint_has_its_rows_and_its_facts(tmp_path):
+    given = [record(rows=[row(), row(1)]) | {"facts": {"size": k}} for k in range(2)]
     results.write(results.path(cell(), tmp_path), given)
-    assert results.read([cell()], tmp_path).contents == {cell(): given}
+    read = results.read([cell()], tmp_path)
+    assert read.frame[["source_seed", "seed"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert [(each["cell"]["source_seed"], each["facts"]["size"]) for each in read.contents] == [(0, 0), (1, 1)]
+    assert read.cells == [cell()]
 
 
 def test_the_same_record_gives_the_same_bytes_whatever_the_order_of_its_keys(tmp_path):
     given = record()
-    results.write(tmp_path / "a.json", given)
-    results.write(tmp_path / "b.json", dict(reversed(given.items())))
+    results.write(tmp_path / "a.json", [given])
+    results.write(tmp_path / "b.json", [dict(reversed(given.items()))])
     text = (tmp_path / "a.json").read_text()
     assert text == (tmp_path / "b.json").read_text()
     assert text.endswith("}\n")
@@ -61,21 +71,21 @@ def test_the_same_record_gives_the_same_bytes_whatever_the_order_of_its_keys(tmp
 def test_brackets_and_newlines_in_strings_survive_the_layout(tmp_path):
     names = ["[", "]", "[\n 1\n]", "{", "a,", "é"]
     given = record() | {"facts": {"classes": names, "nested": [[1, 2], [3]], "empty": []}}
-    results.write(tmp_path / "a.json", given)
-    assert json.loads((tmp_path / "a.json").read_text()) == given
+    results.write(tmp_path / "a.json", [given])
+    assert json.loads((tmp_path / "a.json").read_text())["checkpoints"][0]["facts"] == given["facts"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_number_that_json_lacks_is_refused_with_its_place(tmp_path, value):
     with pytest.raises(ValueError, match=r"rows\.1\.metrics\.ece: .*: should be a finite number"):
-        results.write(tmp_path / "a.json", record(rows=[row(), row(1, metrics={"ece": value})]))
+        results.write(tmp_path / "a.json", [record(rows=[row(), row(1, metrics={"ece": value})])])
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("value", [np.float32(1), np.int64(1), np.zeros(2), {1: "a"}, {1, 2}])
 def test_what_is_no_plain_value_is_refused_with_its_place(tmp_path, value):
     with pytest.raises(ValueError, match=r"facts\.x"):
-        results.write(tmp_path / "a.json", record() | {"facts": {"x": value}})
+        results.write(tmp_path / "a.json", [record() | {"facts": {"x": value}}])
 
 
 @pytest.mark.parametrize(
@@ -92,20 +102,20 @@ def test_what_is_no_plain_value_is_refused_with_its_place(tmp_path, value):
 )
 def test_rows_are_ok_with_metrics_or_diverged_with_a_reason(tmp_path, rows, message):
     with pytest.raises(ValueError, match=message):
-        results.write(tmp_path / "a.json", record(rows=rows))
+        results.write(tmp_path / "a.json", [record(rows=rows)])
 
 
 def test_a_missing_part_is_refused(tmp_path):
     given = record()
     del given["environment"]
     with pytest.raises(ValueError, match="environment: this key is missing"):
-        results.write(tmp_path / "a.json", given)
+        results.write(tmp_path / "a.json", [given])
 
 
 def test_the_frame_is_tidy_and_names_missing_cells_and_orphans(tmp_path):
     asked = [cell("digits"), cell("faces"), cell("textures")]
     for of in (asked[0], asked[2], cell("birds")):
-        results.write(results.path(of, tmp_path), record(of, [row(0, mapping=[3, 1]), diverged(1)]))
+        results.write(results.path(of, tmp_path), [record(of, [row(0, mapping=[3, 1]), diverged(1)])])
     found = results.read(asked, tmp_path)
     first = [
         "scale",
@@ -142,7 +152,7 @@ def test_without_any_file_the_frame_is_empty_but_has_its_columns(tmp_path):
 
 def test_other_stages_of_a_study_are_no_orphans(tmp_path):
     compress = Cell.of("compress", "hidden_cost", "smoke", backbone="cnn", compression="int4")
-    results.write(results.path(compress, tmp_path), record(compress))
+    results.write(results.path(compress, tmp_path), [record(compress)])
     assert results.read([cell()], tmp_path).orphans == []
 
 
@@ -155,7 +165,7 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path, text):
 
 
 def test_a_file_of_another_cell_is_refused(tmp_path):
-    results.write(results.path(cell("digits"), tmp_path), record(cell("faces")))
+    results.write(results.path(cell("digits"), tmp_path), [record(cell("faces"))])
     with pytest.raises(ValueError, match="its target is 'faces'"):
         results.read([cell("digits")], tmp_path)
 

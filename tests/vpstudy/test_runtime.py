@@ -19,11 +19,19 @@ def test_seeds_differ_by_purpose_and_by_part_and_never_by_run():
     assert seed_for("split", 0) == 7070505196895903725  # results depend on it: a change re-runs everything
 
 
-def test_seeds_and_replicates_do_not_add_up(monkeypatch):
-    """Replicate 1 of seed 0 and replicate 0 of seed 1 share neither weights nor pictures."""
+def test_seeds_and_checkpoints_do_not_add_up(monkeypatch):
+    """Checkpoint 1 of seed 0 and checkpoint 0 of seed 1 share neither weights nor pictures."""
     made = [Backbone(ARCHITECTURES["cnn"], glyphs.class_names, *pair) for pair in ((0, 1), (1, 0))]
     assert not torch.equal(*(backbone.classifier.weight for backbone in made))
-    source = {"size": 32, "steps": 10, "batch": 4, "learning_rate": 0.01, "weight_decay": 0.0, "held_out": 100}
+    source = {
+        "checkpoints": 2,
+        "size": 32,
+        "steps": 10,
+        "batch": 4,
+        "learning_rate": 0.01,
+        "weight_decay": 0,
+        "held_out": 100,
+    }
     drawn = []
     render = glyphs.render
     monkeypatch.setattr(glyphs, "render", lambda labels, *given: (drawn.append(labels), render(labels, *given))[1])

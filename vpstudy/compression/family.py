@@ -61,9 +61,8 @@ class Compression:
     def check(self, backbone: Any) -> None:
         """Raise ValueError if `backbone` cannot have this compression, whatever its weights."""
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Files in the folder of the backbone that it is made from, beside the source checkpoint."""
+    def needs(self, checkpoint: int) -> tuple[str, ...]:
+        """Files in the folder of the backbone that it is made from, beside its source `checkpoint`."""
         return ()
 
     def make(self, access: Any) -> Any:

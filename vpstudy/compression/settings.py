@@ -20,6 +20,7 @@ class Source(Strict):
     """Pretraining on rendered glyphs: AdamW with a one-cycle schedule."""
 
     seed: Seed
+    checkpoints: Positive  # of each backbone, pretrained from other weights on other pictures: replicates of claims
     size: Positive  # side of a picture, px
     steps: Positive
     batch: Positive

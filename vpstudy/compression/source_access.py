@@ -21,7 +21,8 @@ from vpstudy.training.pretraining import train_on_source
 class SourceAccess:
     """A backbone that was pretrained here, with its whole source available."""
 
-    folder: Path  # of the checkpoints of the backbone
+    folder: Path  # of the files of the backbone
+    checkpoint: int  # which of its source checkpoints
     source: Source
     settings: Compressing
     runtime: Runtime
@@ -29,11 +30,11 @@ class SourceAccess:
 
     def dense(self) -> Backbone:
         """The source checkpoint, loaded on each call. Raises FileNotFoundError if there is none yet."""
-        return backbones.load(self.folder / "source.safetensors").to(self.runtime.device)
+        return backbones.load(self.folder / f"source/{self.checkpoint}.safetensors").to(self.runtime.device)
 
     def pictures(self) -> tuple[Tensor, Tensor]:
         """Source pictures (N, 3, H, W) in [0, 1] and labels (N,), unseen in any training or measurement."""
-        draw = generator("compressing", self.source.seed, self.dense().replicate)  # each replicate has others
+        draw = generator("compressing", self.source.seed, self.checkpoint)  # each checkpoint has others
         labels = torch.randint(len(glyphs.class_names), (self.settings.pictures,), generator=draw)
         pictures = glyphs.render(labels, draw, self.source.size).float() / 255
         return pictures.to(self.runtime.device), labels.to(self.runtime.device)

@@ -1,7 +1,6 @@
 """The study's own backbones by name. Imports no torch, for the command line."""
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,21 +42,8 @@ ARCHITECTURES = {
 }
 
 
-def parse(backbone: str) -> tuple[str, int]:
-    """Split a backbone name into architecture and replicate: "cnn" → ("cnn", 0), "cnn-r2" → ("cnn", 2).
-
-    Replicates are pretrained and compressed separately, from other initial weights and on other pictures.
-    """
-    kind, _, replicate = backbone.partition("-r")
-    return kind, int(replicate or 0)
-
-
 def own(backbone: str) -> Architecture:
     """Architecture of a backbone that is pretrained here. Raises ValueError with the allowed names."""
-    known = re.fullmatch(r"([a-z0-9_]+)(-r[1-9][0-9]*)?", backbone)
-    if known is None or known[1] not in ARCHITECTURES:
-        raise ValueError(
-            f"no such architecture; allowed: {', '.join(ARCHITECTURES)} (vpstudy/models/architectures.py), or with "
-            f"-r1, -r2, … for a replicate, e.g. {next(iter(ARCHITECTURES))}-r1"
-        )
-    return ARCHITECTURES[known[1]]
+    if backbone not in ARCHITECTURES:
+        raise ValueError(f"no such architecture; allowed: {', '.join(ARCHITECTURES)} (vpstudy/models/architectures.py)")
+    return ARCHITECTURES[backbone]

@@ -20,22 +20,25 @@ METADATA = "backbone"  # the only entry: safetensors has no fixed order, and equ
 
 
 class Backbone(nn.Module):
-    """A model for pictures in [0, 1] with S named source classes. `seed` and `replicate` set its random weights."""
+    """A model for pictures in [0, 1] with S named source classes. `seed` and `checkpoint` set its random weights.
 
-    def __init__(self, architecture: Architecture, class_names: list[str], seed: int = 0, replicate: int = 0):
+    Source checkpoints of a backbone are pretrained from other initial weights and on other pictures each.
+    """
+
+    def __init__(self, architecture: Architecture, class_names: list[str], seed: int = 0, checkpoint: int = 0):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("backbone", architecture.name, seed, replicate))
+            torch.manual_seed(seed_for("backbone", architecture.name, seed, checkpoint))
             model = network(architecture, num_classes=len(class_names))
-        self.architecture, self.replicate, self.class_names = architecture, replicate, list(class_names)
+        self.architecture, self.checkpoint, self.class_names = architecture, checkpoint, list(class_names)
         self.model = model.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, 3, 1, 1), persistent=False)
 
     @property
     def name(self) -> str:
-        """Name in the grid: `cnn`, `cnn-r1`."""
-        return self.architecture.name + (f"-r{self.replicate}" if self.replicate else "")
+        """Name in messages: `cnn`, and `cnn 1` of its second source checkpoint."""
+        return self.architecture.name + (f" {self.checkpoint}" if self.checkpoint else "")
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (N, 3, H, W) in [0, 1] → source logits (N, S)."""
@@ -103,7 +106,7 @@ def load(path: Path) -> Backbone:
     with safe_open(path, "pt") as checkpoint:
         told = json.loads(checkpoint.metadata()[METADATA])
     architecture = Architecture.from_dict(told["architecture"])
-    backbone = Backbone(architecture, told["class_names"], replicate=told["replicate"])
+    backbone = Backbone(architecture, told["class_names"], checkpoint=told["checkpoint"])
     weights = {k.removeprefix("model."): v for k, v in load_file(path).items() if k.startswith("model.")}
     backbone.model.load_state_dict(weights, strict=True)
     return backbone
@@ -120,6 +123,6 @@ def save(backbone: Backbone, path: Path, tensors: dict[str, torch.Tensor] | None
     tells: dict[str, Any] = {
         "architecture": backbone.architecture.to_dict(),
         "class_names": backbone.class_names,
-        "replicate": backbone.replicate,
+        "checkpoint": backbone.checkpoint,
     }
     atomic.write_bytes(path, serialize(content, {METADATA: json.dumps(tells, sort_keys=True)}))

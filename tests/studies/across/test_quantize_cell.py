@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from studies import results
+from studies import checkpoints, results
 from studies.across import output, strip
 from studies.across.cell import QuantizeCell
 from vpstudy import paths
@@ -17,20 +17,21 @@ def done(untrained):
     cell = untrained(QuantizeCell)
     runs = cell.run()
     result = output.result(cell, runs)
-    output.save(cell, runs, result)
+    checkpoints.save([cell], [runs], [result], output.files)
     return cell, runs, result
 
 
 def test_the_result_and_the_files_of_a_cell(done):
     cell, runs, result = done
-    assert results.read([cell.cell]).contents == {cell.cell: result}
+    (read,) = results.read([cell.cell]).contents
+    assert (read["facts"], read["rows"]) == (result["facts"], result["rows"])
     books, bits = cell.settings.codebooks, cell.settings.bits
     after = [("ptq", book, b) for book in books for b in bits]
     plain, other = [("full", None, 32), ("half", None, 16)], [("full_other", None, 32)]
     arms = [(row["arm"], row["codebook"], row["bits"]) for row in result["rows"]]
     other += [("ptq_other", books[0], b) for b in bits]
     assert arms == [*plain, *after, ("grey", None, 0), *other, ("qat", "clustered", 1)]
-    stored = load_file(paths.MODELS / "smoke/cnn/quantized/dense-digits.safetensors")
+    stored = load_file(paths.MODELS / "smoke/cnn/quantized/dense-digits/0.safetensors")
     for run, row in zip(runs, result["rows"], strict=True):
         if run.packed:
             packed = Packed(stored[f"{run.method}/0/codes"], stored[f"{run.method}/0/book"], (cell.size,))

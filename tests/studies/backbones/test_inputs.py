@@ -48,10 +48,14 @@ def test_before_anything_was_trained_a_cell_says_what_to_run(kind, parameters):
 
 @pytest.mark.parametrize(
     ("name", "stage"),
-    [("source.safetensors", "source"), ("imp/round-0.95.safetensors", "imp"), ("clip.safetensors", "clip_source")],
+    [
+        ("source/1.safetensors", "source"),
+        ("imp/1/round-0.95.safetensors", "imp"),
+        ("clip/1.safetensors", "clip_source"),
+    ],
 )
 def test_what_alone_is_missing_is_named_with_the_stage_that_makes_it(name, stage, parameters):
-    other = paths.MODELS / "default/vit/source.safetensors"
+    other = paths.MODELS / "default/vit/source/0.safetensors"
     other.parent.mkdir(parents=True)
     other.touch()
     message = f"^cnn/{name} is not made yet at scale default: run `vpstudy repro {stage}@cnn`$"
@@ -65,7 +69,7 @@ def test_what_alone_is_missing_is_named_with_the_stage_that_makes_it(name, stage
 
 def test_what_no_stage_makes_is_no_matter_of_running(parameters):
     with pytest.raises(ValueError, match=r"backbones in pretrained of params.yaml alone \(cnn\): choose one of these"):
-        inputs.path(parameters, "vit")
+        inputs.path(parameters, "vit", "source/0.safetensors")
     with pytest.raises(ValueError, match=r"imp-0.85 is no round of imp.rounds; allowed: imp-0.80"):
         TransferCell(parameters, "cnn", "imp-0.85", "digits")
 
@@ -75,4 +79,4 @@ def test_weights_from_outside_come_from_their_own_stage(tmp_path, monkeypatch):
     parameters = scales.parameters("imagenet")
     backbone = parameters.outside[0]
     with pytest.raises(FileNotFoundError, match=f"`vpstudy repro weights@{backbone}`"):
-        inputs.path(parameters, backbone)
+        inputs.path(parameters, backbone, "source/0.safetensors")

@@ -48,7 +48,7 @@ def test_split_identity_and_result_are_written_and_come_out_the_same(cell, tmp_p
     pictures = save(one)
     first = written(tmp_path)
     assert set(first) == {"SPLITS/pens.json", "TARGETS/pens.json", "results/default/pictures/pictures-pens.json"}
-    facts = json.loads(first["results/default/pictures/pictures-pens.json"])["facts"]
+    facts = json.loads(first["results/default/pictures/pictures-pens.json"])["checkpoints"][0]["facts"]
     assert facts["counts"] == {"pool": [8, 12], "test": [2, 3]}
     assert facts["originals"] == {"width": [12] * 3, "height": [9] * 3}
     assert torch.equal(save(cell()), pictures) and written(tmp_path) == first

@@ -145,15 +145,15 @@ def test_the_stage_keeps_weights_names_and_facts(tmp_path, monkeypatch):
     folder = paths.MODELS / "default" / "squeeze"
     assert [each.name for each in (folder / "imp").iterdir()] == ["README.txt"]
     assert str(tmp_path) not in results.path(cell.cell).read_text()
-    loaded = backbones.load(folder / "source.safetensors")
+    loaded = backbones.load(folder / "source/0.safetensors")
     assert loaded.class_names == backbone.class_names
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.model.state_dict().items())
-    first = (folder / "source.safetensors").read_bytes()
+    first = (folder / "source/0.safetensors").read_bytes()
     cell.save(backbone, facts)
-    assert (folder / "source.safetensors").read_bytes() == first
+    assert (folder / "source/0.safetensors").read_bytes() == first
     other = WeightsCell(parameters(squeeze=entry | {"std": [0.5, 0.5, 0.5]}), "squeeze")
     other.save(other.load(path)[0], facts)
-    assert (folder / "source.safetensors").read_bytes() != first  # so that what depends on it runs again
+    assert (folder / "source/0.safetensors").read_bytes() != first  # so that what depends on it runs again
 
 
 def test_files_that_do_not_fit_are_told(tmp_path, monkeypatch):

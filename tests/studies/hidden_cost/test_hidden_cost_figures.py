@@ -122,7 +122,6 @@ CONTENT = {"cell": {"backbone": "cnn"}, "facts": {"source_classes": SOURCE_NAMES
 
 def report(results: pd.DataFrame, names=NAMES, controls=CONTROLS) -> SimpleNamespace:
     """What figures and tables read of a report."""
-    read = SimpleNamespace(contents={})
     backbones, parameters = make_backbones(names), scales.parameters("default")
     upstream = backbones.rename(columns={"upstream_ece_debiased": "ece_debiased"}).assign(admitted=True)
     facts = {("cnn", target): {"pictures": {"test": 600}} for target in CLASSES}
@@ -130,7 +129,7 @@ def report(results: pd.DataFrame, names=NAMES, controls=CONTROLS) -> SimpleNames
         runs=results,
         controls=controls,
         backbones=backbones,
-        read=read,
+        cells=[],
         contents=[CONTENT],
         parameters=parameters,
         evidence=Evidence(results, upstream, facts),

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from studies import results
+from studies import checkpoints, results
 from studies.hidden_cost import output
 from studies.hidden_cost.cell import TransferCell
 from studies.rows import png
@@ -57,8 +57,9 @@ def test_a_control_needs_the_settings_of_its_prompt(cell):
 def test_the_result_and_the_files_of_a_cell(cell):
     outcomes = cell.run()
     result = output.result(cell, outcomes)
-    output.save(cell, outcomes, result)
-    assert results.read([cell.cell]).contents == {cell.cell: result}
+    checkpoints.save([cell], [outcomes], [result], output.files)
+    (read,) = results.read([cell.cell]).contents
+    assert (read["facts"], read["rows"]) == (result["facts"], result["rows"])
 
     seeds, arms = cell.settings.seeds, cell.settings.arms("dense")
     identities = [(row["method"], row["budget"], row["seed"]) for row in result["rows"]]
@@ -68,13 +69,13 @@ def test_the_result_and_the_files_of_a_cell(cell):
         best = max(tuned["tried"], key=lambda one: (one["validation_accuracy"], -one["validation_nll"]))
         assert row["learning_rate"] == best["learning_rate"]
 
-    stored = load_file(paths.PROBABILITIES / "smoke" / "transfer-cnn-dense-digits.safetensors")
+    stored = load_file(paths.PROBABILITIES / "smoke" / "transfer-cnn-dense-digits/0.safetensors")
     for row in result["rows"]:
         key = f"{row['method']}/{row['budget']}/{row['seed']}/test"
         again = summary(stored[key].numpy(), stored[f"{key}/labels"].numpy())
         assert again == {name: row["metrics"][name] for name in again}
 
-    learned = load_file(paths.MODELS / "smoke/cnn/adapted/dense-digits.safetensors")
+    learned = load_file(paths.MODELS / "smoke/cnn/adapted/dense-digits/0.safetensors")
     shown = torch.from_numpy(np.array(Image.open(results.prompt_path(cell.cell)))).permute(2, 0, 1)
     border = torch.sigmoid(learned["visual_prompting/all/0/prompt.theta"])
     border[:, 6:26, 6:26] = 0
@@ -110,7 +111,7 @@ def test_runs_that_diverge_are_results_and_leave_an_unlearned_prompt(cell, monke
     monkeypatch.setattr("vpstudy.training.visual_prompting.PromptedBackbone.loss", diverges)
     outcomes = cell.run()
     result = output.result(cell, outcomes)
-    output.save(cell, outcomes, result)
+    checkpoints.save([cell], [outcomes], [result], output.files)
     trained = [row for row in result["rows"] if row["method"] != "mapping_only"]
     assert {(row["status"], row["reason"]) for row in trained} == {("diverged", "too far")}
     grey = cell.settings.visual_prompting.make_prompt(0).picture()

@@ -40,7 +40,7 @@ def small(tmp_path_factory):
             patch.setattr(paths, name, tmp_path_factory.mktemp("data") / name.lower())
         towers = {"size": 32, "width": 32, "heads": 2, "layers": 2, "embed": 16}
         for name, architecture in ARCHITECTURES.items():
-            place = paths.MODELS / "default" / name / "clip.safetensors"
+            place = paths.MODELS / "default" / name / "clip/0.safetensors"
             clips.save(clips.small_clip(architecture, seed=0, **towers), architecture, place, towers)
 
         def parameters(**changes) -> Parameters:

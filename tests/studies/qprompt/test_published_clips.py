@@ -83,8 +83,8 @@ def ready(parameters, alias):
     clip, losses = source.pretrain()
     assert losses == []
     rows = source.measure(clip)
-    source.save(clip, rows)
-    return *clips.load(paths.MODELS / "default" / alias / "clip.safetensors"), rows, facts
+    source.files(clip)
+    return *clips.load(paths.MODELS / "default" / alias / "clip/0.safetensors"), rows, facts
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -151,7 +151,7 @@ def test_prompts_are_learned_for_it(made):
 
 
 def test_its_architecture_is_kept_with_its_weights(using):
-    kept = paths.MODELS / "default" / "clip_vit" / "clip.safetensors"
+    kept = paths.MODELS / "default" / "clip_vit" / "clip/0.safetensors"
     contents = []
     for entry in ({}, {}, {"std": [0.5, 0.5, 0.5]}):
         _, architecture, *_ = ready(using("clip_vit", entry), "clip_vit")

@@ -40,7 +40,7 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 def test_a_clip_starts_from_the_source_and_is_measured_on_glyphs_and_targets(small):
     p = small(clip_source={"steps": 2, "batch": 8})
     source = backbones.Backbone(ARCHITECTURES["cnn"], ["a", "b"], seed=5)
-    backbones.save(source, paths.MODELS / "default" / "cnn" / "source.safetensors")
+    backbones.save(source, paths.MODELS / "default" / "cnn" / "source/0.safetensors")
     cell = ClipSourceCell(p, "cnn")
     clip, losses = cell.pretrain()
     assert len(losses) == 2
@@ -69,7 +69,7 @@ def test_prompts_have_a_row_for_each_arm_and_group(coop, small, tmp_path):
     of = references.result(references.run())
     assert [(r["arm"], r["group"]) for r in of["rows"]] == [(a, "base") for a in ("probe", "tip", "tip-f")]
     assert set(of["facts"]["size_512"].values()) == {None}
-    results.write(results.path(cell.cell, tmp_path), result)
+    results.write(results.path(cell.cell, tmp_path), [result])
 
 
 def test_stored_codes_hold_the_whole_text_prompt(coop):
@@ -179,10 +179,10 @@ def test_rows_are_in_the_shape_of_those_of_prompts(maple, tmp_path):
     rows = result["rows"]
     assert [(r["prompter"], r["arm"], r["group"]) for r in rows] == [(*a, g) for a in ARMS for g in ("base", "new")]
     assert {(r["status"], r["seed"], r["budget"]) for r in rows} == {("ok", 3, "1")}
-    results.write(results.path(cell.cell, tmp_path), result)
+    results.write(results.path(cell.cell, tmp_path), [result])
     frame = results.read([cell.cell], tmp_path).frame
     assert set(frame["backbone"]) == {"vit"} and set(frame["source_seed"]) == {0}
-    assert set(gathered(frame, {}).runs["group"]) == {"base", "new", "H"}
+    assert set(gathered(frame, ()).runs["group"]) == {"base", "new", "H"}
 
 
 def test_bytes_are_those_of_the_packed_prompt(maple):

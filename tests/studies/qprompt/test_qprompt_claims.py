@@ -6,7 +6,7 @@ import pytest
 
 from studies.claims import ledger
 from studies.qprompt.claims import CLAIMS
-from studies.qprompt.evidence import QpromptEvidence, few_shot, gathered, with_harmonic_mean
+from studies.qprompt.evidence import IDENTITY, QpromptEvidence, few_shot, gathered, with_harmonic_mean
 from studies.qprompt.labels import COOP, ptq, qat, words
 from studies.qprompt.tables import answer
 from vpstudy.training.prompt_learning.registry import PROMPTERS
@@ -49,7 +49,7 @@ def frame(accuracies: dict, seeds: int = 5, noise: float = 0.002) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def records(base=(0.7, 0.83), new=(0.74, 0.63), sigma=(0.02, 0.05), ks=0.02, beyond=0.003) -> dict:
+def records(base=(0.7, 0.83), new=(0.74, 0.63), sigma=(0.02, 0.05), ks=0.02, beyond=0.003) -> list[dict]:
     """A cell of CoOp for each of five networks, with one seed."""
     draw = np.random.default_rng(1)
 
@@ -67,12 +67,12 @@ def records(base=(0.7, 0.83), new=(0.74, 0.63), sigma=(0.02, 0.05), ks=0.02, bey
         ]
         seed = str(source)
         facts = {"curves": {"full": {seed: curves}}, "weights": {"full": {seed: measures}}}
-        return {"cell": {"backbone": f"cnn-r{source}", "target": "digits", "prompter": "coop"}, "facts": facts}
+        return {"cell": dict(zip(IDENTITY[:4], ("cnn", source, "digits", "coop"), strict=True)), "facts": facts}
 
-    return {f"coop {source}": of(source) for source in range(5)}
+    return [of(source) for source in range(5)]
 
 
-def judged(accuracies: dict | None = None, facts: dict | None = None) -> dict[str, dict]:
+def judged(accuracies: dict | None = None, facts: list | tuple | None = None) -> dict[str, dict]:
     evidence = gathered(frame(accuracies or KEPT), records() if facts is None else facts)
     return {record["id"]: record for record in ledger.assess({"qprompt": (CLAIMS, evidence)})}
 
@@ -122,8 +122,8 @@ def test_what_happens_in_training_is_read_from_the_records(claim, facts):
 @pytest.mark.parametrize(("fits", "tested"), [([0], False), ([0, 40], True)])
 def test_a_trigger_that_never_fired_is_not_tested(fits, tested):
     facts = records()
-    cell = facts["coop 0"]["cell"] | {"prompter": "qcoop"}
-    facts["qcoop"] = {"cell": cell, "facts": {"refits": {"qat-1": {"0": [0], "1": fits}}}}
+    cell = facts[0]["cell"] | {"prompter": "qcoop"}
+    facts.append({"cell": cell, "facts": {"refits": {"qat-1": {"0": [0], "1": fits}}}})
     found, plain = judged(facts=facts), judged()
     for name in ("Q6a", "Q6b"):
         assert (found[name]["verdict"] != "not tested") is tested
@@ -137,7 +137,7 @@ def test_a_trigger_that_never_fired_is_not_tested(fits, tested):
 
 
 def test_what_was_not_run_isanswer():
-    records_ = judged({COOP: (0.8, 0.6)}, facts={})
+    records_ = judged({COOP: (0.8, 0.6)}, facts=())
     assert {record["verdict"] for record in records_.values()} == {"not run at this scale"}
 
 
@@ -207,7 +207,7 @@ def arm(prompter: str, name: str, backbone: str, gain: float = 0.0, sources: int
 def test_a_claim_is_judged_on_the_networks_that_have_its_cells(gain):
     arms = [("coop", "full", "cnn", 0.0, 3), ("qcoop", "qat-1", "cnn", 0.05, 3)]
     arms += [("maple", "full", "vit"), ("qmaple", "qat-4", "vit", gain), ("maple", "ptq-4", "vit", 0.01)]
-    evidence = gathered(pd.concat(arm(*each) for each in arms), {})
+    evidence = gathered(pd.concat(arm(*each) for each in arms), ())
     assert list(evidence.by_architecture()) == ["cnn", "vit"]
     entries = {entry["id"]: entry for entry in ledger.assess({"qprompt": (CLAIMS, evidence)})}
     q9 = entries["Q9"]
@@ -215,7 +215,7 @@ def test_a_claim_is_judged_on_the_networks_that_have_its_cells(gain):
     assert [*q9["findings"][0]["networks"]] == ["vit"]
     assert [f["label"] for f in q9["findings"]] == [f"QMaPLe, 4 bits − MaPLe, {g}" for g in ("base", "new", "H")]
     assert [f["label"] for f in q9["beside"]] == [f"MaPLe, then 4 bits − MaPLe, {g}" for g in ("base", "new", "H")]
-    assert [*entries["Q8a"]["findings"][0]["networks"]] == ["cnn", "cnn-r1", "cnn-r2"]
+    assert [*entries["Q8a"]["findings"][0]["networks"]] == ["cnn", "cnn 1", "cnn 2"]
     assert entries["Q10"]["verdict"] == "not run at this scale"
     # one correction over the ledger, for and against: claims on any network count
     tested = [entry for entry in entries.values() if entry["p"] is not None]
@@ -226,7 +226,7 @@ def test_a_claim_is_judged_on_the_networks_that_have_its_cells(gain):
 
 def test_a_clip_that_has_both_kinds_of_cells_has_its_hand_written_prompt_once():
     both = pd.concat([arm("zero_shot", "one", "vit"), arm("zero_shot", "one", "vit", gain=0.1)])
-    assert len(gathered(both, {}).runs) == len(gathered(arm("zero_shot", "one", "vit"), {}).runs)
+    assert len(gathered(both, ()).runs) == len(gathered(arm("zero_shot", "one", "vit"), ()).runs)
 
 
 def test_arms_have_names():

@@ -26,7 +26,7 @@ def done(small):
     for stage, kind in CELLS.items():
         for cell in grid.cells(p, stage):
             this = kind(p, *dict(cell.axes).values())
-            results.write(results.path(cell), this.result(this.run()))
+            results.write(results.path(cell), [this.result(this.run())])
     yield p
     for stage in CELLS:
         for cell in grid.cells(p, stage):

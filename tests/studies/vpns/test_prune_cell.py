@@ -7,7 +7,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pipeline import scales
-from studies import results
+from studies import checkpoints, results
 from studies.rows import png
 from studies.vpns import output
 from studies.vpns.cell import PruneCell
@@ -25,15 +25,16 @@ def make(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "TIMINGS", tmp_path / "timings")
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
     source = backbones.Backbone(ARCHITECTURES["cnn"], glyphs.class_names, seed=1)
-    backbones.save(source, paths.MODELS / "smoke/cnn/source.safetensors")
+    backbones.save(source, paths.MODELS / "smoke/cnn/source/0.safetensors")
     return lambda pruner: PruneCell(scales.parameters("smoke"), "cnn", "digits", pruner)
 
 
 def written(cell: PruneCell) -> dict:
     done = cell.run()
     result = output.result(cell, done)
-    output.save(cell, done, result)
-    assert results.read([cell.cell]).contents == {cell.cell: result}
+    checkpoints.save([cell], [done], [result], output.files)
+    (read,) = results.read([cell.cell]).contents
+    assert (read["facts"], read["rows"]) == (result["facts"], result["rows"])
     return result
 
 
@@ -53,12 +54,12 @@ def test_the_result_and_the_files_of_a_cell(make):
     assert [row["method"] for row in result["rows"]] == [
         f"{arm} {sparsity:g} {view}" for arm, sparsity in cell.arms for view in ("bare", "prompted")
     ]
-    stored = load_file(paths.PROBABILITIES / "smoke" / f"{cell.cell.file}.safetensors")
+    stored = load_file(paths.PROBABILITIES / "smoke" / cell.cell.file / "0.safetensors")
     for row in result["rows"]:
         key = f"{row['arm']}/0.5/0/test"
         right = stored[f"{key}/{row['view']}"].argmax(1) == stored[f"{key}/labels"]
         assert right.double().mean().item() == pytest.approx(row["metrics"]["accuracy"])
-    learned = load_file(paths.MODELS / "smoke/cnn/pruned/digits-vpns.safetensors")
+    learned = load_file(paths.MODELS / "smoke/cnn/pruned/digits-vpns/0.safetensors")
     kept = [tensor for name, tensor in learned.items() if name.startswith("main/0.5/0/mask.")]
     assert sum(int(each.sum()) for each in kept) == sum(each.numel() for each in kept) - round(
         0.5 * sum(each.numel() for each in kept)

@@ -72,7 +72,7 @@ def made_up_report() -> VpnsReport:
         facts["networks"] = {f"{sparsity:g}": NETWORK for sparsity in {each["sparsity"] for each in rows}}
         identity = {"stage": cell.stage, "study": cell.study, "scale": cell.scale, **axes}
         content = {"cell": identity, "environment": {}, "facts": facts, "rows": rows}
-        results.write(results.path(cell), content)
+        results.write(results.path(cell), [content])
         results.prompt_path(cell).write_bytes(png(vpns.settings.make_prompt(0).picture()))
     return VpnsReport(parameters, save=True)
 

@@ -31,7 +31,7 @@ from vpstudy.training.pretraining import train_on_source
 
 CLASSES = glyphs.class_names
 RUNTIME = Runtime(torch.device("cpu"), "fp32", 1)
-SOURCE = Source(seed=0, size=32, steps=60, batch=32, learning_rate=0.01, weight_decay=0.0, held_out=100)
+SOURCE = Source(seed=0, checkpoints=1, size=32, steps=60, batch=32, learning_rate=0.01, weight_decay=0, held_out=100)
 SETTINGS = Distillation(
     pictures="textures",
     held_out="textures",
@@ -174,10 +174,10 @@ def test_what_cannot_be_distilled_is_refused(teacher, pictures):
 
 @pytest.fixture
 def outside(teacher, tmp_path):
-    backbones.save(teacher, tmp_path / "source.safetensors")
+    backbones.save(teacher, tmp_path / "source/0.safetensors")
     other = load_target("textures", 32, {})
     settings_ = Compressing(pictures=16, recovery_from=2)
-    return NoSourceAccess(tmp_path, SOURCE, settings_, RUNTIME, {}, settings(), other, other)
+    return NoSourceAccess(tmp_path, 0, SOURCE, settings_, RUNTIME, {}, settings(), other, other)
 
 
 @pytest.mark.parametrize("family", ["magnitude", "reconstructed"])

@@ -31,19 +31,21 @@ def folder(tmp_path_factory):
     """The checkpoints that the stages source and imp leave, from untrained weights."""
     place = tmp_path_factory.mktemp("models") / "tiny" / "cnn"
     backbone = Backbone(ARCHITECTURES["cnn"], CLASSES, seed=0)
-    backbones.save(backbone, place / "source.safetensors")
+    backbones.save(backbone, place / "source/0.safetensors")
     early = Backbone(ARCHITECTURES["cnn"], CLASSES, seed=1).model.state_dict()
     iterative_magnitude_pruning(
-        backbone.model, backbone.prunable, early, [0.5, 0.8], lambda *_: None, place / "imp", "test"
+        backbone.model, backbone.prunable, early, [0.5, 0.8], lambda *_: None, place / "imp/0", "test"
     )
     return place
 
 
 def access(folder) -> SourceAccess:
     """Schedules of a few steps."""
-    source = Source(seed=0, size=16, steps=6, batch=4, learning_rate=0.01, weight_decay=0.0, held_out=100)
+    source = Source(
+        seed=0, checkpoints=1, size=16, steps=6, batch=4, learning_rate=0.01, weight_decay=0.0, held_out=100
+    )
     runtime = Runtime(torch.device("cpu"), "fp32", 1)
-    return SourceAccess(folder, source, Compressing(pictures=8, recovery_from=2), runtime, {})
+    return SourceAccess(folder, 0, source, Compressing(pictures=8, recovery_from=2), runtime, {})
 
 
 def make(name: str, access: SourceAccess):
@@ -94,7 +96,7 @@ def lamp_by_definition(weight):
 
 def test_a_mobile_network_keeps_its_depthwise_convolutions(tmp_path):
     architecture = Architecture("mobile", "timm/mobilenetv2_050")
-    backbones.save(Backbone(architecture, CLASSES), tmp_path / "source.safetensors")
+    backbones.save(Backbone(architecture, CLASSES), tmp_path / "source/0.safetensors")
     made, whole = (make(f"{family}-0.90", access(tmp_path)) for family in ("magnitude", "global"))
     modules = dict(made.backbone.model.named_modules())
     spared = [
@@ -235,7 +237,7 @@ def test_facts_are_measured_on_the_weights(folder, name, sparsity, bits):
 
 
 def test_a_dense_compression_is_the_source_bit_for_bit(folder):
-    source = backbones.load(folder / "source.safetensors")
+    source = backbones.load(folder / "source/0.safetensors")
     dense = make("dense", access(folder)).backbone
     state = dense.model.state_dict()
     assert all(torch.equal(state[key], value) for key, value in source.model.state_dict().items())

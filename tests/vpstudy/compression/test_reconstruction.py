@@ -189,10 +189,12 @@ def access(tmp_path_factory):
     backbone = Backbone(Architecture("mobile", "timm/mobilenetv2_050"), [f"c{k}" for k in range(26)])
     for norm in (m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)):
         norm.running_var.fill_(0.05)  # so that differences do not die out on the way
-    backbones.save(backbone, folder / "source.safetensors")
-    source = Source(seed=0, size=32, steps=6, batch=4, learning_rate=0.01, weight_decay=0.0, held_out=100)
+    backbones.save(backbone, folder / "source/0.safetensors")
+    source = Source(
+        seed=0, checkpoints=1, size=32, steps=6, batch=4, learning_rate=0.01, weight_decay=0.0, held_out=100
+    )
     runtime = Runtime(torch.device("cpu"), "fp32", 1)
-    return SourceAccess(folder, source, Compressing(pictures=32, recovery_from=2), runtime, {})
+    return SourceAccess(folder, 0, source, Compressing(pictures=32, recovery_from=2), runtime, {})
 
 
 def test_a_reconstructed_network_keeps_its_mask_and_is_nearer_to_dense(access):

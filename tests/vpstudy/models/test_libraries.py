@@ -16,7 +16,7 @@ from vpstudy import paths
 from vpstudy.compression.activations import attach, calibrate
 from vpstudy.models import backbones, checkpoints, torchvision_models
 from vpstudy.models import libraries as outside
-from vpstudy.models.architectures import ARCHITECTURES, own, parse
+from vpstudy.models.architectures import ARCHITECTURES, own
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.weights import OutsideWeights
 
@@ -152,10 +152,9 @@ def test_arguments_let_transformers_take_other_sizes_with_the_same_weights(model
             same(torch.rand(1, 3, 64, 64))
 
 
-def test_names_are_read_as_architecture_and_replicate():
-    assert parse("squeeze") == ("squeeze", 0) and parse("cnn-r2") == ("cnn", 2)
-    assert own("vit-r12") is ARCHITECTURES["vit"]
-    for name in ("squeeze", "cnn-r0", "cnn-r01", "cnn-2", "cnn-r"):
+def test_an_unknown_architecture_is_refused_with_those_allowed():
+    assert own("vit") is ARCHITECTURES["vit"]
+    for name in ("squeeze", "cnn-r1", "cnn 1"):
         with pytest.raises(ValueError, match="allowed: cnn, vit"):
             own(name)
 

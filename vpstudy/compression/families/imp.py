@@ -18,15 +18,14 @@ class Imp(Pruning):
             return f"is no round of imp.rounds; allowed: {allowed}, or another once its sparsity stands in imp.rounds"
         return None
 
-    @property
-    def needs(self):
-        return (f"imp/round-{sparsity_text(self.sparsity)}.safetensors",)
+    def needs(self, checkpoint):
+        return (f"imp/{checkpoint}/round-{sparsity_text(self.sparsity)}.safetensors",)
 
     def make(self, access):
         from vpstudy.compression.iterative import load_round
         from vpstudy.compression.recipes import pruned
 
-        weights, mask = load_round(access.folder / self.needs[0])
+        weights, mask = load_round(access.folder / self.needs(access.checkpoint)[0])
         backbone = access.dense()
         backbone.model.load_state_dict(weights)
         return pruned(self, backbone, mask)

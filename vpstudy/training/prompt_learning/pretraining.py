@@ -37,7 +37,7 @@ def pretrain(
 ) -> list[float]:
     """Train by AdamW, cosine with warm-up, the image tower at a share of the rate. Returns the loss of each step."""
     clip.train().to(runtime.device)
-    draw = generator("captions", seed, backbone.replicate)
+    draw = generator("captions", seed, backbone.checkpoint)
     trunk = {id(p) for p in clip.visual.trunk.parameters()}
     image_rate = settings.learning_rate * settings.image_share * backbone.architecture.rate
     optimizer = torch.optim.AdamW(
