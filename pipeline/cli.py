@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "run all that is out of date",
         "Checks params.yaml, restores a dvc.lock that was cut off, runs stages side by side as `dvc repro` does one "
         "by one, and compares the results with the committed ones. Stopped at any moment, it continues where it was.",
-        "repro transfer@cnn-int4-digits",
+        "repro transfer@cnn-w4a4-digits",
     )
     repro.add_argument("targets", nargs="*", help="stages to run, with all they depend on; without any, all")
     repro.add_argument("-j", "--jobs", type=_positive, metavar="N", help="cores to use here, or jobs on a cluster")
