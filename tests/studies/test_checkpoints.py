@@ -8,7 +8,10 @@ from studies.backbones import imp
 from studies.backbones.compress import CompressCell
 from studies.backbones.imp import ImpCell
 from studies.backbones.source import SourceCell
+from studies.cells import Cell
+from studies.claims import ledger
 from studies.parameters import load
+from studies.vpns import claims as vpns
 from vpstudy import atomic, paths
 from vpstudy.models import backbones
 
@@ -96,3 +99,29 @@ def test_pruning_goes_on_after_the_last_round_of_the_last_checkpoint(parameters,
     assert trained == [(0, "imp-0.50"), (0, "imp-0.80"), (1, "imp-0.50"), (1, "imp-0.80"), (1, "imp-0.80")]
     assert sorted(path.name for path in (paths.MODELS / "test/cnn/imp").iterdir()) == ["0", "1"]
     assert pruned(parameters, save=False) == done
+
+
+@pytest.mark.parametrize(("networks", "verdict"), [(1, "cannot tell: one network"), (3, "reproduced")])
+def test_no_claim_is_judged_from_one_checkpoint(networks, verdict, parameters):
+    """VPNs beat IMP by 0.1 with every checkpoint."""
+    accuracies, cells = {"vpns": 0.8, "imp": 0.7}, []
+    for pruner, accuracy in accuracies.items():
+        cells.append(Cell.of("prune_with_prompts", "vpns", "test", backbone="cnn", target="digits", pruner=pruner))
+        identity = {"stage": "prune_with_prompts", "study": "vpns", "scale": "test", **dict(cells[-1].axes)}
+        run = {"method": "main 0.95 bare", "arm": "main", "sparsity": 0.95, "view": "bare", "collapsed": False}
+        run |= {"budget": "20", "status": "ok", "reason": None, "reliability": None}
+        found = [
+            {"cell": identity, "environment": {}, "facts": {}}
+            | {
+                "rows": [
+                    run | {"seed": s, "metrics": {"accuracy": accuracy + 0.01 * k + 0.001 * s * k}} for s in (0, 1)
+                ]
+            }
+            for k in range(networks)
+        ]
+        if pruner == "vpns":  # the difference is not the same with each
+            found[0]["rows"][0]["metrics"]["accuracy"] += 0.001
+        results.write(results.path(cells[-1]), found)
+    evidence = vpns.evidence(parameters, results.read(cells))
+    (v2,) = (e for e in ledger.assess({"vpns": (vpns.CLAIMS, evidence)}) if e["id"] == "V2")
+    assert (v2["networks"], v2["verdict"]) == (networks, verdict)
