@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline import normalise
+from studies.claims import rules
 from vpstudy import atomic
 from vpstudy.data.registry import EMBEDDED
 
@@ -87,13 +88,10 @@ def _module(path: Path, root: Path, modified: int) -> tuple[str, list[Path]]:
     """The digest of a module without its docstrings, and the project's own files that it depends on."""
     text = path.read_text(encoding="utf-8")
     try:
-        imported, tree = list(_imported(text, root)), ast.parse(text)
+        imported, code = list(_imported(text, root)), rules.normalised(text)
     except SyntaxError as error:
         raise ValueError(f"{path.name}, line {error.lineno}: {error.msg}; nothing was run") from None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:] or [ast.Pass()]
-    return _digest(ast.unparse(tree)), imported
+    return _digest(code), imported
 
 
 def _imported(text: str, root: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from studies.claims.verdict import LEVEL, Effect, Test
+from studies.claims.verdict import LEVEL, Effect, Test, power
 
 NETWORK = ["backbone", "source_seed"]  # an architecture and its source checkpoint
 ON = [*NETWORK, "seed", "target"]  # shared by the two runs of a pair
@@ -73,6 +73,13 @@ class Claim:
         for_it, against = zip(*map(self.test.p, effects), strict=True)
         large = [p if self.test.large(effect) else 1.0 for p, effect in zip(for_it, effects, strict=True)]
         return min(1.0, len(effects) * min(large)), max(against)
+
+    def power(self, findings: list[Finding]) -> float:
+        """Power of the least sure finding or, with `any_target`, of the surest target at its share of the level."""
+        if not self.any_target:
+            return min(power(self.test, each.effect.error, each.effect.freedom) for each in findings)
+        effects = [effect for each in findings for effect in each.targets.values()] or [Effect.none()]
+        return max(power(self.test, each.error, each.freedom, LEVEL / len(effects)) for each in effects)
 
     def reading(self, findings: list[Finding], for_it: float, against: float) -> str:
         """What the findings say, given the p values after Holm's correction."""

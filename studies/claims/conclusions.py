@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from studies.claims.ledger import Entry
-from studies.claims.verdict import ONE_NETWORK, READINGS
+from studies.claims.verdict import EVEN, ONE_NETWORK, READINGS
 
 OPEN = "inconclusive"
+GOOD = 0.8  # power from which a study could be expected to find an effect
 
 
 def effect_text(effect: Entry) -> str:
@@ -15,6 +16,16 @@ def effect_text(effect: Entry) -> str:
     if effect["low"] is None:
         return f"{effect['effect']:+.3f} (one replicate)"
     return f"{effect['effect']:+.3f} [{effect['low']:+.3f}, {effect['high']:+.3f}]"
+
+
+def findable(entry: Entry) -> str:
+    """Whether the study could have found what the claim is about, from the power that its own spread leaves it."""
+    if (power := entry["power"]) is None:
+        return "no: one network" if entry["verdict"] == ONE_NETWORK else "—"
+    size = f"{entry['smallest_effect']:g} {entry['unit']}"
+    told = f"a change of {size} from none" if entry["test"] == "directional" else f"no change from one of {size}"
+    answer = "yes" if power >= GOOD else "perhaps" if power >= EVEN else "no"
+    return f"{answer}: {100 * power:.0f} % of such studies would tell {told}"
 
 
 def conclusions(entries: Sequence[Entry]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from studies.claims import rules
 from studies.claims.claim import Claim, Finding
-from studies.claims.verdict import COLLAPSED, LEVEL, NOT_RUN, NOT_TESTED, ONE_NETWORK, Effect, holm
+from studies.claims.verdict import CANNOT_TELL, COLLAPSED, EVEN, LEVEL, NOT_RUN, NOT_TESTED, ONE_NETWORK, Effect, holm
 from studies.statistics import BLOCKS, has_blocks
 from vpstudy import atomic, paths
 
@@ -69,7 +70,7 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
             "findings": [_finding(each, claim) for each in deciding],
             "beside": [_finding(each, claim) for each in others],
             "networks": min((len(f.networks) for f in deciding if f.effect.n), default=0),
-            **dict.fromkeys(("p", "p_holm", "p_against", "p_against_holm", "reading")),
+            **dict.fromkeys(("p", "p_holm", "p_against", "p_against_holm", "power", "reading")),
         }
         if why:
             entry |= {"verdict": NOT_TESTED, "reason": why}
@@ -86,7 +87,11 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
     both = [holm([each[k] for each in tested]) for k in (3, 4)]
     for (entry, claim, found, *p), *corrected in zip(tested, *both, strict=True):
         reading = claim.reading(found, *corrected)
-        verdict = reading if entry["networks"] > 1 else ONE_NETWORK
+        several = entry["networks"] > 1
+        entry["power"] = round(claim.power(found), 4) if several else None
+        verdict = reading if several else ONE_NETWORK
+        if verdict == "inconclusive" and entry["power"] < EVEN:
+            verdict = CANNOT_TELL
         numbers = dict(
             zip(("p", "p_against", "p_holm", "p_against_holm"), map(_rounded, (*p, *corrected)), strict=True)
         )
@@ -122,6 +127,7 @@ def _stated(study: str, claim: Claim) -> Entry:
         "null_controls": claim.test.nothing,
         "unit": claim.unit,
         "later_rule": claim.later,
+        "rules": rules.digest(study),
     }
 
 
@@ -140,6 +146,8 @@ def _reason(claim: Claim, findings: list[Finding], corrected: Sequence[float], r
     if test.kind == "non-inferiority":
         equal = all(-d < each.effect.low and each.effect.high < d for each in findings)
         words += f"; {'' if equal else 'not '}within ±{d:g} at 95 %"
+    if same := [found.label for found in findings if found.effect.error == 0]:
+        words += f"; equal in all replicates, so not tested: {', '.join(same)}"
     if missing := [found.label for found in findings if not found.effect.n]:
         words += f"; could not be compared: {', '.join(missing)}"
     return words

@@ -1,14 +1,14 @@
 """Report of claims: ledger with verdicts, tables and forest plots from committed results."""
 
+import math
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from studies import checkpoints, grid, results
-from studies.claims import forest, ledger
-from studies.claims.claim import Claim
-from studies.claims.conclusions import conclusions, effect_text
-from studies.claims.verdict import LEVEL, ONE_NETWORK, equivalence_power
+from studies.claims import forest, ledger, rules
+from studies.claims.conclusions import conclusions, effect_text, findable
+from studies.claims.verdict import LEVEL, ONE_NETWORK, power
 from studies.figures.sentences import Drawn
 from studies.hidden_cost import claims as hidden_cost
 from studies.parameters import Parameters
@@ -17,8 +17,8 @@ from studies.report import Report
 from studies.statistics import has_blocks
 from studies.vpns import claims as vpns
 
-# Each module has CLAIMS, their PAPER, the STAGE whose results test them, ASSUMED_DEVIATION (of a replicate, for the
-# expected power) and `evidence(parameters, results)`. All claims together are one family for Holm's correction.
+# Each module has CLAIMS, their PAPER, the STAGE whose results test them, DEVIATIONS (between networks, by unit, assumed
+# for the expected power) and `evidence(parameters, results)`. All claims are one family for Holm's correction.
 STUDIES = {"hidden_cost": hidden_cost, "vpns": vpns, "qprompt": qprompt}
 MOST = 4  # findings per table cell
 
@@ -53,15 +53,20 @@ class ClaimsReport(Report):
         self.entries = ledger.assess(studies)
 
     def expected_power(self) -> pd.DataFrame:
-        """Power to show "no difference" for one finding if nothing changed; known before any run."""
-        rows = []
-        for study, module in STUDIES.items():
-            if backbones := grid.axes(self.parameters, module.STAGE)["backbone"]:
-                seeds = getattr(self.parameters, study).settings.seeds
-                claims = [claim for claim in module.CLAIMS if _asks_for_no_difference(claim)]
-                counted = sum(len(each.CLAIMS) for each in STUDIES.values())
-                networks = sum(checkpoints.number(self.parameters, name) for name in backbones)
-                rows.append(_power(claims, counted, module.ASSUMED_DEVIATION, networks, seeds))
+        """Power of one finding of each claim at its smallest effect of interest; known before any run."""
+        rows, counted = [], sum(len(module.CLAIMS) for module in STUDIES.values())
+        for module in STUDIES.values():
+            backbones = grid.axes(self.parameters, module.STAGE)["backbone"]
+            networks = sum(checkpoints.number(self.parameters, name) for name in backbones)
+            for claim in module.CLAIMS if networks else ():
+                deviation = module.DEVIATIONS[claim.unit]
+                alone, hardest = (
+                    power(claim.test, deviation / math.sqrt(networks), networks - 1, level)
+                    for level in (LEVEL, LEVEL / counted)
+                )
+                row = {"claim": claim.id, "test": claim.test.kind, "effect": f"{claim.test.smallest:g} {claim.unit}"}
+                row |= {"assumed deviation of networks": deviation, "networks": networks}
+                rows.append(row | {"expected power": f"{alone:.2f}", "at the hardest step of Holm": f"{hardest:.2f}"})
         return pd.DataFrame(rows)
 
     def verdicts(self) -> pd.DataFrame:
@@ -70,6 +75,8 @@ class ClaimsReport(Report):
             ledger.write(self.parameters.scale, self.entries)
         if alone := sum(entry["verdict"] == ONE_NETWORK for entry in self.entries):
             print(f"{alone} claims have runs of one network only: what is said of it holds for no other.")
+        frozen = ", ".join(f"{study} {rules.digest(study)}" for study in STUDIES)
+        print(f"Digests of the code that holds the claims' rules: {frozen}.")
         return pd.DataFrame(map(_line, self.entries))
 
     def findings(self, kind: str, by: str = "targets") -> pd.DataFrame:
@@ -109,6 +116,8 @@ def _line(entry: ledger.Entry) -> dict[str, Any]:
         "estimand": entry["estimand"],
         "smallest of interest": f"{entry['smallest_effect']:g} {entry['unit']}",
         "networks": entry["networks"],
+        "power": "—" if entry["power"] is None else f"{entry['power']:.2f}",
+        "could this study have found it?": findable(entry),
         "p for (Holm)": _p(entry["p_holm"]),
         "p against (Holm)": _p(entry["p_against_holm"]),
         "rule set after a run": entry["later_rule"] or "—",
@@ -123,23 +132,3 @@ def _p(value: float | None) -> str:
 def _listed(texts: list[str]) -> str:
     """The texts in one table cell, or their number if they are many."""
     return f"{len(texts)} findings, below" if len(texts) > MOST else "; ".join(texts) or "—"
-
-
-def _asks_for_no_difference(claim: Claim) -> bool:
-    """Equivalence or non-inferiority of accuracy or ECE, whose deviation can be assumed."""
-    return claim.test.kind != "directional" and claim.unit in ("accuracy", "debiased ECE")
-
-
-def _power(claims: list[Claim], counted: int, deviation: float, networks: int, seeds: list[int]) -> dict[str, Any]:
-    """Power of two one-sided tests alone and at Holm's hardest step; claims of a study share a margin."""
-    margin = claims[0].test.smallest
-    n = networks if networks > 1 else len(seeds)
-    return {
-        "claim": ", ".join(claim.id for claim in claims),
-        "margin": f"{margin:g} {claims[0].unit}",
-        "assumed deviation of a replicate": deviation,
-        "replicates": n,
-        "which are": "networks" if networks > 1 else "seeds of one network",
-        "expected power": f"{equivalence_power(n, deviation, margin):.2f}",
-        "and at the hardest step of Holm": f"{equivalence_power(n, deviation, margin, level=LEVEL / counted):.2f}",
-    }

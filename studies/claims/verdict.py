@@ -28,8 +28,10 @@ NOT_RUN = "not run at this scale"
 NOT_TESTED = "not tested"  # its cells ran, but no runs can be compared, or what it is about did not occur
 COLLAPSED = "not tested: collapsed"
 ONE_NETWORK = "cannot tell: one network"
+CANNOT_TELL = "cannot tell here"  # inconclusive, and with less than even odds to find what the claim asks for
+EVEN = 0.5
 READINGS = ("reproduced", "contradicted", "inconclusive")
-VERDICTS = (*READINGS, NOT_RUN, NOT_TESTED, COLLAPSED, ONE_NETWORK)
+VERDICTS = (*READINGS, NOT_RUN, NOT_TESTED, COLLAPSED, ONE_NETWORK, CANNOT_TELL)
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,12 @@ class Effect:
         return Effect(-self.mean, self.error, self.freedom, self.n)
 
     def p_above(self, value: float) -> float:
-        """One-sided p value of a mean this high if the truth is `value` or less; 1 below two replicates."""
-        if self.n < 2:
+        """One-sided p value of a mean this high if the truth is `value` or less; 1 below two replicates.
+
+        1 also where replicates are all equal: without spread, as between shares of few pictures, a t test says nothing.
+        """
+        if self.n < 2 or self.error == 0:
             return 1.0
-        if self.error == 0:
-            return 0.0 if self.mean > value else 1.0
         return float(stats.t.sf((self.mean - value) / self.error, self.freedom))
 
     def p_below(self, value: float) -> float:
@@ -141,21 +144,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def equivalence_power(n: int, deviation: float, margin: float, truth: float = 0.0, level: float = LEVEL) -> float:
-    """Power of two one-sided t tests at `level` / 2 to show a change below `margin`, with `n` normal replicates.
+def power(test: Test, error: float, freedom: float, level: float = LEVEL) -> float:
+    """Power to tell an effect of `test.smallest` from none, or none from the margin, if the mean has this `error`.
 
-    Exact: given the sample deviation s, the mean must lie within margin − t s / √n of zero; s² is scaled chi-square.
+    Of one finding and in a test at `level` / 2 on each side, before Holm's correction. Exact for normal replicates:
+    given the ratio of the estimated error to the true one, whose square is chi-square over `freedom`, the mean must
+    stay within what critical t values leave of the distance; for equivalence, on both sides. 0 without an error.
     """
-    if n < 2:
+    if not (error > 0 and freedom > 0):
         return 0.0
-    critical, error = stats.t.ppf(1 - level / 2, n - 1), deviation / math.sqrt(n)
+    distance, critical = test.smallest / error, stats.t.ppf(1 - level / 2, freedom)
 
-    def given(ratio: float) -> float:  # ratio = s / deviation
-        room = margin - critical * ratio * error
-        if room <= 0:
-            return 0.0
-        inside = stats.norm.cdf((room - truth) / error) - stats.norm.cdf((-room - truth) / error)
-        density = stats.chi2.pdf((n - 1) * ratio**2, n - 1) * 2 * (n - 1) * ratio
-        return inside * density
+    def given(ratio: float) -> float:
+        room = distance - critical * ratio
+        inside = stats.norm.cdf(room)
+        if test.kind == "equivalence":
+            inside = max(0.0, 2 * inside - 1)
+        return inside * stats.chi2.pdf(freedom * ratio**2, freedom) * 2 * freedom * ratio
 
-    return float(integrate.quad(given, 0, min(margin / (critical * error), 10.0), limit=200)[0])
+    end = 1 + 12 / math.sqrt(freedom)  # a ratio beyond has no weight
+    return float(min(1.0, integrate.quad(given, 0, end, points=[min(1.0, distance / critical), 1.0], limit=200)[0]))

@@ -32,7 +32,7 @@ from studies.qprompt.measures import (
 PAPER, STAGE = "arXiv 2407.10704", "prompt"
 GAIN, SAME = 0.01, 0.01  # of accuracy or H
 KS, OUTLIERS, GROWTH = 0.10, 0.01, 0.10  # of a distance of distributions, of a share, of a ratio less one
-ASSUMED_DEVIATION = 0.02  # of a replicate's difference in H, for the expected power; a guess
+DEVIATIONS = {"accuracy": 0.02, "KS distance": 0.02, "deviation": 0.5, "share": 0.002}  # between networks; guesses
 UP, DOWN = Test("directional", 1, GAIN), Test("directional", -1, GAIN)
 ONE = qat(FEWEST)
 CONTROLS: tuple[Arm, ...] = (  # other explanations of why few bits help

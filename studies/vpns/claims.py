@@ -23,7 +23,7 @@ from studies.vpns.evidence import BASELINES, SINGLE_PASS, Arm, Pair, VpnsEvidenc
 
 PAPER, STAGE = "arXiv 2312.01397", "prune_with_prompts"
 GAIN, SAME, LARGE = 0.005, 0.01, 0.05  # smallest effects of interest
-ASSUMED_DEVIATION = 0.01  # of a replicate's difference in accuracy, for the expected power; a guess
+DEVIATIONS = {"accuracy": 0.01}  # between networks, for the expected power; a guess
 
 HELPS, EQUAL = Test("directional", 1, GAIN), Test("equivalence", 0, SAME)
 NOT_WORSE, NO_HELP = Test("non-inferiority", 1, SAME), Test("non-inferiority", -1, SAME)

@@ -104,7 +104,7 @@ def test_the_claim_on_the_hidden_cost(height, null, verdict):
     runs = found.runs.assign(accuracy=found.runs["accuracy"] + shaken * prompts)
     (entry,) = ledger.assess({"hidden_cost": (CLAIMS[-1:], replace(found, runs=runs))})
     assert entry["id"] == "H9" and entry["networks"] == len(NETWORKS)
-    assert entry["verdict"] == verdict, entry["reason"]
+    assert entry["reading"] == verdict, entry["reason"]
     labels = [each["label"] for each in entry["beside"]]
     assert labels[0].startswith("quantization") and f"{dose.NULL} (control)" in labels
 
