@@ -20,7 +20,7 @@ from vpstudy.compression.family import Compression
 from vpstudy.compression.registry import parse
 
 KINDS = ("sparsity", "quantization")
-FEWEST = 3  # different upstream changes that a line takes
+FEWEST = 2  # different upstream changes that a line takes
 NULL = "dense, other seeds"
 
 
@@ -44,14 +44,13 @@ def points(found: Evidence, metric: str, method: str, wanted: Callable[[Compress
     Targets with few test pictures count for accuracy only, if there are larger ones.
     """
     runs = found.runs[(found.runs["method"] == method) & (found.runs["status"] == "ok")]
-    networks = found.backbones.loc[found.backbones["admitted"], [*NETWORK, "compression", "upstream_accuracy"]]
+    networks = found.backbones.assign(upstream=found.upstream)
+    networks = networks.loc[networks["admitted"], [*NETWORK, "compression", "upstream"]]
     table = runs[[*RUN, "compression", metric]].merge(networks, on=[*NETWORK, "compression"])
     controls = {each.name: control_of(each.name) for each in map(parse, table["compression"].unique()) if wanted(each)}
     of = table[table["compression"].isin(controls)].assign(control=lambda some: some["compression"].map(controls))
     of = of.merge(table.rename(columns={"compression": "control"}), on=[*RUN, "control"], suffixes=("", "_of_control"))
-    value, upstream = (
-        of[name].astype(float) - of[f"{name}_of_control"].astype(float) for name in (metric, "upstream_accuracy")
-    )
+    value, upstream = (of[name].astype(float) - of[f"{name}_of_control"].astype(float) for name in (metric, "upstream"))
     table = of[[*RUN, "compression"]].assign(upstream=upstream, value=value).dropna(subset=["upstream", "value"])
     if metric != "accuracy":
         large = table["target"].isin(found.large_targets)

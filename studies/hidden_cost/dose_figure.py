@@ -118,7 +118,8 @@ def _draw_points(axis, table: pd.DataFrame, limits, networks: list[str]) -> None
 
 
 def _upstream(found: Evidence) -> str:
-    of_source = found.backbones.get("ece_debiased", pd.Series(np.nan, found.backbones.index)).notna()
+    known = [found.backbones[name].notna() for name in ("ece_debiased", "labelled_accuracy") if name in found.backbones]
+    of_source = np.any(known, axis=0) if known else np.zeros(1, dtype=bool)
     if of_source.all():
         return "change of accuracy on the source task"
     return "change of agreement with dense" + (" (or of accuracy on the source task)" if of_source.any() else "")

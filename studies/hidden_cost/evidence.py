@@ -62,8 +62,11 @@ class Evidence:
     def large_targets(self) -> set[str]:
         return {target for (_, target), fact in self.facts.items() if fact["pictures"]["test"] >= SMALL_TEST}
 
-    def has(self, *names: str) -> list[str]:
-        return [name for name in names if name in set(self.runs["compression"])]
+    @property
+    def upstream(self) -> pd.Series:
+        """Of each row of `backbones`: accuracy on the source task, or agreement with dense where it has no labels."""
+        agreement = self.backbones["upstream_accuracy"]
+        return self.backbones.get("labelled_accuracy", agreement).fillna(agreement)
 
     def without(self, block: int) -> "Evidence":
         """The results without a block of test pictures."""

@@ -16,12 +16,8 @@ ABOVE_CHANCE = 2.0  # standard errors above chance that a dense run must be for 
 EQUAL_UPSTREAM = 0.01  # upstream accuracies this close count as equal
 CLOSE_UPSTREAM = 0.10  # networks further from dense upstream are left out of the fitted line
 
-PRIMARY_BITS = (  # quantized weights and activations, by preference; without the first of a pair, the next one
-    ("w4a4-lsq", "w3a3-lsq"),
-    ("w4a4", "w3a3"),
-    ("w4a8-gptq", "w8a8"),
-    ("w4a8", "w8a8"),
-)
+PRIMARY_BITS = ((4, 4), (3, 3)), ((4, 8), (8, 8))  # of weights and of activations, by preference
+BEST_RANGES = ("lsq", "gptq", "bc", "mse", "minmax")  # of several with the same bits, the first that was run
 
 Names = Callable[[Evidence], list[str]]  # of compressions
 
@@ -56,8 +52,15 @@ def other_sparsities(found: Evidence) -> list[str]:
 
 
 def quantized(found: Evidence) -> list[str]:
-    """The first of `PRIMARY_BITS` that was run and is admitted on enough networks, else the first that was run."""
-    run = [found.has(*names) for names in PRIMARY_BITS if found.has(names[0])]
+    """The first pair of `PRIMARY_BITS` that was run and is admitted on enough networks, else the first that was run.
+
+    A pair was run if its first bits were: 8 bits alone would say little.
+    """
+    rounded = [each for each in map(parse, found.runs["compression"].unique()) if each.bits]
+    rounded.sort(key=lambda each: BEST_RANGES.index(each.ranges))
+    of = {bits: next((each.name for each in rounded if (each.bits, each.activation_bits) == bits), None)
+          for pair in PRIMARY_BITS for bits in pair}  # fmt: skip
+    run = [[of[bits] for bits in pair if of[bits]] for pair in PRIMARY_BITS if of[pair[0]]]
     enough = min(ENOUGH, max(map(found.admitted_on, found.runs["compression"].unique())))
     return next((names for names in run if all(found.admitted_on(name) >= enough for name in names)), [*run, []][0])
 
@@ -68,7 +71,7 @@ def other_bits(found: Evidence) -> list[str]:
 
 def equal_upstream(found: Evidence) -> list[str]:
     """The sparsest recovered network whose mean upstream accuracy is within `EQUAL_UPSTREAM` of dense, if any."""
-    accuracy = found.backbones.groupby("compression")["upstream_accuracy"].mean()
+    accuracy = found.upstream.groupby(found.backbones["compression"]).mean()
     equal = [c for c in found.recovered if abs(accuracy[c.name] - accuracy["dense"]) <= EQUAL_UPSTREAM]
     return [max(equal, key=lambda c: c.sparsity).name] if equal else []
 

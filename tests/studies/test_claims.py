@@ -378,6 +378,12 @@ def test_primary_networks_are_chosen_by_admission_alone():
     assert found.sparsest == "reconstructed_distilled-0.60"  # more recovery, of two equally sparse ones
     assert measures.quantized(found) == ["w4a8-gptq", "w8a8"]
     assert published_networks(seventy=3).sparsest == "reconstructed-0.70"
+    better = found.runs["compression"].replace({"w4a8": "w8a8-mse", "w8a8": "w4a4-gptq"})  # the ranges that were run
+    renamed = found.backbones["compression"].replace({"w4a8": "w8a8-mse", "w8a8": "w4a4-gptq"})
+    other = replace(
+        found, runs=found.runs.assign(compression=better), backbones=found.backbones.assign(compression=renamed)
+    )
+    assert measures.quantized(other) == ["w4a4-gptq"]
     only = found.runs["compression"].isin(["dense", "reconstructed-0.70", "w4a4", "w8a8"])
     collapsed = replace(found, runs=found.runs[only])
     assert collapsed.sparsest == "reconstructed-0.70" and measures.quantized(collapsed) == ["w4a4"]
@@ -615,7 +621,7 @@ def test_the_loss_that_upstream_accuracy_does_not_explain():
     (one,) = measures.at_equal_upstream(replace(found, runs=runs, backbones=backbones))
     assert one.effect.mean == pytest.approx(-0.04)
     assert set(one.targets) == set(TARGETS)
-    few = runs[runs["compression"].isin(["dense", "imp-0.50", "imp-0.80"])]
+    few = runs[runs["compression"].isin(["dense", "imp-0.50", "magnitude-0.90"])]
     assert measures.at_equal_upstream(replace(found, runs=few, backbones=backbones)) == []
 
 

@@ -83,10 +83,20 @@ def test_collapsed_networks_and_null_controls():
     assert dose.NULL not in set(dose.nulls(one_seed, "accuracy", "visual_prompting")["compression"])
 
 
-def test_two_compressions_make_no_line():
+def test_one_compression_makes_no_line():
     found = planted()
-    few = found.runs[~found.runs["compression"].isin(["reconstructed-0.60"])]
+    few = found.runs[~found.runs["compression"].isin(["reconstructed-0.60", "reconstructed-0.70"])]
     assert dose.lines_of(replace(found, runs=few), "accuracy", "visual_prompting", "sparsity").empty
+
+
+def test_the_dose_is_accuracy_where_labels_are_at_hand():
+    """Half as much accuracy is lost as agreement, so slopes are twice as steep; the others keep agreement."""
+    found = planted()
+    labelled = 0.7 - 0.5 * (1 - found.backbones["upstream_accuracy"])
+    labelled = labelled.where(found.backbones["backbone"] != "lite0")
+    found = replace(found, backbones=found.backbones.assign(labelled_accuracy=labelled))
+    slopes = dose.lines_of(found, "accuracy", "visual_prompting", "sparsity")["slope"].groupby("backbone").mean()
+    assert slopes["lite0"] == pytest.approx(0.5) and slopes["lite1"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
