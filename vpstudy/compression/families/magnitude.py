@@ -17,12 +17,16 @@ class Magnitude(Pruning):
 
         check_lamp(backbone.prunable, self.sparsity, _dense(backbone))
 
-    def make(self, access):
+    def mask(self, backbone):
         from vpstudy.compression.magnitude import lamp
+
+        return lamp(backbone.prunable, self.sparsity, _dense(backbone))
+
+    def make(self, access):
         from vpstudy.compression.recipes import pruned
 
         backbone = access.dense()
-        return pruned(self, backbone, lamp(backbone.prunable, self.sparsity, _dense(backbone)))
+        return pruned(self, backbone, self.mask(backbone))
 
 
 def _dense(backbone) -> list[str]:

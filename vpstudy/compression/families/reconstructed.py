@@ -1,19 +1,21 @@
-"""Prunes the smallest weights at once, then gives each layer dense's outputs by least squares, without labels."""
+"""Prunes as many weights of a layer as LAMP, those that cost least, and solves the rest for dense's outputs."""
 
 from vpstudy.compression.families.magnitude import Magnitude
 
 
 class Reconstructed(Magnitude):
     family, form = "reconstructed", "reconstructed-0.50"
-    words = "one-shot magnitude, {} % sparse, reconstructed", "reconstructed {} %"
+    words = "one-shot, {} % sparse, layers reconstructed", "reconstructed {} %"
     colours = "Greens"
     recovered = True
 
     def make(self, access):
-        from vpstudy.compression.recipes import reconstruct
-        from vpstudy.compression.reconstruction import least_squares
+        from vpstudy.compression.masks import Mask
+        from vpstudy.compression.recipes import pruned, reconstruct
+        from vpstudy.compression.reconstruction import sparse
 
-        made = super().make(access)
-        pruned = {name: kept for name, kept in made.mask.items() if not kept.all()}
-        reconstruct(made.backbone, access, {name: least_squares(kept) for name, kept in pruned.items()})
-        return made
+        backbone = access.dense()
+        fewer = {name: int(kept.sum()) for name, kept in self.mask(backbone).items() if not kept.all()}
+        reconstruct(backbone, access, {name: sparse(count) for name, count in fewer.items()})
+        masks = {name: (w != 0) | (name not in fewer) for name, w in backbone.prunable.items()}
+        return pruned(self, backbone, Mask({name: each.cpu() for name, each in masks.items()}))
