@@ -87,7 +87,7 @@ PROBE, PROMPTS = "hidden_cost.settings.linear_probe", "hidden_cost.settings.visu
         ("pictures", {"a": {"imagefolder": "x", "torchvision": "DTD"}}, ["pictures.a", "only one"]),
         ("pictures", {"a": {"torchvision": "CIFAR11"}}, ["pictures.a.torchvision: 'CIFAR11'", "mean CIFAR10?"]),
         ("pictures", {"a": {"imagefolder": "x", "test_sare": 0.1}}, ["pictures.a.test_sare", "mean test_share?"]),
-        ("pictures", {"a": {"imagefolder": "x", "test_share": 1.0}}, ["pictures.a.test_share: 1.0", "less than 1"]),
+        ("pictures", {"a": {"imagefolder": "x", "test_share": 1.1}}, ["pictures.a.test_share: 1.1", "equal to 1"]),
         ("pictures", {"a": {"imagefolder": "x", "test_pictures": 0}}, ["pictures.a.test_pictures: 0", "equal to 1"]),
         ("pictures", {"a": {"imagefolder": "x", "sha256": "0" * 64}}, ["pictures.a", "checksum of a .zip"]),
         ("pictures", {"a": {"imagefolder": "x.zip", "sha256": "0"}}, ["pictures.a.sha256: '0'"]),
