@@ -11,7 +11,7 @@ from scipy import stats
 from benchmarks import null_ledgers
 from pipeline.scales import parameters
 from studies import results
-from studies.claims import forest, ledger, rules
+from studies.claims import answers, forest, ledger, rules
 from studies.claims.claim import Claim, Finding, replicates
 from studies.claims.conclusions import findable
 from studies.claims.report import ClaimsReport
@@ -655,3 +655,10 @@ def test_trained_quantization_is_the_primary_one_where_it_was_run():
     record = judged(found)["H4"]
     assert [finding["label"].split()[0] for finding in record["findings"]] == ["w4a4-lsq"]
     assert "w4a4" in [finding["label"] for finding in record["beside"]]
+
+
+def test_the_table_in_the_readme_is_that_of_the_committed_ledger():
+    text = answers.README.read_text(encoding="utf-8")
+    (found,) = answers.BLOCK.finditer(text)
+    assert found[0] == answers.block(found[1]), f"run `python -m studies.claims.answers {found[1]}`"
+    assert found[0].count("\n| [") == len(ledger.read(found[1])) > 30
