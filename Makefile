@@ -1,12 +1,13 @@
 # Needs Python 3.11, git and make, nothing else; everything is installed into .venv/. `make` alone lists what there is.
 # Where Python is not found by itself, name it: make repro PYTHON=/path/to/python3.11
 
-.PHONY: help repro alone plan scale lab test test-cluster lock setup
+.PHONY: help repro alone plan scale lab site test test-cluster lock setup
 .DEFAULT_GOAL := help
 PYTHON ?=
 SCALE :=
 CLUSTER := local
 JOBS :=
+OPTIONS :=
 
 # DVC starts the stages' `python` through PATH: it has to be this environment's.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -21,7 +22,8 @@ help:
 	@echo "make plan    set up, then list the cells, their cost and what is out of date; runs none of them"
 	@echo "             both take SCALE=NAME, which puts a scale of scales/ into params.yaml first: make repro SCALE=paper"
 	@echo "             make repro CLUSTER=slurm (Dask's jobqueue.yaml) or CLUSTER=tcp://HOST:8786 uses a cluster; JOBS=N cores or jobs"
-	@echo "make lab     set up, then open the notebooks in JupyterLab"
+	@echo "make lab     set up, then open the notebooks in JupyterLab; OPTIONS='--port 9999' go to it"
+	@echo "make site    set up, then build the site from stored results, without the network: docs/built/html/index.html"
 	@echo "make test    set up, then check the style and run every test, with the whole pipeline at the smoke scale"
 	@echo "make test-cluster   set up, install SLURM with apt-get, run the smoke grid on it with a worker killed; needs root"
 	@echo "make lock    resolve pyproject.toml into requirements.lock again; pins that still fit stay"
@@ -42,7 +44,13 @@ scale: setup
 
 lab: setup
 	@echo "==> JupyterLab in notebooks/ (Ctrl-C twice ends it)"
-	@.venv/bin/python -m jupyterlab --notebook-dir notebooks
+	@.venv/bin/python -m jupyterlab --notebook-dir notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(OPTIONS)
+
+site: setup
+	@echo "==> packages of the site, beside those of the study"
+	@.venv/bin/python -m uv pip install --python .venv/bin/python --no-build-isolation --quiet --requirement requirements-site.lock
+	@echo "==> the site, from stored results: open docs/built/html/index.html"
+	@.venv/bin/python -m sphinx -W --keep-going -q docs docs/built/html
 
 test: setup
 	@echo "==> ruff: lint and format, notebooks too"
