@@ -1,9 +1,8 @@
 """The verdicts as the README and the site's start page show them.
 
-`python -m studies.claims.answers SCALE` writes the table of that scale's ledger into the README, between two marks.
+`python -m studies.claims.answers` writes the tables of ledgers into the README, each between two marks.
 """
 
-import argparse
 import re
 
 import pandas as pd
@@ -27,9 +26,9 @@ def scales() -> list[str]:
 
 
 def effects(entry: ledger.Entry) -> str:
-    """The effect of a claim with one finding, else how many findings there are."""
+    """The effects of a claim with at most two findings, else how many findings there are."""
     found = entry["findings"]
-    return effect_text(found[0]) if len(found) == 1 else f"{len(found)} findings" if found else "—"
+    return f"{len(found)} findings" if len(found) > 2 else "; ".join(map(effect_text, found)) or "—"
 
 
 def answers() -> str:
@@ -45,22 +44,17 @@ def answers() -> str:
 
 
 def block(scale: str) -> str:
-    """The README's table of one scale, between its marks; each claim links to the notebook of its paper."""
+    """The README's table of what was run at a scale, between its marks; each claim links to its paper's notebook."""
+    entries = ledger.read(scale)
     lines = [["claim", "in words", "effect [95 %]", "verdict", "power"], ["---"] * 5]
-    for entry in ledger.read(scale):
+    for entry in (each for each in entries if each["verdict"] != NOT_RUN):
         place = f"notebooks/rendered/{scale}/{grid.STAGES[entry['study']].notebook}.ipynb"
         power = "—" if entry.get("power") is None else f"{entry['power']:.2f}"
         lines.append([f"[{entry['id']}]({place})", entry["statement"], effects(entry), entry["verdict"], power])
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"<!-- claims of {scale} -->\n\n{text}\n\n<!-- end of claims -->\n"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the table of claims of a scale into README.md.")
-    parser.add_argument("scale", choices=scales())
-    written = block(parser.parse_args().scale)
-    atomic.write_text(README, BLOCK.sub(lambda _: written, README.read_text(encoding="utf-8")))
+    left = sum(entry["verdict"] == NOT_RUN for entry in entries)
+    return f"<!-- claims of {scale} -->\n\n{text}\n\n{left} more claims were not run.\n\n<!-- end of claims -->\n"
 
 
 if __name__ == "__main__":
-    main()
+    atomic.write_text(README, BLOCK.sub(lambda found: block(found[1]), README.read_text(encoding="utf-8")))

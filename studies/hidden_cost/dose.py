@@ -3,8 +3,8 @@
 Each network has its own least-squares line of changes over upstream changes. The *hidden cost* is the mean height of
 these lines at no upstream change, with a t interval over networks (and test pictures, as for every claim). A mixed
 model has the same means where all networks have the same compressions. With few networks it is no better otherwise: in
-160 synthetic studies of 3 to 10 networks each fit of statsmodels' MixedLM ended on a boundary, and its 95 % intervals
-held the truth in 70 to 85 %; those of t in 90 to 95 %.
+160 synthetic studies of 3 to 10 networks each fit of statsmodels' MixedLM failed or gave a warning, and its 95 %
+intervals held the truth in 70 to 85 %; those of t in 90 to 95 %.
 
 *Null controls* change nothing that matters: 8-bit networks, dense trained or distilled again, dense with other seeds.
 """
