@@ -84,9 +84,13 @@ def describe_figures(app, doctree, name) -> None:
         node.replace_self(nodes.reference("", "", node.copy(), refuri=place))
 
 
-def escape_bars(app, what, name, obj, options, lines) -> None:
-    """Keep |w| in docstrings from being read as a substitution."""
-    lines[:] = [line.replace("|", r"\|") for line in lines]
+def prepare_docstring(app, what, name, obj, options, lines) -> None:
+    """Show indented lines as they stand, and keep |w| in others from being read as a substitution."""
+    indented = [line.startswith("    ") for line in [*lines, "", ""]]
+    for k, line in enumerate(lines):
+        if not indented[k]:
+            literal = line.endswith(":") and indented[k + 2]
+            lines[k] = line.replace("|", r"\|") + ":" * literal
 
 
 def write_math(self, node) -> None:
@@ -99,5 +103,5 @@ def write_math(self, node) -> None:
 def setup(app) -> None:
     write_sources()
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
-    app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", prepare_docstring)
     app.connect("doctree-resolved", describe_figures)
