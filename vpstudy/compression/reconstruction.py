@@ -16,10 +16,10 @@ from vpstudy.models.backbones import Backbone
 from vpstudy.models.fused import norms_after
 from vpstudy.runtime import generator
 
-PICTURES = 512  # at most; they go through the network at once
-POSITIONS = 40_000  # output positions of a layer, over all pictures, that its statistics are taken from
+PICTURES = 320  # at most; they go through the network at once
+POSITIONS = 12_000  # output positions of a layer, over all pictures, that its statistics are taken from
 # Towards the old weights, as a share of the mean variance of inputs. Of 0.03 to 1, by pictures that nothing reports.
-RIDGE = 0.03
+RIDGE = 0.1
 DAMPING = 1e-2  # of GPTQ, as the same share
 
 # From a weight (G, O, D), the covariance of its inputs (G, D, D) and the covariance of dense's outputs, less the
@@ -69,30 +69,13 @@ def reconstruct(backbone: Backbone, dense: Backbone, pictures: Tensor, solves: M
     activations.observe(backbone.model, solves, [pictures], change)
 
 
-def sparse(count: int) -> Solve:
-    """Keep the `count` weights of a layer that cost most to remove, and solve for them by `least_squares`.
-
-    Removing w, with the others of its output solved again, costs w² / [H⁻¹], H being the covariance of inputs: Optimal
-    Brain Surgeon (Hassibi and Stork, 1993), layer by layer (Frantar and Alistarh, 2022). Ties keep the earlier weight.
-    """
-
-    def solve(weight: Tensor, gram: Tensor, pull: Tensor) -> Tensor:
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(_ridged(gram, RIDGE)))
-        costs = weight.square() / inverse.diagonal(dim1=1, dim2=2).unsqueeze(1)
-        kept = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
-        kept[costs.flatten().sort(descending=True, stable=True).indices[:count]] = True
-        return least_squares(kept.view(weight.shape))(weight, gram, pull)
-
-    return solve
-
-
 def least_squares(kept: Tensor) -> Solve:
     """Solve for the weights that the mask `kept` (C, ...) of a layer keeps, with `RIDGE` towards the old ones."""
 
     def solve(weight: Tensor, gram: Tensor, pull: Tensor) -> Tensor:
-        ridged, mask = _ridged(gram, RIDGE), kept.to(weight.device).view(weight.shape)
-        new = weight * mask
-        pull = pull + (weight - new) @ gram
+        ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(gram.dtype).tiny)
+        ridged = gram + ridge.view(-1, 1, 1) * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        new, mask = weight.clone(), kept.to(weight.device).flatten(1).view(weight.shape)
         for group, output in torch.cartesian_prod(*map(torch.arange, weight.shape[:2])).tolist():
             free = mask[group, output].nonzero().flatten()
             factor = torch.linalg.cholesky(ridged[group][free][:, free])
@@ -112,7 +95,10 @@ def gptq(bits: int, scales: Tensor) -> Solve:
     """Round input by input, the later ones making up for the error of the earlier (Frantar et al., ICLR 2023)."""
 
     def solve(weight: Tensor, gram: Tensor, pull: Tensor) -> Tensor:
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(_ridged(gram, DAMPING)))
+        eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        damping = DAMPING * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(gram.dtype).tiny)
+        damped = gram + damping.view(-1, 1, 1) * eye
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
         factor = torch.linalg.cholesky(inverse, upper=True)  # (G, D, D)
         rest, new = weight.clone(), torch.empty_like(weight)
         for i in range(weight.shape[-1]):
@@ -151,12 +137,6 @@ def _outputs(layer: nn.Module, name: str, inputs: Tensor) -> tuple[Tensor, Tenso
     chosen = torch.randperm(len(outputs), generator=generator("reconstruction", name))[:POSITIONS].sort().values
     chosen = chosen.to(inputs.device)
     return chosen, outputs[chosen]
-
-
-def _ridged(gram: Tensor, share: float) -> Tensor:
-    """Covariances (G, D, D) with `share` of their mean variance added to each variance."""
-    ridge = share * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(gram.dtype).tiny)
-    return gram + ridge.view(-1, 1, 1) * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
 
 
 def _check(name: str, layer: nn.Module, seen: Tensor, weight: Tensor, outputs: Tensor) -> None:

@@ -25,7 +25,7 @@ from vpstudy.settings import ParameterError
         ("magnitude_bn-0.99", {"sparsity": 0.99}, "one-shot magnitude, 99 % sparse, new BatchNorm statistics"),
         ("dense_distilled", {}, "dense, recovered"),
         ("magnitude_distilled-0.50", {"sparsity": 0.5}, "recovered 50 %"),
-        ("reconstructed-0.50", {"sparsity": 0.5}, "one-shot, 50 % sparse, layers reconstructed"),
+        ("reconstructed-0.50", {"sparsity": 0.5}, "one-shot magnitude, 50 % sparse, reconstructed"),
         ("reconstructed_distilled-0.50", {"sparsity": 0.5}, "reconstructed and recovered 50 %"),
         ("nm-2of4", {"sparsity": 0.5}, "2:4 (50 % sparse)"),
         ("int2", {"bits": 2, "ranges": "minmax"}, "2-bit weights"),

@@ -17,16 +17,12 @@ class Magnitude(Pruning):
 
         check_lamp(backbone.prunable, self.sparsity, _dense(backbone))
 
-    def mask(self, backbone):
-        from vpstudy.compression.magnitude import lamp
-
-        return lamp(backbone.prunable, self.sparsity, _dense(backbone))
-
     def make(self, access):
+        from vpstudy.compression.magnitude import lamp
         from vpstudy.compression.recipes import pruned
 
         backbone = access.dense()
-        return pruned(self, backbone, self.mask(backbone))
+        return pruned(self, backbone, lamp(backbone.prunable, self.sparsity, _dense(backbone)))
 
 
 def _dense(backbone) -> list[str]:

@@ -1,21 +1,19 @@
-"""Prunes as many weights of a layer as LAMP, those that cost least, and solves the rest for dense's outputs."""
+"""Prunes the smallest weights at once, then gives each layer dense's outputs by least squares, without labels."""
 
 from vpstudy.compression.families.magnitude import Magnitude
 
 
 class Reconstructed(Magnitude):
     family, form = "reconstructed", "reconstructed-0.50"
-    words = "one-shot, {} % sparse, layers reconstructed", "reconstructed {} %"
+    words = "one-shot magnitude, {} % sparse, reconstructed", "reconstructed {} %"
     colours = "Greens"
     recovered = True
 
     def make(self, access):
-        from vpstudy.compression.masks import Mask
-        from vpstudy.compression.recipes import pruned, reconstruct
-        from vpstudy.compression.reconstruction import sparse
+        from vpstudy.compression.recipes import reconstruct
+        from vpstudy.compression.reconstruction import least_squares
 
-        backbone = access.dense()
-        fewer = {name: int(kept.sum()) for name, kept in self.mask(backbone).items() if not kept.all()}
-        reconstruct(backbone, access, {name: sparse(count) for name, count in fewer.items()})
-        masks = {name: (w != 0) | (name not in fewer) for name, w in backbone.prunable.items()}
-        return pruned(self, backbone, Mask({name: each.cpu() for name, each in masks.items()}))
+        made = super().make(access)
+        pruned = {name: kept for name, kept in made.mask.items() if not kept.all()}
+        reconstruct(made.backbone, access, {name: least_squares(kept) for name, kept in pruned.items()})
+        return made
