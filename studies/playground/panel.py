@@ -5,6 +5,7 @@ from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
+import torch
 from IPython.display import display
 
 from studies.backbones.obtain import obtain
@@ -21,7 +22,7 @@ from vpstudy.training.data import TransferData
 from vpstudy.training.settings import VisualPrompting
 from vpstudy.training.visual_prompting import mapping_of
 
-NETWORKS = {"small CNN, trained here on characters": "cnn", "EfficientNet-Lite0 of ImageNet, as a package": "lite0"}
+NETWORKS = {"small CNN, of characters": "cnn", "EfficientNet-Lite0, of ImageNet": "lite0"}
 VALIDATION = 10  # pictures per class
 
 
@@ -29,7 +30,7 @@ class Playground:
     """The panel; `run` compares the chosen compression with the dense network."""
 
     def __init__(self):
-        wide = {"style": {"description_width": "7em"}, "layout": {"width": "26em"}}
+        wide = {"style": {"description_width": "9em"}, "layout": {"width": "28em"}}
         self.network = widgets.Dropdown(options=NETWORKS, description="network", **wide)
         self.family = widgets.Dropdown(options=families(), value="magnitude", description="compression", **wide)
         self.sparsity = widgets.FloatSlider(0.8, min=0.1, max=0.95, step=0.05, description="sparsity", **wide)
@@ -40,9 +41,10 @@ class Playground:
         self.steps = widgets.IntSlider(60, min=10, max=300, step=10, description="steps", **wide)
         self.seed = widgets.IntSlider(0, min=0, max=9, description="seed", **wide)
         self.button = widgets.Button(description="Run", button_style="primary", icon="play")
-        self.bar = widgets.FloatProgress(max=1.0, layout={"width": "26em"})
+        self.bar = widgets.FloatProgress(max=1.0, layout={"width": "28em"})
         self.words = widgets.Label("Choose, then press Run.")
-        self.pictures = {name: widgets.Image(format="png", width=160, height=160) for name in ("dense", "compressed")}
+        grey = png(torch.full((3, 8, 8), 0.5))
+        self.pictures = {name: widgets.Image(value=grey, width=160, height=160) for name in ("dense", "compressed")}
         self.facts, self.figures = widgets.HTML(), widgets.Output()
         self.family.observe(self._fit_sliders, "value")
         self._fit_sliders()
@@ -58,7 +60,7 @@ class Playground:
 
     def run(self) -> None:
         """Make what is missing, learn both prompts, and show facts, label mapping and reliability."""
-        self.button.disabled = True
+        self.button.disabled, self.words.value = True, "starting"
         try:
             self._run()
         except ValueError as error:  # a compression that this network cannot have
