@@ -3,6 +3,7 @@
 `python -m studies.claims.answers` writes the tables of ledgers into the README, each between two marks.
 """
 
+import argparse
 import re
 
 import pandas as pd
@@ -57,4 +58,5 @@ def block(scale: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description="Write the tables of claims into README.md.").parse_args()
     atomic.write_text(README, BLOCK.sub(lambda found: block(found[1]), README.read_text(encoding="utf-8")))
