@@ -23,7 +23,7 @@ def committed_results(tmp_path_factory) -> Path:
     folder, words = tmp_path_factory.mktemp("committed"), ["git", "archive", "HEAD", "data/results/default"]
     archive = subprocess.run(words, cwd=paths.ROOT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+        files.extractall(folder)
     return folder / "data/results"
 
 

@@ -81,11 +81,12 @@ def test_sequences_end_where_they_first_fail():
     assert across.words([low, none, none], [1, 4, 8]) == ["lower", "within ±0.01", "within ±0.01"]
 
 
-def test_no_change_at_all_is_neither_lower_nor_higher():
-    same = Effect.of([0.0] * 5)
-    assert across.words([same, same], [8, 1]) == ["within ±0.01"] * 2
+def test_hardly_any_change_is_neither_lower_nor_higher_and_equal_replicates_decide_nothing():
+    small, same = Effect.of([-1e-4, 1e-4, 0.0, 2e-4, -2e-4]), Effect.of([0.0] * 5)
+    assert across.words([small, small], [8, 1]) == ["within ±0.01"] * 2
+    assert across.words([same, same], [8, 1]) == ["not resolved"] * 2
     runs = frame({"dense": 0.0}, noise=0.0)
-    assert set(across.effects(across.changes(runs, "accuracy"))["words"]) == {"within ±0.01"}
+    assert set(across.effects(across.changes(runs, "accuracy"))["words"]) == {"not resolved"}
 
 
 def test_false_findings_are_as_rare_as_said():
@@ -101,8 +102,13 @@ def test_false_findings_are_as_rare_as_said():
 def test_a_dependence_that_is_the_learning_rate_s_is_gone_at_one_rate():
     cost = {0.1: -0.10, 0.03: -0.03}  # of one bit, whatever the backbone
     chosen = {"dense": 0.1, "int4": 0.03}
+    draw = np.random.default_rng(1)
     frames = [
-        frame({name: loss}).assign(learning_rate=rate, ece_debiased=0.0)
+        frame({name: loss}).assign(
+            learning_rate=rate,
+            accuracy=lambda table: table["accuracy"] + draw.normal(0, 1e-4, len(table)),
+            ece_debiased=lambda table: draw.normal(0, 1e-4, len(table)),
+        )
         for name in chosen
         for rate, loss in cost.items()
     ]

@@ -217,7 +217,7 @@ def test_every_prompter_has_the_arms_that_it_says(tower, task):
     names = {name: list(arms(tower, task, name, **few)) for name in PROMPTERS}
     assert names["zero_shot"] == ["one", "templates", "hand-1", "hand-2", "hand-4"]
     assert names["coop"] == ["full", "ptq-1", "ptq-2", "ptq-4"]
-    assert names["qcoop"] == ["qat-1", "qat-2", "qat-4", "qat-8"]
+    assert names["qcoop"] == ["qat-1", "qat-2", "qat-4"]
     assert len(names["noise"]) == 2 * (3 + 1) and "fixed-matched" in names["noise"]
     assert len(names["quantizers"]) == 5 * 2 + 2 * 2
     assert names["references"] == ["probe", "tip", "tip-f"]
