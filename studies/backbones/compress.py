@@ -35,8 +35,8 @@ class CompressCell:
     def measure(self, compressed: Compressed) -> dict:
         """Metrics on the same fresh glyphs for all; for `weights`, agreement with dense on held-out pictures.
 
-        `labelled_accuracy` is there, too, where these are of the backbone's classes.
-        Agreement has no calibration: dense's own would be its distance from answers that are its own.
+        Where these are of the backbone's own classes, `labelled_accuracy` is there, too. Agreement has no calibration:
+        dense's own would be its distance from answers that are its own.
         """
         if self.without_source:
             probabilities, of_dense = self.access.answers(compressed.backbone)

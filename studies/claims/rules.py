@@ -7,6 +7,7 @@ the ledger is written.
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 
 PARTS = ("claims", "measures", "evidence", "dose", "admission", "twins", "labels")  # of a study, where it has them
@@ -23,6 +24,7 @@ def normalised(text: str) -> str:
     return ast.unparse(tree)
 
 
+@cache  # the ledger asks for each claim
 def digest(study: str) -> str:
     """Twelve hexadecimal digits."""
     own = [STUDIES / study / f"{part}.py" for part in PARTS]

@@ -28,10 +28,9 @@ def train_on_source(
 ) -> list[float]:
     """Train all weights on freshly rendered glyphs: AdamW, one-cycle schedule. Returns the loss of each step.
 
-    `stream` names the random stream of the pictures: each round of pruning sees new ones, and so
-    does each source checkpoint.
-    `start` is the schedule's first step: a rewound network trains for the rest of it. `after_step` gets the number of
-    steps done and the model, e.g. to keep early weights. Raises ValueError if the loss is not finite.
+    `stream` names the random stream of the pictures: each round of pruning sees new ones, and so does each source
+    checkpoint. `start` is the schedule's first step: a rewound network trains for the rest of it. `after_step` gets the
+    number of steps done and the model, e.g. to keep early weights. Raises ValueError if the loss is not finite.
     """
     backbone.train().requires_grad_(True)
     rate = settings.learning_rate * backbone.architecture.rate
