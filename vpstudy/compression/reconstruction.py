@@ -74,8 +74,7 @@ def least_squares(kept: Tensor) -> Solve:
     """Solve for the weights that the mask `kept` (C, ...) of a layer keeps, with `RIDGE` towards the old ones."""
 
     def solve(weight: Tensor, gram: Tensor, pull: Tensor) -> Tensor:
-        ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(gram.dtype).tiny)
-        ridged = gram + ridge.view(-1, 1, 1) * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        ridged = _ridged(gram, RIDGE)
         new, mask = weight.clone(), kept.to(weight.device).flatten(1).view(weight.shape)
         for group, output in torch.cartesian_prod(*map(torch.arange, weight.shape[:2])).tolist():
             free = mask[group, output].nonzero().flatten()
@@ -93,15 +92,17 @@ def nearest(bits: int, scales: Tensor) -> Solve:
 
 
 def gptq(bits: int, scales: Tensor) -> Solve:
-    """Round input by input, the later ones making up for the error of the earlier (Frantar et al., ICLR 2023)."""
+    """Solve for the weights by least squares, all of them, and round input by input.
+
+    The later inputs make up for the error of the earlier (GPTQ: Frantar et al., ICLR 2023). The least squares undo what
+    rounding changed in the layers before (as in GPTAQ: Li et al., ICML 2025).
+    """
 
     def solve(weight: Tensor, gram: Tensor, pull: Tensor) -> Tensor:
-        eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-        damping = DAMPING * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(gram.dtype).tiny)
-        damped = gram + damping.view(-1, 1, 1) * eye
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+        rest = weight + torch.cholesky_solve(pull.mT, torch.linalg.cholesky(_ridged(gram, RIDGE))).mT
+        new = torch.empty_like(weight)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(_ridged(gram, DAMPING)))
         factor = torch.linalg.cholesky(inverse, upper=True)  # (G, D, D)
-        rest, new = weight.clone(), torch.empty_like(weight)
         for i in range(weight.shape[-1]):
             column = rest[..., i : i + 1]
             new[..., i : i + 1] = _rounded(column.flatten(0, 1), bits, scales).view_as(column)
@@ -144,6 +145,12 @@ def _check(name: str, layer: nn.Module, seen: Tensor, weight: Tensor, outputs: T
     products = (seen @ weight.mT).movedim(0, 1).flatten(1) + (0 if layer.bias is None else layer.bias)
     if (products - outputs).abs().max() > 0.01 * outputs.abs().max():
         raise ValueError(f"{name}: its layer does more than multiply by this weight, so no weight can be solved for")
+
+
+def _ridged(gram: Tensor, share: float) -> Tensor:
+    """Covariances (G, D, D) with that share of their mean variance on the diagonal."""
+    ridge = share * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(gram.dtype).tiny)
+    return gram + ridge.view(-1, 1, 1) * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
 
 
 def _rounded(weight: Tensor, bits: int, scales: Tensor) -> Tensor:

@@ -85,15 +85,26 @@ class TransferData:
     def source_logits(self, backbone: Backbone, prompt: nn.Module, batch: int = 256) -> torch.Tensor:
         """Source logits (N, S) of all pictures with an untrained prompt, computed once for prompts that show the same.
 
-        Only those of the last such prompt are kept.
+        Only those of the last such prompt are kept. Where it changes no picture, `features` come from the same pass.
         """
         shown = prompt.inner, prompt.eval().picture().cpu().numpy().tobytes()
         if self._source_logits.get(backbone, (None,))[0] != shown:
             backbone.frozen().to(self.runtime.device)
-            chunks = self.pictures(prompt.inner).split(batch)
-            with torch.no_grad(), self.runtime.autocast():
-                logits = torch.cat([backbone(prompt(as_float(chunk))).float() for chunk in chunks])
-            self._source_logits[backbone] = shown, logits
+            logits, pooled, unchanged = [], [], True
+            # Before the hook that rounds the classifier's inputs, if there is one.
+            hook = backbone.classifier.register_forward_pre_hook(lambda _, seen: pooled.append(seen[0]), prepend=True)
+            try:
+                with torch.no_grad(), self.runtime.autocast():
+                    for pictures in map(as_float, self.pictures(prompt.inner).split(batch)):
+                        prompted = prompt(pictures)
+                        unchanged = unchanged and torch.equal(prompted, pictures)
+                        logits.append(backbone(prompted).float())
+            finally:
+                hook.remove()
+            self._source_logits[backbone] = shown, torch.cat(logits)
+            if unchanged:
+                features = torch.cat([each.mean((2, 3)) if each.ndim == 4 else each for each in pooled]).float()
+                self._features.setdefault(backbone, {})[prompt.inner, None] = features
         return self._source_logits[backbone][1]
 
     def examples(self, inputs: torch.Tensor, indices) -> Examples:

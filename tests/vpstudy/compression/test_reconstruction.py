@@ -163,7 +163,7 @@ def test_the_second_of_two_weights_makes_up_for_the_first(monkeypatch):
     monkeypatch.setattr(reconstruction, "DAMPING", 0.0)
     weight, scales = torch.randn(1, 30, 2, dtype=torch.double), torch.full((30,), 0.6)
     gram = torch.tensor([[[1.0, 0.9], [0.9, 1.0]]], dtype=torch.double)
-    new = gptq(3, scales)(weight, gram, None)
+    new = gptq(3, scales)(weight, gram, torch.zeros_like(weight))
     first = quantization.fake_quantize(weight[0], 3, scales)[:, :1]
     assert torch.equal(new[0, :, :1], first)
     grid = torch.arange(-3, 4) * scales.unsqueeze(1)
@@ -175,11 +175,27 @@ def test_the_second_of_two_weights_makes_up_for_the_first(monkeypatch):
 @pytest.mark.parametrize("shape", [(1, 20, 16), (3, 8, 9)])
 def test_gptq_loses_less_than_rounding_to_nearest_and_stays_on_the_grid(shape):
     weight, gram, scales = problem(*shape)
-    new, plain = (solve(3, scales)(weight, gram, None) for solve in (gptq, nearest))
+    new, plain = (solve(3, scales)(weight, gram, torch.zeros_like(weight)) for solve in (gptq, nearest))
     assert loss(new, weight, gram).sum() < 0.8 * loss(plain, weight, gram).sum()
     assert torch.equal(quantization.fake_quantize(new.flatten(0, 1), 3, scales), new.flatten(0, 1))
     identity = torch.eye(shape[-1], dtype=torch.double).expand_as(gram)
-    torch.testing.assert_close(gptq(3, scales)(weight, identity, None), plain)  # independent inputs
+    torch.testing.assert_close(gptq(3, scales)(weight, identity, torch.zeros_like(weight)), plain)  # independent inputs
+
+
+def test_gptq_rounds_what_ridge_regression_on_the_changed_inputs_gives():
+    """Against scikit-learn: at 8 bits little is rounded."""
+    net, dense = trained(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 4))
+    pictures = torch.randn(1, 3, 50, 5)
+    net.model[0].weight.data *= 1.4
+    weight = dense.model[2].weight.data.clone()
+    reconstruct(net, dense, pictures, {"2.weight": gptq(8, quantization.mse_scales(weight, 8))})
+    seen, wanted = net.model[:2](pictures).flatten(0, 2).double(), dense.model(pictures).flatten(0, 2).double()
+    alpha = reconstruction.RIDGE * (seen - seen.mean(0)).square().sum().item() / 3
+    fitted = Ridge(alpha).fit(seen, wanted - seen @ weight.double().T)
+    expected = quantization.fake_quantize(
+        weight + torch.tensor(fitted.coef_).float(), 8, quantization.mse_scales(weight, 8)
+    )
+    torch.testing.assert_close(net.model[2].weight.data, expected, rtol=0.05, atol=0.01)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from vpstudy.compression.magnitude import magnitude
 from vpstudy.data import glyphs
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
+from vpstudy.prompts.visual.modules import AddedPrompt, BorderPrompt
 from vpstudy.prompts.visual.registry import PROMPTS
 from vpstudy.runtime import Runtime
 from vpstudy.training.data import Examples, TransferData
@@ -235,6 +236,19 @@ def test_frozen_features_are_computed_once(data, backbone, monkeypatch):
         for seed in (0, 1):
             linear_probe(backbone, data, budget, seed, PROBE)
     assert sum(calls) == len(data.labels)
+
+
+def test_a_prompt_that_changes_no_picture_yet_gives_the_features_in_the_same_pass(data, backbone, monkeypatch):
+    expected = data.features(backbone, 32)
+    other = TransferData("faces", 5, data.runtime)
+    monkeypatch.setattr(Backbone, "features", lambda self, pictures: pytest.fail("a second pass"))
+    with backbone.classifier.register_forward_pre_hook(lambda _, seen: seen[0].round()):  # as of rounded activations
+        other.source_logits(backbone, AddedPrompt(32, {}, lambda _: torch.zeros(3, 32, 32), None, torch.Generator()))
+    assert torch.equal(other.features(backbone, 32), expected)
+    grey = TransferData("faces", 5, data.runtime)
+    grey.source_logits(backbone, BorderPrompt(inner=20, canvas=32))
+    with pytest.raises(pytest.fail.Exception, match="a second pass"):
+        grey.features(backbone, 32)
 
 
 def test_fine_tuning_keeps_pruned_weights_at_exactly_zero(data, backbone):
