@@ -35,7 +35,7 @@ from vpstudy.training.visual_prompting import PromptedBackbone
 CANVAS = {"cnn": 32, "lite0": 96}  # px
 RATES = {"cnn": 0.1, "lite0": 0.02}  # Adam
 STEPS = 200  # of pretraining the small CNN: half a minute
-OTHERS = {name: "faces" if name == "textures" else "textures" for name in EMBEDDED}  # in place of Lite0's source
+OTHERS = {name: "faces" if name == "photographs" else "photographs" for name in EMBEDDED}  # in place of Lite0's source
 
 Show = Callable[[str, float, Any], None]  # words, share done, a prompt or None
 
@@ -43,8 +43,8 @@ Show = Callable[[str, float, Any], None]  # words, share done, a prompt or None
 @cache
 def parameters(target: str = "digits") -> Parameters:
     """Those of the scale default, for a network that need not be trained long, and Lite0."""
-    content, other = (read(paths.SCALES / scale / "params.yaml") for scale in ("default", "imagenet"))
-    content |= {"scale": "playground", "outside": ["lite0"], "weights": {"lite0": other["weights"]["lite0"]}}
+    content = read(paths.SCALES / "default/params.yaml")
+    content |= {"scale": "playground", "outside": ["lite0"]}
     content["source"]["steps"] = STEPS
     content["compressing"]["recovery_from"] = content["imp"]["rewind_step"] = STEPS // 2
     content["recovery"] |= {"pictures": OTHERS[target], "held_out": OTHERS[target], "size": CANVAS["lite0"]}

@@ -6,7 +6,7 @@ from typing import Any
 # An embedded target is a module with `load(size) -> Target` and one line here.
 EMBEDDED = {
     "digits": "vpstudy.data.targets.digits",
-    "textures": "vpstudy.data.targets.textures",
+    "photographs": "vpstudy.data.targets.photographs",
     "faces": "vpstudy.data.targets.faces",
     "letters": "vpstudy.data.targets.letters",
 }

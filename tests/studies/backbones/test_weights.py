@@ -72,7 +72,7 @@ def test_backbones_of_weights_stand_beside_pretrained_ones():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"outside": ["squeeze"]}, "outside: 'squeeze' is not in weights; allowed: none, weights is empty"),
+        ({"outside": ["squeeze"]}, "outside: 'squeeze' is not in weights; allowed: lite0"),
         ({"weights": {"cnn": ENTRY}}, "weights.cnn: 'cnn': a backbone of this study has that name"),
         ({"weights": {"Net-r1": ENTRY}}, "weights.Net-r1: 'Net-r1': an alias stands in names and paths; allowed"),
         (KNOWN | {"pretrained": ["cnn", "squeeze"]}, "pretrained.1: 'squeeze': no such architecture; allowed: cnn"),

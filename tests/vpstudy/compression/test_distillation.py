@@ -33,8 +33,8 @@ CLASSES = glyphs.class_names
 RUNTIME = Runtime(torch.device("cpu"), "fp32", 1)
 SOURCE = Source(seed=0, checkpoints=1, size=32, steps=60, batch=32, learning_rate=0.01, weight_decay=0, held_out=100)
 SETTINGS = Distillation(
-    pictures="textures",
-    held_out="textures",
+    pictures="photographs",
+    held_out="photographs",
     size=32,
     steps=2,
     batch=8,
@@ -59,7 +59,7 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def pictures():
-    return load_target("textures", 32).pictures
+    return load_target("photographs", 32).pictures
 
 
 def state(backbone):
@@ -175,7 +175,7 @@ def test_what_cannot_be_distilled_is_refused(teacher, pictures):
 @pytest.fixture
 def outside(teacher, tmp_path):
     backbones.save(teacher, tmp_path / "source/0.safetensors")
-    other = load_target("textures", 32, {})
+    other = load_target("photographs", 32, {})
     settings_ = Compressing(pictures=16, recovery_from=2)
     return NoSourceAccess(tmp_path, 0, SOURCE, settings_, RUNTIME, {}, settings(), other, other)
 
@@ -195,7 +195,7 @@ def test_pictures_of_another_set_carry_what_dense_takes_them_for(outside, teache
     pictures, labels = outside.pictures()
     assert pictures.shape == (16, 3, 32, 32) and 0 <= pictures.min() < pictures.max() <= 1
     assert torch.equal(labels, teacher(pictures).argmax(1))
-    other = load_target("textures", 32)
+    other = load_target("photographs", 32)
     held_out = {picture.numpy().tobytes() for picture in other.pictures[other.test]}
     learned = {picture.numpy().tobytes() for picture in outside.unlabelled()}
     assert len(outside.unlabelled()) == len(other.labels) - len(other.test)
@@ -205,7 +205,7 @@ def test_pictures_of_another_set_carry_what_dense_takes_them_for(outside, teache
 def test_accuracy_is_that_of_labels_and_only_where_the_classes_are_the_network_s_own(outside, teacher):
     probabilities, of_dense = outside.answers(teacher)
     assert np.array_equal(probabilities.argmax(1), of_dense)
-    assert outside.accuracy(teacher, probabilities) is None  # textures are no glyphs
+    assert outside.accuracy(teacher, probabilities) is None  # photographs are no glyphs
     pictures, labels = torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1, 1, 0])
     own = Target("own", CLASSES[:2], pictures, labels, np.array([1, 2, 3]), "")
     answers = np.eye(len(CLASSES))[[1, 0, 0]]

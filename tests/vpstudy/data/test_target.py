@@ -8,7 +8,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 import torch
-from skimage.data import _fetchers
+from skimage.data import _fetchers, lfw_subset
 from sklearn.datasets import load_digits
 
 from pipeline import fingerprints
@@ -18,9 +18,9 @@ from vpstudy import paths
 from vpstudy.data import captions, glyphs, registry, targets
 from vpstudy.data.budgets import split
 from vpstudy.data.target import from_grey, load, stratified_test
-from vpstudy.data.targets import letters, textures
+from vpstudy.data.targets import letters, photographs
 
-COUNTS = {"digits": (1797, 600), "textures": (1560, 600), "faces": (200, 100), "letters": (43 * 60, 43 * 20)}
+COUNTS = {"digits": (1797, 600), "photographs": (850, 250), "faces": (200, 100), "letters": (43 * 60, 43 * 20)}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -30,7 +30,7 @@ def test_every_target_has_pictures_labels_and_a_balanced_test_set_apart_from_the
     assert target.name == name and target.credit
     assert target.pictures.shape == (n, 3, 32, 32) and target.pictures.dtype == torch.uint8
     assert target.labels.shape == (n,) and target.labels.dtype == torch.int64
-    if name != "letters":
+    if name in ("digits", "faces"):
         assert torch.equal(target.pictures[:, 0], target.pictures[:, 1]), "colour must not give the class away"
     assert len(np.unique(target.test)) == len(target.test) == n_test
     per_class = np.bincount(target.labels[target.test], minlength=len(target.class_names))
@@ -97,33 +97,24 @@ def test_faces_are_the_first_hundred():
     assert brighter[target.labels == 0].median() > 30 > 15 > brighter[target.labels == 1].median()
 
 
-def test_texture_train_and_test_patches_come_from_different_halves(monkeypatch):
-    # Photographs whose left half is black and whose right half is white: no patch may see both.
-    def photograph() -> np.ndarray:
-        return np.repeat([[0, 255]], 1410 // 2, 1).repeat(1410, 0).astype(np.uint8)
-
-    for name in textures.PHOTOGRAPHS:
-        monkeypatch.setattr(textures.skimage.data, name, photograph)
-    target = textures.load(32)
+def test_crops_for_training_and_for_testing_share_no_pixel(monkeypatch):
+    # Black but for the right third, which is white.
+    drawn = np.zeros((1410, 1410, 3), np.uint8)
+    drawn[:, 1410 * 2 // 3 :] = 255
+    monkeypatch.setattr(photographs, "PHOTOGRAPHS", {"drawn": lambda: drawn})
+    target = photographs.load(32)
     test = np.isin(np.arange(len(target.labels)), target.test)
     assert (target.pictures[test] == 255).all() and (target.pictures[~test] == 0).all()
 
 
-def test_cut_reaches_from_edge_to_edge():
-    half = np.arange(100 * 60, dtype=float).reshape(100, 60)
-    patches = textures.cut(half, 3, 2)
-    assert patches.shape == (6, 48, 48)
-    assert patches[0, 0, 0] == half[0, 0] and patches[-1, -1, -1] == half[-1, -1]
-
-
-@pytest.mark.parametrize("name", (*textures.PHOTOGRAPHS, "lfw_subset"))
-def test_pictures_ship_inside_scikit_image(name, monkeypatch):
+@pytest.mark.parametrize("name", (*photographs.PHOTOGRAPHS, "lfw_subset"))
+def test_pictures_ship_inside_their_libraries(name, monkeypatch):
     def no_network(*arguments, **keywords):
         raise AssertionError(f"{name} would be downloaded")
 
     monkeypatch.setattr(_fetchers, "_image_fetcher", None)  # as where pooch is not installed
     monkeypatch.setattr("socket.socket.connect", no_network)
-    assert getattr(textures.skimage.data, name)().size
+    assert photographs.PHOTOGRAPHS.get(name, lfw_subset)().size
 
 
 def test_letters_use_held_out_fonts_and_are_the_same_each_time(monkeypatch):
