@@ -65,6 +65,12 @@ def parser() -> argparse.ArgumentParser:
         "compare --against HEAD~1",
     )
     compare.add_argument("--against", metavar="REV", default="HEAD", help="a commit, branch or tag (HEAD)")
+    compare.add_argument(
+        "--save",
+        metavar="WORDS",
+        help="keep this run's verdicts in data/again/ for 99_claims to show beside the committed ones; WORDS say what "
+        "was done otherwise, e.g. 'on another processor'",
+    )
 
     scale = add(
         "scale",

@@ -103,10 +103,12 @@ def _run(parameters, stages, estimate, due, jobs, cluster, force) -> int:
     return 1 if runner.failed else 0
 
 
-def compare(against: str) -> int:
+def compare(against: str, save: str | None = None) -> int:
     from pipeline import compare as comparison
 
     report = comparison.report(against)
+    if save is not None:
+        comparison.save(report, save)
     print(*report.lines, *comparison.unsaved(), sep="\n")
     return 0 if report.agrees else 1
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.scales import flat
 from studies.parameters import read
-from vpstudy import paths
+from vpstudy import atomic, paths
 
 METRICS = ("accuracy", "ece_debiased")
 TOLERANCE = 0.02  # means over checkpoints and seeds that differ by no more agree
@@ -28,6 +28,8 @@ class Report:
 
     lines: list[str]
     agrees: bool
+    verdicts: dict[str, str]  # here, by claim
+    again: dict[str, int]  # result files that are here in other bytes, and means in them that agree, with all of both
 
 
 def report(revision: str = "HEAD") -> Report:
@@ -57,7 +59,20 @@ def report(revision: str = "HEAD") -> Report:
         *_named(f"ran with other settings ({', '.join(sorted(set().union(*other.values())))})", sorted(other)),
         *sorted({line for pair in pairs.values() for line in _environments(*pair)}),
     ]
-    return Report(lines, agrees=not (missing or other or apart))
+    verdicts = {claim["id"]: claim["verdict"] for claim in verdicts[1]}
+    again = {"changed": len(pairs), "files": len(there), "agreeing": len(means) - len(apart), "means": len(means)}
+    return Report(lines, not (missing or other or apart), verdicts, again)
+
+
+def save(found: Report, how: str) -> None:
+    """Keep the verdicts of this run beside the committed ledger, for 99_claims; `how` says what was done otherwise.
+
+    Raises ValueError if nothing was run otherwise, or there are no verdicts.
+    """
+    if not found.verdicts or not found.again["changed"]:
+        raise ValueError("nothing to save: this run has no verdicts, or its results are the committed ones")
+    content = {"how": how, **found.again, "verdicts": found.verdicts}
+    atomic.write_json(paths.AGAIN / f"{read(paths.PARAMS)['scale']}.json", content)
 
 
 def after_a_run() -> list[str]:
@@ -88,7 +103,7 @@ def _means(name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[tupl
         if len(before) != len(after):
             yield f"{words}, runs with a result", len(before), len(after)
         elif before:
-            for metric in METRICS:
+            for metric in (each for each in METRICS if each in before[0]):
                 yield f"{words} {metric}", *(fmean(metrics[metric] for metrics in side) for side in (before, after))
 
 

@@ -16,6 +16,7 @@ PICTURES = ROOT / "data" / "pictures"  # decoded and resized
 SPLITS = ROOT / "data" / "splits"  # of fetched targets; in git
 TARGETS = ROOT / "data" / "targets"  # hashes of targets, as dependencies of cells
 RESULTS = ROOT / "data" / "results"
+AGAIN = ROOT / "data" / "again"  # verdicts of a second run, by scale; in git
 PROBABILITIES = ROOT / "data" / "probabilities"
 TIMINGS = ROOT / "data" / "timings"
 CODE = ROOT / "data" / "code"  # hashes of modules and notebooks, as dependencies of cells

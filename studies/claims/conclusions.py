@@ -28,6 +28,17 @@ def findable(entry: Entry) -> str:
     return f"{answer}: {100 * power:.0f} % of such studies would tell {told}"
 
 
+def stability(entries: Sequence[Entry], again: Entry) -> str:
+    """How far a second run of the study, or of a part of it, led to the same (`ledger.again`)."""
+    pairs = [(entry, again["verdicts"].get(entry["id"])) for entry in entries]
+    moved = [f"{entry['id']} from {entry['verdict']} to {other}" for entry, other in pairs if other != entry["verdict"]]
+    return (
+        f"Run again {again['how']}: {again['changed']} of {again['files']} result files were made anew, "
+        f"{again['agreeing']} of {again['means']} means in them agree within 0.02, and "
+        f"{len(pairs) - len(moved)} of {len(pairs)} verdicts are the same{': not ' if moved else ''}{', '.join(moved)}."
+    )
+
+
 def conclusions(entries: Sequence[Entry]) -> str:
     """Markdown: each decided claim with its effect, by verdict, then the ids of those that stay open, with the cause.
 

@@ -48,6 +48,12 @@ def read(scale: str) -> list[Entry]:
     return json.loads(path(scale).read_text(encoding="utf-8")) if path(scale).exists() else []
 
 
+def again(scale: str) -> Entry:
+    """What `vpstudy compare --save` kept of a second run of a scale: "how" it was run, "verdicts" by claim, counts."""
+    kept = paths.AGAIN / f"{scale}.json"
+    return json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+
+
 def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = True) -> list[Entry]:
     """One entry per claim, from the claims of each study and their evidence (None if no cell of the study has run).
 

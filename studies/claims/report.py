@@ -7,7 +7,7 @@ import pandas as pd
 
 from studies import checkpoints, grid, results
 from studies.claims import forest, ledger, rules
-from studies.claims.conclusions import conclusions, effect_text, findable
+from studies.claims.conclusions import conclusions, effect_text, findable, stability
 from studies.claims.verdict import LEVEL, ONE_NETWORK, power
 from studies.figures.sentences import Drawn
 from studies.hidden_cost import claims as hidden_cost
@@ -77,7 +77,11 @@ class ClaimsReport(Report):
             print(f"{alone} claims have runs of one network only: what is said of it holds for no other.")
         frozen = ", ".join(f"{study} {rules.digest(study)}" for study in STUDIES)
         print(f"Digests of the code that holds the claims' rules: {frozen}.")
-        return pd.DataFrame(map(_line, self.entries))
+        table, again = pd.DataFrame(map(_line, self.entries)), ledger.again(self.parameters.scale)
+        if again:
+            print(stability(self.entries, again))
+            table.insert(3, "run again", table["claim"].map(again["verdicts"]).fillna("—"))
+        return table
 
     def findings(self, kind: str, by: str = "targets") -> pd.DataFrame:
         """Effects pooled and by "targets" or "networks": of the "findings", which decide, or of those "beside" them."""
