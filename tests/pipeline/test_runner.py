@@ -1,5 +1,6 @@
 """Stages on Dask's workers, in a pipeline that takes no time: what runs, what fails, what is lost, what is stopped."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -25,6 +26,14 @@ def root(tmp_path, monkeypatch):
     return tiny.make(tmp_path / "project")
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a scheduler whose one worker offers two cores: to start one takes longer than most tests."""
+    options = {"n_workers": 1, "threads_per_worker": 2, "resources": {workers.CORES: 2}, "memory_limit": 0}
+    with LocalCluster(**options, dashboard_address=None, silence_logs=logging.CRITICAL) as made:
+        yield made.scheduler_address
+
+
 def stale(root):
     found = stages.Stages(root)
     return found.out_of_date(found.by_name)
@@ -39,22 +48,22 @@ def test_all_run_once_in_order_and_nothing_runs_again(root, capsys):
     assert "[4 of 4 done]" in capsys.readouterr().err
 
 
-def test_what_follows_runs_only_if_it_came_out_otherwise(root):
-    tiny.run(root)
+def test_what_follows_runs_only_if_it_came_out_otherwise(root, cluster):
+    tiny.run(root, cluster=cluster)
     tiny.ran(root)
     tiny.edit(root / "params.yaml", "1e-5", "1e-4")  # source writes the same again
-    made, _ = tiny.run(root)
+    made, _ = tiny.run(root, cluster=cluster)
     assert tiny.ran(root) == ["source@cnn"] and made._total == 1
-    tiny.run(root, ("transfer",), force=True)
+    tiny.run(root, ("transfer",), force=True, cluster=cluster)
     assert tiny.ran(root) == ["source@cnn", DIGITS, FACES]
 
 
-def test_a_failure_costs_only_what_depends_on_it(root, capsys):
-    made, finished = tiny.run(root, orders={DIGITS: "fail"})
+def test_a_failure_costs_only_what_depends_on_it(root, cluster, capsys):
+    made, finished = tiny.run(root, orders={DIGITS: "fail"}, cluster=cluster)
     assert finished and made.failed == {DIGITS: "it was told to"}
     assert f"{DIGITS} failed: it was told to" in capsys.readouterr().err
     assert stale(root).keys() == {DIGITS, "final"}
-    tiny.run(root)
+    tiny.run(root, cluster=cluster)
     assert stale(root) == {}
 
 
@@ -65,7 +74,7 @@ def test_the_cell_of_a_lost_worker_runs_again(root):
     assert stale(root) == {}
 
 
-def test_what_changed_while_it_ran_is_not_recorded(root, capsys):
+def test_what_changed_while_it_ran_is_not_recorded(root, cluster, capsys):
     def meanwhile():
         while DIGITS not in (root / "ran.txt").read_text() if (root / "ran.txt").exists() else True:
             time.sleep(0.05)
@@ -73,14 +82,14 @@ def test_what_changed_while_it_ran_is_not_recorded(root, capsys):
         (root / "go on").touch()
 
     threading.Thread(target=meanwhile).start()
-    made, finished = tiny.run(root, orders={DIGITS: "wait"})
+    made, finished = tiny.run(root, orders={DIGITS: "wait"}, cluster=cluster)
     assert finished and DIGITS in made.edited
     assert f"{DIGITS}: what it depends on changed while it ran, so it will run again" in capsys.readouterr().err
     assert DIGITS in stale(root)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_stopped_it_leaves_nothing_at_work_and_continues(root, number):
+def test_stopped_it_leaves_nothing_at_work_and_continues(root, cluster, number):
     script = root.parent / "script.py"
     script.write_text(f"""
 import sys, tiny
@@ -106,7 +115,7 @@ if __name__ == "__main__":
     assert {DIGITS, "final"} == stale(root).keys()
     tiny.ran(root)
     (root / "go on").touch()
-    tiny.run(root)
+    tiny.run(root, cluster=cluster)
     assert tiny.ran(root) == ["final", DIGITS]
 
 
@@ -125,12 +134,11 @@ def test_estimates_are_of_this_stage_else_of_its_kind_and_learn(root):
     assert estimate.longest_ways()["source@cnn"] > estimate.longest_ways()[FACES] > estimate.longest_ways()["final"]
 
 
-def test_a_scheduler_that_is_there_serves_if_its_workers_say_how_many_cores_they_have(root):
-    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
-    with LocalCluster(**options) as cluster, pytest.raises(ValueError, match="does not say how many cores it has"):
-        tiny.run(root, cluster=cluster.scheduler_address)
-    with LocalCluster(**options, resources={workers.CORES: 2}) as cluster:
-        made, finished = tiny.run(root, cluster=cluster.scheduler_address)
+def test_a_scheduler_that_is_there_serves_if_its_workers_say_how_many_cores_they_have(root, cluster):
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**options) as silent, pytest.raises(ValueError, match="does not say how many cores it has"):
+        tiny.run(root, cluster=silent.scheduler_address)
+    made, finished = tiny.run(root, cluster=cluster)
     assert finished and made.cores == 2 and stale(root) == {}
 
 
