@@ -9,6 +9,7 @@ vanish outside. Layers are named by their weights.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +32,22 @@ class Quantizer:
 
 def fake_quantize(values: Tensor, scale: float, zero_point: int, bits: int) -> Tensor:
     """Round `values` to scale · (q − zero_point) with q in 0 … 2^bits − 1; gradients pass inside the range."""
-    return torch.fake_quantize_per_tensor_affine(values.float(), scale, zero_point, 0, 2**bits - 1).to(values.dtype)
+    return _Rounded.apply(values, scale, -zero_point, 2**bits - 1 - zero_point)
+
+
+class _Rounded(torch.autograd.Function):
+    """`torch.fake_quantize_per_tensor_affine`, in place: that writes a mask and multiplies by it, twice as slow."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, scale: float, least: int, most: int) -> Tensor:
+        ctx.save_for_backward(values)
+        ctx.ends = (least - 0.5) * scale, (most + 0.5) * scale
+        rounded = values.to(torch.float32, copy=True).mul_(1 / np.float32(scale)).round_()
+        return rounded.clamp_(least, most).mul_(scale).to(values.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        return torch.ops.aten.hardtanh_backward(gradient, *ctx.saved_tensors, *ctx.ends), None, None, None
 
 
 @torch.no_grad()

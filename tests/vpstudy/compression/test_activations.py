@@ -44,6 +44,19 @@ def test_rounding_is_that_of_a_loop():
         assert near_a_tie or found == pytest.approx((integer - zero_point) * scale, abs=1e-6)
 
 
+@pytest.mark.parametrize(("scale", "zero_point", "bits"), [(0.02, 100, 8), (0.3, 0, 4), (0.0437, 15, 4)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rounding_and_its_gradient_are_those_of_torch_s_kernel(scale, zero_point, bits, dtype):
+    values = (torch.randn(4, 50, 50, generator=torch.Generator().manual_seed(0)) * 3).to(dtype)
+    ours, theirs = (values.clone().requires_grad_() for _ in range(2))
+    found = activations.fake_quantize(ours, scale, zero_point, bits)
+    wanted = torch.fake_quantize_per_tensor_affine(theirs.float(), scale, zero_point, 0, 2**bits - 1).to(dtype)
+    assert torch.equal(found, wanted)
+    weights = torch.linspace(-1, 1, values.numel()).view_as(values).to(dtype)
+    found.backward(weights), wanted.backward(weights)
+    assert torch.equal(ours.grad, theirs.grad) and (ours.grad == 0).any() and torch.equal(values, ours)
+
+
 def test_gradients_pass_inside_the_range_only():
     values = torch.tensor([-5.0, -0.1, 0.2, 5.0], requires_grad=True)
     activations.fake_quantize(values, 0.1, 8, 4).sum().backward()
