@@ -19,7 +19,7 @@ from vpstudy.compression.settings import Checkpoint, Compressing, Distillation, 
 from vpstudy.data.origin import Fetched, Origins
 from vpstudy.models.weights import Weights
 from vpstudy.settings import AXIS, Execution, ParameterError, Strict, problems_of, refuse, unique
-from vpstudy.training.prompt_learning.settings import ClipSource
+from vpstudy.training.prompt_learning.settings import ClipSource, LockedTuning
 
 STUDIES = ("vpns", "qprompt", "protocols", "multimodal", "across")  # each with its own backbones, if any
 
@@ -46,6 +46,7 @@ class Parameters(Strict):
     vpns: vpns.Vpns
     qprompt: qprompt.Qprompt
     clip_source: ClipSource
+    locked_tuning: LockedTuning
     protocols: qprompt.Protocols
     multimodal: qprompt.Multimodal
     across: across.Across

@@ -17,7 +17,7 @@ def problems(p: Any) -> Iterator[str]:
         for i, name in enumerate(names):
             if name not in known:
                 where = "vpstudy/data/registry.py, or an entry of pictures"
-                place = key if key.startswith("recovery.") else f"{key}.{i}"
+                place = key if key.endswith((".pictures", ".held_out")) else f"{key}.{i}"
                 yield f"{place}: {name!r}: {unknown(name, known, 'target', where)}"
             elif is_used and name not in EMBEDDED and name not in p.fetched:
                 yield f"{key}: {name!r} is not embedded; put it into fetched, which prepares its pictures"
@@ -34,6 +34,11 @@ def _targets(p: Any) -> Iterator[tuple[str, list[str], bool]]:
             if study == "protocols":
                 yield "protocols.settings.others", section.settings.others, is_used
     yield "fetched", p.fetched, False
+    if hasattr(p, "locked_tuning"):
+        entries = [p.weights.get(name) for name in p.clips] if hasattr(p, "clips") and hasattr(p, "weights") else []
+        is_used = any(entry and not entry.is_clip for entry in entries)
+        for key, names in (("pictures", [p.locked_tuning.pictures]), ("measured_on", p.locked_tuning.measured_on)):
+            yield f"locked_tuning.{key}", names, is_used
     if hasattr(p, "recovery"):
         for key in ("pictures", "held_out"):
             yield f"recovery.{key}", [getattr(p.recovery, key)], bool(backbones)

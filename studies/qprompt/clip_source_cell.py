@@ -9,10 +9,9 @@ from studies.parameters import Parameters
 from studies.rows import head, row
 from vpstudy.data import captions, glyphs
 from vpstudy.data.target import load as load_target
-from vpstudy.models import backbones
+from vpstudy.models import backbones, sentence_tower
 from vpstudy.models import clip as clips
 from vpstudy.models.architectures import ARCHITECTURES
-from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.text import described
 from vpstudy.runtime import configure, seed_for
 from vpstudy.training.prompt_learning import pretraining, tasks
@@ -23,11 +22,13 @@ from vpstudy.training.prompt_learning import pretraining, tasks
 class ClipSourceCell:
     """A CLIP whose image tower starts from the source checkpoint of `backbone`, or a published CLIP unchanged."""
 
+    templates = captions.TEMPLATES
+
     def __init__(self, parameters: Parameters, backbone: str, checkpoint: int = 0):
         p = parameters
         self.cell = Cell.of("clip_source", "qprompt", p.scale, backbone=backbone)
         self.settings, self.source = p.clip_source, p.source
-        self.targets, self.origins = p.qprompt.axes.targets, p.pictures
+        self.targets, self.origins, self.size = p.qprompt.axes.targets, p.pictures, p.source.size
         self.runtime = configure(p.execution)
         source = inputs.path(p, backbone, f"source/{checkpoint}.safetensors")
         self.checkpoint, self.folder, self.start = checkpoint, source.parents[1], backbones.load(source)
@@ -50,19 +51,29 @@ class ClipSourceCell:
         """Zero-shot rows over all templates: fresh glyphs, then the test pictures of each target."""
         pictures, labels = glyphs.dataset(self.settings.held_out, seed=self.source.seed, size=self.source.size)
         rows = [row("glyphs", self.probabilities(clip, pictures, captions.NAMES), labels.numpy())]
-        for name in self.targets:
-            target = load_target(name, self.source.size, self.origins)
-            tests = torch.as_tensor(target.test)
-            probabilities = self.probabilities(clip, target.pictures[tests], tasks.class_names(target))
-            rows.append(row(name, probabilities, target.labels[tests].numpy()))
+        return rows + self.measure_targets(clip)
+
+    def measure_targets(self, clip: CLIP | CustomTextCLIP) -> list[dict]:
+        """A row on the test pictures of each target."""
+        rows = []
+        for target in (load_target(name, self.size, self.origins) for name in self.targets):
+            pictures, labels = target.pictures[(tests := torch.as_tensor(target.test))], target.labels[tests].numpy()
+            rows.append(row(target.name, self.probabilities(clip, pictures, tasks.class_names(target)), labels))
         return rows
 
+    def texts(self, clip: CLIP | CustomTextCLIP, called: list[str]) -> torch.Tensor:
+        """Features (K, E) of K class names, over all templates."""
+        return described(sentence_tower.of(clip), called, self.templates)
+
     @torch.no_grad()
-    def probabilities(self, clip: CLIP, pictures: torch.Tensor, called: list[str]):
+    def probabilities(self, clip: CLIP | CustomTextCLIP, pictures: torch.Tensor, called: list[str]):
         """Probabilities (N, K) of uint8 pictures (N, 3, H, W) and K class names."""
-        texts = described(TextTower(clip), called, captions.TEMPLATES)
         features = tasks.features(clip, self.architecture, pictures, self.runtime)
-        return (clip.logit_scale.exp() * features @ texts.T).softmax(1).cpu().numpy()
+        return (clip.logit_scale.exp() * features @ self.texts(clip, called).T).softmax(1).cpu().numpy()
+
+    def examples(self, n: int) -> tuple[torch.Tensor, list[str]]:
+        """Glyphs with their captions."""
+        return captions.batch(n, torch.Generator().manual_seed(1), self.size)[:2]
 
     def files(self, clip: CLIP) -> None:
         """Write the model."""
@@ -72,7 +83,7 @@ class ClipSourceCell:
         facts = {
             "logit_scale": clip.logit_scale.exp().item(),
             "parameters": sum(p.numel() for p in clip.parameters()),
-            "templates": list(captions.TEMPLATES),
+            "templates": list(self.templates),
         }
         identity = head(self.cell, self.runtime, **({"clip": self.settings} if self.towers else {}))
         return identity | {"facts": facts, "rows": rows}

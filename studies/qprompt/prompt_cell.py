@@ -11,13 +11,15 @@ from torch import Tensor
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
+from studies.qprompt import source_models
 from studies.qprompt.cell_tables import changed
 from studies.rows import head, lost, row
 from vpstudy import atomic
 from vpstudy.data import captions
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
-from vpstudy.models.text_tower import TextTower, tokenize, tokenizer
+from vpstudy.models import sentence_tower
+from vpstudy.models.sentence_tower import SentenceTower
 from vpstudy.progress import track
 from vpstudy.prompts.codebook import standardise, stored_bytes
 from vpstudy.runtime import configure
@@ -38,13 +40,13 @@ class PromptCell:
             raise ValueError(f"prompter {prompter!r} is unknown; allowed: {', '.join(PROMPTERS)}")
         self.cell = Cell.of("prompt", "qprompt", p.scale, backbone=backbone, target=target, prompter=prompter)
         self.name, self.prompter = prompter, PROMPTERS[prompter]
-        self.settings, self.clip_settings = p.qprompt.settings, p.clip_source
+        self.settings, self.clip_settings = p.qprompt.settings, source_models.settings(p, backbone)
         self.runtime = configure(p.execution)
         made = inputs.path(p, backbone, f"clip/{checkpoint}.safetensors")
         self.checkpoint, self.folder = checkpoint, made.parents[1]
         self.clip, architecture = clips.load(made)
-        self.tower = TextTower(self.clip.to(self.runtime.device))
-        self.data = load_target(target, p.source.size, p.pictures)
+        self.tower = sentence_tower.of(self.clip.to(self.runtime.device), self.runtime)
+        self.data = load_target(target, source_models.size(p, backbone), p.pictures)
         # No text prompt changes a picture's features: each is computed once.
         self.features = tasks.features(self.clip, architecture, self.data.pictures, self.runtime)
         self.trial = cache(self._trial)  # kept as long as the cell lives
@@ -98,10 +100,13 @@ class PromptCell:
 
     def nearest_words(self, context: Tensor, n: int = 3) -> list[list[str]]:
         """For each vector of a context (M, width), the words with the nearest embeddings, nearest first."""
-        tokens = sorted({int(i) for text in captions.TEMPLATES + captions.NAMES for i in tokenize([text])[0] if i})
-        known = torch.tensor(tokens[:-2])  # without the start and end tokens
+        of_things = (*tasks.class_names(self.data), *captions.OF_THINGS)
+        texts = of_things if isinstance(self.tower, SentenceTower) else captions.TEMPLATES + captions.NAMES
+        tokens = sentence_tower.tokenize(self.tower, texts)
+        between = zip(tokens, sentence_tower.ends(self.tower, tokens).tolist(), strict=True)
+        known = torch.tensor(sorted({token for line, end in between for token in line[1:end].tolist()}))
         nearest = torch.cdist(context, self.tower.vectors(known)).topk(n, largest=False).indices
-        return [[tokenizer().decode([int(known[k])]).strip() for k in line] for line in nearest.cpu()]
+        return [[sentence_tower.decode(self.tower, int(known[k])) for k in line] for line in nearest.cpu()]
 
     def files(self, arms: list[Arm]) -> None:
         """Write the learned contexts."""

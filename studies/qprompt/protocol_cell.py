@@ -10,6 +10,7 @@ from torch import Tensor
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
+from studies.qprompt import source_models
 from studies.qprompt.labels import ZERO_SHOT
 from studies.qprompt.settings import Protocol
 from studies.rows import head, lost, row
@@ -17,7 +18,7 @@ from vpstudy.data.shifts import SHIFTS
 from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
-from vpstudy.models.text_tower import TextTower
+from vpstudy.models import sentence_tower
 from vpstudy.progress import track
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.text import TextPrompt, described
@@ -51,12 +52,12 @@ class ProtocolCell:
             protocol,
             p.protocols.settings,
             p.qprompt.settings,
-            p.clip_source,
+            source_models.settings(p, backbone),
         )
-        self.size, self.runtime = p.source.size, configure(p.execution)
+        self.size, self.runtime = source_models.size(p, backbone), configure(p.execution)
         self.checkpoint = checkpoint
         self.clip, self.architecture = clips.load(inputs.path(p, backbone, f"clip/{checkpoint}.safetensors"))
-        self.tower = TextTower(self.clip.to(self.runtime.device))
+        self.tower = sentence_tower.of(self.clip.to(self.runtime.device), self.runtime)
         self.load = partial(load_target, size=self.size, origins=p.pictures)
         self.data = self.load(target)
         self.features = self._features(self.data.pictures)

@@ -89,7 +89,7 @@ def problems(p: Any) -> Iterator[str]:
 def _missing_clips(p: Any) -> Iterator[str]:
     ready = [name for name, entry in p.weights.items() if entry.is_clip and name in p.outside]
     for key, given, maker, allowed in (
-        ("clips", p.clips, "pretrained", [*p.pretrained, *ready]),
+        ("clips", p.clips, "pretrained or outside", [*p.pretrained, *p.outside]),
         ("qprompt.axes.backbones", p.qprompt.axes.backbones, "clips", p.clips),
         ("multimodal.axes.backbones", p.multimodal.axes.backbones, "clips", p.clips),
         ("protocols.axes.backbones", p.protocols.axes.backbones, "qprompt.axes.backbones", p.qprompt.axes.backbones),
@@ -97,6 +97,9 @@ def _missing_clips(p: Any) -> Iterator[str]:
         for name in given:
             if name not in allowed:
                 yield f"{key}: {name!r} is not in {maker}; allowed: {', '.join(allowed) or 'none, it is empty'}"
+    for name in p.multimodal.axes.backbones:
+        if name in p.weights and not p.weights[name].is_clip:
+            yield f"multimodal.axes.backbones: {name!r} has a sentence encoder, whose blocks such prompts cannot enter"
     for key, given in (("backbones", p.backbones), ("vpns.axes.backbones", p.vpns.axes.backbones)):
         for name in given:
             if name in ready:

@@ -29,6 +29,9 @@ NAMES = tuple(name(character) for character in glyphs.CHARACTERS)
 STYLES = tuple(style(font) for font in glyphs.FONTS["train"])
 TEMPLATES = (f"{PREFIX} {{}}.", *(f"{PREFIX} {words} {{}}." for words in dict.fromkeys(STYLES)))
 
+# For photographs of things in place of glyphs, after the first template of CLIP (Radford et al., ICML 2021).
+OF_THINGS = (f"{PREFIX} {{}}.", "a photo of a {}.", "a close-up of a {}.", "a picture of the {}.")
+
 
 def batch(n: int, draw: torch.Generator, size: int) -> tuple[Tensor, list[str], Tensor]:
     """Random glyphs uint8 (n, 3, size, size), captions, and classes (n,); about half the captions name the style."""

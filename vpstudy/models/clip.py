@@ -1,9 +1,10 @@
-"""CLIP models of open_clip: build a small one around a glyph backbone, save any, and load it again."""
+"""Models of open_clip: build a small CLIP around a glyph backbone, or join two towers; save any, and load it again."""
 
 import json
 from pathlib import Path
 
 import torch
+from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIP, CustomTextCLIP
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -16,6 +17,9 @@ from vpstudy import atomic
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.backbones import network
 from vpstudy.runtime import seed_for
+
+TEXT = "text"  # folder beside a checkpoint: what builds a sentence encoder and its tokenizer
+TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 def _registered_tower(architecture: Architecture) -> str:
@@ -53,6 +57,25 @@ def small_clip(
         return CLIP(embed, vision, text)
 
 
+def two_towers(architecture: Architecture, text: Path, size: int, seed: int) -> CustomTextCLIP:
+    """An image network for pictures of side `size`, px, and the sentence encoder in the folder `text` of transformers.
+
+    Texts are pooled by the mean over tokens and mapped linearly to the width of the network's features, which a linear
+    map with bias follows. Weights are random. Raises ValueError for a folder without a configuration or a tokenizer.
+    """
+    if missing := [name for name in TEXT_FILES[:2] if not (text / name).is_file()]:
+        raise ValueError(f"{text}: there is no {' and no '.join(missing)}; give a sentence encoder with its tokenizer")
+    vision = {"timm_model_name": _registered_tower(architecture), "timm_pool": "avg", "image_size": size}
+    encoder = {"hf_model_name": str(text), "hf_model_pretrained": False, "hf_pooler_type": "mean_pooler"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("clip", architecture.name, seed))
+        return CustomTextCLIP(
+            network(architecture).num_features,
+            vision | {"timm_proj": "linear", "timm_proj_bias": True},
+            encoder | {"hf_proj_type": "linear"},
+        )
+
+
 def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
     """Normalise uint8 pictures (N, 3, H, W) for the image tower."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (architecture.mean, architecture.std))
@@ -62,7 +85,14 @@ def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
 def save(
     clip: CLIP | CustomTextCLIP, architecture: Architecture, path: Path, towers: dict[str, int] | None = None
 ) -> None:
-    """Write the weights with `architecture`, and for a small CLIP with `towers`, its arguments of `small_clip`."""
+    """Write the weights with `architecture`, and with `towers`, the arguments of `small_clip` or of `two_towers`.
+
+    The files that build a sentence encoder are copied to the folder `TEXT` beside it.
+    """
+    if isinstance(text := getattr(clip, "text", None), HFTextEncoder):
+        for file in (Path(text.config.name_or_path) / name for name in TEXT_FILES):
+            if file.exists():
+                atomic.write_bytes(path.parent / TEXT / file.name, file.read_bytes())
     weights = {k: v.detach().cpu().contiguous() for k, v in clip.state_dict().items()}
     description = {"architecture": architecture.to_dict(), "towers": towers}
     atomic.write_bytes(path, serialize(weights, {"clip": json.dumps(description, sort_keys=True)}))
@@ -78,6 +108,9 @@ def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
         description = json.loads(checkpoint.metadata()["clip"])
     architecture = Architecture.from_dict(description["architecture"])
     towers = description["towers"]
-    clip = small_clip(architecture, seed=0, **towers) if towers else network(architecture)
+    if towers and "width" not in towers:
+        clip = two_towers(architecture, path.parent / TEXT, seed=0, **towers)
+    else:
+        clip = small_clip(architecture, seed=0, **towers) if towers else network(architecture)
     clip.load_state_dict(load_file(path))
     return clip.eval().requires_grad_(False), architecture

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vpstudy.models.text_tower import TextTower, joined, tokenize
+from vpstudy.models.sentence_tower import Tower, ends, tokenize
+from vpstudy.models.text_tower import joined
 
 DEVIATION = 0.02  # of random vectors
 
 
 @torch.no_grad()
-def first_context(tower: TextTower, context: str | int, seed: int) -> Tensor:
+def first_context(tower: Tower, context: str | int, seed: int) -> Tensor:
     """Initial context (M, width): the embeddings of words, or a number of random vectors."""
-    device = tower.embed(tokenize([""])).device
+    device = tower.embed(tokenize(tower, [""])).device
     if isinstance(context, str):
-        tokens = tokenize([context])
-        return tower.embed(tokens)[0, 1 : int(tokens.argmax())].clone()
+        tokens = tokenize(tower, [context])
+        return tower.embed(tokens)[0, 1 : int(ends(tower, tokens))].clone()
     draw = torch.Generator().manual_seed(seed)
     return (DEVIATION * torch.randn(context, tower.width, generator=draw)).to(device)
 
@@ -27,7 +28,7 @@ class TextPrompt(nn.Module):
     Learns a copy of `context` (M, width); the tower stays unchanged. Raises ValueError as `placeholders`.
     """
 
-    def __init__(self, tower: TextTower, class_names: Sequence[str], context: Tensor):
+    def __init__(self, tower: Tower, class_names: Sequence[str], context: Tensor):
         super().__init__()
         self.tower = tower
         tokens, embedded = placeholders(tower, class_names, len(context))
@@ -46,7 +47,7 @@ class TextPrompt(nn.Module):
 
 
 @torch.no_grad()
-def placeholders(tower: TextTower, class_names: Sequence[str], n_context: int) -> tuple[Tensor, Tensor]:
+def placeholders(tower: Tower, class_names: Sequence[str], n_context: int) -> tuple[Tensor, Tensor]:
     """Token ids (K, L) and embeddings (K, L, width) of `n_context` placeholders and the class names.
 
     Placeholders are one token each, so that the end of the text is where the embeddings have it. Raises ValueError if
@@ -54,7 +55,7 @@ def placeholders(tower: TextTower, class_names: Sequence[str], n_context: int) -
     """
     if not class_names or not n_context:
         raise ValueError(f"{len(class_names)} classes, {n_context} context vectors: give at least one of each")
-    tokens = tokenize([" ".join(["X"] * n_context + [name]) + "." for name in class_names])
+    tokens = tokenize(tower, [" ".join(["X"] * n_context + [name]) + "." for name in class_names])
     if bool((tokens[:, -1] != 0).any()):
         raise ValueError(f"a prompt of {n_context} vectors and its class name exceed {tokens.shape[1]} tokens")
     refuse_twins(class_names, tokens)
@@ -94,7 +95,7 @@ class MetaNetwork(nn.Module):
 
 
 @torch.no_grad()
-def described(tower: TextTower, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
+def described(tower: Tower, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Zero-shot features (K, E) of unit length, averaged over templates such as "a picture of a {}".
 
     Raises ValueError for a template without {}, or as `refuse_twins`.
@@ -103,7 +104,7 @@ def described(tower: TextTower, class_names: Sequence[str], templates: Sequence[
     for template in templates:
         if "{}" not in template:
             raise ValueError(f"template {template!r} has no place for the class name; write {{}} there")
-        tokens = tokenize([template.format(name) for name in class_names])
+        tokens = tokenize(tower, [template.format(name) for name in class_names])
         refuse_twins(class_names, tokens)
         features.append(tower(tower.embed(tokens), tokens))
     return nn.functional.normalize(torch.stack(features).mean(0), dim=1)

@@ -34,7 +34,7 @@ def axes(section: str, **changes) -> dict:
         (settings("protocols", epochs=[5]), "protocols.settings: epochs: 1 entries for 2 of shots"),
         (settings("protocols", others=["digits"]), "protocols: settings.others: 'digits' is in axes.targets"),
         (settings("protocols", shots=[2, 1]), "protocols.settings.shots: [2, 1]: the entries must increase strictly"),
-        ({"pretrained": ["cnn"]}, "clips: 'vit' is not in pretrained; allowed: cnn"),
+        ({"pretrained": ["cnn"]}, "clips: 'vit' is not in pretrained or outside; allowed: cnn"),
         ({"clips": ["vit"]}, "qprompt.axes.backbones: 'cnn' is not in clips; allowed: vit"),
         ({"clips": ["cnn"]}, "multimodal.axes.backbones: 'vit' is not in clips; allowed: cnn"),
     ],

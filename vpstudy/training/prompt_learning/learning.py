@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from vpstudy.models.text_tower import TextTower
+from vpstudy.models.sentence_tower import Tower
 from vpstudy.prompts.quantized import Quantizer
 from vpstudy.prompts.text import MetaNetwork, TextPrompt, first_context
 from vpstudy.runtime import generator, seed_for
@@ -105,7 +105,7 @@ def epochs(
         yield epoch, total / len(labels), epoch in evaluated
 
 
-def learn(tower: TextTower, task: Task, variant: Variant, settings: Learning, seed: int) -> Learned:
+def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: int) -> Learned:
     """Learn a text prompt for the base classes of a task; keep the last epoch, or the best with `stop_early`.
 
     Raises Diverged if the loss is not finite.

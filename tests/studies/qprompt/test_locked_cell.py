@@ -1,0 +1,123 @@
+"""A classifier from elsewhere gets a text tower: its cell, prompts for it, and what is refused."""
+
+import hashlib
+
+import pytest
+import torch
+from encoders import encoder
+
+from studies import results
+from studies.qprompt import source_models
+from studies.qprompt.prompt_cell import PromptCell
+from studies.qprompt.protocol_cell import ProtocolCell
+from vpstudy import paths
+from vpstudy.models import backbones
+from vpstudy.models.architectures import ARCHITECTURES, Architecture
+from vpstudy.settings import ParameterError
+
+ENTRY = {"model": "timm/resnet10t", "location": "$FILE", "sha256": "0" * 64}
+
+
+@pytest.fixture(scope="module")
+def using(small, tmp_path_factory):
+    """From changes of locked_tuning to parameters with the classifier `other` alone, whose checkpoint is there."""
+    file = encoder(tmp_path_factory.mktemp("encoder")) / "model.safetensors"
+    cnn = ARCHITECTURES["cnn"]
+    architecture = Architecture("other", cnn.model, cnn.arguments)
+    source = backbones.Backbone(architecture, [*map(str, range(1, 9)), "dog", "cat"], seed=5)
+    backbones.save(source, paths.MODELS / "default" / "other" / "source/0.safetensors")
+    few = {"seeds": [0], "epochs": 1, "evaluations": 1, "bits": [1]}
+    tuning = {"location": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": 32, "held_out": 2}
+    tuning |= {"pictures": "digits", "steps": 2, "names": 3, "pictures_per_step": 4}
+
+    def parameters(changes=None, **more):
+        return small(
+            weights={"other": ENTRY},
+            outside=["other"],
+            clips=["other"],
+            qprompt={"axes": {"backbones": ["other"]}, "settings": few},
+            multimodal={"axes": {"backbones": []}},
+            protocols={"axes": {"backbones": ["other"]}},
+            locked_tuning=tuning | (changes or {}),
+            **more,
+        )
+
+    return parameters
+
+
+@pytest.fixture(scope="module")
+def made(using):
+    cell = source_models.cell(using(), "other")
+    clip, losses = cell.pretrain()
+    rows = cell.measure(clip)
+    cell.files(clip)
+    return cell, clip, losses, rows
+
+
+def test_it_is_measured_beside_the_networks_own_classifier(made, tmp_path):
+    cell, clip, losses, rows = made
+    groups = [f"{name}{of}" for name in ("held-out names", "shared names") for of in ("", ", classifier")]
+    assert len(losses) == 2 and [row["method"] for row in rows] == [*groups, "digits"]
+    assert {name: len(of) for name, of in cell.groups.items()} == {"held-out names": 2, "shared names": 8}
+    held_out = set(cell.groups["held-out names"])
+    assert held_out.isdisjoint(cell.trained) and len(cell.trained) == 8
+    with torch.no_grad():
+        logits = cell.start(cell.data.pictures[torch.as_tensor(cell.data.test)] / 255)
+    labels, shared = cell.data.labels[torch.as_tensor(cell.data.test)], torch.arange(8)
+    inside = (labels >= 1) & (labels <= 8)
+    right = (logits[inside][:, shared].argmax(1) == labels[inside] - 1).double().mean()
+    assert rows[3]["metrics"]["accuracy"] == pytest.approx(float(right), abs=1e-6)
+    result = cell.result(clip, rows)
+    assert set(result["facts"]["held_out"]) == {cell.names[k] for k in held_out}
+    assert result["cell"]["settings"]["clip"]["steps"] == 2
+    results.write(results.path(cell.cell, tmp_path), [result])
+    pictures, texts = cell.examples(4)
+    assert pictures.shape == (4, 3, 32, 32) and set(texts) <= {cell.names[k] for k in cell.trained}
+
+
+def test_prompts_are_learned_for_it(made, using):
+    cell = PromptCell(using(), "other", "digits", "coop")
+    arms = cell.run()
+    result = cell.result(arms)
+    assert {row["status"] for row in result["rows"]} == {"ok"} and len(result["rows"]) == 4
+    assert result["rows"][0]["bytes"] == 2 * 4 * 16 and result["cell"]["settings"]["clip"]["size"] == 32
+    assert [words[0] for words in cell.nearest_words(arms[0].start)] == ["a", "picture", "of", "a"]
+    rows = ProtocolCell(using(), "other", "digits", "few_shot").run()
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sha256": "1" * 64}, "expected 1111"),
+        ({"held_out": 9}, "has 10 classes, 8 of them in digits; hold out at most these"),
+        ({"names": 9}, "locked_tuning: held_out: 2, names: 9"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_any_work(using, changes, said):
+    with pytest.raises(ValueError, match=said):
+        source_models.cell(using(changes), "other")
+
+
+def test_a_missing_encoder_is_said_before_any_work(using):
+    for location in ("nowhere.safetensors", "pypi://no-such-package/model.safetensors"):
+        with pytest.raises(FileNotFoundError, match=r"there is no such file|the package is not installed"):
+            source_models.cell(using({"location": location}), "other")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"locked_tuning": {"pictures": "nothing"}}, "locked_tuning.pictures: 'nothing': no such target"),
+        ({"locked_tuning": {"location": "model.pth"}}, "locked_tuning.location: 'model.pth'"),
+        (
+            {"multimodal": {"axes": {"backbones": ["other"]}}},
+            "multimodal.axes.backbones: 'other' has a sentence encoder",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(small, changes, said):
+    own = {"weights": {"other": ENTRY}, "outside": ["other"], "clips": ["cnn", "vit", "other"]}
+    with pytest.raises(ParameterError) as error:
+        small(**own | changes)
+    assert said in str(error.value)

@@ -1,0 +1,114 @@
+"""Sentence encoders of the library transformers as text towers, and what is common to text towers of either kind."""
+
+import contextlib
+from collections.abc import Sequence
+from functools import cache
+
+import torch.nn.functional as F
+from open_clip.hf_model import HFTextEncoder, MeanPooler
+from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.tokenizer import HFTokenizer
+from torch import Tensor, nn
+
+from vpstudy.models import text_tower as causal
+from vpstudy.models.text_tower import TextTower
+from vpstudy.runtime import Runtime
+
+LENGTH = 77  # tokens of a text, as in CLIP
+
+
+@cache
+def _tokenizer(folder: str) -> HFTokenizer:
+    return HFTokenizer(folder, context_length=LENGTH)
+
+
+class SentenceTower(nn.Module):
+    """A text encoder that sees both ways, pooled by the mean over its tokens; the interface is that of `TextTower`.
+
+    It is not modified. With a `runtime`, it computes at that precision. Raises ValueError for another pooling, or an
+    encoding that does not pad with zeros.
+    """
+
+    def __init__(self, text: HFTextEncoder, runtime: Runtime | None = None):
+        super().__init__()
+        if not isinstance(text.pooler, MeanPooler):
+            raise ValueError(
+                f"this text tower pools by {type(text.pooler).__name__}; prompts need the mean over tokens"
+            )
+        self._text = (text,)  # in a tuple: not a submodule, so never trained, moved or saved
+        self._autocast = runtime.autocast if runtime else contextlib.nullcontext
+
+    @property
+    def width(self) -> int:
+        """Width of a word embedding."""
+        return self._embedding.weight.shape[1]
+
+    @property
+    def _embedding(self) -> nn.Embedding:
+        return self._text[0].transformer.get_input_embeddings()
+
+    @property
+    def _own_tokenizer(self) -> HFTokenizer:
+        return _tokenizer(self._text[0].config.name_or_path)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token ids (N, 77), padded behind the end-of-text token."""
+        return self._own_tokenizer(list(texts))
+
+    def decode(self, token: int) -> str:
+        """The word or part of a word of a token."""
+        return self._own_tokenizer.tokenizer.decode([token])
+
+    def ends(self, tokens: Tensor) -> Tensor:
+        """Positions (N,) of the end-of-text tokens of ids (N, L)."""
+        return (tokens != 0).sum(1) - 1
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Ids (N, L) → embeddings (N, L, width) without positions. Raises ValueError if a text is too long."""
+        most = min(LENGTH, self._text[0].context_length)
+        if (longest := int(self.ends(tokens).max()) + 1) > most:
+            raise ValueError(f"a text is {longest} tokens long, and this text tower takes {most}; give shorter names")
+        return self.vectors(tokens)
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Token ids (…) → embeddings (…, width)."""
+        return self._embedding(ids.to(self._embedding.weight.device))
+
+    def forward(self, embedded: Tensor, tokens: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
+        """Embedded texts (N, L, width) → features (N, E) of unit length.
+
+        `embedded` is from `embed`, or has a prompt in place of some words. The ids `tokens` (N, L) show which positions
+        are padding: these are masked, and those behind the longest text left out. Raises ValueError for `deep` prompts.
+        """
+        if len(deep):
+            raise ValueError("prompts inside the blocks need a causal text tower; give prompts at the input alone")
+        text, length = self._text[0], int(self.ends(tokens).max()) + 1
+        mask = (tokens[:, :length] != 0).long().to(embedded.device)
+        with self._autocast():
+            states = text.transformer(inputs_embeds=embedded[:, :length], attention_mask=mask)
+            pooled = text.proj(text.pooler(states, mask))
+        return F.normalize(pooled.float(), dim=1)
+
+
+Tower = TextTower | SentenceTower
+
+
+def of(clip: CLIP | CustomTextCLIP, runtime: Runtime | None = None) -> Tower:
+    """The text tower of a model. Raises ValueError for one that prompts cannot enter."""
+    text = getattr(clip, "text", None)
+    return SentenceTower(text, runtime) if isinstance(text, HFTextEncoder) else TextTower(clip)
+
+
+def tokenize(tower: Tower, texts: Sequence[str]) -> Tensor:
+    """Token ids (N, 77) of texts in the encoding of a tower, zero after the end-of-text token."""
+    return tower.tokenize(texts) if isinstance(tower, SentenceTower) else causal.tokenize(texts)
+
+
+def ends(tower: Tower, tokens: Tensor) -> Tensor:
+    """Positions (N,) of the end-of-text tokens of ids (N, L)."""
+    return tower.ends(tokens) if isinstance(tower, SentenceTower) else tokens.argmax(1)
+
+
+def decode(tower: Tower, token: int) -> str:
+    """The word or part of a word of a token."""
+    return tower.decode(token) if isinstance(tower, SentenceTower) else causal.tokenizer().decode([token]).strip()

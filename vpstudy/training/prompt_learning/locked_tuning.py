@@ -1,0 +1,119 @@
+"""Locked-image tuning (LiT, Zhai et al., CVPR 2022): a text tower learns what a network calls things.
+
+The network stays as it is, and is the teacher: no picture has a caption or a label. Texts of class names are matched
+with the weight vectors of its classifier (DeViSE, Frome et al., NeurIPS 2013, maps pictures to words that way), and
+with its own soft answers for pictures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from open_clip.model import CustomTextCLIP
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vpstudy.data import captions
+from vpstudy.models.backbones import Backbone
+from vpstudy.models.sentence_tower import SentenceTower
+from vpstudy.progress import track
+from vpstudy.runtime import Runtime, generator
+from vpstudy.training.prompt_learning.settings import LockedTuning
+
+FIRST_SCALE = 20.0  # of logits, before training
+SCALE_RATE = 0.02  # AdamW's learning rate of its logarithm
+TEMPLATES = ("{}", *captions.OF_THINGS)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network and its answers for N unlabelled pictures, on the device."""
+
+    vectors: Tensor  # (S, F), of the classifier
+    features: Tensor  # (N, F)
+    logits: Tensor  # (N, S)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean feature (F,)."""
+        return self.features.mean(0)
+
+
+@torch.no_grad()
+def teacher(backbone: Backbone, pictures: Tensor, runtime: Runtime, batch: int = 256) -> Teacher:
+    """Features and logits of uint8 pictures (N, 3, H, W). Freezes `backbone`."""
+    backbone.frozen().to(runtime.device)
+    with runtime.autocast():
+        features = [backbone.features(some.to(runtime.device).float() / 255).float() for some in pictures.split(batch)]
+    vectors, features = backbone.classifier.weight.flatten(1), torch.cat(features)
+    return Teacher(vectors, features, F.linear(features, vectors, backbone.classifier.bias))
+
+
+@torch.no_grad()
+def start(clip: CustomTextCLIP, encoder: Path, mean: Tensor) -> None:
+    """Load the weights of a sentence encoder from its file; let the map behind the network only subtract `mean` (F,).
+
+    Raises RuntimeError if weights are missing or of another shape; heads of the encoder are left out.
+    """
+    given, known = load_file(encoder), clip.text.transformer.state_dict()
+    clip.text.transformer.load_state_dict({name: value for name, value in given.items() if name in known})
+    torch.nn.init.eye_(clip.visual.head.proj.weight)
+    clip.visual.head.proj.bias.copy_(-mean)
+
+
+def tune(
+    clip: CustomTextCLIP,
+    teacher: Teacher,
+    names: Sequence[str],
+    trained: Sequence[int],
+    settings: LockedTuning,
+    seed: int,
+    runtime: Runtime,
+) -> list[float]:
+    """Train the text tower of a model on the device by AdamW, cosine with warm-up. Returns the loss of each step.
+
+    `names` are those of the teacher's S classes; only the classes `trained` are used. Each step draws names: their
+    texts are told apart by the class vectors, both ways, and give the teacher's answers among them for a batch of
+    pictures. Class vectors and features are centred. Raises ValueError if the loss is not finite.
+    """
+    s, draw = settings, generator("locked tuning", seed)
+    clip.eval().requires_grad_(False)
+    clip.text.requires_grad_(True)
+    clip.logit_scale.requires_grad_(True)
+    clip.logit_scale.data.fill_(torch.tensor(FIRST_SCALE).log())
+    vectors = F.normalize(teacher.vectors - teacher.vectors.mean(0), dim=1)
+    images = F.normalize(teacher.features - teacher.mean, dim=1)
+    groups = (
+        (clip.text.transformer.parameters(), s.text_rate),
+        (clip.text.proj.parameters(), s.map_rate),
+        ([clip.logit_scale], SCALE_RATE),
+    )
+    optimizer = torch.optim.AdamW([{"params": list(of), "lr": rate} for of, rate in groups])
+    rates = [rate for _, rate in groups]
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=s.steps, pct_start=0.1)
+    tower, every, losses = SentenceTower(clip.text, runtime), torch.tensor(trained), []
+    own = torch.arange(s.names, device=runtime.device)
+    for _ in track(range(s.steps), "locked tuning"):
+        chosen = every[torch.randperm(len(every), generator=draw)[: s.names]]
+        template = TEMPLATES[int(torch.randint(len(TEMPLATES), (), generator=draw))]
+        batch = torch.randint(len(images), (s.pictures_per_step,), generator=draw).to(runtime.device)
+        tokens = tower.tokenize([template.format(names[k]) for k in chosen])
+        chosen = chosen.to(runtime.device)
+        texts, scale = tower(tower.embed(tokens), tokens), clip.logit_scale.exp()
+        logits = scale * vectors[chosen] @ texts.T
+        answers = teacher.logits[batch][:, chosen].softmax(1)
+        of_vectors = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        loss = of_vectors + F.cross_entropy(scale * images[batch] @ texts.T, answers)
+        if not torch.isfinite(loss):
+            raise ValueError(f"locked tuning: the loss is {loss.item()}; lower locked_tuning.text_rate or map_rate")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        with torch.no_grad():
+            clip.logit_scale.clamp_(0, 4.6052)  # at most 100, as CLIP does
+        losses.append(loss.item())
+    clip.requires_grad_(False)
+    return losses
