@@ -230,7 +230,7 @@ def test_prompts_that_towers_do_not_allow_are_refused_before_anything_is_fetched
     ("changes", "said"),
     [
         ({"backbones": ["cnn", "c"], "compressions": ["dense"]}, "backbones: 'c' is a CLIP, which has no classes"),
-        ({"clips": ["cnn", "vit", "t"]}, "clips: 't' is not in pretrained; allowed: cnn, vit, c"),
+        ({"clips": ["cnn", "vit", "u"]}, "clips: 'u' is not in pretrained or outside; allowed: cnn, vit, c, t"),
         ({"qprompt": {"axes": {"backbones": ["cnn", "c"]}}}, "qprompt.axes.backbones: 'c' is not in clips"),
         ({"weights": {"c": {"location": None, "sha256": None}}}, "weights.c: location: open_clip/RN50: give a"),
         ({"weights": {"c": {"location": "published", "sha256": None}}}, "weights.c: location: open_clip/RN50: give a"),
