@@ -9,13 +9,12 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from vpstudy.compression.settings import Distillation
-from vpstudy.models.backbones import Backbone
+from vpstudy.models.backbones import Backbone, train_statistics
 from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator
 
@@ -52,7 +51,7 @@ def distill(
     teacher.frozen().to(runtime.device)
     student.to(runtime.device).requires_grad_(True).eval()
     if settings.batchnorm == "train":
-        _train_statistics(student)
+        train_statistics(student)
     # Not Adam: it would scale up the gradients of a student that already agrees, which come from rounding alone.
     rate = settings.learning_rate * student.architecture.rate
     optimizer = torch.optim.SGD(student.parameters(), rate, momentum=0.9, weight_decay=settings.weight_decay)
@@ -85,14 +84,3 @@ def _batches(n: int, settings: Distillation, backbone: str) -> Iterator[Tensor]:
     order = generator("distillation", backbone, settings.seed)
     while True:
         yield from torch.randperm(n, generator=order).tensor_split(math.ceil(n / settings.batch))
-
-
-def _train_statistics(model: nn.Module) -> None:
-    """Switch BatchNorm to training mode, except layers whose variance is that of a new one.
-
-    Those were folded into the convolution before (or never trained); normalising by batch would undo the convolution.
-    The mean says nothing: `reconstruction` corrects biases in it.
-    """
-    for norm in model.modules():
-        if isinstance(norm, _BatchNorm) and norm.track_running_stats:
-            norm.train(not (norm.running_var == 1).all())

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import vpstudy.models.vit  # noqa: F401 (registers itself with timm)
 from vpstudy import atomic
@@ -94,6 +95,17 @@ def logits(backbone: Backbone, pictures: torch.Tensor, runtime: Runtime, batch: 
     with torch.inference_mode(), runtime.autocast():
         chunks = pictures.split(batch)
         return torch.cat([backbone(chunk.to(runtime.device).float() / 255).float() for chunk in chunks])
+
+
+def train_statistics(model: nn.Module) -> None:
+    """Switch BatchNorm to training mode, except layers whose variance is that of a new one.
+
+    Those were folded into the convolution before (or never trained); normalising by batch would undo the convolution.
+    The mean says nothing: `reconstruction` corrects biases in it.
+    """
+    for norm in model.modules():
+        if isinstance(norm, _BatchNorm) and norm.track_running_stats:
+            norm.train(not (norm.running_var == 1).all())
 
 
 def load(path: Path) -> Backbone:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from vpstudy.models.backbones import Backbone
+from vpstudy.models.backbones import Backbone, train_statistics
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Learner, fit
 from vpstudy.training.linear_probe import Head
@@ -22,6 +22,13 @@ class Tuned(Learner):
         super().__init__()
         self.backbone = backbone
         self.head = Head(backbone.classifier.in_features, n_classes, seed)
+
+    def train(self, mode: bool = True) -> "Tuned":
+        """Training mode as `train_statistics` has it, or evaluation mode."""
+        super().train(mode)
+        if mode:
+            train_statistics(self.backbone)
+        return self
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         return self.head(self.backbone.features(pictures))

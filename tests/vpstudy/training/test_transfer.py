@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from vpstudy.compression import quantization
 from vpstudy.compression.magnitude import magnitude
@@ -249,6 +250,15 @@ def test_a_prompt_that_changes_no_picture_yet_gives_the_features_in_the_same_pas
     grey.source_logits(backbone, BorderPrompt(inner=20, canvas=32))
     with pytest.raises(pytest.fail.Exception, match="a second pass"):
         grey.features(backbone, 32)
+
+
+def test_fine_tuning_leaves_batchnorm_alone_that_is_folded_into_its_convolution(data, backbone):
+    first, second, *_ = (module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d))
+    second.running_var.fill_(0.5)
+    artefact = fine_tuning(backbone, data, 2, 0, TUNE).artefact
+    names = {module: name for name, module in backbone.named_modules()}
+    moved = [not torch.equal(artefact[f"backbone.{names[n]}.running_var"], n.running_var) for n in (first, second)]
+    assert moved == [False, True]
 
 
 def test_fine_tuning_keeps_pruned_weights_at_exactly_zero(data, backbone):
