@@ -26,15 +26,14 @@ PRELOADED = (
     *("sklearn.datasets", "timm", "torch", "torchvision", "tqdm"),
 )
 
-# Variables that slow a kernel down: the first makes imports compile again (12 s); with the second, which Dask sets for
-# its workers, each freed tensor goes back to the system, and training takes up to five times as long.
-SLOW = ("PYTHONDONTWRITEBYTECODE", "MALLOC_TRIM_THRESHOLD_")
+SLOW = "PYTHONDONTWRITEBYTECODE"  # makes imports compile again, for 12 s
+KEPT = str(2**30)  # bytes
 
 
 def environment(threads: int, scratch: Path) -> dict[str, str]:
     """The environment variables of a kernel: those of this process, and all that results may depend on."""
     count = str(threads)
-    inherited = {k: v for k, v in os.environ.items() if k not in SLOW}
+    inherited = {k: v for k, v in os.environ.items() if k != SLOW}
     return inherited | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONHASHSEED": "0",
@@ -44,6 +43,10 @@ def environment(threads: int, scratch: Path) -> dict[str, str]:
         # Threads wait a moment awake, then asleep: always asleep costs a fifth of the speed, always awake all of it
         # where anything else wants the cores.
         "GOMP_SPINCOUNT": "30000",
+        # Freed memory stays with the kernel, which ends with its cell. Else each large tensor is asked of the system
+        # anew: a quarter of a training step, and with the threshold that Dask sets for its workers more than half.
+        "MALLOC_MMAP_THRESHOLD_": KEPT,
+        "MALLOC_TRIM_THRESHOLD_": KEPT,
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS is not deterministic
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # an exported `Agg` would lose figures
         "IPYTHONDIR": str(scratch),  # start-up files in a reader's profile must not change results
@@ -72,8 +75,7 @@ class ForkServer:
     def _start(self, variables: dict[str, str]) -> None:
         # The server inherits the variables of this process, which does nothing else than run kernels.
         os.environ.update({k: v for k, v in variables.items() if k not in ("IPYTHONDIR", progress.VARIABLE)})
-        for name in SLOW:
-            os.environ.pop(name, None)
+        os.environ.pop(SLOW, None)
         multiprocessing.current_process()._config["daemon"] = False  # Dask's workers are daemons: those may not fork
         warnings.filterwarnings("ignore", module="multiprocessing")
         self._context = multiprocessing.get_context("forkserver")
