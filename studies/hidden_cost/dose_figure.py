@@ -16,6 +16,7 @@ from studies.hidden_cost.evidence import Evidence
 RESPONSES = {"accuracy": "test accuracy", "ece_debiased": "debiased ECE", "nll_scaled": "NLL after temperature"}
 ROOM = 0.12  # beside the points, in widths or heights of the axis
 PROBE = "linear_probe"
+DEAD = 0.05  # below the label mapping alone, of a dense network
 
 
 def dose_response(report, runs: pd.DataFrame) -> Drawn | None:
@@ -71,6 +72,7 @@ def dose_response(report, runs: pd.DataFrame) -> Drawn | None:
         "interval over "
         + ("networks" if found.backbones.groupby(NETWORK).ngroups > 1 else "seeds of the one network")
         + ". "
+        "Left out: methods that leave a dense network worse than its label mapping alone. "
         "Grey: as far as null controls reach (twice their root mean square). Collapsed networks beyond an axis stand "
         "at its edge."
     )
@@ -86,12 +88,12 @@ def _evidence(report) -> Evidence:
 
 def _points(found: Evidence, metric: str, methods: list[str]) -> pd.DataFrame:
     """A row per network, method and compression: upstream, value, kind (None: any), null (a control), admitted."""
-    every = replace(found, backbones=found.backbones.assign(admitted=True))
+    every = replace(found, backbones=found.backbones.assign(admitted=True), runs=found.runs[_alive(found.runs)])
     of, tables = found.backbones.set_index([*NETWORK, "compression"])["admitted"], []
     for method in methods:
         for table, null in (
             (dose.points(every, metric, method, lambda each: dose.kind(each) and not dose.is_null(each)), False),
-            (dose.nulls(found, metric, method), True),
+            (dose.nulls(replace(found, runs=every.runs), metric, method), True),
         ):
             mean = table.groupby([*NETWORK, "compression"], sort=False)[["upstream", "value"]].mean().reset_index()
             tables.append(mean.assign(method=method, null=null))
@@ -101,6 +103,20 @@ def _points(found: Evidence, metric: str, methods: list[str]) -> pd.DataFrame:
         kind=[dose.kind_of(name) for name in table["compression"]],
         admitted=[bool(of.get(key, True)) for key in keys],
     )
+
+
+def _alive(runs: pd.DataFrame) -> pd.Series:
+    """Whether the method of each run leaves the dense network no worse than the label mapping alone, but for `DEAD`.
+
+    Else its training has failed there, and what compression changes of it says nothing.
+    """
+    of = ["backbone", "target", "budget"]
+    dense = runs[(runs["compression"] == "dense") & (runs["status"] == "ok")]
+    means = dense.groupby([*of, "method"])["accuracy"].mean().unstack("method")
+    if "mapping_only" not in means:
+        return pd.Series(True, runs.index)
+    failed = means.lt(means["mapping_only"] - DEAD, axis=0).groupby("backbone").any().stack()
+    return ~pd.MultiIndex.from_frame(runs[["backbone", "method"]]).isin(failed.index[failed])
 
 
 def _around(values: pd.Series, low: float, high: float) -> tuple[float, float]:
