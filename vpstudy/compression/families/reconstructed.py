@@ -5,7 +5,7 @@ from vpstudy.compression.families.magnitude import Magnitude
 
 class Reconstructed(Magnitude):
     family, form = "reconstructed", "reconstructed-0.50"
-    words = "one-shot magnitude, {} % sparse, reconstructed", "reconstructed {} %"
+    words = "one-shot magnitude, {} % sparse, reconstructed", "rec. {} %"
     colours = "Greens"
     recovered = True
 
