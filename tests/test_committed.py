@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from assets import needed_by
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -59,6 +60,7 @@ def committed(clone: Path) -> set[str]:
 def drawn(clone, tmp_path_factory) -> set[str]:
     """The files that final notebooks write beside themselves, from the committed results; nothing is rendered."""
     parameters, folder = study.load(clone / "params.yaml"), tmp_path_factory.mktemp("drawn")
+    needed_by(parameters.scale)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "load", lambda: parameters)
         patch.setattr(studies.report, "display", lambda *_, **__: None)

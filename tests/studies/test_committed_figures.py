@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from assets import needed_by
 from texts import faults
 
 from pipeline import scales
@@ -29,7 +30,11 @@ def report(scale: str, study: str):
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize(("study", "name"), [(study, name) for study, of in REPORTS.items() for name in of.figures])
 def test_no_text_overlaps_another_or_leaves_the_canvas(scale, study, name):
-    for drawn in report(scale, study).drawn(name).values():
+    needed_by(scale)
+    found = report(scale, study).drawn(name)
+    if found is None:
+        pytest.skip(f"{study} is not run at scale {scale}")
+    for drawn in found.values():
         if drawn:
             assert faults(drawn.figure) == []
             assert drawn.sentence.endswith(".")

@@ -1,7 +1,6 @@
 """Fetched targets: named, split by their file, decoded once for all processes, and loaded like embedded ones."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -11,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from assets import needed_by
 from pictures import folder, picture
 from safetensors.torch import save_file
 
+from pipeline import scales
 from vpstudy import paths
 from vpstudy.data import decoding, fetched, splits, target
 from vpstudy.data.decoding import decode
 from vpstudy.data.origin import Origin, origin_of
 from vpstudy.settings import ParameterError
-
-ASSETS = Path(os.environ.get("VPSTUDY_ASSETS", paths.ROOT.parent / "shared/assets"))
 
 
 @pytest.fixture
@@ -160,17 +159,11 @@ def test_a_zip_of_another_checksum_is_refused_when_it_is_fetched(pens, tmp_path)
         fetched.find("pens", Origin(imagefolder=str(zipped), sha256="0" * 64), download=True)
 
 
-@pytest.mark.parametrize(
-    ("alias", "file", "classes"), [("gtsrb", "gtsrb32.zip", 43), ("cifar10", "cifar10-4k.zip", 10)]
-)
-def test_real_sets_from_zips_fit_the_split_files_in_git(alias, file, classes, tmp_path, monkeypatch):
-    place = ASSETS / "data" / file
-    if not place.exists():
-        pytest.skip(f"{file} is not among the assets")
-    if not splits.path_of(alias).exists():
-        pytest.skip(f"no committed scale has a split of {alias}")
+@pytest.mark.parametrize(("alias", "classes"), [("gtsrb", 43), ("cifar10", 10)])
+def test_real_sets_from_zips_fit_the_split_files_in_git(alias, classes, tmp_path, monkeypatch):
+    needed_by("imagenet")
     monkeypatch.setattr(paths, "PICTURES", tmp_path)
-    origin = Origin(imagefolder=str(place), test_pictures=1000)
+    origin = scales.parameters("imagenet").pictures[alias]
     ready = fetched.prepare(alias, origin)
     again = splits.choose(ready.originals(), origin)
     splits.write(tmp_path / "again.json", splits.content(ready.originals(), again, origin, ready.class_names))
