@@ -1,5 +1,8 @@
 """The clip_source cell of a network from elsewhere: a sentence encoder is tuned to it, and both are measured."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import torch
 from open_clip.model import CustomTextCLIP
@@ -7,15 +10,17 @@ from torch import Tensor
 
 from studies.parameters import Parameters
 from studies.qprompt.clip_source_cell import ClipSourceCell
-from studies.qprompt.source_models import encoder
 from studies.rows import row
+from vpstudy import paths
 from vpstudy.data import captions
 from vpstudy.data.class_names import words
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
+from vpstudy.models import files
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.prompt_learning import locked_tuning, pretraining, tasks
 from vpstudy.training.prompt_learning.locked_tuning import Teacher
+from vpstudy.training.prompt_learning.settings import LockedTuning
 
 
 class LockedCell(ClipSourceCell):
@@ -96,3 +101,9 @@ class LockedCell(ClipSourceCell):
         content = super().result(clip, rows)
         held_out = [self.names[k] for k in self.groups["held-out names"]]
         return content | {"facts": content["facts"] | {"held_out": held_out, "trained": len(self.trained)}}
+
+
+def encoder(tuning: LockedTuning) -> Path:
+    """File of the sentence encoder. Raises FileNotFoundError if it is missing, ValueError if it is another one."""
+    inside = files.packaged(tuning) if tuning.package else paths.ROOT / os.path.expandvars(tuning.location)
+    return files.fetch(str(inside), tuning.sha256, paths.RAW)

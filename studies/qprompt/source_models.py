@@ -1,12 +1,8 @@
 """The two-tower model of a backbone: which settings make it, of which size its pictures are, and its cell."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 from studies.parameters import Parameters
-from vpstudy import paths
-from vpstudy.models import files
 from vpstudy.training.prompt_learning.settings import ClipSource, LockedTuning
 
 
@@ -22,12 +18,6 @@ def settings(parameters: Parameters, backbone: str) -> ClipSource | LockedTuning
 def size(parameters: Parameters, backbone: str) -> int:
     """Side of a picture, px."""
     return parameters.locked_tuning.size if is_locked(parameters, backbone) else parameters.source.size
-
-
-def encoder(tuning: LockedTuning) -> Path:
-    """File of the sentence encoder. Raises FileNotFoundError if it is missing, ValueError if it is another one."""
-    inside = files.packaged(tuning) if tuning.package else paths.ROOT / os.path.expandvars(tuning.location)
-    return files.fetch(str(inside), tuning.sha256, paths.RAW)
 
 
 def cell(parameters: Parameters, backbone: str, checkpoint: int = 0) -> Any:
