@@ -83,17 +83,17 @@ def dose_response(report, runs: pd.DataFrame) -> Drawn | None:
 def _evidence(report) -> Evidence:
     if report.evidence is None:
         raise ValueError("no upstream accuracy of any network is known")
-    return report.evidence
+    return replace(report.evidence, runs=report.evidence.runs[_alive(report.evidence.runs)])
 
 
 def _points(found: Evidence, metric: str, methods: list[str]) -> pd.DataFrame:
     """A row per network, method and compression: upstream, value, kind (None: any), null (a control), admitted."""
-    every = replace(found, backbones=found.backbones.assign(admitted=True), runs=found.runs[_alive(found.runs)])
+    every = replace(found, backbones=found.backbones.assign(admitted=True))
     of, tables = found.backbones.set_index([*NETWORK, "compression"])["admitted"], []
     for method in methods:
         for table, null in (
             (dose.points(every, metric, method, lambda each: dose.kind(each) and not dose.is_null(each)), False),
-            (dose.nulls(replace(found, runs=every.runs), metric, method), True),
+            (dose.nulls(found, metric, method), True),
         ):
             mean = table.groupby([*NETWORK, "compression"], sort=False)[["upstream", "value"]].mean().reset_index()
             tables.append(mean.assign(method=method, null=null))
