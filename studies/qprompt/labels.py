@@ -6,6 +6,7 @@ Arm = tuple[str, str]  # prompter, arm
 ZERO_SHOT = "zero-shot"  # the untrained arm of protocols
 FEWEST = 1  # bits of QCoOp as published
 COOP, COCOOP, KGCOOP, PROGRAD = (("coop", "full"), ("cocoop", "full"), ("kgcoop", "full"), ("prograd", "full"))
+TCP, PROMPTSRC = ("tcp", "full"), ("promptsrc", "full")
 MAPLE, QMAPLE = ("maple", "full"), ("qmaple", "qat-4")  # the latter at the bits as published
 MULTIMODAL = {"maple": {"full": "MaPLe", "ptq": "MaPLe, then {bits}"}, "qmaple": {"qat": "QMaPLe, {bits}"}}
 

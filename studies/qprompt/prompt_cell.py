@@ -26,6 +26,7 @@ from vpstudy.runtime import configure
 from vpstudy.training.prompt_learning import tasks, weights
 from vpstudy.training.prompt_learning.prompters.base import Arm
 from vpstudy.training.prompt_learning.registry import PROMPTERS
+from vpstudy.training.prompt_learning.settings import EVERYWHERE
 from vpstudy.training.prompt_learning.trial import Trial
 
 GROUPS = ("base", "new")
@@ -40,6 +41,7 @@ class PromptCell:
             raise ValueError(f"prompter {prompter!r} is unknown; allowed: {', '.join(PROMPTERS)}")
         self.cell = Cell.of("prompt", "qprompt", p.scale, backbone=backbone, target=target, prompter=prompter)
         self.name, self.prompter = prompter, PROMPTERS[prompter]
+        self.own = getattr(p.qprompt.settings, prompter, None)
         self.settings, self.clip_settings = p.qprompt.settings, source_models.settings(p, backbone)
         self.runtime = configure(p.execution)
         made = inputs.path(p, backbone, f"clip/{checkpoint}.safetensors")
@@ -55,7 +57,7 @@ class PromptCell:
         s, groups = self.settings, tasks.base_to_new(self.data)
         task = tasks.task(self.clip, self.data, groups, self.features, s.shots, s.validation_per_class, seed)
         name = f"{dict(self.cell.axes)['backbone']} {self.checkpoint}"
-        return Trial(self.tower, task, s, seed, name, getattr(s, self.name, None))
+        return Trial(self.tower, task, s, seed, name, self.own)
 
     def run(self) -> list[Arm]:
         """Every arm with every seed; a run that diverges is a result, too."""
@@ -79,7 +81,8 @@ class PromptCell:
             "weights": _by_arm(followed, lambda arm: weights.stages(arm.learned.contexts, _epochs(arm))),
             "histograms": {arm.name: _histograms(arm) for arm in followed if arm.seed == first},
         }
-        identity = head(self.cell, self.runtime, qprompt=self.settings, clip=self.clip_settings)
+        own = {} if self.name in EVERYWHERE or not self.own else {self.name: self.own}
+        identity = head(self.cell, self.runtime, qprompt=self.settings, clip=self.clip_settings, **own)
         rows = [self._row(arm, group) for arm in arms for group in GROUPS if arm.reason or group in arm.logits]
         return identity | {"facts": facts, "rows": rows}
 

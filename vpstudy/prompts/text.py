@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 from vpstudy.models.sentence_tower import Tower, ends, tokenize
@@ -37,9 +38,13 @@ class TextPrompt(nn.Module):
         self.context = nn.Parameter(context.detach().clone())
 
     def forward(self, shift: Tensor | None = None) -> Tensor:
-        """Features of unit length: (K, E), or (N, K, E) with a context shift (N, width) for each picture."""
-        if shift is None:
-            return self.tower(joined(self.embedded, self.context), self.tokens)
+        """Features of unit length: (K, E), or (N, K, E) with a context shift (N, width) for each picture.
+
+        A shift (K, M, width) is that of each class.
+        """
+        if shift is None or shift.dim() == 3:
+            context = self.context if shift is None else self.context + shift
+            return self.tower(joined(self.embedded, context), self.tokens)
         shifted = self.context.expand(len(self.tokens), -1, -1) + shift[:, None, None]
         embedded = torch.cat([joined(self.embedded, one) for one in shifted])
         features = self.tower(embedded, self.tokens.repeat(len(shift), 1))
@@ -92,6 +97,36 @@ class MetaNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(features)
+
+
+class ClassNetwork(nn.Module):
+    """The network of TCP (Yao et al., CVPR 2024): hand-written texts (K, E) to context shifts (K, M, width).
+
+    As published it has a quarter of E in its middle. Its last layer starts at zero: learning starts at the words.
+    """
+
+    def __init__(self, n_features: int, n_context: int, width: int, seed: int):
+        super().__init__()
+        hidden = max(1, n_features // 4)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layers = nn.Sequential(
+                nn.Linear(n_features, hidden), QuickGELU(), nn.Linear(hidden, n_context * width)
+            )
+        self.n_context = n_context
+        for weights in self.layers[-1].parameters():
+            nn.init.zeros_(weights)
+
+    @classmethod
+    def count(cls, n_features: int, n_context: int, width: int) -> int:
+        """Number of weights."""
+        return sum(p.numel() for p in cls(n_features, n_context, width, seed=0).parameters())
+
+    def forward(self, texts: Tensor) -> Tensor:
+        return self.layers(texts).unflatten(1, (self.n_context, -1))
+
+
+Network = MetaNetwork | ClassNetwork
 
 
 @torch.no_grad()

@@ -12,9 +12,10 @@ from torch.nn.utils import parametrize
 
 from vpstudy.models.sentence_tower import Tower
 from vpstudy.prompts.quantized import Quantizer
-from vpstudy.prompts.text import MetaNetwork, TextPrompt, first_context
+from vpstudy.prompts.text import ClassNetwork, MetaNetwork, Network, TextPrompt, first_context
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.fit import Diverged, evenly_spaced
+from vpstudy.training.prompt_learning.measuring import accuracies, logits_from, measure, texts_of
 from vpstudy.training.prompt_learning.prompters.base import Variant
 from vpstudy.training.prompt_learning.settings import Learning
 from vpstudy.training.prompt_learning.tasks import Task
@@ -35,7 +36,7 @@ class Step:
 
     def logits_of(self, texts: Tensor) -> Tensor:
         """Logits (B, K) with other texts (K, E)."""
-        return _logits(self.features, texts, self.task.scale)
+        return logits_from(self.features, texts, self.task.scale)
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Learned:
     curve: list[dict[str, float]] = field(default_factory=list)
     contexts: list[Tensor] = field(default_factory=list)  # full precision (M, width), at the start and each evaluation
     quantizer: Quantizer | None = None
-    meta: MetaNetwork | None = None
+    meta: Network | None = None
 
 
 class Noise(nn.Module):
@@ -106,14 +107,18 @@ def epochs(
 
 
 def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: int) -> Learned:
-    """Learn a text prompt for the base classes of a task; keep the last epoch, or the best with `stop_early`.
+    """Learn a text prompt for the base classes of a task; keep the last epoch, the best with `stop_early`, or a mean.
 
     Raises Diverged if the loss is not finite.
     """
     s = settings.model_copy(update=dict(variant.changes))
     prompt = TextPrompt(tower, task.base_names, first_context(tower, s.context, seed_for("context", seed)))
-    meta = MetaNetwork(task.train[0].shape[1], tower.width, seed_for("meta", seed)) if variant.shifted else None
     start = prompt.context.detach().clone()
+    meta, n_features = None, task.train[0].shape[1]
+    if variant.shifted:
+        meta = MetaNetwork(n_features, tower.width, seed_for("meta", seed))
+    elif variant.class_aware:
+        meta = ClassNetwork(n_features, len(start), tower.width, seed_for("meta", seed))
     plain, quantizer = prompt.context, None
     if variant.quantize:
         quantizer = Quantizer(start, variant.quantize)
@@ -127,8 +132,8 @@ def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: 
     trained = [plain, *(meta.to(start.device).parameters() if meta else [])]
 
     def step(features: Tensor, labels: Tensor) -> tuple[Tensor, Callable[[], None]]:
-        texts = prompt(meta(features)) if meta else prompt()
-        logits = _logits(features, texts, task.scale)
+        texts = texts_of(prompt, features, task.hand_written["base"], meta)
+        logits = logits_from(features, texts, task.scale)
         this = Step(task, features, texts, logits, F.cross_entropy(logits, labels))
         loss = variant.loss(this) if variant.loss else this.loss
         if not variant.gradients:
@@ -146,9 +151,11 @@ def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: 
 
     learned = Learned(prompt, measure(prompt, task, meta), contexts=[start], quantizer=quantizer, meta=meta)
     learned.curve.append({"epoch": 0} | accuracies(learned.logits, task))
-    best = None
+    best, mean = None, torch.zeros_like(plain, dtype=torch.float64)
     prompt.train()
     for epoch, _, evaluated in epochs(trained, task.train, s, seed, step, stepped):
+        if len(variant.averaged):
+            mean += float(variant.averaged[epoch - 1]) * plain.detach().double()
         if evaluated:
             learned.logits = measure(prompt, task, meta)
             learned.curve.append({"epoch": epoch} | accuracies(learned.logits, task))
@@ -159,32 +166,8 @@ def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: 
     if best:
         learned.logits = best[1]
         prompt.load_state_dict(best[2])
+    if len(variant.averaged):
+        plain.data.copy_(mean)
+        learned.logits = measure(prompt, task, meta)
     prompt.eval().requires_grad_(False)
     return learned
-
-
-@torch.no_grad()
-def measure(prompt: TextPrompt, task: Task, meta: MetaNetwork | None = None, batch: int = 100) -> dict[str, Tensor]:
-    """Logits (N, K) of "validation", "base" and "new" with the current prompt."""
-    training = prompt.training
-    prompt.eval()
-    new = TextPrompt(prompt.tower, task.new_names, prompt.context)
-    logits = {}
-    for part, (features, _) in task.parts.items():
-        of = new if part == "new" else prompt
-        if meta is None:
-            logits[part] = _logits(features, of(), task.scale)
-        else:
-            logits[part] = torch.cat([_logits(c, of(meta(c)), task.scale) for c in features.split(batch)])
-    prompt.train(training)
-    return logits
-
-
-def accuracies(logits: dict[str, Tensor], task: Task) -> dict[str, float]:
-    """Accuracy on each part of the task."""
-    return {part: (of.argmax(1) == task.parts[part][1]).float().mean().item() for part, of in logits.items()}
-
-
-def _logits(features: Tensor, texts: Tensor, scale: float) -> Tensor:
-    """Logits (N, K) from features (N, E) and texts (K, E), or (N, K, E) if each picture has its own."""
-    return scale * (features @ texts.T if texts.dim() == 2 else (features[:, None] * texts).sum(2))

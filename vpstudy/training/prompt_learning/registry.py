@@ -6,10 +6,12 @@ from vpstudy.training.prompt_learning.prompters import (
     kgcoop,
     noise,
     prograd,
+    promptsrc,
     qcoop,
     quantizers,
     references,
     regularised,
+    tcp,
     zero_shot,
 )
 from vpstudy.training.prompt_learning.prompters.base import Prompter
@@ -21,6 +23,8 @@ PROMPTERS: dict[str, Prompter] = {
     "cocoop": cocoop.PROMPTER,
     "kgcoop": kgcoop.PROMPTER,
     "prograd": prograd.PROMPTER,
+    "promptsrc": promptsrc.PROMPTER,
+    "tcp": tcp.PROMPTER,
     "qcoop": qcoop.PROMPTER,
     "quantizers": quantizers.PROMPTER,
     "noise": noise.PROMPTER,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
 from vpstudy.models.weights import PACKAGE
 from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from vpstudy.prompts.quantized import Settings as Quantizing
 
 LONGEST = 60  # context vectors
+# Every result of text prompts records the settings of these prompters. Those of a later one stand in its own results,
+# and in others only where they are changed: a new prompter changes no result that is there.
+EVERYWHERE = ("cocoop", "kgcoop", "prograd", "quantizers", "noise", "regularised")
 
 
 def _context(value: Any) -> str | int:
@@ -99,11 +102,17 @@ class _TextLearning(Learning):
         return Settings(bits, **{"interval": self.interval, "threshold": self.threshold} | changes)
 
 
+def _own(name: str, settings: type[BaseModel]) -> tuple[type[BaseModel], Any]:
+    """Type and default of a prompter's own settings."""
+    default = settings()
+    return settings, default if name in EVERYWHERE else Field(default, exclude_if=lambda given: given == default)
+
+
 # Text prompts: each prompter's own settings are under its name, with defaults.
 PromptLearning = create_model(
     "PromptLearning",
     __base__=_TextLearning,
-    **{name: (prompter.settings, prompter.settings()) for name, prompter in PROMPTERS.items() if prompter.settings},
+    **{name: _own(name, prompter.settings) for name, prompter in PROMPTERS.items() if prompter.settings},
 )
 
 

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from vpstudy.models.sentence_tower import Tower
 from vpstudy.prompts.quantized import Quantizer, Settings
-from vpstudy.prompts.text import MetaNetwork, TextPrompt, described, first_context
+from vpstudy.prompts.text import ClassNetwork, MetaNetwork, Network, TextPrompt, described, first_context
 from vpstudy.runtime import seed_for
 from vpstudy.training.fit import Diverged
-from vpstudy.training.prompt_learning.learning import learn, measure
+from vpstudy.training.prompt_learning.learning import learn
+from vpstudy.training.prompt_learning.measuring import measure
 from vpstudy.training.prompt_learning.prompters.base import Arm, Variant
 from vpstudy.training.prompt_learning.settings import Learning
 from vpstudy.training.prompt_learning.tasks import Task, templates
@@ -37,6 +38,12 @@ class Trial:
         """The context (M, width) before training."""
         return first_context(self.tower, self.settings.context, seed_for("context", self.seed))
 
+    @cached_property
+    def frozen(self) -> dict[str, Tensor]:
+        """Zero-shot features (K, E) of "base" and "new", averaged over all templates."""
+        names = {"base": self.task.base_names, "new": self.task.new_names}
+        return {group: described(self.tower, of, templates(self.tower)) for group, of in names.items()}
+
     def error(self, bits: int) -> float:
         """RMS error of quantizing the start, in units of its deviation; at one bit 0.603 if Gaussian (Max, 1960)."""
         error = Quantizer(self.start, Settings(bits))(self.start) - self.start
@@ -57,7 +64,7 @@ class Trial:
             learned.logits,
             bits,
             used.numel() + (sum(p.numel() for p in meta.parameters()) if meta else 0),
-            len(used) * PUBLISHED_WIDTH + (MetaNetwork.count(PUBLISHED_WIDTH, PUBLISHED_WIDTH) if meta else 0),
+            len(used) * PUBLISHED_WIDTH + _published(meta),
             used,
             self.start,
             learned,
@@ -80,11 +87,17 @@ class Trial:
 
     def all_templates(self, name: str) -> Arm:
         """Class texts averaged over all templates."""
-        names = {"base": self.task.base_names, "new": self.task.new_names}
-        texts = {group: described(self.tower, of, templates(self.tower)) for group, of in names.items()}
-        logits = {group: self.task.scale * self.task.test[group][0] @ of.T for group, of in texts.items()}
+        logits = {group: self.task.scale * self.task.test[group][0] @ of.T for group, of in self.frozen.items()}
         return Arm(name, self.seed, logits)
 
     def measured(self, context: Tensor) -> dict[str, Tensor]:
         """Logits of "validation", "base" and "new" with a context (M, width)."""
         return measure(TextPrompt(self.tower, self.task.base_names, context).eval(), self.task)
+
+
+def _published(meta: Network | None) -> int:
+    """Weights of a network at the width of CLIP's own text tower."""
+    width = PUBLISHED_WIDTH
+    if isinstance(meta, ClassNetwork):
+        return ClassNetwork.count(width, meta.n_context, width)
+    return MetaNetwork.count(width, width) if meta else 0

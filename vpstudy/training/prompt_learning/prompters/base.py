@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -41,6 +41,8 @@ class Variant:
     # from a `Step` and the trained tensors to a gradient each, in place of those of the loss
     gradients: Callable[[Any, list[Tensor]], list[Tensor]] | None = None
     shifted: bool = False  # a network shifts the context by the features of each picture
+    class_aware: bool = False  # a network shifts the context of each class by its hand-written text
+    averaged: Sequence[float] = ()  # weights of the prompts after each epoch, whose mean is used; else the last one
     quantize: Settings | None = None  # train through this quantizer (quantization-aware training)
     noise: float = 0.0  # deviation of Gaussian noise on the prompt, in units of its initial deviation
     seed: int = 0  # of that noise

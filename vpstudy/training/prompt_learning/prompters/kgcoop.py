@@ -12,11 +12,17 @@ class Settings(Strict):
     weight: Annotated[float, Field(ge=0)] = 8.0  # of the penalty
 
 
-def arms(trial):
-    def pulled(step):
-        return step.loss + trial.own.weight * (1 - (step.texts * step.task.hand_written["base"]).sum(1)).mean()
+def pulled(weight: float):
+    """The loss of a `Step`: cross-entropy, and `weight` times one minus the mean cosine to the hand-written texts."""
 
-    yield trial.trained("full", Variant(loss=pulled))
+    def loss(step):
+        return step.loss + weight * (1 - (step.texts * step.task.hand_written["base"]).sum(1)).mean()
+
+    return loss
+
+
+def arms(trial):
+    yield trial.trained("full", Variant(loss=pulled(trial.own.weight)))
 
 
 PROMPTER = Prompter("KgCoOp", arms, Settings)
