@@ -102,6 +102,28 @@ def parser() -> argparse.ArgumentParser:
     )
     targets.add_argument("name", nargs="?", help="one of them; without it, they are listed")
 
+    classify = add(
+        "classify",
+        "classify pictures by names of classes, with a learned prompt",
+        "Takes files that the stages clip_source and prompt write, and prints the best class of each picture.",
+        "classify FOLDER --model MODEL --prompt PROMPT --classes cat,dog",
+    )
+    classify.add_argument("folder", help="a folder or .zip of pictures")
+    classify.add_argument(
+        "--model", metavar="FILE", required=True, help="data/models/SCALE/BACKBONE/clip/0.safetensors"
+    )
+    classify.add_argument(
+        "--prompt",
+        metavar="FILE",
+        required=True,
+        help="data/models/SCALE/BACKBONE/prompts/TARGET-PROMPTER/0.safetensors, learned for this model",
+    )
+    classify.add_argument(
+        "--classes", metavar="NAMES", required=True, help="at least two, with commas: 'cat,tabby cat'"
+    )
+    classify.add_argument("--arm", metavar="ARM/SEED", help="one of the prompts in the file; without it, the first")
+    classify.add_argument("--csv", metavar="FILE", help="write the table there, too")
+
     run = add(
         "run",
         "run one cell (called by DVC)",

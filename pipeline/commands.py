@@ -1,6 +1,7 @@
 """What the commands do. Each returns its exit code, or raises a ValueError for the reader to see."""
 
 import sys
+from pathlib import Path
 
 from pipeline import alone, cell_job, locks, scales
 from pipeline import plan as planning
@@ -150,6 +151,20 @@ def _where(alias: str, pictures: Origins) -> str:
     missing = origin.missing(alias).partition(";")[0]
     where = f"torchvision {origin.torchvision}" if origin.torchvision else missing or origin.imagefolder
     return f"{KNOWN[alias].title if alias in KNOWN else 'your own'} ({where})"
+
+
+def classify(folder: str, model: str, prompt: str, classes: str, arm: str | None, csv: str | None) -> int:
+    import pandas as pd
+
+    from vpstudy import atomic
+    from vpstudy.training.prompt_learning.classify import Classifier
+
+    classifier = Classifier(model, prompt, classes.split(","), arm)
+    table = pd.DataFrame(classifier.folder(folder)).rename(columns={"class_name": "class"})
+    print(f"prompt {classifier.arm} of {prompt}", table.to_string(index=False, float_format="{:.3f}".format), sep="\n")
+    if csv:
+        atomic.write_text(Path(csv), table.to_csv(index=False))
+    return 0
 
 
 def run(stage: str, values: list[str]) -> int:

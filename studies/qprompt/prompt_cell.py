@@ -5,7 +5,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from safetensors.torch import save as serialize
 from torch import Tensor
 
 from studies.backbones import inputs
@@ -14,14 +13,15 @@ from studies.parameters import Parameters
 from studies.qprompt import source_models
 from studies.qprompt.cell_tables import changed
 from studies.rows import head, lost, row
-from vpstudy import atomic
 from vpstudy.data import captions
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.models import sentence_tower
 from vpstudy.models.sentence_tower import SentenceTower
 from vpstudy.progress import track
+from vpstudy.prompts import stored
 from vpstudy.prompts.codebook import standardise, stored_bytes
+from vpstudy.prompts.stored import Stored
 from vpstudy.runtime import configure
 from vpstudy.training.prompt_learning import tasks, weights
 from vpstudy.training.prompt_learning.prompters.base import Arm
@@ -112,10 +112,14 @@ class PromptCell:
         return [[sentence_tower.decode(self.tower, int(known[k])) for k in line] for line in nearest.cpu()]
 
     def files(self, arms: list[Arm]) -> None:
-        """Write the learned contexts."""
-        kept = {f"{arm.name}/{arm.seed}": arm.used.cpu().contiguous() for arm in arms if arm.used is not None}
+        """Write the learned prompts, packed where quantized, for `vpstudy classify`."""
+        kept = {
+            f"{arm.name}/{arm.seed}": Stored(arm.packed or arm.used, arm.learned.meta if arm.learned else None)
+            for arm in arms
+            if arm.used is not None
+        }
         place = self.folder / "prompts" / f"{self.data.name}-{self.name}" / f"{self.checkpoint}.safetensors"
-        atomic.write_bytes(place, serialize(kept or {"none": torch.zeros(0)}))
+        stored.write(place, kept)
 
 
 def _bytes(arm: Arm) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIP, CustomTextCLIP
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from timm.models import is_model, register_model
@@ -99,13 +99,22 @@ def save(
 
 
 def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
-    """Load a CLIP written by `save`, frozen. Raises FileNotFoundError, naming the stage that makes it."""
+    """Load a CLIP written by `save`, frozen.
+
+    Raises FileNotFoundError, naming the stage that makes it, and ValueError for a file of another kind.
+    """
     if not path.exists():
         raise FileNotFoundError(
             f"there is no {path.parent.name}/{path.name} yet: `dvc repro` makes it (stage clip_source)"
         )
-    with safe_open(path, "pt") as checkpoint:
-        description = json.loads(checkpoint.metadata()["clip"])
+    try:
+        with safe_open(path, "pt") as checkpoint:
+            description = json.loads((checkpoint.metadata() or {})["clip"])
+    except (SafetensorError, KeyError):
+        raise ValueError(
+            f"{path}: no two-tower model of this study; give one that the stage clip_source writes:"
+            " data/models/SCALE/BACKBONE/clip/0.safetensors"
+        ) from None
     architecture = Architecture.from_dict(description["architecture"])
     towers = description["towers"]
     if towers and "width" not in towers:

@@ -74,8 +74,8 @@ def refuse_twins(class_names: Sequence[str], tokens: Tensor) -> None:
         if row in first:
             cut = f", as texts end at {tokens.shape[1]}" if row[-1] else ""
             raise ValueError(
-                f"classes {first[row]!r} and {name!r} are the same tokens in a text{cut}; give them other names in"
-                " class_names of their entry of pictures"
+                f"classes {first[row]!r} and {name!r} are the same tokens in a text{cut}; give them other names, in"
+                " a target those in class_names of its entry of pictures"
             )
         first[row] = name
 

@@ -3,7 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
+from pipeline.cli import main
 from studies import grid, results
 from studies.qprompt import cell_figures, cell_tables, multimodal_cell
 from studies.qprompt.clip_source_cell import ClipSourceCell
@@ -18,7 +20,9 @@ from vpstudy.models.text_tower import TextTower
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.text import described
 from vpstudy.training.fit import Diverged
+from vpstudy.training.prompt_learning import tasks
 from vpstudy.training.prompt_learning import trial as trials
+from vpstudy.training.prompt_learning.classify import Classifier
 
 WIDTHS = 32, 96  # of the text tower, of the image tower of the transformer
 LEARNED = [("maple", "full"), ("maple", "ptq-1"), ("maple", "ptq-4"), ("qmaple", "qat-1"), ("qmaple", "qat-4")]
@@ -79,6 +83,32 @@ def test_stored_codes_hold_the_whole_text_prompt(coop):
     assert said["largest change of a logit"] < 0.1 * float(arms[1].logits["base"].std())
     assert [len(words) for words in cell.nearest_words(arms[0].start)] == [3] * 4
     assert [words[0] for words in cell.nearest_words(arms[0].start)] == ["a", "picture", "of", "a"]
+
+
+@pytest.mark.parametrize("prompter", ["coop", "cocoop", "promptsrc", "tcp"])
+def test_a_prompt_in_its_file_classifies_a_folder_as_it_did_in_training(small, prompter, tmp_path, capsys):
+    cell = PromptCell(small(), "cnn", "digits", prompter)
+    arms = cell.run()
+    cell.files(arms)
+    model = paths.MODELS / "default/cnn/clip/0.safetensors"
+    prompt = paths.MODELS / f"default/cnn/prompts/digits-{prompter}/0.safetensors"
+    task, tests = cell.trial(3).task, torch.as_tensor(cell.data.test)
+    shown = tests[torch.isin(cell.data.labels[tests], torch.tensor(tasks.base_to_new(cell.data)["base"]))][:10]
+    for k, picture in enumerate(cell.data.pictures[shown]):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(tmp_path / f"{k}.png")
+    for arm in arms:
+        classifier = Classifier(model, prompt, task.base_names, f"{arm.name}/{arm.seed}")
+        answers = classifier.folder(tmp_path)
+        logits = cell.trial(3).measured(arm.packed.unpacked())["base"] if arm.packed else arm.logits["base"]
+        expected = logits[:10].softmax(1).max(1)
+        assert [answer.picture for answer in answers] == [f"{k}.png" for k in range(10)]
+        assert [answer.probability for answer in answers] == pytest.approx(expected.values.tolist(), abs=1e-5)
+    words = ["--model", str(model), "--prompt", str(prompt), "--classes", ", ".join(task.base_names)]
+    assert main(["classify", str(tmp_path), *words, "--csv", str(tmp_path / "out.csv")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"prompt full/3 of {prompt}" and said[1].split() == ["picture", "class", "probability"]
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[0] == "picture,class,probability" and len(lines) == len(said) - 1 == 11
 
 
 def test_an_unknown_prompter_is_refused(small):
