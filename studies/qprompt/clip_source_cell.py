@@ -8,6 +8,7 @@ from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.rows import head, row
 from vpstudy.data import captions, glyphs
+from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
 from vpstudy.models import backbones, sentence_tower
 from vpstudy.models import clip as clips
@@ -31,7 +32,7 @@ class ClipSourceCell:
         self.targets, self.origins, self.size = p.qprompt.axes.targets, p.pictures, p.source.size
         self.runtime = configure(p.execution)
         source = inputs.path(p, backbone, f"source/{checkpoint}.safetensors")
-        self.checkpoint, self.folder, self.start = checkpoint, source.parents[1], backbones.load(source)
+        self.start, self.path = backbones.load(source), source.parents[1] / f"clip/{checkpoint}.safetensors"
         self.architecture = self.start.architecture
         own = self.settings.model_dump(include={"width", "heads", "layers", "embed"})
         published = self.architecture.name not in ARCHITECTURES
@@ -50,25 +51,34 @@ class ClipSourceCell:
     def measure(self, clip: CLIP) -> list[dict]:
         """Zero-shot rows over all templates: fresh glyphs, then the test pictures of each target."""
         pictures, labels = glyphs.dataset(self.settings.held_out, seed=self.source.seed, size=self.source.size)
-        rows = [row("glyphs", self.probabilities(clip, pictures, captions.NAMES), labels.numpy())]
+        features = tasks.features(clip, self.architecture, pictures, self.runtime)
+        rows = [row("glyphs", self.probabilities(clip, features, captions.NAMES), labels.numpy())]
         return rows + self.measure_targets(clip)
 
     def measure_targets(self, clip: CLIP | CustomTextCLIP) -> list[dict]:
         """A row on the test pictures of each target."""
         rows = []
-        for target in (load_target(name, self.size, self.origins) for name in self.targets):
-            pictures, labels = target.pictures[(tests := torch.as_tensor(target.test))], target.labels[tests].numpy()
-            rows.append(row(target.name, self.probabilities(clip, pictures, tasks.class_names(target)), labels))
+        for target in self.loaded():
+            tests = torch.as_tensor(target.test)
+            chances = self.probabilities(clip, self.features(clip, target, tests), tasks.class_names(target))
+            rows.append(row(target.name, chances, target.labels[tests].numpy()))
         return rows
+
+    def loaded(self) -> list[Target]:
+        """The targets that it is measured on."""
+        return [load_target(name, self.size, self.origins) for name in self.targets]
+
+    def features(self, clip: CLIP | CustomTextCLIP, target: Target, chosen: torch.Tensor) -> torch.Tensor:
+        """Features (N, E) of unit length of the N chosen pictures of a target."""
+        return tasks.features(clip, self.architecture, target.pictures[chosen], self.runtime)
 
     def texts(self, clip: CLIP | CustomTextCLIP, called: list[str]) -> torch.Tensor:
         """Features (K, E) of K class names, over all templates."""
         return described(sentence_tower.of(clip), called, self.templates)
 
     @torch.no_grad()
-    def probabilities(self, clip: CLIP | CustomTextCLIP, pictures: torch.Tensor, called: list[str]):
-        """Probabilities (N, K) of uint8 pictures (N, 3, H, W) and K class names."""
-        features = tasks.features(clip, self.architecture, pictures, self.runtime)
+    def probabilities(self, clip: CLIP | CustomTextCLIP, features: torch.Tensor, called: list[str]):
+        """Probabilities (N, K) of features (N, E) of pictures and K class names."""
         return (clip.logit_scale.exp() * features @ self.texts(clip, called).T).softmax(1).cpu().numpy()
 
     def examples(self, n: int) -> tuple[torch.Tensor, list[str]]:
@@ -77,7 +87,7 @@ class ClipSourceCell:
 
     def files(self, clip: CLIP) -> None:
         """Write the model."""
-        clips.save(clip, self.architecture, self.folder / f"clip/{self.checkpoint}.safetensors", self.towers)
+        clips.save(clip, self.architecture, self.path, self.towers)
 
     def result(self, clip: CLIP, rows: list[dict]) -> dict:
         facts = {

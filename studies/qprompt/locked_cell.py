@@ -9,16 +9,18 @@ from open_clip.model import CustomTextCLIP
 from torch import Tensor
 
 from studies.parameters import Parameters
+from studies.qprompt import source_models
 from studies.qprompt.clip_source_cell import ClipSourceCell
 from studies.rows import row
 from vpstudy import paths
 from vpstudy.data import captions
 from vpstudy.data.class_names import words
+from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.models import files
 from vpstudy.runtime import generator, seed_for
-from vpstudy.training.prompt_learning import locked_tuning, pretraining, tasks
+from vpstudy.training.prompt_learning import locked_tuning, pretraining
 from vpstudy.training.prompt_learning.locked_tuning import Teacher
 from vpstudy.training.prompt_learning.settings import LockedTuning
 
@@ -37,7 +39,7 @@ class LockedCell(ClipSourceCell):
         s = self.settings = parameters.locked_tuning
         self.size, self.towers, self.text = s.size, {"size": s.size}, encoder(s)
         self.targets = list(dict.fromkeys([*self.targets, *s.measured_on]))
-        self.data = load_target(s.pictures, s.size, self.origins)
+        self.data, self._seen = load_target(s.pictures, s.size, self.origins), {}
         self.names = words(self.start.class_names)
         theirs = [self.start.class_names.index(n) if n in self.start.class_names else -1 for n in self.data.class_names]
         self.source_class = torch.tensor(theirs)  # of each class of the target; -1: the network has no such class
@@ -56,9 +58,18 @@ class LockedCell(ClipSourceCell):
         """Numbers of the target's pictures outside its test set."""
         return torch.as_tensor(np.setdiff1d(np.arange(len(self.data.labels)), self.data.test))
 
+    def seen(self, target: Target) -> Tensor:
+        """Features (N, F) of all pictures of a target from the network, computed once."""
+        if target.name not in self._seen:
+            self._seen[target.name] = locked_tuning.features(self.start, target.pictures, self.runtime)
+        return self._seen[target.name]
+
+    def features(self, clip: CustomTextCLIP, target: Target, chosen: Tensor) -> Tensor:
+        return locked_tuning.embedded(clip, self.seen(target)[chosen])
+
     def teacher(self, chosen: Tensor) -> Teacher:
         """The network and its answers for pictures of the target."""
-        return locked_tuning.teacher(self.start, self.data.pictures[chosen], self.runtime)
+        return locked_tuning.teacher(self.start, self.seen(self.data)[chosen])
 
     def pretrain(self) -> tuple[CustomTextCLIP, list[float]]:
         """The model and its loss at each step."""
@@ -76,7 +87,7 @@ class LockedCell(ClipSourceCell):
         """Rows on test pictures: held-out and shared names, each beside the network's own classifier, then targets."""
         tests = torch.as_tensor(self.data.test)
         teacher, classes = self.teacher(tests), self.source_class[self.data.labels[tests]]
-        features = tasks.features(clip, self.architecture, self.data.pictures[tests], self.runtime)
+        features = self.features(clip, self.data, tests)
         rows = []
         for group, members in self.groups.items():
             place = torch.full((len(self.names) + 1,), -1)  # the last is for -1
@@ -96,6 +107,13 @@ class LockedCell(ClipSourceCell):
         some = self.rest[:: len(self.rest) // n][:n]
         best = self.teacher(some).logits[:, self.trained].argmax(1).tolist()
         return self.data.pictures[some], [self.names[self.trained[k]] for k in best]
+
+    def files(self, clip: CustomTextCLIP) -> None:
+        """Write the model, and the features of its targets, which the cells of prompts need not compute again."""
+        super().files(clip)
+        for target in self.loaded():
+            every = torch.arange(len(target.labels))
+            source_models.keep(self.features(clip, target, every), target, self.path)
 
     def result(self, clip: CustomTextCLIP, rows: list[dict]) -> dict:
         content = super().result(clip, rows)

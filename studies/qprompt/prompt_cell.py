@@ -1,7 +1,7 @@
 """The prompt cell: one CLIP, target and prompter, with all arms and seeds."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -50,7 +50,8 @@ class PromptCell:
         self.tower = sentence_tower.of(self.clip.to(self.runtime.device), self.runtime)
         self.data = load_target(target, source_models.size(p, backbone), p.pictures)
         # No text prompt changes a picture's features: each is computed once.
-        self.features = tasks.features(self.clip, architecture, self.data.pictures, self.runtime)
+        compute = partial(tasks.features, self.clip, architecture, runtime=self.runtime)
+        self.features = source_models.features(made, self.data, slice(None), compute, self.runtime)
         self.trial = cache(self._trial)  # kept as long as the cell lives
 
     def _trial(self, seed: int) -> Trial:

@@ -56,11 +56,15 @@ class ProtocolCell:
         )
         self.size, self.runtime = source_models.size(p, backbone), configure(p.execution)
         self.checkpoint = checkpoint
-        self.clip, self.architecture = clips.load(inputs.path(p, backbone, f"clip/{checkpoint}.safetensors"))
+        self.made = inputs.path(p, backbone, f"clip/{checkpoint}.safetensors")
+        self.clip, self.architecture = clips.load(self.made)
         self.tower = sentence_tower.of(self.clip.to(self.runtime.device), self.runtime)
         self.load = partial(load_target, size=self.size, origins=p.pictures)
         self.data = self.load(target)
-        self.features = self._features(self.data.pictures)
+        self.features = self._of(self.data, slice(None))
+
+    def _of(self, data: Target, chosen: Tensor | slice) -> Tensor:
+        return source_models.features(self.made, data, chosen, self._features, self.runtime)
 
     def _features(self, pictures: Tensor) -> Tensor:
         return tasks.features(self.clip, self.architecture, pictures, self.runtime)
@@ -68,7 +72,7 @@ class ProtocolCell:
     def _group(self, data: Target, pictures: Tensor | None = None) -> Group:
         """The test set of a target, with `pictures` in place of its own if given."""
         tests = torch.as_tensor(data.test)
-        features = self._features(data.pictures[tests] if pictures is None else pictures)
+        features = self._of(data, tests) if pictures is None else self._features(pictures)
         return Group(tasks.class_names(data), features, data.labels[tests].to(features.device))
 
     @cached_property

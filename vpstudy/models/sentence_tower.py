@@ -9,6 +9,7 @@ from open_clip.hf_model import HFTextEncoder, MeanPooler
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.tokenizer import HFTokenizer
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vpstudy.models import text_tower as causal
 from vpstudy.models.text_tower import TextTower
@@ -84,7 +85,10 @@ class SentenceTower(nn.Module):
             raise ValueError("prompts inside the blocks need a causal text tower; give prompts at the input alone")
         text, length = self._text[0], int(self.ends(tokens).max()) + 1
         mask = (tokens[:, :length] != 0).long().to(embedded.device)
-        with self._autocast():
+        with (
+            self._autocast(),
+            sdpa_kernel(SDPBackend.MATH),
+        ):  # the backward of torch's flash attention is slow in bf16 on a CPU
             states = text.transformer(inputs_embeds=embedded[:, :length], attention_mask=mask)
             pooled = text.proj(text.pooler(states, mask))
         return F.normalize(pooled.float(), dim=1)

@@ -13,8 +13,11 @@ from studies.qprompt.protocol_cell import ProtocolCell
 from vpstudy import paths
 from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES, Architecture
+from vpstudy.runtime import Runtime
 from vpstudy.settings import ParameterError
+from vpstudy.training.prompt_learning import tasks
 
+HERE = Runtime(torch.device("cpu"), "fp32", 1)
 ENTRY = {"model": "timm/resnet10t", "location": "$FILE", "sha256": "0" * 64}
 
 
@@ -62,7 +65,7 @@ def test_it_is_measured_beside_the_networks_own_classifier(made, tmp_path):
     held_out = set(cell.groups["held-out names"])
     assert held_out.isdisjoint(cell.trained) and len(cell.trained) == 8
     with torch.no_grad():
-        logits = cell.start(cell.data.pictures[torch.as_tensor(cell.data.test)] / 255)
+        logits = cell.start.frozen()(cell.data.pictures[torch.as_tensor(cell.data.test)] / 255)
     labels, shared = cell.data.labels[torch.as_tensor(cell.data.test)], torch.arange(8)
     inside = (labels >= 1) & (labels <= 8)
     right = (logits[inside][:, shared].argmax(1) == labels[inside] - 1).double().mean()
@@ -77,6 +80,13 @@ def test_it_is_measured_beside_the_networks_own_classifier(made, tmp_path):
 
 def test_prompts_are_learned_for_it(made, using):
     cell = PromptCell(using(), "other", "digits", "coop")
+    _, clip, *_ = made
+    kept = source_models.features(made[0].path, cell.data, slice(0, 9), lambda pictures: pytest.fail("not kept"), HERE)
+    architecture = made[0].architecture
+    torch.testing.assert_close(
+        kept, tasks.features(clip, architecture, cell.data.pictures[:9], HERE), atol=1e-4, rtol=1e-3
+    )
+    assert torch.equal(kept, cell.features[:9])
     arms = cell.run()
     result = cell.result(arms)
     assert {row["status"] for row in result["rows"]} == {"ok"} and len(result["rows"]) == 4

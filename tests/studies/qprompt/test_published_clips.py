@@ -131,7 +131,8 @@ def test_zero_shot_probabilities_are_those_of_a_loop(made):
     with torch.no_grad():
         images = torch.cat([clip.visual(clips.normalised(one[None], architecture)) for one in pictures])
         expected = (clip.logit_scale.exp() * torch.nn.functional.normalize(images, dim=1) @ texts.T).softmax(1)
-    measured = ClipSourceCell(parameters, alias).probabilities(clip, pictures, called)
+    cell = ClipSourceCell(parameters, alias)
+    measured = cell.probabilities(clip, tasks.features(clip, architecture, pictures, cell.runtime), called)
     torch.testing.assert_close(torch.from_numpy(measured), expected, rtol=1e-3, atol=1e-5)
 
 

@@ -23,10 +23,10 @@ SETTINGS = LockedTuning(
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A function of the seed to the tuned model and its losses, with what it learned from."""
-    folder, backbone = encoder(tmp_path_factory.mktemp("encoder")), Backbone(ARCHITECTURES["cnn"], NAMES, seed=1)
+    folder, backbone = encoder(tmp_path_factory.mktemp("encoder")), Backbone(ARCHITECTURES["cnn"], NAMES, seed=1).frozen()
     draw = torch.Generator().manual_seed(2)
     pictures = torch.randint(256, (16, 3, 32, 32), generator=draw, dtype=torch.uint8)
-    teacher = locked_tuning.teacher(backbone, pictures, HERE)
+    teacher = locked_tuning.teacher(backbone, locked_tuning.features(backbone, pictures, HERE))
 
     def tuned(seed: int):
         clip = clips.two_towers(ARCHITECTURES["cnn"], folder, 32, seed)
@@ -44,6 +44,8 @@ def test_the_image_tower_is_the_network_centred(made):
         seen = clip.visual(clips.normalised(pictures, backbone.architecture))
         torch.testing.assert_close(teacher.logits, backbone(pictures / 255), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(seen, teacher.features - teacher.features.mean(0), atol=1e-5, rtol=1e-5)
+    unit = torch.nn.functional.normalize(seen, dim=1)
+    torch.testing.assert_close(locked_tuning.embedded(clip, teacher.features), unit, atol=1e-4, rtol=1e-4)
     assert not any(p.requires_grad for p in clip.parameters())
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vpstudy.data import captions
 from vpstudy.models.backbones import Backbone
+from vpstudy.models.fused import fused
 from vpstudy.models.sentence_tower import SentenceTower
 from vpstudy.progress import track
 from vpstudy.runtime import Runtime, generator
@@ -42,13 +43,26 @@ class Teacher:
 
 
 @torch.no_grad()
-def teacher(backbone: Backbone, pictures: Tensor, runtime: Runtime, batch: int = 256) -> Teacher:
-    """Features and logits of uint8 pictures (N, 3, H, W). Freezes `backbone`."""
-    backbone.frozen().to(runtime.device)
+def features(backbone: Backbone, pictures: Tensor, runtime: Runtime, batch: int = 256) -> Tensor:
+    """Features (N, F) of uint8 pictures (N, 3, H, W), by a faster copy of a network."""
+    network = fused(backbone, pictures.shape[-1]).to(runtime.device)
     with runtime.autocast():
-        features = [backbone.features(some.to(runtime.device).float() / 255).float() for some in pictures.split(batch)]
-    vectors, features = backbone.classifier.weight.flatten(1), torch.cat(features)
-    return Teacher(vectors, features, F.linear(features, vectors, backbone.classifier.bias))
+        seen = [network.features(some.to(runtime.device).float() / 255).float() for some in pictures.split(batch)]
+    return torch.cat(seen)
+
+
+@torch.no_grad()
+def teacher(backbone: Backbone, features: Tensor) -> Teacher:
+    """The answers of a network for pictures of which it gives `features` (N, F)."""
+    head = backbone.classifier.to(features.device)
+    vectors = head.weight.detach().flatten(1)
+    return Teacher(vectors, features, F.linear(features, vectors, head.bias))
+
+
+@torch.no_grad()
+def embedded(clip: CustomTextCLIP, features: Tensor) -> Tensor:
+    """Features (N, F) of the network → those of unit length of the model, as its whole image tower gives them."""
+    return F.normalize(clip.visual.head(features), dim=1)
 
 
 @torch.no_grad()
