@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from vpstudy.settings import AXIS, increasing
+from vpstudy.settings import increasing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from vpstudy.prompts.codebook import Packed
     from vpstudy.prompts.quantized import Settings
 
-Bits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], *AXIS, AfterValidator(increasing)]
+AnyBits = Annotated[list[Annotated[int, Field(ge=1, le=8)]], AfterValidator(increasing)]
+Bits = Annotated[AnyBits, Field(min_length=1)]
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from pydantic import Field
 
 from vpstudy.settings import Strict
-from vpstudy.training.prompt_learning.prompters.base import Bits, Prompter, Variant
+from vpstudy.training.prompt_learning.prompters.base import AnyBits, Bits, Prompter, Variant
 
 
 class Settings(Strict):
     bits: Bits = Field([1, 2])
     # Of other thresholds for refitting. At one bit the two codes go on being used about equally, so that the published
     # threshold is hardly ever exceeded.
-    threshold_bits: Bits = Field([2, 4])
+    threshold_bits: AnyBits = Field([2, 4])
 
 
 def arms(trial):
