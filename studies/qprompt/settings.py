@@ -15,7 +15,14 @@ PrompterName = Annotated[str, one_of(PROMPTERS, "prompter", "vpstudy/training/pr
 # few_shot: a prompt for each number of pictures. transfer: learned once, measured on shifted pictures (domain shift)
 # and on other targets (across data sets).
 Protocol = Literal["few_shot", "transfer"]
-Shift = Literal["blur", "noise", "inverted", "rotated"]  # vpstudy/data/shifts.py, which loads torch
+# Those of vpstudy/data/shifts.py, which loads torch.
+Shift = Literal[
+    "blur", "noise", "inverted", "rotated",
+    "gaussian_blur-1", "gaussian_blur-3", "gaussian_blur-5",
+    "gaussian_noise-1", "gaussian_noise-3", "gaussian_noise-5",
+    "contrast-1", "contrast-3", "contrast-5",
+    "pixelate-1", "pixelate-3", "pixelate-5",
+]  # fmt: skip
 
 
 class PromptAxes(Strict):
