@@ -75,19 +75,23 @@ class QuantizeCell:
         """Indices of the pictures of "train", "validation" or "test"."""
         return getattr(self.data.split(self.settings.budget, seed), part)
 
-    def run(self) -> list[Run]:
-        """Run every arm and seed; the first seed chooses the learning rates on validation, for all seeds."""
-        axes, runs = dict(self.cell.axes), []
-        for bits in track([None, *self.settings.trained_bits], f"{axes['compression']} on {axes['target']}"):
+    def after_training(self) -> list[Run]:
+        """Every border in full, then quantized; the grey border; and borders of the rates that were not chosen."""
+        seeds, best = self.settings.seeds, self._best_rate(None)
+        runs = [run for seed in seeds for run in [*self._after(seed, best), self._grey(seed)]]
+        others = [(rate, seed) for rate in self.prompting.learning_rates if rate != best for seed in seeds]
+        return runs + [run for rate, seed in others for run in self._after(seed, rate, "_other")]
+
+    def in_training(self) -> list[Run]:
+        """Every border that is trained through a quantizer."""
+        runs = []
+        for bits in track(self.settings.trained_bits, "in training"):
             rate = self._best_rate(bits)
-            for seed in self.settings.seeds:
-                runs += [self._in_training(bits, seed, rate)] if bits else [*self._after(seed, rate), self._grey(seed)]
-            for other in self.prompting.learning_rates if bits is None else []:
-                if other != rate:
-                    runs += [run for seed in self.settings.seeds for run in self._after(seed, other, "_other")]
+            runs += [self._in_training(bits, seed, rate) for seed in self.settings.seeds]
         return runs
 
     def _best_rate(self, bits: int | None) -> float:
+        """What the first seed chooses on validation, for all seeds."""
         tried = [self._train(bits, self.settings.seeds[0], rate)[0] for rate in self.prompting.learning_rates]
         self.tuning.append({"bits": bits or 32, "tried": [outcome.trial for outcome in tried]})
         return max(tried, key=lambda outcome: outcome.rank).learning_rate

@@ -1,6 +1,9 @@
 """The transfer cell: every method, budget and seed on one compressed source checkpoint and one target."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +11,7 @@ import torch
 from studies.backbones.obtain import obtain
 from studies.cells import Cell
 from studies.parameters import Parameters
+from vpstudy.models.backbones import Backbone
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
 from vpstudy.runtime import configure
@@ -34,34 +38,43 @@ class TransferCell:
         self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)
         self.tuning: list[dict] = []  # per arm, the validation result of each learning rate
 
-    def run(self) -> list[Outcome]:
-        """Train every arm; the first seed chooses the learning rate on validation, for all seeds."""
-        axes, first = dict(self.cell.axes), self.settings.seeds[0]
-        outcomes = []
-        for method, budget in track(
-            self.settings.arms(axes["compression"]), f"{axes['compression']} on {axes['target']}"
-        ):
-            rates = self.settings.schedule(method, self.pictures(budget)).learning_rates
-            tried = [self.adapt(method, budget, first, rate) for rate in rates]
+    def mapping_only(self) -> list[Outcome]:
+        """A label mapping and nothing learned."""
+        return self._every("mapping_only", visual_prompting, self.frozen)
+
+    def visual_prompting(self, method: str = "visual_prompting") -> list[Outcome]:
+        """A prompt, as `method` or the control of that name says."""
+        return self._every(method, visual_prompting, self.frozen)
+
+    def linear_probe(self, method: str = "linear_probe") -> list[Outcome]:
+        """A new last layer."""
+        return self._every(method, linear_probe, self.frozen)
+
+    def fine_tuning(self) -> list[Outcome]:
+        """All weights, at the compressions that the parameters name."""
+        whole = self.compressed
+        return self._every("fine_tuning", fine_tuning, whole.backbone, constrain=whole.constrain)
+
+    def controls(self) -> list[Outcome]:
+        """Every control, at the compressions that the parameters name."""
+        names = dict.fromkeys(method for method, _ in self._arms() if method in CONTROLS)
+        return [outcome for name in names for outcome in getattr(self, CONTROLS[name].method)(name)]
+
+    def _arms(self) -> list[tuple[str, Budget]]:
+        return self.settings.arms(dict(self.cell.axes)["compression"])
+
+    def _every(self, method: str, learn: Callable[..., Outcome], backbone: Backbone, **more: Any) -> list[Outcome]:
+        """`learn` at every budget and seed; the first seed chooses the learning rate on validation, for all seeds."""
+        outcomes, (first, *others) = [], self.settings.seeds
+        for budget in track([budget for name, budget in self._arms() if name == method], method):
+            schedule = self.settings.schedule(method, self.pictures(budget))
+            once = partial(learn, backbone, self.data, budget, **more)
+            tried = [once(first, schedule.at(rate)) for rate in schedule.learning_rates]
             best = max(tried, key=lambda outcome: outcome.rank)
             if best.steps:
                 self.tuning.append({"method": method, "budget": str(budget), "tried": [each.trial for each in tried]})
-            others = self.settings.seeds[1:]
-            outcomes += [best, *(self.adapt(method, budget, seed, best.learning_rate) for seed in others)]
-        return outcomes
-
-    def adapt(self, method: str, budget: Budget, seed: int, rate: float) -> Outcome:
-        """Train one method or control at one learning rate."""
-        settings = self.settings.schedule(method, self.pictures(budget)).at(rate)
-        how = CONTROLS[method].method if method in CONTROLS else method
-        if how in ("mapping_only", "visual_prompting"):
-            outcome = visual_prompting(self.frozen, self.data, budget, seed, settings)
-        elif how == "linear_probe":
-            outcome = linear_probe(self.frozen, self.data, budget, seed, settings)
-        else:
-            whole, constrain = self.compressed.backbone, self.compressed.constrain
-            outcome = fine_tuning(whole, self.data, budget, seed, settings, constrain)
-        return replace(outcome, method=method)
+            outcomes += [best, *(once(seed, schedule.at(best.learning_rate)) for seed in others)]
+        return [replace(outcome, method=method) for outcome in outcomes]
 
     def pictures(self, budget: Budget, part: str = "train") -> int:
         """Number of pictures in "train", "validation" or "test" at a budget."""

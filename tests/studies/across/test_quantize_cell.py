@@ -15,7 +15,7 @@ from vpstudy.prompts.codebook import Packed, stored_bytes
 @pytest.fixture(scope="module")
 def done(untrained):
     cell = untrained(QuantizeCell)
-    runs = cell.run()
+    runs = [*cell.after_training(), *cell.in_training()]
     result = output.result(cell, runs)
     checkpoints.save([cell], [runs], [result], output.files)
     return cell, runs, result
