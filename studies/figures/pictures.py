@@ -1,13 +1,10 @@
 """Grids of pictures: prompts, label mappings, examples; and pictures of source classes."""
 
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from studies.figures import style
@@ -16,7 +13,6 @@ from vpstudy.data import glyphs
 Picture = Any  # (3, H, W), uint8 or in [0, 1], NumPy or torch
 Key = tuple[Any, Any]  # row and column; words label them, anything else has no label
 LINE = 0.14  # height of a line of text, inches
-CHARACTERS = 11  # per line of a name in a picture
 NO_EVIDENCE = "no evidence"
 
 
@@ -56,7 +52,9 @@ def table(
     for (row, column), shown in pictures.items():
         x, y = across * columns.index(column) + (across - side) / 2, down * rows.index(row)
         if isinstance(shown, str):
-            axis.text(x + side / 2, y + side / 2, textwrap.fill(shown, 9), ha="center", va="center")
+            look = {"color": style.ALARM, "weight": "bold"} if (row, column) in marked else {}
+            words = style.wrapped(style.printable(shown, "?"), across, lines=4)
+            axis.text(x + side / 2, y + side / 2, words, ha="center", va="center", linespacing=1.1, **look)
         else:
             axis.imshow(np.moveaxis(np.asarray(shown), 0, 2), extent=(x, x + side, y + side, y), interpolation="none")
         if text := captions.get((row, column)):
@@ -72,20 +70,16 @@ def table(
     return figure
 
 
-def of_source(name: str, size: int) -> Tensor:
-    """Source class in black on white, uint8 (3, size, size): a clean glyph, or else its name as text."""
-    if name in glyphs.class_names:
-        return glyphs.example(glyphs.class_names.index(name), size)
-    lines = textwrap.wrap(name, CHARACTERS, max_lines=4, placeholder="…")
-    picture = Image.new("L", (size, size), 255)
-    font = ImageFont.load_default(size / (0.62 * CHARACTERS))
-    ImageDraw.Draw(picture).multiline_text((size / 2, size / 2), "\n".join(lines), 0, font, "mm", align="center")
-    return torch.from_numpy(np.asarray(picture).copy()).expand(3, -1, -1).clone()
+def of_source(name: str, size: int) -> tuple[Tensor | str, str]:
+    """Source class as a clean glyph, black on white, uint8 (3, size, size), and its name; or as its name alone."""
+    known = name in glyphs.class_names
+    return (glyphs.example(glyphs.class_names.index(name), size), name) if known else (name, "")
 
 
 def of_mapping(
     source_names: Sequence[str], mapping: Sequence[int], evidence: Sequence[float], size: int
-) -> tuple[list[Tensor], list[str]]:
-    """Pictures and names of the source class of each target class; those without evidence say so."""
+) -> tuple[list[Tensor | str], list[str]]:
+    """What `of_source` gives for the source class of each target class; those without evidence say so."""
     named = [source_names[source] if count else NO_EVIDENCE for source, count in zip(mapping, evidence, strict=True)]
-    return [of_source(name, size) for name in named], ["none" if name == NO_EVIDENCE else name for name in named]
+    pictures, names = zip(*(of_source(name, size) for name in named), strict=True)
+    return list(pictures), list(names)

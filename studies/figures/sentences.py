@@ -26,16 +26,21 @@ def extremes(table: pd.DataFrame, what: str) -> str:
 
 
 def changes(table: pd.DataFrame, what: str) -> str:
-    """How many changes have intervals below and above zero, and the largest change."""
+    """How many changes have intervals below and above zero, or are so where none has one; and the largest change."""
     done = table[table["n"] > 0].reset_index(drop=True)
     if done.empty:
         return "No pair of runs can be compared."
     largest = done.loc[done["mean"].abs().idxmax()]
-    below, above = int((done["high"] < 0).sum()), int((done["low"] > 0).sum())
-    return (
-        f"Of {len(done)} changes of {what}, the intervals of {below} lie below zero and of {above} above; "
-        f"the largest is {largest['mean']:+.3f} ({_place(largest, done)})."
+    known = done["low"].notna().any()
+    low, high = (done["low"], done["high"]) if known else (done["mean"], done["mean"])
+    below, above = int((high < 0).sum()), int((low > 0).sum())
+    where = (
+        f"the intervals of {below} lie below zero and of {above} above"
+        if known
+        else f"each of a single run and so without an interval, {below} are below zero and {above} above"
     )
+    largest = f"the largest is {largest['mean']:+.3f} ({_place(largest, done)})"
+    return f"Of {len(done)} changes of {what}, {where}; {largest}."
 
 
 def _place(row: pd.Series, table: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """Figures of hidden_cost, from the report and the runs of one architecture."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import product
@@ -44,6 +45,7 @@ def by_sparsity(metric: str):
         table = table.join(sparsity, on="compression", how="inner")
         table = table.assign(x=_decades(table["sparsity"]))
         table.loc[table["apart"], "x"] += APART * table["x"].max()
+        note += " Hollow: one-shot pruning without recovery." if table["apart"].any() else ""
         table["group"] = table["budget"].map(style.budget_label)
         looks = {style.budget_label(b): style.line(b, style.COLOURS[0]) for b in style.budgets(table["budget"])}
         if metric == "accuracy":
@@ -78,7 +80,7 @@ def _agreement(backbones: pd.DataFrame) -> bool:
 
 
 def _line(names: Iterable[str]) -> tuple[str, str, str]:
-    """The network that the line starts from, the family on it, and a note on both and on those apart.
+    """The network that the line starts from, the family on it, and a note on both.
 
     On the line is IMP, else the recovered family with the most sparsities, from the network that was trained alike.
     """
@@ -86,9 +88,8 @@ def _line(names: Iterable[str]) -> tuple[str, str, str]:
     counted = Counter(each.family for each in recovered)
     family = max(counted, key=lambda name: (name == "imp", counted[name]), default="magnitude")
     start = next((each.control for each in recovered if each.family == family), None) or "dense"
-    words = FAMILIES[family].words[1].replace(" {} %", "")
-    note = f"Lines: {compressions.label(start)}, then {words}. Hollow: one-shot pruning without recovery."
-    return start, family, note
+    words = re.sub(r",? ?{} %( sparse)?", "", FAMILIES[family].words[0]).strip(" ()")
+    return start, family, f"Lines: {compressions.label(start)}, then {words}."
 
 
 def _decades(sparsity):
@@ -164,7 +165,8 @@ def change_heatmap(report, runs: pd.DataFrame) -> Drawn | None:
         wide = [frame.set_axis(list(map(compressions.short_label, names)), axis=0) for frame in wide]
         wide = [frame.set_axis([f"{t}\n{style.budget_label(b)}" for t, b in columns], axis=1) for frame in wide]
         maps[style.method(method).label] = wide[0].astype(float), wide[1].astype(object).fillna("")
-    note = f"{panels.seeds_note(runs.assign(status='ok'), 'intervals')} *: the interval of this cell alone excludes 0."
+    note = panels.seeds_note(runs.assign(status="ok"), "intervals")
+    note += " *: the interval of this cell alone excludes 0." if table["low"].notna().any() else ""
     note += " †: a run diverged and is left out." if table["n_diverged"].any() else ""
     title = "Change in test accuracy against the dense backbone"
     unit = "compressed − dense (percentage points)"
@@ -297,7 +299,9 @@ def prompts(report, runs: pd.DataFrame) -> Drawn:
         state = status.get((target, name), "not run")
         picture = found.get((target, name), "no picture") if state == "ok" else state
         drawn[target, compressions.short_label(name)] = picture
-    note = f"{which} Training starts from mid-grey; the picture's place is black."
+    note = f"{which} Training starts from mid-grey."
+    if report.parameters.hidden_cost.settings.visual_prompting.prompt == "border":
+        note += " The picture's place is black."
     return Drawn(pictures.table(drawn, "The learned prompts", note), f"{len(drawn)} prompts, one for each cell.")
 
 
@@ -322,10 +326,7 @@ def label_mapping(report, runs: pd.DataFrame) -> Drawn:
                 drawn[key] = pictures.NO_EVIDENCE
                 continue
             source = sources[backbone][run.mapping[k]]
-            drawn[key], captions[key] = (
-                pictures.of_source(source, size),
-                style.printable(source, f"class {run.mapping[k]}"),
-            )
+            drawn[key], captions[key] = pictures.of_source(style.printable(source, f"class {run.mapping[k]}"), size)
             if "dense" in found and found["dense"].status == "ok" and run.mapping[k] != found["dense"].mapping[k]:
                 marked.add(key)
                 moved[compression] = moved.get(compression, 0) + 1
