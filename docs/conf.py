@@ -1,12 +1,14 @@
 """Configuration of Sphinx for the site, which `make site` builds from stored results; nothing is executed.
 
 Written before each build, and not kept in git: `results/` (rendered notebooks with their code folded, and a page with
-their list), `python/` (a page a module) and `claims.html` (the answers on the start page).
+their list), `python/` (a page a module), `claims.html` (the answers on the start page) and `_static/itables.*`.
 """
 
+import base64
 import json
 import shutil
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 from docutils import nodes
@@ -56,6 +58,8 @@ def write_sources() -> None:
     for scale in scales():
         listed = []
         for file in sorted((paths.NOTEBOOKS / "rendered" / scale).glob("*.ipynb")):
+            if (paths.FIGURES / scale / file.stem[3:] / "not_run.md").exists():
+                continue
             notebook = json.loads(file.read_text(encoding="utf-8"))
             for cell in notebook["cells"]:
                 if cell["cell_type"] == "code":
@@ -64,10 +68,24 @@ def write_sources() -> None:
             target = HERE / "results" / scale / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(json.dumps(notebook), encoding="utf-8")
-            listed.append(f"{scale}/{file.stem}")
+            title = "".join(notebook["cells"][0]["source"]).partition("\n")[0].removeprefix("# ")
+            listed.append(f"{title} ({scale}) <{scale}/{file.stem}>")
         entries += [f"```{{toctree}}\n:caption: Scale {scale}\n:maxdepth: 1\n", *listed, "```\n"]
     (HERE / "results" / "index.md").write_text("\n".join(entries), encoding="utf-8")
-    (HERE / "claims.html").write_text(answers(), encoding="utf-8")
+    whole = answers().replace(", +", ",&nbsp;+").replace(", -", ",&nbsp;-")  # no line ends inside an interval
+    (HERE / "claims.html").write_text(whole, encoding="utf-8")
+    bundle = files("itables") / "html"
+    shutil.copyfile(bundle / "dt_bundle.css", HERE / "_static/itables.css")
+    code = base64.b64encode((bundle / "dt_bundle.js").read_bytes()).decode()
+    # As data: a browser imports no file of a page that is opened from disk.
+    (HERE / "_static/itables.js").write_text(f"const itables = import('data:text/javascript;base64,{code}');\n")
+
+
+def make_tables_sortable(app, name, *_) -> None:
+    if name.startswith("results/"):
+        app.add_css_file("itables.css", priority=100)  # before site.css, which has the last word
+        app.add_js_file("itables.js")
+        app.add_js_file("sortable.js")
 
 
 def describe_figures(app, doctree, name) -> None:
@@ -105,3 +123,4 @@ def setup(app) -> None:
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
     app.connect("autodoc-process-docstring", prepare_docstring)
     app.connect("doctree-resolved", describe_figures)
+    app.connect("html-page-context", make_tables_sortable)

@@ -1,6 +1,7 @@
 """Settings for every test."""
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -34,3 +35,20 @@ def seeded():
     """Networks of other libraries draw their weights without a seed: each test gets the same ones in every run."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window; what needs it is skipped where it or selenium is missing."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="`make site` installs selenium")
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (program and driver):
+        pytest.skip("no browser: install chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for each in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(each)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield started
+    started.quit()

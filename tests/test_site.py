@@ -1,10 +1,5 @@
-"""The site in a browser: pages load without errors, links lead somewhere, nothing is cut, and search finds words.
+"""The site in a browser: pages load without errors, links lead somewhere, nothing is cut, search finds words."""
 
-Skipped where `make site` has not installed its packages, or where there is no Chromium (Debian: chromium,
-chromium-driver).
-"""
-
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,17 +7,12 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from browser import set_width, wait
 
 from vpstudy import paths
 
 pytest.importorskip("furo", reason="the site's packages are missing: `make site` installs them")
-webdriver = pytest.importorskip("selenium.webdriver", reason="`make site` installs selenium")
-waiting = pytest.importorskip("selenium.webdriver.support.ui")
-BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (BROWSER and DRIVER), reason="no browser: install chromium and chromium-driver"),
-]
+pytestmark = pytest.mark.slow
 WIDTHS = (1400, 390)  # px: a desktop and a telephone
 CUT = """
 const wide = window.innerWidth;
@@ -36,6 +26,14 @@ return [...document.querySelectorAll('article img, article table, article math, 
     .filter(node => node.getBoundingClientRect().right > wide + 1 && !boxed(node))
     .map(node => node.tagName + ' ' + (node.alt || node.textContent).slice(0, 60));
 """
+SORTED = """
+const table = [...document.querySelectorAll('table.dataTable')].at(-1);
+const column = [...table.tHead.rows[0].cells].findIndex(cell => cell.textContent.startsWith('test accuracy'));
+const numbers = () => [...table.tBodies[0].rows].map(row => parseFloat(row.cells[column].textContent));
+const before = numbers();
+table.tHead.rows[0].cells[column].click();
+return [before, numbers()];
+"""
 
 
 @pytest.fixture(scope="module")
@@ -45,23 +43,6 @@ def site(tmp_path_factory) -> Path:
     done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for each in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(each)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def set_width(browser, width: int) -> None:
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 class Page(HTMLParser):
@@ -135,7 +116,14 @@ def test_a_table_that_is_cut_would_be_seen(browser, tmp_path):
 
 def test_search_finds_calibration(site, browser):
     browser.get(site.joinpath("search.html").as_uri() + "?q=calibration")
-    found = waiting.WebDriverWait(browser, 20).until(
-        lambda page: page.find_elements("css selector", "#search-results li a")
-    )
+    found = wait(browser, lambda page: page.find_elements("css selector", "#search-results li a"))
     assert any("methods" in link.get_attribute("href") for link in found)
+
+
+def test_a_click_sorts_a_table_of_results_by_numbers(site, browser):
+    set_width(browser, WIDTHS[0])
+    browser.get(site.joinpath("results/default/90_hidden_cost.html").as_uri())
+    wait(browser, lambda page: page.find_elements("css selector", "table.dataTable"))
+    assert len(browser.find_elements("css selector", "table.dataTable")) > 1
+    kept, rising = browser.execute_script(SORTED)
+    assert kept != rising and sorted(kept) == rising
