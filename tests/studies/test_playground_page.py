@@ -8,7 +8,7 @@ import urllib.request
 
 import nbformat
 import pytest
-from browser import wait
+from browser import set_width, wait
 
 from vpstudy import paths
 
@@ -33,7 +33,7 @@ def address(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = [f"--port={port}", "--ip=127.0.0.1", "--no-browser", "--allow-root", f"--notebook-dir={tmp_path}"]
-    options += ["--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url="]
+    options += ["--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"]
     own = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     path = os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH")]))
     server = subprocess.Popen(
@@ -55,6 +55,7 @@ def answers(address: str) -> bool:
 
 
 def test_moving_the_sparsity_shows_new_numbers(browser, address):
+    set_width(browser, 1400)  # in a small window, messages of JupyterLab would cover the panel
     wait(browser, lambda _: answers(address))
     browser.get(f"{address}/lab/tree/playground.ipynb")
     ready = "return window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
