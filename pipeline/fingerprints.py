@@ -23,6 +23,7 @@ ARCHITECTURES = "vpstudy/models/architectures.py"
 # May change without a run: registries (a line for something new alters nothing old), places, and what shows progress.
 FREE = frozenset(
     {
+        "studies/allowed.py",  # is looked at
         "studies/parameters.py",  # reads and checks; a cell imports the settings that it uses
         ARCHITECTURES,  # checkpoints hold what was built
         "vpstudy/compression/registry.py",

@@ -1,0 +1,39 @@
+"""The allowed values of a notebook's parameters, from `params.yaml` and the registries; no result depends on them."""
+
+from typing import get_args
+
+import pandas as pd
+from IPython.display import HTML
+
+from studies import grid
+from studies.figures import tables
+from studies.parameters import Parameters, load
+from studies.qprompt.settings import Protocol
+from vpstudy.compression.registry import allowed_names
+from vpstudy.data.registry import EMBEDDED, KNOWN
+from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.training.mask_search.methods import METHODS
+from vpstudy.training.prompt_learning.registry import PROMPTERS
+
+
+def table(stage: str) -> HTML:
+    """A row for each parameter of a stage's notebook: its values in `params.yaml`, and all that are known."""
+    parameters = load()
+    known = everything(parameters)
+    rows = [
+        {"parameter": axis, "in params.yaml": ", ".join(map(str, values)) or "none", "known": known[axis]}
+        for axis, values in grid.axes(parameters, stage).items()
+    ]
+    return HTML(tables.html(pd.DataFrame(rows)))
+
+
+def everything(parameters: Parameters) -> dict[str, str]:
+    """All known values of each axis."""
+    names = {
+        "backbone": [*ARCHITECTURES, *parameters.weights],
+        "target": [*EMBEDDED, *KNOWN, *parameters.pictures],
+        "pruner": METHODS,
+        "prompter": PROMPTERS,
+        "protocol": get_args(Protocol),
+    }
+    return {axis: ", ".join(dict.fromkeys(of)) for axis, of in names.items()} | {"compression": allowed_names()}
