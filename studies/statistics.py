@@ -63,6 +63,17 @@ def summarise(frame: pd.DataFrame, by: Sequence[str], metric: str) -> pd.DataFra
     return pd.DataFrame(rows, columns=columns)
 
 
+def pooled(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs with the networks as checkpoints of one backbone, if there are several and none has checkpoints of its own.
+
+    `backbone` is then the list of their names, and `source_seed` the name of one.
+    """
+    names = list(dict.fromkeys(runs["backbone"]))
+    if len(names) < 2 or runs.groupby("backbone")["source_seed"].nunique().max() > 1:
+        return runs
+    return runs.assign(source_seed=runs["backbone"], backbone=", ".join(names))
+
+
 def paired(
     one: pd.DataFrame, other: pd.DataFrame, on: Sequence[str], metric: str, keep: Sequence[str] = ()
 ) -> pd.DataFrame:

@@ -70,6 +70,11 @@ def seeds_note(results: pd.DataFrame, intervals: str = "bars") -> str:
     seeds, sources = results["seed"].nunique(), results["source_seed"].nunique()
     note = f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."
     if sources > 1:
-        note = f"Means of {sources} source checkpoints with {seeds} seeds each; {intervals}: 95 % t over checkpoints."
+        of, over = (
+            ("networks",) * 2
+            if results["source_seed"].dtype.kind not in "iu"
+            else ("source checkpoints", "checkpoints")
+        )
+        note = f"Means of {sources} {of} with {seeds} seeds each; {intervals}: 95 % t over {over}."
     some = (results["status"] == "diverged").any()
     return note + (" ✕ with a count: so many runs diverged and are not in the mean." if some else "")

@@ -11,7 +11,7 @@ from studies.claims.claim import ON, Finding, compared
 from studies.parameters import Parameters
 from studies.qprompt.labels import Arm, words
 from studies.results import Results
-from studies.statistics import paired, without_block
+from studies.statistics import paired, pooled, without_block
 
 GROUPS = ("base", "new", "H")
 IDENTITY = ["backbone", "source_seed", "target", "prompter", "arm", "seed"]  # of a run
@@ -29,11 +29,11 @@ class QpromptEvidence:
     fits: pd.DataFrame = field(default_factory=lambda: _table((), ""))  # each fit of a codebook, the first included
 
     def by_architecture(self) -> dict[str, "QpromptEvidence"]:
-        """The results of each architecture by itself."""
-        tables = {name: getattr(self, name) for name in ("runs", *FACTS)}
+        """The results of each architecture by itself, or of all together if each has a single network."""
+        tables = {name: pooled(getattr(self, name)) for name in ("runs", *FACTS)}
         return {
             backbone: QpromptEvidence(**{name: table[table["backbone"] == backbone] for name, table in tables.items()})
-            for backbone in self.runs["backbone"].unique()
+            for backbone in tables["runs"]["backbone"].unique()
         }
 
     def without(self, block: int) -> "QpromptEvidence":

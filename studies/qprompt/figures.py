@@ -118,8 +118,9 @@ def curves(report, runs: pd.DataFrame) -> Drawn | None:
         return None
     alone = report.parameters.qprompt.settings.cocoop.epochs
     note = "Means over runs. Diagnostics on test pictures: nothing is chosen on them. "
-    note += f"CoCoOp, with {alone} epochs, is left out."
-    figure = cell_figures.over_epochs(pd.concat(shown), note)
+    if "cocoop" in set(runs["prompter"]):
+        note += f"CoCoOp, with {alone} epochs, is left out."
+    figure = cell_figures.over_epochs(pd.concat(shown), note.strip())
     first, last = (frame[coop & (frame["epoch"] == end(frame.loc[coop, "epoch"]))] for end in (min, max))
     of = ((first[group].mean(), last[group].mean()) for group in ("base", "new"))
     base, new = (f"{start:.3f} to {end:.3f}" for start, end in of)

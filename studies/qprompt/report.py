@@ -8,19 +8,25 @@ from studies.qprompt.evidence import gathered, with_harmonic_mean
 from studies.qprompt.figures import FIGURES
 from studies.qprompt.tables import TABLES
 from studies.report import Report
+from studies.statistics import pooled
 
 
 class QpromptReport(Report):
-    """Results of one scale: `runs` with rows for base, new and H, `evidence` by architecture, protocols, towers."""
+    """Results of one scale: `runs` with rows for base, new and H, `evidence` by architecture, protocols, towers.
+
+    Networks that are the only one of their architecture are shown together; `alone` has the runs of each.
+    """
 
     study, stage, figures, tables = "qprompt", "prompt", FIGURES, TABLES
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
         self.evidence = gathered(self.runs, self.contents).by_architecture()
-        self.runs = with_harmonic_mean(self.runs).reindex(columns=list(dict.fromkeys([*self.runs, "distance"])))
-        self.protocols, both = (results.read(grid.cells(parameters, s)).frame for s in ("protocol", "multimodal"))
-        self.multimodal = with_harmonic_mean(both) if len(both) else self.runs.iloc[:0]
+        self.alone = with_harmonic_mean(self.runs).reindex(columns=list(dict.fromkeys([*self.runs, "distance"])))
+        self.runs = pooled(self.alone)
+        protocols, both = (results.read(grid.cells(parameters, s)).frame for s in ("protocol", "multimodal"))
+        self.protocols = pooled(protocols) if len(protocols) else protocols
+        self.multimodal = pooled(with_harmonic_mean(both)) if len(both) else self.runs.iloc[:0]
 
     def of_protocol(self, name: str, backbone: str | None = None) -> pd.DataFrame:
         if self.protocols.empty:

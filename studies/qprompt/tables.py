@@ -84,9 +84,9 @@ def results(report) -> pd.DataFrame:
         arm = words((row.prompter, row.arm))
         return {"backbone": row.backbone, "target": row.target, "arm": arm, "on": row.group}
 
-    by, is_h = ["backbone", "target", "prompter", "arm", "group"], report.runs["group"] == "H"
-    measured = tables.results(report.runs[~is_h], by, label)
-    return pd.concat([measured, tables.results(report.runs[is_h], by, label, ["accuracy"])]).fillna("—")
+    by, is_h = ["backbone", "target", "prompter", "arm", "group"], report.alone["group"] == "H"
+    measured = tables.results(report.alone[~is_h], by, label)
+    return pd.concat([measured, tables.results(report.alone[is_h], by, label, ["accuracy"])]).fillna("—")
 
 
 def why(report) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from studies.statistics import against_dense, mean_interval, summarise
+from studies.statistics import against_dense, mean_interval, pooled, summarise
 
 VALUES = [0.81, 0.84, 0.79, 0.88]
 
@@ -146,3 +146,15 @@ def test_against_dense_needs_exactly_one_dense_run():
         against_dense(pd.DataFrame(runs("dense", [0.9]) + runs("int4", [0.8, 0.6])), "accuracy")
     with pytest.raises(ValueError, match="not a many-to-one"):
         against_dense(pd.DataFrame(runs("dense", [0.9]) * 2 + runs("int4", [0.8])), "accuracy")
+
+
+def test_networks_that_are_the_only_one_of_their_backbone_are_replicates():
+    runs = pd.DataFrame({"backbone": ["a", "a", "b", "b"], "source_seed": 0, "seed": [0, 1] * 2, "status": "ok"})
+    runs["accuracy"] = [0.1, 0.3, 0.5, 0.7]
+    together = pooled(runs)
+    assert set(together["backbone"]) == {"a, b"} and list(together["source_seed"]) == ["a", "a", "b", "b"]
+    (row,) = summarise(together, ["backbone"], "accuracy").itertuples()
+    expected = mean_interval([0.2, 0.6])
+    assert (row.mean, row.low, row.high) == pytest.approx((expected.mean, expected.low, expected.high))
+    for alone in (runs[runs["backbone"] == "a"], runs.assign(source_seed=[0, 1, 0, 1])):
+        assert pooled(alone) is alone

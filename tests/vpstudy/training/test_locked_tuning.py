@@ -23,7 +23,8 @@ SETTINGS = LockedTuning(
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A function of the seed to the tuned model and its losses, with what it learned from."""
-    folder, backbone = encoder(tmp_path_factory.mktemp("encoder")), Backbone(ARCHITECTURES["cnn"], NAMES, seed=1).frozen()
+    folder = encoder(tmp_path_factory.mktemp("encoder"))
+    backbone = Backbone(ARCHITECTURES["cnn"], NAMES, seed=1).frozen()
     draw = torch.Generator().manual_seed(2)
     pictures = torch.randint(256, (16, 3, 32, 32), generator=draw, dtype=torch.uint8)
     teacher = locked_tuning.teacher(backbone, locked_tuning.features(backbone, pictures, HERE))
