@@ -36,6 +36,9 @@ def plan(stages: "Stages", estimate: Estimate, cores: int) -> list[str]:
             kinds.setdefault(name.split("@")[0], {})[name] = reason
     following = len(due) - sum(map(len, kinds.values()))
     time = "no time known" if seconds is None else f"about {duration(seconds)}"
+    guessed = list(dict.fromkeys(name.split("@")[0] for name in due if estimate.seconds(name) is None))
+    if seconds is not None and guessed:
+        time += f", a guess for {', '.join(guessed[:NAMED])}{', …' if len(guessed) > NAMED else ''}"
     return [
         f"{len(due)} of {every} stages to run, {time}:",
         *(f"  {_reasons(kind, reasons)}" for kind, reasons in kinds.items()),

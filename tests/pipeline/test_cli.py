@@ -180,8 +180,11 @@ def test_plan_says_what_runs_and_why_by_kind_and_tells_times_that_it_knows(tmp_p
     due = {"source@cnn": "source.steps changed", **{f"transfer@{n}": f"{n} changed" for n in "abcd"}}
     assert planned(due, tmp_path)[0] == "5 of 6 stages to run, no time known:"
     (tmp_path / "transfer@a.json").write_text('{"seconds": 60}')
-    assert planned(due, tmp_path) == ["5 of 6 stages to run, about 2 min:", "  source@cnn: source.steps changed",
-                                      "  4 transfer stages: a changed, b changed, c changed, …"]  # fmt: skip
+    assert planned(due, tmp_path) == [
+        "5 of 6 stages to run, about 2 min, a guess for source:",
+        "  source@cnn: source.steps changed",
+        "  4 transfer stages: a changed, b changed, c changed, …",
+    ]
     lines = planned({"source@cnn": "new", "transfer@a": "after source@cnn"}, tmp_path)
     assert lines[1:] == ["  source@cnn: new", "  1 that depend on these, if they come out otherwise"]
     assert planned({}, tmp_path) == ["All 6 stages are up to date"]
