@@ -69,11 +69,13 @@ def two_towers(architecture: Architecture, text: Path, size: int, seed: int) -> 
     encoder = {"hf_model_name": str(text), "hf_model_pretrained": False, "hf_pooler_type": "mean_pooler"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("clip", architecture.name, seed))
-        return CustomTextCLIP(
+        clip = CustomTextCLIP(
             network(architecture).num_features,
             vision | {"timm_proj": "linear", "timm_proj_bias": True},
             encoder | {"hf_proj_type": "linear"},
         )
+    clip.visual.to(memory_format=torch.channels_last)  # twice the speed
+    return clip
 
 
 def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
