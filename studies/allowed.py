@@ -1,9 +1,11 @@
-"""The allowed values of a notebook's parameters, from `params.yaml` and the registries; no result depends on them."""
+"""Tables beside a notebook's parameters: allowed values, and settings; no result depends on them."""
 
-from typing import get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
 import pandas as pd
 from IPython.display import HTML
+from pydantic import BaseModel
 
 from studies import grid
 from studies.figures import tables
@@ -25,6 +27,12 @@ def table(stage: str) -> HTML:
         for axis, values in grid.axes(parameters, stage).items()
     ]
     return HTML(tables.html(pd.DataFrame(rows)))
+
+
+def settings(of: BaseModel | Mapping[str, Any]) -> HTML:
+    """A row for each setting or fact."""
+    named = of.model_dump() if isinstance(of, BaseModel) else of
+    return HTML(tables.html(pd.DataFrame({"name": named.keys(), "value": map(str, named.values())})))
 
 
 def everything(parameters: Parameters) -> dict[str, str]:

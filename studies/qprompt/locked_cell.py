@@ -9,7 +9,7 @@ from open_clip.model import CustomTextCLIP
 from torch import Tensor
 
 from studies.parameters import Parameters
-from studies.qprompt import source_models
+from studies.qprompt import picture_features
 from studies.qprompt.clip_source_cell import ClipSourceCell
 from studies.rows import row
 from vpstudy import paths
@@ -113,7 +113,7 @@ class LockedCell(ClipSourceCell):
         super().files(clip)
         for target in self.loaded():
             every = torch.arange(len(target.labels))
-            source_models.keep(self.features(clip, target, every), target, self.path)
+            picture_features.keep(self.features(clip, target, every), target, self.path)
 
     def result(self, clip: CustomTextCLIP, rows: list[dict]) -> dict:
         content = super().result(clip, rows)

@@ -13,7 +13,6 @@ from studies.qprompt.cell_tables import changed
 from studies.rows import head, lost, row
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
-from vpstudy.progress import track
 from vpstudy.prompts.multimodal import MultimodalPrompt, Weights, first_weights, quantize, stored_bytes
 from vpstudy.runtime import configure
 from vpstudy.training.fit import Diverged
@@ -62,13 +61,12 @@ class MultimodalCell:
         q, groups = self.how, tasks.base_to_new(self.data)
         return tasks.task(self.clip, self.data, groups, of_pictures, q.shots, q.validation_per_class, seed)
 
-    def run(self) -> list[Arm]:
-        """Every arm with every seed; a run that diverges is a result, too."""
-        jobs = [(seed, bits) for seed in self.settings.seeds for bits in (None, *self.settings.bits)]
-        arms = [arm for job in track(jobs, f"MaPLe on {self.data.name}") for arm in self.trained(*job)]
-        return arms + self._hand_written()
+    @property
+    def jobs(self) -> list[tuple[int, int | None]]:
+        """Every training: its seed, and bits of QMaPLe (None: MaPLe)."""
+        return [(seed, bits) for seed in self.settings.seeds for bits in (None, *self.settings.bits)]
 
-    def _hand_written(self) -> list[Arm]:
+    def hand_written(self) -> list[Arm]:
         """The untrained template with the unchanged image tower, the same for every seed."""
         seeds = self.settings.seeds
         task = self._task(seeds[0], tasks.features(self.clip, self.architecture, self.pictures, self.runtime))

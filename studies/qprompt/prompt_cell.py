@@ -10,7 +10,7 @@ from torch import Tensor
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
-from studies.qprompt import source_models
+from studies.qprompt import picture_features, source_models
 from studies.qprompt.cell_tables import changed
 from studies.rows import head, lost, row
 from vpstudy.data import captions
@@ -18,7 +18,6 @@ from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.models import sentence_tower
 from vpstudy.models.sentence_tower import SentenceTower
-from vpstudy.progress import track
 from vpstudy.prompts import stored
 from vpstudy.prompts.codebook import standardise, stored_bytes
 from vpstudy.prompts.stored import Stored
@@ -51,7 +50,7 @@ class PromptCell:
         self.data = load_target(target, source_models.size(p, backbone), p.pictures)
         # No text prompt changes a picture's features: each is computed once.
         compute = partial(tasks.features, self.clip, architecture, runtime=self.runtime)
-        self.features = source_models.features(made, self.data, slice(None), compute, self.runtime)
+        self.features = picture_features.features(made, self.data, slice(None), compute, self.runtime)
         self.trial = cache(self._trial)  # kept as long as the cell lives
 
     def _trial(self, seed: int) -> Trial:
@@ -59,11 +58,6 @@ class PromptCell:
         task = tasks.task(self.clip, self.data, groups, self.features, s.shots, s.validation_per_class, seed)
         name = f"{dict(self.cell.axes)['backbone']} {self.checkpoint}"
         return Trial(self.tower, task, s, seed, name, self.own)
-
-    def run(self) -> list[Arm]:
-        """Every arm with every seed; a run that diverges is a result, too."""
-        seeds = track(self.settings.seeds, f"{self.name} on {self.data.name}")
-        return [arm for seed in seeds for arm in self.prompter.arms(self.trial(seed))]
 
     def result(self, arms: list[Arm]) -> dict:
         first = self.settings.seeds[0]

@@ -10,7 +10,7 @@ from torch import Tensor
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
-from studies.qprompt import source_models
+from studies.qprompt import picture_features, source_models
 from studies.qprompt.labels import ZERO_SHOT
 from studies.qprompt.settings import Protocol
 from studies.rows import head, lost, row
@@ -19,7 +19,6 @@ from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.models import sentence_tower
-from vpstudy.progress import track
 from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.text import TextPrompt, described
 from vpstudy.runtime import configure
@@ -64,7 +63,7 @@ class ProtocolCell:
         self.features = self._of(self.data, slice(None))
 
     def _of(self, data: Target, chosen: Tensor | slice) -> Tensor:
-        return source_models.features(self.made, data, chosen, self._features, self.runtime)
+        return picture_features.features(self.made, data, chosen, self._features, self.runtime)
 
     def _features(self, pictures: Tensor) -> Tensor:
         return tasks.features(self.clip, self.architecture, pictures, self.runtime)
@@ -91,16 +90,15 @@ class ProtocolCell:
         task = tasks.task(self.clip, self.data, classes, self.features, shots, held_out, seed)
         return Trial(self.tower, task, how, seed, f"{dict(self.cell.axes)['backbone']} {self.checkpoint}")
 
-    def run(self) -> list[dict]:
-        """The rows of every arm, number of pictures and seed."""
-        jobs = [
+    @property
+    def jobs(self) -> list[tuple[int, int, PromptLearning, int | None]]:
+        """Every training: its seed, pictures per class, settings, and bits of QCoOp (None: CoOp)."""
+        return [
             (seed, shots, how, bits)
             for seed in self.settings.seeds
             for shots, how in self._learning()
             for bits in (None, *self.settings.bits)
         ]
-        rows = [line for seed in self.settings.seeds for line in self._zero_shot(seed)]
-        return rows + [line for job in track(jobs, f"{self.name} on {self.data.name}") for line in self._trained(*job)]
 
     def _learning(self) -> list[tuple[int, PromptLearning]]:
         """Numbers of pictures per class, with the settings for each."""
@@ -113,14 +111,14 @@ class ProtocolCell:
             for shots, epochs in zip(s.shots, s.epochs, strict=True)
         ]
 
-    def _zero_shot(self, seed: int) -> list[dict]:
-        """The untrained template that contexts start from."""
+    def zero_shot(self, seed: int) -> list[dict]:
+        """Rows of the untrained template that contexts start from, on every group."""
         texts = {name: described(self.tower, group.called, tasks.HAND_WRITTEN) for name, group in self.groups.items()}
         more = {"arm": ZERO_SHOT, "bits": None, "bytes": 0}
         return [self._row(name, of, 0, seed) | more for name, of in texts.items()]
 
-    def _trained(self, seed: int, shots: int, how: PromptLearning, bits: int | None) -> list[dict]:
-        """QCoOp; CoOp without `bits`."""
+    def learned(self, seed: int, shots: int, how: PromptLearning, bits: int | None) -> list[dict]:
+        """Rows of QCoOp, or of CoOp without `bits`, on every group."""
         trial, name = self.trial(seed, shots, how), f"qat-{bits}" if bits else "full"
         arm = trial.trained(name, Variant(quantize=how.quantizer(bits)) if bits else Variant())
         more = {"arm": name, "bits": bits, "bytes": stored_bytes(trial.start.numel(), bits or 16)}

@@ -1,16 +1,8 @@
-"""The two-tower model of a backbone: its settings, the size of its pictures, its cell, and the features it keeps."""
+"""The two-tower model of a backbone: which settings make it, of which size its pictures are, and its cell."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
-from torch import Tensor
-
 from studies.parameters import Parameters
-from vpstudy import atomic
-from vpstudy.data.target import Target
-from vpstudy.runtime import Runtime
 from vpstudy.training.prompt_learning.settings import ClipSource, LockedTuning
 
 
@@ -35,22 +27,3 @@ def cell(parameters: Parameters, backbone: str, checkpoint: int = 0) -> Any:
 
     kind = LockedCell if is_locked(parameters, backbone) else ClipSourceCell
     return kind(parameters, backbone, checkpoint)
-
-
-def keep(features: Tensor, target: Target, model: Path) -> None:
-    """Write features (N, E) of all pictures of a target beside the file of a model."""
-    atomic.write_bytes(_kept(target, model), save({"features": features.cpu().contiguous()}))
-
-
-def features(
-    model: Path, target: Target, chosen: Tensor | slice, compute: Callable[[Tensor], Tensor], runtime: Runtime
-) -> Tensor:
-    """Features (N, E) of chosen pictures of a target: those that the cell of the model kept, else computed ones."""
-    file = _kept(target, model)
-    if file.exists():
-        return load_file(file)["features"][chosen].to(runtime.device)
-    return compute(target.pictures[chosen])
-
-
-def _kept(target: Target, model: Path) -> Path:
-    return model.with_name(f"{model.stem}-{target.name}.safetensors")

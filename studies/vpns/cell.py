@@ -11,7 +11,6 @@ from studies.cells import Cell
 from studies.parameters import Parameters
 from vpstudy.calibration.metrics import negative_log_likelihood
 from vpstudy.models import backbones
-from vpstudy.progress import track
 from vpstudy.runtime import configure
 from vpstudy.training.data import TransferData
 from vpstudy.training.fit import Diverged
@@ -75,16 +74,14 @@ class PruneCell:
         at = self.sparsities if self.method.role == "dense" else self.settings.control_sparsities
         return [(arm, s) for s in self.sparsities for arm in ["main", *published, *(also if s in at else [])]]
 
-    def run(self) -> list[Trained]:
-        """Train every arm; the first seed's validation split chooses the learning-rate factor for all seeds."""
-        done: list[Trained] = []
-        for arm, sparsity in track(self.arms, f"{self.pruner} on {self.data.target.name}"):
-            if arm in ("main", "published"):
-                done += self._with_best_factor(arm, sparsity)
-            else:
-                mains = [one for one in done if (one.arm, one.sparsity) == ("main", sparsity)]
-                done += [self._control(arm, main) for main in mains]
-        return done
+    def train(self, arm: str, sparsity: float, done: list[Trained]) -> list[Trained]:
+        """An arm with every seed; what it builds on is among those `done`.
+
+        The first seed's validation split chooses the factor on the learning rates for all seeds.
+        """
+        if arm in ("main", "published"):
+            return self._with_best_factor(arm, sparsity)
+        return [self._control(arm, main) for main in done if (main.arm, main.sparsity) == ("main", sparsity)]
 
     def start(self, seed: int, factor: float = 1.0) -> Run:
         return Run(self.source, self.data, self.settings, self.method, seed, factor, cache=self._trained_before)

@@ -5,9 +5,10 @@ import hashlib
 import pytest
 import torch
 from encoders import encoder
+from running import run
 
 from studies import results
-from studies.qprompt import source_models
+from studies.qprompt import picture_features, source_models
 from studies.qprompt.prompt_cell import PromptCell
 from studies.qprompt.protocol_cell import ProtocolCell
 from vpstudy import paths
@@ -81,18 +82,20 @@ def test_it_is_measured_beside_the_networks_own_classifier(made, tmp_path):
 def test_prompts_are_learned_for_it(made, using):
     cell = PromptCell(using(), "other", "digits", "coop")
     _, clip, *_ = made
-    kept = source_models.features(made[0].path, cell.data, slice(0, 9), lambda pictures: pytest.fail("not kept"), HERE)
+    kept = picture_features.features(
+        made[0].path, cell.data, slice(0, 9), lambda pictures: pytest.fail("not kept"), HERE
+    )
     architecture = made[0].architecture
     torch.testing.assert_close(
         kept, tasks.features(clip, architecture, cell.data.pictures[:9], HERE), atol=1e-4, rtol=1e-3
     )
     assert torch.equal(kept, cell.features[:9])
-    arms = cell.run()
+    arms = run(cell)
     result = cell.result(arms)
     assert {row["status"] for row in result["rows"]} == {"ok"} and len(result["rows"]) == 4
     assert result["rows"][0]["bytes"] == 2 * 4 * 16 and result["cell"]["settings"]["clip"]["size"] == 32
     assert [words[0] for words in cell.nearest_words(arms[0].start)] == ["a", "picture", "of", "a"]
-    rows = ProtocolCell(using(), "other", "digits", "few_shot").run()
+    rows = run(ProtocolCell(using(), "other", "digits", "few_shot"))
     assert {row["status"] for row in rows} == {"ok"}
 
 

@@ -6,6 +6,7 @@ import json
 import open_clip
 import pytest
 import torch
+from running import run
 from safetensors.torch import save
 
 from studies.backbones.weights import WeightsCell
@@ -139,7 +140,7 @@ def test_zero_shot_probabilities_are_those_of_a_loop(made):
 def test_prompts_are_learned_for_it(made):
     alias, parameters, *_ = made
     cell = PromptCell(parameters, alias, "digits", "coop")
-    arms = cell.run()
+    arms = run(cell)
     rows = cell.result(arms)["rows"]
     assert [(r["arm"], r["group"]) for r in rows] == [(a, g) for a in ("full", "ptq-1") for g in ("base", "new")]
     assert {row["status"] for row in rows} == {"ok"}
@@ -147,7 +148,7 @@ def test_prompts_are_learned_for_it(made):
     assert len(cell.nearest_words(arms[0].used)) == 4
     if alias == "clip_vit":
         cell = MultimodalCell(parameters, alias, "digits")
-        rows = cell.result(cell.run())["rows"]
+        rows = cell.result(run(cell))["rows"]
         assert rows and {row["status"] for row in rows} == {"ok"}
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from running import run
 
 from pipeline.cli import main
 from studies import grid, results
@@ -57,7 +58,7 @@ def test_a_clip_starts_from_the_source_and_is_measured_on_glyphs_and_targets(sma
 @pytest.fixture(scope="module")
 def coop(small):
     cell = PromptCell(small(), "cnn", "digits", "coop")
-    arms = cell.run()
+    arms = run(cell)
     return cell, arms, cell.result(arms)
 
 
@@ -70,7 +71,7 @@ def test_prompts_have_a_row_for_each_arm_and_group(coop, small, tmp_path):
     assert result["facts"]["size_512"] == {"full": 4096, "ptq-1": stored_bytes(2048, 1)}
     assert len(result["facts"]["weights"]["full"]["3"]) == 2  # the start, and the one evaluation
     references = PromptCell(small(), "cnn", "digits", "references")
-    of = references.result(references.run())
+    of = references.result(run(references))
     assert [(r["arm"], r["group"]) for r in of["rows"]] == [(a, "base") for a in ("probe", "tip", "tip-f")]
     assert set(of["facts"]["size_512"].values()) == {None}
     results.write(results.path(cell.cell, tmp_path), [result])
@@ -88,7 +89,7 @@ def test_stored_codes_hold_the_whole_text_prompt(coop):
 @pytest.mark.parametrize("prompter", ["coop", "cocoop", "promptsrc", "tcp"])
 def test_a_prompt_in_its_file_classifies_a_folder_as_it_did_in_training(small, prompter, tmp_path, capsys):
     cell = PromptCell(small(), "cnn", "digits", prompter)
-    arms = cell.run()
+    arms = run(cell)
     cell.files(arms)
     model = paths.MODELS / "default/cnn/clip/0.safetensors"
     prompt = paths.MODELS / f"default/cnn/prompts/digits-{prompter}/0.safetensors"
@@ -122,13 +123,13 @@ def test_an_unknown_prompter_is_refused(small):
 @pytest.fixture(scope="module")
 def few_shot(small):
     cell = ProtocolCell(small(), "cnn", "digits", "few_shot")
-    return cell, cell.run()
+    return cell, run(cell)
 
 
 @pytest.fixture(scope="module")
 def transfer(small):
     cell = ProtocolCell(small(), "cnn", "digits", "transfer")
-    return cell, cell.run()
+    return cell, run(cell)
 
 
 def test_few_shot_has_a_row_for_each_arm_and_number_of_pictures(few_shot):
@@ -169,7 +170,7 @@ def test_zero_shot_is_the_nearest_description(transfer):
 
 def test_a_protocol_that_diverges_is_rows(few_shot, monkeypatch):
     monkeypatch.setattr(trials, "learn", lost)
-    rows = [r for r in few_shot[0].run() if r["arm"] != "zero-shot"]
+    rows = [r for r in run(few_shot[0]) if r["arm"] != "zero-shot"]
     assert {(r["status"], r["reason"]) for r in rows} == {("diverged", "the training loss was nan")}
     assert len(rows) == 4 and {r["group"] for r in rows} == {"all"}
 
@@ -200,7 +201,7 @@ def test_figures_of_cells_show_every_arm(coop, transfer):
 @pytest.fixture(scope="module")
 def maple(small):
     cell = MultimodalCell(small(), "vit", "digits")
-    arms = cell.run()
+    arms = run(cell)
     return cell, arms, cell.result(arms)
 
 
@@ -270,7 +271,7 @@ def test_arms_of_a_seed_share_their_start_and_pictures(maple):
 def test_a_multimodal_run_that_diverges_is_rows(maple, monkeypatch):
     cell = maple[0]
     monkeypatch.setattr(multimodal_cell, "learn_multimodal", lost)
-    result = cell.result(cell.run())
+    result = cell.result(run(cell))
     assert {(r["prompter"], r["arm"]) for r in result["rows"]} == set(ARMS)
     gone = {(r["prompter"], r["arm"]) for r in result["rows"] if r["status"] == "diverged"}
     assert gone == set(LEARNED)

@@ -1,6 +1,7 @@
 """The reports of the qprompt study: cells on tiny CLIPs in, tables and figures out; scales without some of them."""
 
 import pytest
+from running import run
 from texts import faults
 
 from studies import grid, results
@@ -26,7 +27,7 @@ def done(small):
     for stage, kind in CELLS.items():
         for cell in grid.cells(p, stage):
             this = kind(p, *dict(cell.axes).values())
-            results.write(results.path(cell), [this.result(this.run())])
+            results.write(results.path(cell), [this.result(run(this))])
     yield p
     for stage in CELLS:
         for cell in grid.cells(p, stage):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from running import run
 from safetensors.torch import load_file
 
 from pipeline import scales
@@ -30,7 +31,7 @@ def make(tmp_path, monkeypatch):
 
 
 def written(cell: PruneCell) -> dict:
-    done = cell.run()
+    done = run(cell)
     result = output.result(cell, done)
     checkpoints.save([cell], [done], [result], output.files)
     (read,) = results.read([cell.cell]).contents

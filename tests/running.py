@@ -1,0 +1,22 @@
+"""What notebooks do with a cell step by step, in one call."""
+
+from studies.qprompt.multimodal_cell import MultimodalCell
+from studies.qprompt.prompt_cell import PromptCell
+from studies.qprompt.protocol_cell import ProtocolCell
+from studies.vpns.cell import PruneCell
+
+
+def run(cell: PromptCell | ProtocolCell | MultimodalCell | PruneCell) -> list:
+    """The arms of a cell, with every seed; of a protocol, its rows."""
+    seeds = cell.settings.seeds
+    if isinstance(cell, PromptCell):
+        return [arm for seed in seeds for arm in cell.prompter.arms(cell.trial(seed))]
+    if isinstance(cell, ProtocolCell):
+        untrained = [row for seed in seeds for row in cell.zero_shot(seed)]
+        return untrained + [row for job in cell.jobs for row in cell.learned(*job)]
+    if isinstance(cell, PruneCell):
+        done = []
+        for arm, sparsity in cell.arms:
+            done += cell.train(arm, sparsity, done)
+        return done
+    return [arm for job in cell.jobs for arm in cell.trained(*job)] + cell.hand_written()
