@@ -95,7 +95,14 @@ def outputs(clone: Path, drawn: set[str]) -> tuple[set[str], dict[str, int]]:
                 differing[out["path"]] = out["nfiles"]
             if out["path"].startswith(PLACES):
                 files |= inside if "nfiles" in out else {out["path"]}
-    return files, differing
+    return files - of_studies_not_run(drawn), differing
+
+
+def of_studies_not_run(drawn: set[str]) -> set[str]:
+    """What says of a study that its scale does not run it, page and all; git has none of it."""
+    notes = {name for name in drawn if name.endswith("/not_run.md")}
+    parts = (name.split("/") for name in notes)
+    return notes | {f"notebooks/rendered/{scale}/{grid.STAGES[study].notebook}.ipynb" for _, scale, study, _ in parts}
 
 
 def test_nothing_is_out_of_date_in_a_fresh_clone(clone):
