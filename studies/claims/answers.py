@@ -1,6 +1,7 @@
 """The verdicts as the README and the site's start page show them.
 
-`python -m studies.claims.answers` writes the tables of ledgers into the README, each between two marks.
+`python -m studies.claims.answers` writes the tables of ledgers into the README, each between two marks: the study and
+the scale that it is read from.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from studies.figures import tables
 from vpstudy import atomic, paths
 
 README = paths.ROOT / "README.md"
-BLOCK = re.compile(r"<!-- claims of (\w+) -->\n.*?<!-- end of claims -->\n", re.DOTALL)
+BLOCK = re.compile(r"<!-- claims of (\w+): (\w+) -->\n.*?<!-- end of claims -->\n", re.DOTALL)
 
 
 def scales() -> list[str]:
@@ -44,19 +45,20 @@ def answers() -> str:
     return tables.html(table)
 
 
-def block(scale: str) -> str:
-    """The README's table of what was run at a scale, between its marks; each claim links to its paper's notebook."""
-    entries = ledger.read(scale)
+def block(scale: str, study: str) -> str:
+    """The README's table of what was run of a study at a scale, between its marks; each claim links to the notebook."""
+    entries = [entry for entry in ledger.read(scale) if entry["study"] == study]
     lines = [["claim", "in words", "effect [95 %]", "verdict", "power"], ["---"] * 5]
     for entry in (each for each in entries if each["verdict"] != NOT_RUN):
-        place = f"notebooks/rendered/{scale}/{grid.STAGES[entry['study']].notebook}.ipynb"
+        place = f"notebooks/rendered/{scale}/{grid.STAGES[study].notebook}.ipynb"
         power = "—" if entry.get("power") is None else f"{entry['power']:.2f}"
         lines.append([f"[{entry['id']}]({place})", entry["statement"], effects(entry), entry["verdict"], power])
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    left = sum(entry["verdict"] == NOT_RUN for entry in entries)
-    return f"<!-- claims of {scale} -->\n\n{text}\n\n{left} more claims were not run.\n\n<!-- end of claims -->\n"
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    left = ", ".join(entry["id"] for entry in entries if entry["verdict"] == NOT_RUN)
+    note = f"Not run: {left}.\n\n" if left else ""
+    return f"<!-- claims of {scale}: {study} -->\n\n{table}\n\n{note}<!-- end of claims -->\n"
 
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description="Write the tables of claims into README.md.").parse_args()
-    atomic.write_text(README, BLOCK.sub(lambda found: block(found[1]), README.read_text(encoding="utf-8")))
+    atomic.write_text(README, BLOCK.sub(lambda found: block(*found.groups()), README.read_text(encoding="utf-8")))

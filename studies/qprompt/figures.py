@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from studies.claims.claim import ON
 from studies.figures import dots, lines, panels, sentences, style
 from studies.figures.sentences import Drawn
 from studies.figures.tables import METRICS
@@ -13,11 +14,12 @@ from studies.qprompt import cell_figures
 from studies.qprompt.claims import CONTROLS
 from studies.qprompt.evidence import GROUPS
 from studies.qprompt.labels import COOP, FEWEST, MULTIMODAL, ZERO_SHOT, Arm, in_words, qat, words
-from studies.statistics import summarise
+from studies.statistics import paired, summarise
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 QUESTIONS = {"noise, fresh": ("coop", "fresh-"), "noise, kept": ("coop", "fixed-")}
 MEASURES = {"sigma": "σ of weights", "ks": "KS to start", "kl": "KL to stage before", "beyond_3": "share beyond 3 σ"}
+BASELINE = ("zero_shot", "one")  # the prompt that learning starts from
 WEIGHTS = 5  # arms in the figures of weights
 
 
@@ -56,11 +58,46 @@ def arms_figure(
             return None
         table = summary(runs, arms, metric)
         look = {"order": list(map(words, arms)), "bounds": (0.0, 1.0) if metric == "accuracy" else None}
-        figure = dots.draw(table, METRICS[metric], title, f"{note} {panels.seeds_note(runs)}".strip(), **look)
-        new = table[table["panel"] == "new"]
-        return Drawn(figure, sentences.extremes(new, f"{METRICS[metric]} on new classes"))
+        note_of_runs = f"{note} {panels.seeds_note(runs)}".strip()
+        figure = dots.draw(by_target(table), METRICS[metric], title, note_of_runs, **look)
+        return Drawn(figure, on_new(table, METRICS[metric]))
 
     return draw
+
+
+def by_target(table: pd.DataFrame) -> pd.DataFrame:
+    """Panels of a target each, if there are several: their levels are too far apart for one axis."""
+    targets = list(dict.fromkeys(table["group"]))
+    if len(targets) == 1:
+        return table
+    order = table["group"].map(targets.index).sort_values(kind="stable").index
+    return table.assign(panel=table["panel"] + "\n" + table["group"], group="").loc[order]
+
+
+def on_new(table: pd.DataFrame, what: str, say: Callable[[pd.DataFrame, str], str] = sentences.extremes) -> str:
+    """A sentence about arms on new classes for each target; `table` as of `summary`."""
+    new, several = table[table["panel"] == "new"], table["group"].nunique() > 1
+    return " ".join(
+        say(of, f"{what} on new classes" + f" of {target}" * several) for target, of in new.groupby("group", sort=False)
+    )
+
+
+def gains(report, runs: pd.DataFrame) -> Drawn | None:
+    """What each learned prompt gains over the hand-written one on base, new and H, paired by network and seed."""
+    known = runs[(runs["prompter"] == BASELINE[0]) & (runs["arm"] == BASELINE[1])]
+    others = [arm for arm in present(runs) if learned(arm[0]) and arm[0] != BASELINE[0]]
+    if known.empty or not others:
+        return None
+    ours = runs[pd.MultiIndex.from_frame(runs[["prompter", "arm"]]).isin(others)]
+    pairs = paired(ours, known, [*ON, "group"], "accuracy", keep=["prompter", "arm"])
+    table = summarise(pairs, ["prompter", "arm", "group", "target"], "difference")
+    table = table.rename(columns={"group": "panel", "target": "group"})
+    table["row"] = [words(arm) for arm in zip(table["prompter"], table["arm"], strict=True)]
+    table = table.sort_values("panel", key=lambda column: column.map(GROUPS.index), kind="stable")
+    title, note = f"Gain over the prompt that is {words(BASELINE)}", panels.seeds_note(runs)
+    look = {"order": list(map(words, others)), "zero": True}
+    figure = dots.draw(by_target(table), "gain in test accuracy", title, note, **look)
+    return Drawn(figure, on_new(table, "accuracy", sentences.changes))
 
 
 def _no_controls(_, arms: list[Arm]) -> list[Arm]:
@@ -81,7 +118,7 @@ def size(report, runs: pd.DataFrame) -> Drawn:
     """Accuracy against the bytes of the stored prompt, a line through the bits of one prompter."""
     stored = runs[(runs["bytes"] > 0) & runs["prompter"].map(learned)]
     table = summary(runs, list(zip(stored["prompter"], stored["arm"], strict=True)))
-    table["line"] = table["group"] + f"\n{METRICS['accuracy']}"
+    table["target"], table["line"] = table["group"], table["group"] + f"\n{METRICS['accuracy']}"
     table["x"] = np.log2(table["bytes"].astype(float))
     table["group"] = [_kind(arm) for arm in zip(table["prompter"], table["arm"], strict=True)]
     kinds = list(dict.fromkeys(table["group"]))
@@ -90,9 +127,7 @@ def size(report, runs: pd.DataFrame) -> Drawn:
     note = f"Lines: 1, 2, 4, 8 bits from left to right. {panels.seeds_note(runs)}"
     title, shape = "Accuracy against the bytes of the stored prompt", {"height": 2.6, "dodge": 0, "sharey": False}
     figure = lines.draw(table, "bytes (log scale)", title, note, looks=looks, ticks=ticks, **shape)
-    return Drawn(
-        figure, sentences.extremes(table[table["panel"] == "new"].drop(columns="group"), "test accuracy on new")
-    )
+    return Drawn(figure, on_new(table.assign(group=table["target"]), METRICS["accuracy"]))
 
 
 def _kind(arm: Arm) -> str:
@@ -209,6 +244,7 @@ NOISE = "Noise in σ, deviations of the initial prompt."
 CHANGED = "Changed in one thing against QCoOp with as many bits."
 FIGURES = {
     "prompters_accuracy": arms_figure(_no_controls, "Base, new, and their harmonic mean H"),
+    "gains": gains,
     "size": size,
     "curves": curves,
     "weights": weights,
