@@ -64,6 +64,7 @@ def drawn(clone, tmp_path_factory) -> set[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "load", lambda: parameters)
         patch.setattr(studies.report, "display", lambda *_, **__: None)
+        patch.setattr(studies.report, "preview", lambda figure: figure)
         patch.setattr(paths, "RESULTS", clone / "data/results")
         patch.setattr(paths, "FIGURES", folder / "figures")
         patch.setattr(paths, "VECTORS", folder / "data/figures")
