@@ -101,7 +101,7 @@ def outputs(clone: Path, drawn: set[str]) -> tuple[set[str], dict[str, int]]:
 
 def of_studies_not_run(drawn: set[str]) -> set[str]:
     """What says of a study that its scale does not run it, page and all; git has none of it."""
-    notes = {name for name in drawn if name.endswith("/not_run.md")}
+    notes = {name for name in drawn if name.startswith("figures/") and name.endswith("/not_run.md")}
     parts = (name.split("/") for name in notes)
     return notes | {f"notebooks/rendered/{scale}/{grid.STAGES[study].notebook}.ipynb" for _, scale, study, _ in parts}
 
@@ -122,10 +122,10 @@ def test_every_file_has_a_stage_that_makes_it_and_every_figure_is_there(clone, d
 
 def test_a_stale_file_and_a_missing_one_are_seen(clone, drawn):
     scale = study.read(clone / "params.yaml")["scale"]
-    stale, missing = f"figures/{scale}/hidden_cost/stale.png", f"figures/{scale}/claims/claims.csv"
+    stale, missing = f"figures/{scale}/claims/stale.png", f"figures/{scale}/claims/claims.csv"
     (clone / stale).write_bytes(b"")
     git(clone, "add", stale)
     git(clone, "rm", "-q", missing)
     files, _ = outputs(clone, drawn)
     assert committed(clone) ^ files == {stale, missing}
-    assert outputs(clone, drawn | {stale})[1].keys() == {f"figures/{scale}/hidden_cost"}
+    assert outputs(clone, drawn | {stale})[1].keys() == {f"figures/{scale}/claims"}
