@@ -34,15 +34,26 @@ def effects(entry: ledger.Entry) -> str:
 
 
 def answers() -> str:
-    """HTML: every claim with its verdict and effect at each scale."""
+    """HTML: every claim that was run, with its verdict and effect at each scale, and verdicts of a second run."""
     every = {scale: {entry["id"]: entry for entry in ledger.read(scale)} for scale in scales()}
-    claims = {claim.id: claim.statement for module in STUDIES.values() for claim in module.CLAIMS}
-    table = pd.DataFrame({"claim": claims.keys(), "in words": claims.values()})
+    statements = {claim.id: claim.statement for module in STUDIES.values() for claim in module.CLAIMS}
+    run = [name for name in statements if any(_verdict(found, name) != NOT_RUN for found in every.values())]
+    table = pd.DataFrame({"claim": run, "in words": [statements[name] for name in run]})
     for scale, entries in every.items():
-        found = [entries.get(name) for name in claims]
-        table[f"verdict at {scale}"] = [entry["verdict"] if entry else NOT_RUN for entry in found]
-        table[f"effect at {scale}"] = [effects(entry) if entry else "—" for entry in found]
-    return tables.html(table)
+        second = ledger.again(scale).get("verdicts", {})
+        verdicts = {name: _verdict(entries, name) for name in run}
+        others = {name: second[name] for name in run if second.get(name, verdicts[name]) != verdicts[name]}
+        table[f"verdict at {scale}"] = verdicts.values()
+        table[f"effect at {scale}"] = [effects(entries[name]) if name in entries else "—" for name in run]
+        if others:
+            same = {name: "—" if verdicts[name] == NOT_RUN else "the same" for name in run}
+            table[f"{scale}, second run"] = (same | others).values()
+    left = ", ".join(name for name in statements if name not in run)
+    return tables.html(table) + f"<p>Not run at any of these scales: {left or 'none'}.</p>"
+
+
+def _verdict(entries: dict[str, ledger.Entry], name: str) -> str:
+    return entries[name]["verdict"] if name in entries else NOT_RUN
 
 
 def block(scale: str, study: str) -> str:
