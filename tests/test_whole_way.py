@@ -144,8 +144,8 @@ def test_final_pages_show_their_figures_and_name_no_machine(clone):
 
 def test_cells_declare_the_modules_that_their_kernels_import(clone, parameters):
     locked = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
-    # What reading params.yaml alone imports, in every kernel, to check names and settings.
-    code = "import sys, studies.parameters; print(*(m.__file__ for m in [*sys.modules.values()] if " \
+    # What reading params.yaml and the tables beside it import, in every kernel, to check and show names and settings.
+    code = "import sys, studies.allowed; print(*(m.__file__ for m in [*sys.modules.values()] if " \
            "m.__name__.split('.')[0] in ('vpstudy', 'studies')), sep='\\n')"  # fmt: skip
     options = {"cwd": clone, "env": environment(clone), "capture_output": True, "text": True, "check": True}
     read = subprocess.run([sys.executable, "-c", code], **options).stdout.splitlines()

@@ -273,7 +273,7 @@ def test_mapping_marks_what_differs_from_dense_and_what_has_no_evidence():
     (axis,) = FIGURES["label_mapping"](report(results, TINY_NAMES), results).figure.axes
     bold = [text.get_text() for text in axis.texts if text.get_weight() == "bold"]
     assert bold == [SOURCE_NAMES[20]]
-    assert [text.get_text() for text in axis.texts].count("no\nevidence") == 3
+    assert [text.get_text() for text in axis.texts].count("no evidence") == 3
     assert len(axis.images) == 10 + 3 * 9
 
 

@@ -54,6 +54,7 @@ def report(tmp_path_factory):
         patch.setattr(paths, "FIGURES", folder / "figures")
         patch.setattr(paths, "RESULTS", folder / "results")
         patch.setattr(Figure, "savefig", lambda *_, **__: None)  # laid out and drawn at the smoke scale
+        patch.setattr("studies.report.preview", lambda figure: figure)
         patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
         yield made_up_report()
 
