@@ -38,7 +38,7 @@ def plan(stages: "Stages", estimate: Estimate, cores: int) -> list[str]:
     time = "no time known" if seconds is None else f"about {duration(seconds)}"
     guessed = list(dict.fromkeys(name.split("@")[0] for name in due if estimate.seconds(name) is None))
     if seconds is not None and guessed:
-        time += f", a guess for {', '.join(guessed[:NAMED])}{', …' if len(guessed) > NAMED else ''}"
+        time += f", a guess for {_some(guessed)}"
     return [
         f"{len(due)} of {every} stages to run, {time}:",
         *(f"  {_reasons(kind, reasons)}" for kind, reasons in kinds.items()),
@@ -49,4 +49,9 @@ def plan(stages: "Stages", estimate: Estimate, cores: int) -> list[str]:
 def _reasons(kind: str, reasons: dict[str, str]) -> str:
     distinct = list(dict.fromkeys(reasons.values()))
     who = ", ".join(reasons) if len(reasons) <= NAMED else f"{len(reasons)} {kind} stages"
-    return f"{who}: {', '.join(distinct[:NAMED])}{', …' if len(distinct) > NAMED else ''}"
+    return f"{who}: {_some(distinct)}"
+
+
+def _some(words: list[str]) -> str:
+    """The first of them, and whether there are more."""
+    return f"{', '.join(words[:NAMED])}{', …' if len(words) > NAMED else ''}"

@@ -41,19 +41,23 @@ def answers() -> str:
     table = pd.DataFrame({"claim": run, "in words": [statements[name] for name in run]})
     for scale, entries in every.items():
         second = ledger.again(scale).get("verdicts", {})
-        verdicts = {name: _verdict(entries, name) for name in run}
-        others = {name: second[name] for name in run if second.get(name, verdicts[name]) != verdicts[name]}
-        table[f"verdict at {scale}"] = verdicts.values()
+        verdicts = [_verdict(entries, name) for name in run]
+        table[f"verdict at {scale}"] = verdicts
         table[f"effect at {scale}"] = [effects(entries[name]) if name in entries else "—" for name in run]
-        if others:
-            same = {name: "—" if verdicts[name] == NOT_RUN else "the same" for name in run}
-            table[f"{scale}, second run"] = (same | others).values()
+        if second:
+            again = [second.get(name, first) for name, first in zip(run, verdicts, strict=True)]
+            table[f"{scale}, second run"] = list(map(_beside, again, verdicts))
     left = ", ".join(name for name in statements if name not in run)
     return tables.html(table) + f"<p>Not run at any of these scales: {left or 'none'}.</p>"
 
 
 def _verdict(entries: dict[str, ledger.Entry], name: str) -> str:
     return entries[name]["verdict"] if name in entries else NOT_RUN
+
+
+def _beside(again: str, first: str) -> str:
+    """The verdict of a second run beside that of the first."""
+    return again if again != first else "—" if first == NOT_RUN else "the same"
 
 
 def block(scale: str, study: str) -> str:

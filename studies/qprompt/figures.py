@@ -37,13 +37,16 @@ def learned(prompter: str) -> bool:
 def summary(runs: pd.DataFrame, arms: Sequence[Arm], metric: str = "accuracy") -> pd.DataFrame:
     """Means by arm and group: row (label), panel (base, new and, for accuracy, H), group (target), bytes, arm."""
     groups = GROUPS if metric == "accuracy" else GROUPS[:2]
-    labels = pd.Series({arm: words(arm) for arm in arms})
     keys = pd.MultiIndex.from_frame(runs[["prompter", "arm"]])
     kept = runs[keys.isin(arms) & runs["group"].isin(groups).to_numpy()]
-    table = summarise(kept, ["prompter", "arm", "group", "target", "bytes"], metric)
+    return labelled(summarise(kept, ["prompter", "arm", "group", "target", "bytes"], metric))
+
+
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `summarise` by prompter, arm, group and target in the words of `dots.draw`, base before new and H."""
     table = table.rename(columns={"group": "panel", "target": "group"})
-    table["row"] = [labels[arm] for arm in zip(table["prompter"], table["arm"], strict=True)]
-    return table.sort_values("panel", key=lambda column: column.map(groups.index), kind="stable")
+    table["row"] = [words(arm) for arm in zip(table["prompter"], table["arm"], strict=True)]
+    return table.sort_values("panel", key=lambda column: column.map(GROUPS.index), kind="stable")
 
 
 def arms_figure(
@@ -90,10 +93,7 @@ def gains(report, runs: pd.DataFrame) -> Drawn | None:
         return None
     ours = runs[pd.MultiIndex.from_frame(runs[["prompter", "arm"]]).isin(others)]
     pairs = paired(ours, known, [*ON, "group"], "accuracy", keep=["prompter", "arm"])
-    table = summarise(pairs, ["prompter", "arm", "group", "target"], "difference")
-    table = table.rename(columns={"group": "panel", "target": "group"})
-    table["row"] = [words(arm) for arm in zip(table["prompter"], table["arm"], strict=True)]
-    table = table.sort_values("panel", key=lambda column: column.map(GROUPS.index), kind="stable")
+    table = labelled(summarise(pairs, ["prompter", "arm", "group", "target"], "difference"))
     title, note = f"Gain over the prompt that is {words(BASELINE)}", panels.seeds_note(runs)
     look = {"order": list(map(words, others)), "zero": True}
     figure = dots.draw(by_target(table), "gain in test accuracy", title, note, **look)

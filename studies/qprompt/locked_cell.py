@@ -112,8 +112,7 @@ class LockedCell(ClipSourceCell):
         """Write the model, and the features of its targets, which the cells of prompts need not compute again."""
         super().files(clip)
         for target in self.loaded():
-            every = torch.arange(len(target.labels))
-            picture_features.keep(self.features(clip, target, every), target, self.path)
+            picture_features.keep(locked_tuning.embedded(clip, self.seen(target)), target, self.path)
 
     def result(self, clip: CustomTextCLIP, rows: list[dict]) -> dict:
         content = super().result(clip, rows)

@@ -85,10 +85,8 @@ class SentenceTower(nn.Module):
             raise ValueError("prompts inside the blocks need a causal text tower; give prompts at the input alone")
         text, length = self._text[0], int(self.ends(tokens).max()) + 1
         mask = (tokens[:, :length] != 0).long().to(embedded.device)
-        with (
-            self._autocast(),
-            sdpa_kernel(SDPBackend.MATH),
-        ):  # the backward of torch's flash attention is slow in bf16 on a CPU
+        # Not by flash attention, whose backward torch computes slowly in bf16 on a CPU.
+        with self._autocast(), sdpa_kernel(SDPBackend.MATH):
             states = text.transformer(inputs_embeds=embedded[:, :length], attention_mask=mask)
             pooled = text.proj(text.pooler(states, mask))
         return F.normalize(pooled.float(), dim=1)
