@@ -74,6 +74,11 @@ def pooled(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(source_seed=runs["backbone"], backbone=", ".join(names))
 
 
+def first_network(runs: pd.DataFrame) -> str:
+    """The backbone of `runs`, or the first of those that `pooled` took together."""
+    return runs["backbone"].iloc[0].partition(", ")[0]
+
+
 def paired(
     one: pd.DataFrame, other: pd.DataFrame, on: Sequence[str], metric: str, keep: Sequence[str] = ()
 ) -> pd.DataFrame:

@@ -32,9 +32,8 @@ def test_commands_run(document: Path, tmp_path: Path) -> None:
     """In a clone, where make says what it would do, and DVC lists its stages: neither does the study's work."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     env |= {"MAKEFLAGS": "n", "DVC_SITE_CACHE_DIR": str(tmp_path / "site"), "PYTHONPATH": str(tmp_path / "vpstudy")}
-    script = "\n".join(commands(document)).replace("<this repository>", str(paths.ROOT))
-    if "git clone" not in script:
-        script = f"git clone -q {paths.ROOT} vpstudy && cd vpstudy\n{script}"
+    script = "\n".join(commands(document))
+    script = f"git clone -q {paths.ROOT} vpstudy && cd vpstudy\n{script}"
     script = script.replace("cd vpstudy\n", f"cd vpstudy\nln -s {sys.prefix} .venv\n")
     script = script.replace("dvc repro", "dvc stage list")
     done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=env, capture_output=True, text=True)

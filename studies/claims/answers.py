@@ -34,7 +34,10 @@ def effects(entry: ledger.Entry) -> str:
 
 
 def answers() -> str:
-    """HTML: every claim that was run, with its verdict and effect at each scale, and verdicts of a second run."""
+    """HTML: every claim that was run, with its verdict and effect at each scale, and verdicts of a second run.
+
+    A claim leads to its study's page, at the scale with most verdicts of those that ran it.
+    """
     every = {scale: {entry["id"]: entry for entry in ledger.read(scale)} for scale in scales()}
     statements = {claim.id: claim.statement for module in STUDIES.values() for claim in module.CLAIMS}
     run = [name for name in statements if any(_verdict(found, name) != NOT_RUN for found in every.values())]
@@ -48,7 +51,15 @@ def answers() -> str:
             again = [second.get(name, first) for name, first in zip(run, verdicts, strict=True)]
             table[f"{scale}, second run"] = list(map(_beside, again, verdicts))
     left = ", ".join(name for name in statements if name not in run)
-    return tables.html(table) + f"<p>Not run at any of these scales: {left or 'none'}.</p>"
+    return (
+        tables.html(table, {name: _page(every, name) for name in run})
+        + f"<p>Not run at any of these scales: {left or 'none'}.</p>"
+    )
+
+
+def _page(every: dict[str, dict[str, ledger.Entry]], name: str) -> str:
+    scale = next(scale for scale, entries in every.items() if _verdict(entries, name) != NOT_RUN)
+    return f"results/{scale}/{grid.STAGES[every[scale][name]['study']].notebook}.html"
 
 
 def _verdict(entries: dict[str, ledger.Entry], name: str) -> str:

@@ -31,6 +31,7 @@ class ClaimsReport(Report):
     tables: ClassVar = {
         "expected_power": lambda report: report.expected_power(),
         "claims": lambda report: report.verdicts(),
+        "tests": lambda report: report.tests(),
         "findings": lambda report: report.findings("findings"),
         "networks": lambda report: report.findings("findings", by="networks"),
         "beside": lambda report: report.findings("beside"),
@@ -77,11 +78,15 @@ class ClaimsReport(Report):
             print(f"{alone} claims have runs of one network only: what is said of it holds for no other.")
         frozen = ", ".join(f"{study} {rules.digest(study)}" for study in STUDIES)
         print(f"Digests of the code that holds the claims' rules: {frozen}.")
-        table, again = pd.DataFrame(map(_line, self.entries)), ledger.again(self.parameters.scale)
+        table, again = pd.DataFrame(map(_verdict, self.entries)), ledger.again(self.parameters.scale)
         if again:
             print(stability(self.entries, again))
             table.insert(3, "run again", table["claim"].map(again["verdicts"]).fillna("—"))
         return table
+
+    def tests(self) -> pd.DataFrame:
+        """How each claim that was run is judged: a row per claim."""
+        return pd.DataFrame(_test(entry) for entry in self.entries if entry["findings"])
 
     def findings(self, kind: str, by: str = "targets") -> pd.DataFrame:
         """Effects pooled and by "targets" or "networks": of the "findings", which decide, or of those "beside" them."""
@@ -109,23 +114,29 @@ class ClaimsReport(Report):
         return {name: Drawn(forest.draw(entries, STUDIES[study].PAPER), f"Of {len(entries)} claims: {said}.")}
 
 
-def _line(entry: ledger.Entry) -> dict[str, Any]:
+def _verdict(entry: ledger.Entry) -> dict[str, Any]:
     return {
         "claim": entry["id"],
         "statement": entry["statement"],
         "verdict": entry["verdict"],
         "effect [95 %]": _listed(list(map(effect_text, entry["findings"]))),
-        "measured on": _listed([found["label"] for found in entry["findings"]]),
-        "why": entry["reason"],
-        "estimand": entry["estimand"],
-        "smallest of interest": f"{entry['smallest_effect']:g} {entry['unit']}",
         "networks": entry["networks"],
         "power": "—" if entry["power"] is None else f"{entry['power']:.2f}",
         "could this study have found it?": findable(entry),
+        "why": entry["reason"],
+    }
+
+
+def _test(entry: ledger.Entry) -> dict[str, Any]:
+    return {
+        "claim": entry["id"],
+        "estimand": entry["estimand"],
+        "measured on": _listed([found["label"] for found in entry["findings"]]),
+        "test": entry["test"],
+        "smallest of interest": f"{entry['smallest_effect']:g} {entry['unit']}",
         "p for (Holm)": _p(entry["p_holm"]),
         "p against (Holm)": _p(entry["p_against_holm"]),
         "rule set after a run": entry["later_rule"] or "—",
-        "study": entry["study"],
     }
 
 

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -43,7 +44,7 @@ HEAD = (
     "text-align: left; vertical-align: bottom; position: sticky; top: 0; "
     "background: var(--jp-layout-color0, var(--color-background-primary, white))"
 )
-SCROLLED = 20  # rows; longer tables scroll
+SCROLLED = 60  # rows; longer tables scroll, all claims do not
 
 
 def mean_text(row) -> str:
@@ -87,15 +88,18 @@ def chosen(tuned: Iterable[tuple[str, Sequence[Mapping[str, Any]]]], setting: st
     return frame.groupby(["arm", setting], sort=False)["chosen"].agg(tried="size", chosen="sum").reset_index()
 
 
-def html(table: pd.DataFrame) -> str:
+def html(table: pd.DataFrame, links: Mapping[str, str] = MappingProxyType({})) -> str:
     """The whole table in a box that scrolls: prose to the left, numbers to the right, verdicts coloured.
 
-    Several numbers in one cell stand below each other. Equal tables give equal text.
+    Several numbers in one cell stand below each other; a cell that is a key of `links` leads to that address. Equal
+    tables give equal text.
     """
     numeric = [column for column in table if table[column].map(lambda value: bool(NUMBER.match(str(value)))).all()]
     right = [{"selector": f"th.col{table.columns.get_loc(name)}", "props": "text-align: right"} for name in numeric]
     shown = table.reset_index(drop=True).replace(dict.fromkeys(numeric, "; "), "\n", regex=True)
     styler = shown.style.hide(axis="index").format(escape="html", precision=3)
+    linked = [column for column in shown if shown[column].isin(links).any()]
+    styler.format(lambda value: f'<a href="{links[value]}">{value}</a>' if value in links else value, subset=linked)
     styler.set_properties(**{"text-align": "left", "vertical-align": "top", "white-space": "normal"})
     for column in table.columns.difference(numeric):
         width = min(WIDEST, WIDTH * table[column].astype(str).str.len().max())

@@ -127,7 +127,18 @@ def size(report, runs: pd.DataFrame) -> Drawn:
     note = f"Lines: 1, 2, 4, 8 bits from left to right. {panels.seeds_note(runs)}"
     title, shape = "Accuracy against the bytes of the stored prompt", {"height": 2.6, "dodge": 0, "sharey": False}
     figure = lines.draw(table, "bytes (log scale)", title, note, looks=looks, ticks=ticks, **shape)
-    return Drawn(figure, on_new(table.assign(group=table["target"]), METRICS["accuracy"]))
+    return Drawn(figure, on_new(table.assign(group=table["target"]), METRICS["accuracy"], _at_both_ends))
+
+
+def _at_both_ends(table: pd.DataFrame, what: str) -> str:
+    """A sentence about the smallest and the largest prompts."""
+    reached = table.groupby("bytes")["mean"].agg(["min", "max"])
+    said = [
+        f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
+        for low, high in reached.to_numpy()
+    ]
+    least, most = (f"{size:,.0f} bytes" for size in (reached.index[0], reached.index[-1]))
+    return f"{what[:1].upper()}{what[1:]}: {said[0]} with {least}, {said[-1]} with {most}."
 
 
 def _kind(arm: Arm) -> str:

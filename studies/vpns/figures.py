@@ -12,7 +12,7 @@ from studies import results
 from studies.figures import dots, lines, panels, pictures, reliability, sentences, style
 from studies.figures.sentences import Drawn
 from studies.figures.tables import METRICS
-from studies.statistics import summarise
+from studies.statistics import first_network, summarise
 from studies.vpns import cell_figures, tables
 from studies.vpns.evidence import Arm, VpnsEvidence, arm, changes, percent, select, words
 from vpstudy.training.mask_search.methods import CONTROLS, METHODS
@@ -128,7 +128,7 @@ def cost(report, runs: pd.DataFrame) -> Drawn:
 
 
 def layers(report, runs: pd.DataFrame) -> Drawn | None:
-    """Share of weights left in each layer by method, at each sparsity."""
+    """Share of weights left in each layer of the first network by method, at each sparsity."""
     left = {sparsity: tables.layers(report, runs, sparsity) for sparsity in report.settings.sparsities}
     left = {f"{percent(sparsity)} pruned": table for sparsity, table in left.items() if len(table)}
     if not left:
@@ -163,7 +163,7 @@ def prompts(report, runs: pd.DataFrame) -> Drawn | None:
     found = {}
     for cell in report.cells:
         axes, place = dict(cell.axes), results.prompt_path(cell)
-        if axes["backbone"] != runs["backbone"].iloc[0]:
+        if axes["backbone"] != first_network(runs):
             continue
         if METHODS[axes["pruner"]].prompted != "never" and place.exists():
             picture = np.moveaxis(np.asarray(Image.open(place)), 2, 0)

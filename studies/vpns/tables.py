@@ -7,7 +7,7 @@ import pandas as pd
 
 from studies.claims.verdict import LEVEL
 from studies.figures import tables
-from studies.statistics import summarise
+from studies.statistics import first_network, summarise
 from studies.vpns.claims import NOT_WORSE
 from studies.vpns.evidence import SINGLE_PASS, VpnsEvidence, arm, difference, percent, words
 from vpstudy import paths
@@ -108,7 +108,7 @@ def layers(report, runs: pd.DataFrame, sparsity: float) -> pd.DataFrame:
     left: dict[str, list[dict[str, float]]] = {}
     for content in report.contents:
         of_layers, method = content["facts"]["layers"].get(f"{sparsity:g}"), METHODS[content["cell"]["pruner"]]
-        same = content["cell"]["backbone"] == runs["backbone"].iloc[0]
+        same = content["cell"]["backbone"] == first_network(runs)
         if same and of_layers and method.role in ("baseline", "vpns", "control"):
             left.setdefault(method.label, []).append(of_layers)
     return pd.DataFrame({label: pd.DataFrame(each).mean() for label, each in left.items()}).T

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vpstudy.models.backbones import Backbone
+from vpstudy.models.depthwise import is_depthwise
 
 NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 TOLERANCE = 1e-4  # largest difference of logits and features, as a share of the largest value; folding rounds by 1e-6
@@ -67,7 +68,7 @@ def fused(backbone: Backbone, size: int = 32) -> Backbone:
         rest = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
         folded.set_submodule(names[norm], rest)
     for name, module in list(folded.named_modules()):
-        if type(module) in (nn.Conv2d, Conv2dSame) and _slow(module):
+        if is_depthwise(module) and max(module.stride) > 1:
             folded.set_submodule(name, _Depthwise(module))
     folded.model.to(memory_format=torch.channels_last)
     if (difference := _difference(plain, folded, picture)) > TOLERANCE:
@@ -117,12 +118,6 @@ class _WithStride(torch.autograd.Function):
         outer = [k - 1 - p for p, k in zip(ctx.padding, weight.shape[2:], strict=True)]
         flipped = weight.flip(2, 3).to(gradient.dtype)
         return F.conv2d(spread, flipped, padding=outer, groups=len(weight)), None, None, None, None
-
-
-def _slow(layer: nn.Conv2d) -> bool:
-    depthwise = layer.groups == layer.in_channels == layer.out_channels > 1
-    plain = layer.dilation == (1, 1) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return depthwise and plain and max(layer.stride) > 1
 
 
 def _difference(one: Backbone, other: Backbone, picture: Tensor) -> float:

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import update_bn
 from vpstudy.compression.masks import Mask, release
 from vpstudy.data import glyphs
 from vpstudy.models.backbones import Backbone
+from vpstudy.models.depthwise import quicken
 from vpstudy.prompts.label_mapping import Estimate
 from vpstudy.prompts.visual.modules import AddedPrompt
 from vpstudy.runtime import generator, seed_for
@@ -84,6 +85,8 @@ class Run:
     def fresh(self, prompted: bool = False) -> Subnetwork:
         """A copy of the source backbone with the mapping."""
         backbone = copy.deepcopy(self.source).requires_grad_(False)
+        if self.runtime.device.type == "cpu":
+            quicken(backbone.model)
         return Subnetwork(backbone, self.mapping, self.prompt() if prompted else None).to(self.runtime.device)
 
     def rewound(self, mask: Mask, passes: int = 0, tuning: int | None = None) -> Candidate:
