@@ -71,7 +71,7 @@ def save(found: Report, how: str) -> None:
     """
     if not found.verdicts or not found.again["changed"]:
         raise ValueError("nothing to save: this run has no verdicts, or its results are the committed ones")
-    content = {"how": how, **found.again, "verdicts": found.verdicts}
+    content = {"how": how, "tolerance": TOLERANCE, **found.again, "verdicts": found.verdicts}
     atomic.write_json(paths.AGAIN / f"{read(paths.PARAMS)['scale']}.json", content)
 
 

@@ -74,6 +74,11 @@ def pooled(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(source_seed=runs["backbone"], backbone=", ".join(names))
 
 
+def are_pooled(runs: pd.DataFrame) -> bool:
+    """Whether `pooled` took the networks of `runs` together."""
+    return runs["source_seed"].dtype.kind not in "iu"
+
+
 def first_network(runs: pd.DataFrame) -> str:
     """The backbone of `runs`, or the first of those that `pooled` took together."""
     return runs["backbone"].iloc[0].partition(", ")[0]

@@ -34,7 +34,7 @@ def stability(entries: Sequence[Entry], again: Entry) -> str:
     moved = [f"{entry['id']} from {entry['verdict']} to {other}" for entry, other in pairs if other != entry["verdict"]]
     return (
         f"Run again {again['how']}: {again['changed']} of {again['files']} result files were made anew, "
-        f"{again['agreeing']} of {again['means']} means in them agree within 0.02, and "
+        f"{again['agreeing']} of {again['means']} means in them agree within {again['tolerance']:g}, and "
         f"{len(pairs) - len(moved)} of {len(pairs)} verdicts are the same{': not ' if moved else ''}{', '.join(moved)}."
     )
 

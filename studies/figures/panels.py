@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from studies.figures import style
+from studies.statistics import are_pooled
 
 HOLLOW = "hollow: the network collapsed, no claim rests on it"
 
@@ -70,11 +71,7 @@ def seeds_note(results: pd.DataFrame, intervals: str = "bars") -> str:
     seeds, sources = results["seed"].nunique(), results["source_seed"].nunique()
     note = f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."
     if sources > 1:
-        of, over = (
-            ("networks",) * 2
-            if results["source_seed"].dtype.kind not in "iu"
-            else ("source checkpoints", "checkpoints")
-        )
+        of, over = ("networks",) * 2 if are_pooled(results) else ("source checkpoints", "checkpoints")
         note = f"Means of {sources} {of} with {seeds} seeds each; {intervals}: 95 % t over {over}."
     some = (results["status"] == "diverged").any()
     return note + (" ✕ with a count: so many runs diverged and are not in the mean." if some else "")

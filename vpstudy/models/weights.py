@@ -34,6 +34,14 @@ class Published:
     arguments: dict[str, Any]  # of the constructor, that these weights need
 
 
+def in_package(location: str | None) -> tuple[str, str] | None:
+    """Name of the package and path in it, of a location that is a file of an installed package."""
+    if not (location or "").startswith(PACKAGE):
+        return None
+    package, _, path = location.removeprefix(PACKAGE).partition("/")
+    return package, path
+
+
 class OutsideWeights(Strict):
     """A model of timm, torchvision or open_clip (a CLIP) by its name there, with a checkpoint.
 
@@ -110,9 +118,7 @@ class OutsideWeights(Strict):
 
     @property
     def package(self) -> tuple[str, str] | None:
-        """Name of the package and path in it, of a file of a package."""
-        package, _, path = (self.location or "").removeprefix(PACKAGE).partition("/")
-        return (package, path) if (self.location or "").startswith(PACKAGE) else None
+        return in_package(self.location)
 
     @property
     def published(self) -> bool:

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from vpstudy import atomic
 from vpstudy.prompts.codebook import Packed
-from vpstudy.prompts.text import ClassNetwork, MetaNetwork, Network
+from vpstudy.prompts.text import NETWORKS, Network
 
 KEY = "prompts"  # in the metadata: what is stored of each prompt
-NETWORKS = {kind.__name__: kind for kind in (MetaNetwork, ClassNetwork)}
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,6 @@ def _one(name: str, tensors: dict[str, Tensor], shape: list[int], network: str |
     if network is None:
         return Stored(values)
     n_features, (n_context, width) = parts["layers.0.weight"].shape[1], shape
-    sizes = (n_features, n_context, width) if NETWORKS[network] is ClassNetwork else (n_features, width)
-    made = NETWORKS[network](*sizes, seed=0)
+    made = NETWORKS[network](n_features, n_context, width, seed=0)
     made.load_state_dict(parts)
     return Stored(values, made.eval().requires_grad_(False))

@@ -1,6 +1,7 @@
 """Text prompts: learned vectors before the class name (CoOp), optionally shifted by the picture (CoCoOp)."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from open_clip.transformer import QuickGELU
@@ -80,53 +81,57 @@ def refuse_twins(class_names: Sequence[str], tokens: Tensor) -> None:
         first[row] = name
 
 
-class MetaNetwork(nn.Module):
-    """The network of CoCoOp (Zhou et al., CVPR 2022): picture features (N, E) to context shifts (N, width)."""
+class Network(nn.Module):
+    """Two linear layers that shift a context of `n_context` vectors of `width`, from features of width `n_features`."""
 
-    def __init__(self, n_features: int, width: int, seed: int):
-        super().__init__()
-        hidden = max(1, n_features // 16)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.layers = nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(), nn.Linear(hidden, width))
-
-    @classmethod
-    def count(cls, n_features: int, width: int) -> int:
-        """Number of weights."""
-        return sum(p.numel() for p in cls(n_features, width, seed=0).parameters())
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.layers(features)
-
-
-class ClassNetwork(nn.Module):
-    """The network of TCP (Yao et al., CVPR 2024): hand-written texts (K, E) to context shifts (K, M, width).
-
-    As published it has a quarter of E in its middle. Its last layer starts at zero: learning starts at the words.
-    """
+    of_pictures: ClassVar[bool]  # it shifts by each picture's features; else by each class's hand-written text
+    share: ClassVar[int]  # `n_features` per hidden unit
 
     def __init__(self, n_features: int, n_context: int, width: int, seed: int):
         super().__init__()
-        hidden = max(1, n_features // 4)
+        self.n_context = n_context
+        hidden = max(1, n_features // self.share)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.layers = nn.Sequential(
-                nn.Linear(n_features, hidden), QuickGELU(), nn.Linear(hidden, n_context * width)
-            )
-        self.n_context = n_context
-        for weights in self.layers[-1].parameters():
-            nn.init.zeros_(weights)
+            self.layers = self.build(n_features, hidden, n_context, width)
 
     @classmethod
     def count(cls, n_features: int, n_context: int, width: int) -> int:
         """Number of weights."""
         return sum(p.numel() for p in cls(n_features, n_context, width, seed=0).parameters())
 
+
+class MetaNetwork(Network):
+    """The network of CoCoOp (Zhou et al., CVPR 2022): picture features (N, E) to context shifts (N, width)."""
+
+    of_pictures, share = True, 16
+
+    def build(self, n_features: int, hidden: int, n_context: int, width: int) -> nn.Sequential:
+        return nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features)
+
+
+class ClassNetwork(Network):
+    """The network of TCP (Yao et al., CVPR 2024): hand-written texts (K, E) to context shifts (K, M, width).
+
+    As published it has a quarter of E in its middle. Its last layer starts at zero: learning starts at the words.
+    """
+
+    of_pictures, share = False, 4
+
+    def build(self, n_features: int, hidden: int, n_context: int, width: int) -> nn.Sequential:
+        layers = nn.Sequential(nn.Linear(n_features, hidden), QuickGELU(), nn.Linear(hidden, n_context * width))
+        for weights in layers[-1].parameters():
+            nn.init.zeros_(weights)
+        return layers
+
     def forward(self, texts: Tensor) -> Tensor:
         return self.layers(texts).unflatten(1, (self.n_context, -1))
 
 
-Network = MetaNetwork | ClassNetwork
+NETWORKS = {kind.__name__: kind for kind in (MetaNetwork, ClassNetwork)}
 
 
 @torch.no_grad()

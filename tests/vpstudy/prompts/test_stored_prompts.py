@@ -13,7 +13,7 @@ CONTEXT = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
 
 def test_what_is_written_is_read_again_and_packed_where_quantized(tmp_path):
     place, few = tmp_path / "0.safetensors", codebook.quantized(CONTEXT, 2, "clustered")
-    networks = {"cocoop/0": MetaNetwork(16, 32, seed=1), "tcp/0": ClassNetwork(16, 4, 32, seed=1)}
+    networks = {"cocoop/0": MetaNetwork(16, 4, 32, seed=1), "tcp/0": ClassNetwork(16, 4, 32, seed=1)}
     kept = {"full/0": Stored(CONTEXT), "qat-2/0": Stored(few)} | {n: Stored(CONTEXT, of) for n, of in networks.items()}
     stored.write(place, kept)
     again, tensors = stored.read(place), load_file(place)

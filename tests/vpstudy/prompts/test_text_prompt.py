@@ -74,9 +74,9 @@ def test_a_shift_of_each_picture_against_a_loop(clip):
     assert features.shape == (4, 3, 32)
     for one, expected in zip(shift, features, strict=True):
         torch.testing.assert_close(TextPrompt(tower, NAMES, start + one)(), expected, rtol=1e-4, atol=1e-5)
-    network = MetaNetwork(32, 64, seed=0)
+    network = MetaNetwork(32, 4, 64, seed=0)
     assert network(torch.rand(4, 32)).shape == (4, 64)
-    assert MetaNetwork.count(32, 64) == sum(p.numel() for p in network.parameters())
+    assert MetaNetwork.count(32, 4, 64) == sum(p.numel() for p in network.parameters())
 
 
 def test_templates_are_averaged(clip):

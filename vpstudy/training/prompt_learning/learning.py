@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from vpstudy.models.sentence_tower import Tower
 from vpstudy.prompts.quantized import Quantizer
-from vpstudy.prompts.text import ClassNetwork, MetaNetwork, Network, TextPrompt, first_context
+from vpstudy.prompts.text import NETWORKS, Network, TextPrompt, first_context
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.fit import Diverged, evenly_spaced
 from vpstudy.training.prompt_learning.measuring import accuracies, logits_from, measure, texts_of
@@ -115,10 +115,8 @@ def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: 
     prompt = TextPrompt(tower, task.base_names, first_context(tower, s.context, seed_for("context", seed)))
     start = prompt.context.detach().clone()
     meta, n_features = None, task.train[0].shape[1]
-    if variant.shifted:
-        meta = MetaNetwork(n_features, tower.width, seed_for("meta", seed))
-    elif variant.class_aware:
-        meta = ClassNetwork(n_features, len(start), tower.width, seed_for("meta", seed))
+    if variant.network:
+        meta = NETWORKS[variant.network](n_features, len(start), tower.width, seed_for("meta", seed))
     plain, quantizer = prompt.context, None
     if variant.quantize:
         quantizer = Quantizer(start, variant.quantize)

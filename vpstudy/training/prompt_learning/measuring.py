@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vpstudy.prompts.text import MetaNetwork, Network, TextPrompt
+from vpstudy.prompts.text import Network, TextPrompt
 from vpstudy.training.prompt_learning.tasks import Task
 
 
@@ -30,7 +30,7 @@ def logits_of(
     batch: int = 100,
 ) -> Tensor:
     """Logits (N, K) of features (N, E); `written` (K, E) are the hand-written texts of the prompt's classes."""
-    parts = features.split(batch) if isinstance(meta, MetaNetwork) else [features]
+    parts = features.split(batch) if meta and meta.of_pictures else [features]
     return torch.cat([logits_from(each, texts_of(prompt, each, written, meta), scale) for each in parts])
 
 
@@ -38,7 +38,7 @@ def texts_of(prompt: TextPrompt, features: Tensor, written: Tensor, meta: Networ
     """Texts (K, E), or (N, K, E) where a network shifts the context by each picture's features (N, E)."""
     if meta is None:
         return prompt()
-    return prompt(meta(features if isinstance(meta, MetaNetwork) else written))
+    return prompt(meta(features if meta.of_pictures else written))
 
 
 def accuracies(logits: dict[str, Tensor], task: Task) -> dict[str, float]:

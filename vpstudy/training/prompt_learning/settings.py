@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
-from vpstudy.models.weights import PACKAGE
+from vpstudy.models.weights import in_package
 from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict
 from vpstudy.training.prompt_learning.prompters.base import Bits
 from vpstudy.training.prompt_learning.registry import PROMPTERS
@@ -65,9 +65,7 @@ class LockedTuning(Strict):
 
     @property
     def package(self) -> tuple[str, str] | None:
-        """Name of the package and path in it, of a file of a package."""
-        package, _, path = self.location.removeprefix(PACKAGE).partition("/")
-        return (package, path) if self.location.startswith(PACKAGE) else None
+        return in_package(self.location)
 
 
 class Learning(Strict):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vpstudy.models.sentence_tower import Tower
 from vpstudy.prompts.quantized import Quantizer, Settings
-from vpstudy.prompts.text import ClassNetwork, MetaNetwork, Network, TextPrompt, described, first_context
+from vpstudy.prompts.text import Network, TextPrompt, described, first_context
 from vpstudy.runtime import seed_for
 from vpstudy.training.fit import Diverged
 from vpstudy.training.prompt_learning.learning import learn
@@ -98,6 +98,4 @@ class Trial:
 def _published(meta: Network | None) -> int:
     """Weights of a network at the width of CLIP's own text tower."""
     width = PUBLISHED_WIDTH
-    if isinstance(meta, ClassNetwork):
-        return ClassNetwork.count(width, meta.n_context, width)
-    return MetaNetwork.count(width, width) if meta else 0
+    return meta.count(width, meta.n_context, width) if meta else 0

@@ -41,8 +41,7 @@ class Variant:
     loss: Callable[[Any], Tensor] | None = None  # from a `Step`, in place of the cross-entropy
     # from a `Step` and the trained tensors to a gradient each, in place of those of the loss
     gradients: Callable[[Any, list[Tensor]], list[Tensor]] | None = None
-    shifted: bool = False  # a network shifts the context by the features of each picture
-    class_aware: bool = False  # a network shifts the context of each class by its hand-written text
+    network: Literal["MetaNetwork", "ClassNetwork"] | None = None  # of vpstudy/prompts/text.py, shifts the context
     averaged: Sequence[float] = ()  # weights of the prompts after each epoch, whose mean is used; else the last one
     quantize: Settings | None = None  # train through this quantizer (quantization-aware training)
     noise: float = 0.0  # deviation of Gaussian noise on the prompt, in units of its initial deviation

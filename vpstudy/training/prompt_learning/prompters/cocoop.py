@@ -12,7 +12,7 @@ class Settings(Strict):
 
 
 def arms(trial):
-    yield trial.trained("full", Variant(shifted=True, changes=trial.own.model_dump()))
+    yield trial.trained("full", Variant(network="MetaNetwork", changes=trial.own.model_dump()))
 
 
 PROMPTER = Prompter("CoCoOp", arms, Settings)

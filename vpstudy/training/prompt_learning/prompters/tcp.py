@@ -9,7 +9,7 @@ from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 
 
 def arms(trial):
-    yield trial.trained("full", Variant(loss=kgcoop.pulled(trial.own.weight), class_aware=True))
+    yield trial.trained("full", Variant(loss=kgcoop.pulled(trial.own.weight), network="ClassNetwork"))
 
 
 PROMPTER = Prompter("TCP at the input", arms, kgcoop.Settings)
