@@ -32,6 +32,7 @@ STAGES = {
     "protocol": Stage("52_protocol", "qprompt"),
     "multimodal": Stage("53_multimodal", "qprompt"),
     "quantize_visual_prompt": Stage("60_quantized_visual_prompt", "across"),
+    "prompt_on_compressed": Stage("61_prompt_on_compressed", "across"),
     "claims": Stage("99_claims", "claims"),
     "hidden_cost": Stage("90_hidden_cost", "hidden_cost"),
     "vpns": Stage("91_vpns", "vpns"),

@@ -21,7 +21,8 @@ from vpstudy.models.weights import Weights
 from vpstudy.settings import AXIS, Execution, ParameterError, Strict, problems_of, refuse, unique
 from vpstudy.training.prompt_learning.settings import ClipSource, LockedTuning
 
-STUDIES = ("vpns", "qprompt", "protocols", "multimodal", "across")  # each with its own backbones, if any
+# Each with its own backbones, if any.
+STUDIES = ("vpns", "qprompt", "protocols", "multimodal", "across", "compressed_towers")
 
 
 class Parameters(Strict):
@@ -50,6 +51,7 @@ class Parameters(Strict):
     protocols: qprompt.Protocols
     multimodal: qprompt.Multimodal
     across: across.Across
+    compressed_towers: across.CompressedTowers
 
 
 def _nothing_to_run(p: Any) -> Iterator[str]:

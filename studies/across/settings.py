@@ -1,4 +1,4 @@
-"""Parameters of the study `across`: quantized visual prompts on compressed backbones."""
+"""Parameters of the study `across`: quantized prompts on compressed backbones, visual ones and those of words."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from studies.axes import Backbones, CompressionName, Targets
+from vpstudy.compression.registry import parse
 from vpstudy.settings import AXIS, Budget, Positive, Seed, Strict, unique
+from vpstudy.training.prompt_learning.prompters.base import Bits as TextBits
 
 Codebook = Literal["clustered", "uniform", "random"]  # as in vpstudy/prompts/codebook.py, like the bits
 Bits = Annotated[int, Field(ge=1, le=8)]
@@ -30,9 +32,8 @@ class Settings(Strict):
     threshold: Annotated[float, Field(ge=0)]  # KL divergence (nats) above which it is refitted
 
 
-class Across(Strict):
+class _Compared(Strict):
     axes: Axes
-    settings: Settings
 
     @model_validator(mode="after")
     def _fit(self):
@@ -41,8 +42,29 @@ class Across(Strict):
         return self
 
 
+class Across(_Compared):
+    settings: Settings
+
+
+class TowerSettings(Strict):
+    """The rest is as in `qprompt.settings`."""
+
+    bits: TextBits  # of QCoOp
+
+
+class CompressedTowers(_Compared):
+    """Text prompts for two-tower models whose image tower is compressed."""
+
+    settings: TowerSettings
+
+
 def problems(p: Any) -> Iterator[str]:
-    """Conflicts between this section and the others of the parameters `p`."""
+    """Conflicts between these sections and the others of the parameters `p`."""
+    yield from _visual(p)
+    yield from _towers(p)
+
+
+def _visual(p: Any) -> Iterator[str]:
     if not p.across.axes.backbones:
         return
     for key in ("backbones", "compressions"):
@@ -54,3 +76,17 @@ def problems(p: Any) -> Iterator[str]:
     if prompt != "border":
         key = "hidden_cost.settings.visual_prompting.prompt"
         yield f"{key}: {prompt!r}: the study across quantizes borders; give border"
+
+
+def _towers(p: Any) -> Iterator[str]:
+    axes, key = p.compressed_towers.axes, "compressed_towers.axes"
+    locked = [name for name in p.clips if name in p.weights and not p.weights[name].is_clip]
+    for name in axes.backbones:
+        if name not in locked:
+            allowed = ", ".join(locked) or "none, as clips has no classifier of weights"
+            yield f"{key}.backbones: {name!r} is no locked network with a text tower tuned to it; allowed: {allowed}"
+    for compression in map(parse, axes.compressions if axes.backbones else ()):
+        if problem := compression.problem(p.imp.rounds, list(p.checkpoints)):
+            yield f"{key}.compressions: {compression.name!r} {problem}"
+        elif compression.trains_on_source:
+            yield f"{key}.compressions: {compression.name!r} trains on the source, which no locked network has here"

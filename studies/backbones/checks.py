@@ -74,9 +74,10 @@ def schedule_problems(p: Any) -> Iterator[str]:
 
 def recovery_problems(p: Any) -> Iterator[str]:
     """A target whose pictures recovery has shown to a backbone: that is no transfer."""
-    sections = (p.hidden_cost, p.across, p.vpns, p.qprompt, p.protocols)
+    sections = (p.hidden_cost, p.across, p.vpns, p.qprompt, p.protocols, p.compressed_towers)
     used = [s for s in sections if getattr(s.axes, "backbones", p.backbones)]
-    if set(p.backbones) & set(p.outside) and any(p.recovery.pictures in s.axes.targets for s in used):
+    recovering = {*p.backbones, *p.compressed_towers.axes.backbones} & set(p.outside)
+    if recovering and any(p.recovery.pictures in s.axes.targets for s in used):
         yield (
             f"recovery.pictures: {p.recovery.pictures!r} is a target of the study, and a backbone that has seen it is "
             "not transferred to it; give another set"

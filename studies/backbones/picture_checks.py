@@ -7,7 +7,7 @@ from vpstudy.data.origin import origin_of
 from vpstudy.data.registry import EMBEDDED, KNOWN
 from vpstudy.settings import unknown
 
-STUDIES = ("hidden_cost", "vpns", "qprompt", "across", "protocols", "multimodal")
+STUDIES = ("hidden_cost", "vpns", "qprompt", "across", "protocols", "multimodal", "compressed_towers")
 
 
 def problems(p: Any) -> Iterator[str]:
@@ -40,8 +40,9 @@ def _targets(p: Any) -> Iterator[tuple[str, list[str], bool]]:
         for key, names in (("pictures", [p.locked_tuning.pictures]), ("measured_on", p.locked_tuning.measured_on)):
             yield f"locked_tuning.{key}", names, is_used
     if hasattr(p, "recovery"):
+        towers = p.compressed_towers.axes.backbones if hasattr(p, "compressed_towers") else []
         for key in ("pictures", "held_out"):
-            yield f"recovery.{key}", [getattr(p.recovery, key)], bool(backbones)
+            yield f"recovery.{key}", [getattr(p.recovery, key)], bool(backbones or towers)
 
 
 def missing(p: Any) -> Iterator[str]:

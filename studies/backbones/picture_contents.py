@@ -33,6 +33,7 @@ NEEDS: tuple[tuple[str, str, str, Callable[[Parameters], Any]], ...] = (
     ("vpns", "vpns.settings.budget", "vpns", lambda p: p.vpns.axes.backbones),
     ("qprompt", "qprompt.settings.shots", "qprompt", lambda p: p.qprompt.axes.backbones),
     ("multimodal", "qprompt.settings.shots", "qprompt", lambda p: p.multimodal.axes.backbones),
+    ("compressed_towers", "qprompt.settings.shots", "qprompt", lambda p: p.compressed_towers.axes.backbones),
     (
         "protocols",
         "qprompt.settings.shots",
@@ -55,7 +56,7 @@ def check(p: Parameters, file: str, this_machine: bool = True) -> list[str]:
     others, whose devices are not known. Raises ParameterError with a line for each problem.
     """
     problems, notes, sizes = [], [], {}
-    texts = (p.qprompt, p.multimodal, p.protocols)
+    texts = (p.qprompt, p.multimodal, p.protocols, p.compressed_towers)
     in_texts = {name for section in texts if section.axes.backbones for name in section.axes.targets}
     if this_machine and p.execution.device == "cuda" and not torch.cuda.is_available():
         problems.append("execution.device: 'cuda': torch sees no CUDA device on this machine; give auto or cpu")
