@@ -18,6 +18,7 @@ from studies.figures import style, tables
 from studies.figures.sentences import Drawn
 from studies.parameters import Parameters
 from studies.results import Results
+from studies.statistics import are_pooled
 from vpstudy import atomic, paths
 
 # depends on vpstudy/compression/families, whose labels are found by name
@@ -64,7 +65,8 @@ class Report:
         runs = self.runs
         print(
             f"{len(self.cells)} cells, {len(runs)} rows; targets: {', '.join(dict.fromkeys(runs['target']))}; "
-            f"source checkpoints: {runs['source_seed'].nunique()}; seeds: {runs['seed'].nunique()}. "
+            f"{'networks' if are_pooled(runs) else 'source checkpoints'}: {runs['source_seed'].nunique()}; "
+            f"seeds: {runs['seed'].nunique()}. "
             f"Runs that diverged: {(runs['status'] != 'ok').sum()}."
         )
         for note in self.read.notes():

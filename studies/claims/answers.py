@@ -34,41 +34,25 @@ def effects(entry: ledger.Entry) -> str:
 
 
 def answers() -> str:
-    """HTML: every claim that was run, with its verdict and effect at each scale, and verdicts of a second run.
-
-    A claim leads to its study's page, at the scale with most verdicts of those that ran it.
-    """
+    """HTML: a row for each claim and scale that ran it, with any second verdict; it leads to the page of its study."""
+    rows, links, run = [], [], set()
     every = {scale: {entry["id"]: entry for entry in ledger.read(scale)} for scale in scales()}
-    statements = {claim.id: claim.statement for module in STUDIES.values() for claim in module.CLAIMS}
-    run = [name for name in statements if any(_verdict(found, name) != NOT_RUN for found in every.values())]
-    table = pd.DataFrame({"claim": run, "in words": [statements[name] for name in run]})
-    for scale, entries in every.items():
-        second = ledger.again(scale).get("verdicts", {})
-        verdicts = [_verdict(entries, name) for name in run]
-        table[f"verdict at {scale}"] = verdicts
-        table[f"effect at {scale}"] = [effects(entries[name]) if name in entries else "—" for name in run]
-        if second:
-            again = [second.get(name, first) for name, first in zip(run, verdicts, strict=True)]
-            table[f"{scale}, second run"] = list(map(_beside, again, verdicts))
-    left = ", ".join(name for name in statements if name not in run)
+    for claim in (claim for module in STUDIES.values() for claim in module.CLAIMS):
+        for scale, entries in every.items():
+            entry, again = entries.get(claim.id), ledger.again(scale).get("verdicts", {})
+            if not entry or entry["verdict"] == NOT_RUN:
+                continue
+            words = "" if claim.id in run else claim.statement
+            row = {"claim": claim.id, "in words": words, "scale": scale, "networks": entry["networks"]}
+            row |= {"effect [95 %]": effects(entry), "verdict": entry["verdict"]}
+            second = again.get(claim.id, "—")
+            rows.append(row | {"second run": "the same" if second == entry["verdict"] else second})
+            links.append(f"results/{scale}/{grid.STAGES[entry['study']].notebook}.html")
+            run.add(claim.id)
+    left = [claim.id for module in STUDIES.values() for claim in module.CLAIMS if claim.id not in run]
     return (
-        tables.html(table, {name: _page(every, name) for name in run})
-        + f"<p>Not run at any of these scales: {left or 'none'}.</p>"
+        tables.html(pd.DataFrame(rows), links) + f"<p>Not run at any of these scales: {', '.join(left) or 'none'}.</p>"
     )
-
-
-def _page(every: dict[str, dict[str, ledger.Entry]], name: str) -> str:
-    scale = next(scale for scale, entries in every.items() if _verdict(entries, name) != NOT_RUN)
-    return f"results/{scale}/{grid.STAGES[every[scale][name]['study']].notebook}.html"
-
-
-def _verdict(entries: dict[str, ledger.Entry], name: str) -> str:
-    return entries[name]["verdict"] if name in entries else NOT_RUN
-
-
-def _beside(again: str, first: str) -> str:
-    """The verdict of a second run beside that of the first."""
-    return again if again != first else "—" if first == NOT_RUN else "the same"
 
 
 def block(scale: str, study: str) -> str:

@@ -22,10 +22,7 @@ def findable(entry: Entry) -> str:
     """Whether the study could have found what the claim is about, from the power that its own spread leaves it."""
     if (power := entry["power"]) is None:
         return "no: one network" if entry["verdict"] == ONE_NETWORK else "—"
-    size = f"{entry['smallest_effect']:g} {entry['unit']}"
-    told = f"a change of {size} from none" if entry["test"] == "directional" else f"no change from one of {size}"
-    answer = "yes" if power >= GOOD else "perhaps" if power >= EVEN else "no"
-    return f"{answer}: {100 * power:.0f} % of such studies would tell {told}"
+    return "yes" if power >= GOOD else "perhaps" if power >= EVEN else "no"
 
 
 def stability(entries: Sequence[Entry], again: Entry) -> str:

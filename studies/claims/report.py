@@ -8,7 +8,7 @@ import pandas as pd
 from studies import checkpoints, grid, results
 from studies.claims import forest, ledger, rules
 from studies.claims.conclusions import conclusions, effect_text, findable, stability
-from studies.claims.verdict import LEVEL, ONE_NETWORK, power
+from studies.claims.verdict import LEVEL, NOT_RUN, ONE_NETWORK, power
 from studies.figures.sentences import Drawn
 from studies.hidden_cost import claims as hidden_cost
 from studies.parameters import Parameters
@@ -78,7 +78,8 @@ class ClaimsReport(Report):
             print(f"{alone} claims have runs of one network only: what is said of it holds for no other.")
         frozen = ", ".join(f"{study} {rules.digest(study)}" for study in STUDIES)
         print(f"Digests of the code that holds the claims' rules: {frozen}.")
-        table, again = pd.DataFrame(map(_verdict, self.entries)), ledger.again(self.parameters.scale)
+        entries = sorted(self.entries, key=lambda entry: entry["verdict"] == NOT_RUN)  # those last
+        table, again = pd.DataFrame(map(_verdict, entries)), ledger.again(self.parameters.scale)
         if again:
             print(stability(self.entries, again))
             table.insert(3, "run again", table["claim"].map(again["verdicts"]).fillna("—"))
@@ -86,7 +87,7 @@ class ClaimsReport(Report):
 
     def tests(self) -> pd.DataFrame:
         """How each claim that was run is judged: a row per claim."""
-        return pd.DataFrame(_test(entry) for entry in self.entries if entry["findings"])
+        return pd.DataFrame(_test(entry) for entry in self.entries if entry["verdict"] != NOT_RUN)
 
     def findings(self, kind: str, by: str = "targets") -> pd.DataFrame:
         """Effects pooled and by "targets" or "networks": of the "findings", which decide, or of those "beside" them."""
@@ -123,13 +124,13 @@ def _verdict(entry: ledger.Entry) -> dict[str, Any]:
         "networks": entry["networks"],
         "power": "—" if entry["power"] is None else f"{entry['power']:.2f}",
         "could this study have found it?": findable(entry),
-        "why": entry["reason"],
     }
 
 
 def _test(entry: ledger.Entry) -> dict[str, Any]:
     return {
         "claim": entry["id"],
+        "why": entry["reason"],
         "estimand": entry["estimand"],
         "measured on": _listed([found["label"] for found in entry["findings"]]),
         "test": entry["test"],

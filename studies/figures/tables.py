@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -88,18 +87,18 @@ def chosen(tuned: Iterable[tuple[str, Sequence[Mapping[str, Any]]]], setting: st
     return frame.groupby(["arm", setting], sort=False)["chosen"].agg(tried="size", chosen="sum").reset_index()
 
 
-def html(table: pd.DataFrame, links: Mapping[str, str] = MappingProxyType({})) -> str:
+def html(table: pd.DataFrame, links: Sequence[str] = ()) -> str:
     """The whole table in a box that scrolls: prose to the left, numbers to the right, verdicts coloured.
 
-    Several numbers in one cell stand below each other; a cell that is a key of `links` leads to that address. Equal
-    tables give equal text.
+    Several numbers in one cell stand below each other. With `links`, an address a row, the first cells lead there.
+    Equal tables give equal text.
     """
     numeric = [column for column in table if table[column].map(lambda value: bool(NUMBER.match(str(value)))).all()]
     right = [{"selector": f"th.col{table.columns.get_loc(name)}", "props": "text-align: right"} for name in numeric]
     shown = table.reset_index(drop=True).replace(dict.fromkeys(numeric, "; "), "\n", regex=True)
     styler = shown.style.hide(axis="index").format(escape="html", precision=3)
-    linked = [column for column in shown if shown[column].isin(links).any()]
-    styler.format(lambda value: f'<a href="{links[value]}">{value}</a>' if value in links else value, subset=linked)
+    for row, address in enumerate(links):
+        styler.format(f'<a href="{address}">{{}}</a>', subset=(row, table.columns[0]))
     styler.set_properties(**{"text-align": "left", "vertical-align": "top", "white-space": "normal"})
     for column in table.columns.difference(numeric):
         width = min(WIDEST, WIDTH * table[column].astype(str).str.len().max())

@@ -28,6 +28,7 @@ from studies.claims.verdict import (
     power,
 )
 from studies.claims.verdict import Test as Rule  # pytest would collect a class called Test
+from studies.grid import STAGES
 from studies.hidden_cost import measures, twins
 from studies.hidden_cost.admission import admitted
 from studies.hidden_cost.claims import CLAIMS
@@ -175,7 +176,7 @@ def test_a_study_that_could_not_have_found_it_says_so():
     unsure, sure = (judged(evidence(noise=noise, sources=4), CLAIMS[3:4])["H4"] for noise in (0.2, 0.005))
     assert unsure["reading"] == "inconclusive" and unsure["power"] < 0.5 and unsure["verdict"] == CANNOT_TELL
     assert sure["verdict"] == "reproduced" and sure["power"] > 0.8
-    assert findable(unsure).startswith("no: ") and findable(sure).startswith("yes: ")
+    assert findable(unsure) == "no" and findable(sure) == "yes"
     assert judged(evidence(sources=1))["H4"]["power"] is None
 
 
@@ -658,6 +659,14 @@ def test_trained_quantization_is_the_primary_one_where_it_was_run():
 
 
 def test_tables_in_the_readme_are_those_of_the_committed_ledgers():
+    shown = answers.answers()
+    for scale in answers.scales():
+        run = [each for each in ledger.read(scale) if each["verdict"] != NOT_RUN]
+        for entry in run:
+            page = f"results/{scale}/{STAGES[entry['study']].notebook}.html"
+            assert f'<a href="{page}">{entry["id"]}</a>' in shown
+            assert (paths.NOTEBOOKS / "rendered" / scale / page.rpartition("/")[2]).with_suffix(".ipynb").exists()
+        assert shown.count(f">{scale}</td>") == len(run)
     blocks = list(answers.BLOCK.finditer(answers.README.read_text(encoding="utf-8")))
     assert {found[1] for found in blocks} == {*answers.scales()}
     for found in blocks:

@@ -65,6 +65,8 @@ def test_tables_are_shown_whole_aligned_and_the_same_each_time():
     table["effect"] = ["+0.010 [-0.002, +0.022]", "—"]
     text = tables.html(table)
     assert text == tables.html(table.copy())
+    linked = re.findall(r'<a href="([^"]+)">([^<]*)</a>', tables.html(table, ["one.html", "two.html"]))
+    assert linked == [("one.html", "H1"), ("two.html", "H2")]
     names = {re.search(r'table id="(\w+)"', tables.html(each))[1] for each in (table, table.iloc[:1])}
     assert len(names) == 2  # rules of one table on a page do not reach another
     assert html.escape(long) in text and "<b>" not in text
