@@ -66,9 +66,9 @@ def synflow(
     A weight's score |w · dR/dw| sums the products of absolute weights over all paths through it; R is the sum of
     outputs for a picture of ones (`input_shape`), with absolute parameters. Density falls exponentially over
     `iterations` rounds, each with new scores. The network must be linear: BatchNorm uses its running statistics (0 and
-    1 if untrained), biases and means count as zero, and LayerNorm only multiplies by its factors. In a transformer
-    queries and keys score zero and go, since all tokens are the same. Computed in double precision. Raises ValueError
-    for bad `sparsity` or `iterations`.
+    1 if untrained), biases and means count as zero, LayerNorm only multiplies by its factors, and ReLU6 has no upper
+    end, beyond which all weights before it would score zero. In a transformer queries and keys score zero and go, since
+    all tokens are the same. Computed in double precision. Raises ValueError for bad `sparsity` or `iterations`.
     """
     if not 0 <= sparsity < 1 or iterations < 1:
         raise ValueError(f"sparsity={sparsity}, iterations={iterations}: give 0 <= sparsity < 1 and iterations >= 1")
@@ -84,9 +84,11 @@ def synflow(
                 module.bias.zero_()
             if isinstance(getattr(module, "running_mean", None), Tensor):
                 module.running_mean.zero_()
-    for module in model.modules():
+    for name, module in list(model.named_modules()):
         if isinstance(module, nn.LayerNorm):
             module.register_forward_hook(lambda norm, inputs, _: inputs[0] * norm.weight)
+        if isinstance(module, nn.Hardtanh):  # ReLU6 is one
+            model.set_submodule(name, nn.Identity())
     ones = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
     for round_ in range(1, iterations + 1):
         mask.apply_(weights)

@@ -78,10 +78,12 @@ def test_grasp_keeps_what_carries_the_gradient(batch):
     assert -scores[name][place] == max((-s).max() for s in scores.values())
 
 
-def test_synflow_scores_are_sums_over_paths():
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6])
+def test_synflow_scores_are_sums_over_paths(activation):
     """One round on a chain of linear layers: the score of a weight is the sum of the paths through it."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 2)).double()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 4, bias=False), activation(), nn.Linear(4, 2)).double()
+    model[1].weight.data *= 100  # beyond the upper end of ReLU6
     first, second = model[1].weight.detach().abs(), model[3].weight.detach().abs()
     paths = {
         "1.weight": torch.zeros_like(first),
