@@ -49,7 +49,7 @@ def heat_map(left: Mapping[str, pd.DataFrame]) -> Figure:
     logs = {title: np.log10(table.clip(lower=1e-4)) for title, table in shares.items()}
     maps = {title: (logs[title], table.map(_share)) for title, table in shares.items()}
     ticks = {-3: "0.1", -2: "1", -1: "10", 0: "100"}
-    title, note = "What is left of each layer", "From input to output; first seeds."
+    title, note = "What is left of each layer", "First seeds."
     return heat.draw(maps, (-3, 0), "cividis", "weights left (%)", title, note, ticks=ticks)
 
 
