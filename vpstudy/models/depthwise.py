@@ -1,4 +1,4 @@
-"""Depthwise convolutions that train faster on CPUs: their gradients are computed in 32 bits.
+"""Depthwise convolutions that train faster on CPUs: their gradients are computed in 32 bits or more.
 
 In bfloat16, torch's own take a slow path where there is a stride or a 5 × 5 kernel: of a training step
 of EfficientNet-Lite0 (32 pictures of 128 px, one core) they were two thirds.
@@ -36,8 +36,9 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         pictures, weight = ctx.saved_tensors
+        kind = torch.promote_types(gradient.dtype, torch.float32)
         of_pictures, of_weight, _ = torch.ops.aten.convolution_backward(
-            *(each.float() for each in (gradient, pictures, weight)),
+            *(each.to(kind) for each in (gradient, pictures, weight)),
             None,
             ctx.stride,
             ctx.padding,
