@@ -1,6 +1,7 @@
 """One run of a pruning method: a seed and a factor on the learning rates."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -43,7 +44,7 @@ class Run:
     seed: int
     factor: float = 1.0  # of all learning rates
     on_source: bool = False  # find masks on the source task and its classes
-    cache: dict[tuple, dict[str, torch.Tensor]] = field(default_factory=dict)  # trained weights shared by sparsities
+    cache: dict[tuple, Mapping[str, torch.Tensor]] = field(default_factory=dict)  # weights and masks that runs share
 
     def __post_init__(self):
         self.settings = self.settings.changed(self.method.change)

@@ -31,9 +31,11 @@ def grasp(run: Run, sparsity: float) -> Candidate:
 
 def synflow(run: Run, sparsity: float) -> Candidate:
     """Its hundred passes take one picture each, so they count as one or two passes over a batch."""
-    backbone, size = run.fresh().backbone, run.settings.canvas
-    mask = scores.synflow(backbone.model, backbone.prunable, sparsity, (3, size, size))
-    return run.rewound(mask, passes=-(-100 // run.settings.batch))
+    key = ("synflow", sparsity)  # neither a seed nor a learning rate changes it
+    if key not in run.cache:
+        backbone, size = run.fresh().backbone, run.settings.canvas
+        run.cache[key] = scores.synflow(backbone.model, backbone.prunable, sparsity, (3, size, size))
+    return run.rewound(run.cache[key], passes=-(-100 // run.settings.batch))
 
 
 def _batches(run: Run) -> int:
