@@ -668,7 +668,7 @@ def test_tables_in_the_readme_are_those_of_the_committed_ledgers():
             assert (paths.NOTEBOOKS / "rendered" / scale / page.rpartition("/")[2]).with_suffix(".ipynb").exists()
         assert shown.count(f">{scale}</td>") == len(run)
     blocks = list(answers.BLOCK.finditer(answers.README.read_text(encoding="utf-8")))
-    assert {found[1] for found in blocks} == {*answers.scales()}
+    assert {found[2] for found in blocks} == {*answers.STUDIES}
     for found in blocks:
         assert found[0] == answers.block(*found.groups()), "run `python -m studies.claims.answers`"
         entries = [entry for entry in ledger.read(found[1]) if entry["study"] == found[2]]
