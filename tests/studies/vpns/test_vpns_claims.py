@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from studies.claims import ledger
-from studies.claims.verdict import COLLAPSED, NOT_RUN
+from studies.claims.verdict import COLLAPSED, NOT_RUN, NOT_TESTED
 from studies.vpns.claims import CLAIMS
 from studies.vpns.evidence import BASELINES, SINGLE_PASS, VpnsEvidence, arm, changes, difference, words
 
@@ -93,6 +93,14 @@ def test_what_was_not_run_is_said_and_all_else_measured():
     assert entries["V1"]["findings"][0]["effect"] == pytest.approx(0.03, abs=0.002)
     assert len(entries["V3"]["findings"]) == 1  # the lowest sparsity; others stand beside
     assert entries["V3"]["beside"]
+
+
+def test_what_is_published_at_lower_sparsities_alone_is_not_judged_above_them():
+    for sparsities, verdict in (((0.8, 0.9), "contradicted"), ((0.9,), NOT_TESTED)):
+        entry = judged(runs(OTHERS | {arm("vpns"): -0.03}, sparsities=sparsities))["V3"]
+        assert entry["verdict"] == verdict
+    assert "90 %" in entry["reason"] and "80 %" in entry["reason"]
+    assert entry["beside"]
 
 
 def test_a_network_that_has_collapsed_is_no_opponent():
