@@ -99,7 +99,7 @@ class Draw:
         means |= {arm(name): 0.01 for name in ("depgraph", "slimming")}
         columns = ("pruner", "arm", "view")
         rows = self.rows((dict(zip(columns, key, strict=True)), 0.7 + mean) for key, mean in means.items())
-        return VpnsEvidence(rows.assign(sparsity=np.where(rows["pruner"] == "dense", 0.0, 0.95), collapsed=False))
+        return VpnsEvidence(rows.assign(sparsity=np.where(rows["pruner"] == "dense", 0.0, 0.80), collapsed=False))
 
     def qprompt(self) -> QpromptEvidence:
         d = float(self.holds)

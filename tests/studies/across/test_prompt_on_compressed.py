@@ -188,10 +188,17 @@ CASES = {
 }
 
 
+def with_cells() -> dict:
+    """The content of params.yaml at scale towers, with the networks of which this part can be run."""
+    content = scales._plain(scales.compose("towers"))
+    content["compressed_towers"]["axes"]["backbones"] = ["lite0", "lite1", "lite2"]
+    return content
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_bad_values_are_refused_before_any_work(name):
     change, told = CASES[name]
-    content = scales._plain(scales.compose("towers"))
+    content = with_cells()
     for key, value in change.items():
         content["compressed_towers"]["settings" if key == "bits" else "axes"][key] = value
     with pytest.raises(ParameterError) as error:
@@ -199,12 +206,10 @@ def test_bad_values_are_refused_before_any_work(name):
     assert told in str(error.value) and "1 problem, nothing was run" in str(error.value)
 
 
-def test_only_the_scale_towers_has_such_cells():
-    for name in scales.presets():
-        found = grid.cells(scales.parameters(name), "prompt_on_compressed")
-        assert len(found) == (12 if name == "towers" else 0)
-    kinds = {cell.stage for cell in grid.cells(scales.parameters("towers"))}
-    assert "transfer" not in kinds and "compress" not in kinds  # cells make their own
+def test_cells_make_their_own_compressions():
+    every = grid.cells(validate(with_cells(), "params.yaml"))
+    assert sum(cell.stage == "prompt_on_compressed" for cell in every) == 12
+    assert not {cell.stage for cell in every} & {"transfer", "compress"}
 
 
 # Effects and the report, on results that are drawn.
@@ -214,7 +219,7 @@ def test_only_the_scale_towers_has_such_cells():
 def drawn(tmp_path_factory):
     """Parameters of the scale towers, and a folder of results of its cells of text prompts."""
     folder, draw = tmp_path_factory.mktemp("drawn") / "results", np.random.default_rng(0)
-    parameters = scales.parameters("towers")
+    parameters = validate(with_cells(), "params.yaml")
     for cell in grid.cells(parameters, "prompt_on_compressed"):
         rows = []
         for seed, (prompter, arm), group in product(range(3), ARMS, ("base", "new")):
