@@ -73,9 +73,9 @@ def put_in_place(name: str, force: bool = False) -> list[str]:
         kept = next(name for name in names if not paths.PARAMS.with_name(name).exists())
         atomic.write_bytes(paths.PARAMS.with_name(kept), paths.PARAMS.read_bytes())
         done = [f"params.yaml was edited by hand: kept as {kept}"]
-    elif paths.PARAMS.exists() and read(paths.PARAMS)["scale"] == name:
-        return [f"params.yaml holds scale {name} already"]
     locks.settle(name)
+    if not edits and paths.PARAMS.exists() and read(paths.PARAMS)["scale"] == name:
+        return [f"params.yaml holds scale {name} already"]
     atomic.write_text(paths.PARAMS, text)
     return [*done, f"params.yaml now holds scale {name}"]
 

@@ -78,6 +78,14 @@ def test_there_and_back_gives_the_same_bytes(params):
     assert params.read_bytes() == before
 
 
+def test_a_scale_that_is_in_place_gets_its_lock_too(params, monkeypatch):
+    settled = []
+    monkeypatch.setattr(scales.locks, "settle", settled.append)
+    put_in_place("smoke")
+    put_in_place("smoke")
+    assert settled == ["smoke", "smoke"]
+
+
 def test_a_missing_file_is_put_in_place(params):
     params.unlink()
     put_in_place("smoke")
