@@ -36,10 +36,13 @@ def effects(entry: ledger.Entry) -> str:
 def answers() -> str:
     """HTML: a row for each claim and scale that ran it, with any second verdict; it leads to the page of its study."""
     rows, links, run = [], [], set()
-    every = {scale: {entry["id"]: entry for entry in ledger.read(scale)} for scale in scales()}
+    every = {
+        scale: ({entry["id"]: entry for entry in ledger.read(scale)}, ledger.again(scale).get("verdicts", {}))
+        for scale in scales()
+    }
     for claim in (claim for module in STUDIES.values() for claim in module.CLAIMS):
-        for scale, entries in every.items():
-            entry, again = entries.get(claim.id), ledger.again(scale).get("verdicts", {})
+        for scale, (entries, again) in every.items():
+            entry = entries.get(claim.id)
             if not entry or entry["verdict"] == NOT_RUN:
                 continue
             words = "" if claim.id in run else claim.statement
