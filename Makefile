@@ -24,7 +24,8 @@ help:
 	@echo "             make repro CLUSTER=slurm (Dask's jobqueue.yaml) or CLUSTER=tcp://HOST:8786 uses a cluster; JOBS=N cores or jobs"
 	@echo "make lab     set up, then open the notebooks in JupyterLab; OPTIONS='--port 9999' go to it"
 	@echo "make site    set up, then build the site from stored results, without the network: docs/built/html/index.html"
-	@echo "make test    set up, then check the style and run every test, with the whole pipeline at the smoke scale"
+	@echo "make test    set up, then check the style and run every test, with the whole pipeline at the smoke scale;"
+	@echo "             where Chromium is, the site and the playground, too"
 	@echo "make test-cluster   set up, install SLURM with apt-get, run the smoke grid on it with a worker killed; needs root"
 	@echo "make lock    resolve pyproject.toml into requirements.lock again; pins that still fit stay"
 
@@ -46,9 +47,10 @@ lab: setup
 	@echo "==> JupyterLab in notebooks/ (Ctrl-C twice ends it)"
 	@.venv/bin/python -m jupyterlab --notebook-dir notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(OPTIONS)
 
+SITE_PACKAGES = echo "==> packages of the site, beside those of the study"; \
+    .venv/bin/python -m uv pip install --python .venv/bin/python --no-build-isolation --quiet --requirement requirements-site.lock
 site: setup
-	@echo "==> packages of the site, beside those of the study"
-	@.venv/bin/python -m uv pip install --python .venv/bin/python --no-build-isolation --quiet --requirement requirements-site.lock
+	@$(SITE_PACKAGES)
 	@echo "==> the site, from stored results: open docs/built/html/index.html"
 	@.venv/bin/python -m sphinx -W --keep-going -q docs docs/built/html
 
@@ -58,6 +60,7 @@ test: setup
 	@.venv/bin/python -m ruff format --check .
 	@echo "==> import-linter: pipeline above studies above vpstudy"
 	@.venv/bin/lint-imports
+	@[ -z "$$(command -v chromium)" ] || { $(SITE_PACKAGES); }
 	@echo "==> pytest: two files of tests at a time, the slow ones first"
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -9,7 +9,8 @@ from vpstudy.models import architectures
 from vpstudy.settings import AXIS, unique
 
 
-def _compression(value: str) -> str:
+def compression_name(value: str) -> str:
+    """The name, if it is one. Raises ValueError, which says what is allowed."""
     try:
         return parse(value).name
     except ValueError as error:
@@ -22,6 +23,6 @@ def _own(value: str) -> str:
 
 
 OwnBackbone = Annotated[str, AfterValidator(_own)]  # pretrained here
-CompressionName = Annotated[str, AfterValidator(_compression)]
+CompressionName = Annotated[str, AfterValidator(compression_name)]
 Backbones = Annotated[list[str], AfterValidator(unique)]  # of a study; empty: it is left out
 Targets = Annotated[list[str], *AXIS]  # picture_checks.py checks the names, as params.yaml may add targets

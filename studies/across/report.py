@@ -68,7 +68,7 @@ class TowersReport(_Part):
         """Whether few bits cost more on each compressed tower."""
         more = self.effects[self.effects["comparison"] == towers.MORE]
         return "\n".join(
-            f"- {compressions.label(row.compression)}, {row.group}: {towers.label(row.arm, row.bits)} less CoOp, "
+            f"- {towers.compression_label(row.compression)}, {row.group}: {towers.label(row.arm, row.bits)} less CoOp, "
             f"against dense: {tables.interval_text(row)}, {row.words}."
             for row in more.itertuples()
         )

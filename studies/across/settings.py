@@ -5,13 +5,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from studies.axes import Backbones, CompressionName, Targets
+from studies.axes import Backbones, CompressionName, Targets, compression_name
 from vpstudy.compression.registry import parse
 from vpstudy.settings import AXIS, Budget, Positive, Seed, Strict, unique
 from vpstudy.training.prompt_learning.prompters.base import Bits as TextBits
 
 Codebook = Literal["clustered", "uniform", "random"]  # as in vpstudy/prompts/codebook.py, like the bits
 Bits = Annotated[int, Field(ge=1, le=8)]
+
+
+TEXT = "text-"  # before a compression: of the text tower
+
+
+def of_text(compression: str) -> str | None:
+    """The compression of the text tower that a name says; None for one of the image tower."""
+    return compression.removeprefix(TEXT) if compression.startswith(TEXT) else None
+
+
+def _tower_compression(value: str) -> str:
+    compression_name(of_text(value) or value)
+    return value
 
 
 class Axes(Strict):
@@ -30,6 +43,10 @@ class Settings(Strict):
     trained_bits: Annotated[list[Bits], AfterValidator(unique)]  # of prompts trained through the quantizer
     interval: Positive  # steps from a fit to the next check of the codebook
     threshold: Annotated[float, Field(ge=0)]  # KL divergence (nats) above which it is refitted
+
+
+class TowerAxes(Axes):
+    compressions: Annotated[list[Annotated[str, AfterValidator(_tower_compression)]], *AXIS]
 
 
 class _Compared(Strict):
@@ -53,8 +70,9 @@ class TowerSettings(Strict):
 
 
 class CompressedTowers(_Compared):
-    """Text prompts for two-tower models whose image tower is compressed."""
+    """Text prompts for two-tower models one of whose towers is compressed."""
 
+    axes: TowerAxes
     settings: TowerSettings
 
 
@@ -85,8 +103,11 @@ def _towers(p: Any) -> Iterator[str]:
         if name not in locked:
             allowed = ", ".join(locked) or "none, as clips has no classifier of weights"
             yield f"{key}.backbones: {name!r} is no locked network with a text tower tuned to it; allowed: {allowed}"
-    for compression in map(parse, axes.compressions if axes.backbones else ()):
+    for name in axes.compressions if axes.backbones else ():
+        compression = parse(of_text(name) or name)
         if problem := compression.problem(p.imp.rounds, list(p.checkpoints)):
-            yield f"{key}.compressions: {compression.name!r} {problem}"
+            yield f"{key}.compressions: {name!r} {problem}"
         elif compression.trains_on_source:
-            yield f"{key}.compressions: {compression.name!r} trains on the source, which no locked network has here"
+            yield f"{key}.compressions: {name!r} trains on the source, which no locked network has here"
+        elif of_text(name) and (compression.learns_from_dense or compression.needs(0) or "bn" in compression.family):
+            yield f"{key}.compressions: {name!r} is for image towers alone"

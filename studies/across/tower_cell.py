@@ -1,14 +1,26 @@
-"""The cell of text prompts on a compressed image tower: one network, compression and target, all arms inside."""
+"""The cell of text prompts on a compressed tower: one model, compression and target, all arms inside."""
 
 from collections.abc import Iterator
 
+import torch
+from torch import Tensor
+
+from studies.across.settings import of_text
 from studies.backbones.access import source_access
 from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.qprompt import source_models
 from studies.qprompt.prompt_cell import PromptCell
+from vpstudy.compression.compressed import Compressed
+from vpstudy.compression.family import Compression
 from vpstudy.compression.registry import parse
-from vpstudy.training.prompt_learning import locked_tuning
+from vpstudy.compression.source_access import SourceAccess
+from vpstudy.compression.text_towers import TextAccess
+from vpstudy.data.class_names import words
+from vpstudy.models import sentence_tower
+from vpstudy.prompts.text import described
+from vpstudy.runtime import generator
+from vpstudy.training.prompt_learning import locked_tuning, tasks
 from vpstudy.training.prompt_learning.prompters.base import Arm, Prompter
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 from vpstudy.training.prompt_learning.trial import Trial
@@ -26,10 +38,11 @@ def arms(trial: Trial) -> Iterator[Arm]:
 
 
 class TowerCell(PromptCell):
-    """Learns prompts for a two-tower model whose image tower is `compression` of the locked network `backbone`.
+    """Learns prompts for a two-tower model one tower of which is compressed, by default the locked network `backbone`.
 
-    The text tower and the map behind the network are those tuned to the dense network. The compression is made here: no
-    other cell needs it. Raises ValueError for a backbone that is no locked image tower and for an unknown compression.
+    `text-` before the compression compresses the text tower. The rest stays as it was made for the dense towers. The
+    compression is made here: no other cell needs it. Raises ValueError for a backbone that is no locked image tower and
+    for an unknown compression.
     """
 
     def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str, checkpoint: int = 0):
@@ -44,12 +57,34 @@ class TowerCell(PromptCell):
         self.settings = self.settings.model_copy(update={"bits": p.compressed_towers.settings.bits})
         self.prompter = Prompter("hand-written words, CoOp and QCoOp", arms)
         self.making = {"source": p.source, "compressing": p.compressing, "recovery": p.recovery}
-        self.compressed = parse(compression).make(source_access(p, backbone, compression, checkpoint))
+        inner, make = of_text(compression) or compression, self._text if of_text(compression) else self._image
+        access = source_access(p, backbone, inner, checkpoint)
+        self.compressed, before, after = make(parse(inner), access)
         self.facts = {name: fact for name, fact in self.compressed.facts().items() if name != "layers"}
+        self.similarity = (before * after).sum(1).mean().item()  # cosine, over all pictures or all classes
+
+    def _image(self, compression: Compression, access: SourceAccess) -> tuple[Compressed, Tensor, Tensor]:
+        """Compress the image tower; features (N, E) of all pictures before and after."""
+        made = compression.make(access)
         # Dense goes the same way as the others, so that nothing but the weights differs.
-        seen = locked_tuning.features(self.compressed.backbone, self.data.pictures, self.runtime)
+        seen = locked_tuning.features(made.backbone, self.data.pictures, self.runtime)
         dense, self.features = self.features, locked_tuning.embedded(self.clip, seen)
-        self.similarity = (dense * self.features).sum(1).mean().item()  # cosine, over all pictures
+        return made, dense, self.features
+
+    @torch.no_grad()
+    def _text(self, compression: Compression, access: SourceAccess) -> tuple[Compressed, Tensor, Tensor]:
+        """Compress the text tower, for names of the network's classes; features (K, E) of the target's, twice."""
+        known = words(access.dense().class_names)
+        templates = [locked_tuning.TEMPLATES[k % len(locked_tuning.TEMPLATES)] for k in range(len(known))]
+        texts = [template.format(name) for template, name in zip(templates, known, strict=True)]
+        order = torch.randperm(len(texts), generator=generator("texts", access.source.seed)).tolist()
+        tokens = sentence_tower.tokenize(self.tower, [texts[k] for k in order])
+        names = tasks.class_names(self.data)
+        dense = described(self.tower, names, locked_tuning.TEMPLATES)
+        made = compression.make(TextAccess(self.clip.text, tokens, access.settings))
+        self.clip.text = made.backbone.model.text
+        self.tower = sentence_tower.of(self.clip, self.runtime)
+        return made, dense, described(self.tower, names, locked_tuning.TEMPLATES)
 
     def result(self, arms: list[Arm]) -> dict:
         content = super().result(arms)

@@ -1,16 +1,17 @@
-"""Text prompts on compressed image towers: effects, figure and tables.
+"""Text prompts on compressed towers: effects, figure and tables.
 
 No paper claims anything here. What *compression costs* a prompt is its accuracy on the compressed tower minus that on
 the dense one. Whether *few bits cost more* there is (QCoOp − CoOp) on the compressed tower minus the same on the dense
 one. Both are paired by network, target and seed; replicates and words are those of `studies/across/effects.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from studies.across import effects
+from studies.across.settings import of_text
 from studies.figures import compressions, dots, panels, style, tables
 from studies.figures.sentences import Drawn
 from studies.qprompt.evidence import with_harmonic_mean
@@ -22,6 +23,20 @@ IN_FULL = {"one": "hand-written", "full": "CoOp"}
 def label(arm: str, bits: int) -> str:
     """Label of an arm, such as `QCoOp, 1 bit`."""
     return IN_FULL.get(arm) or f"QCoOp, {bits} bit{'s' if bits > 1 else ''}"
+
+
+def compression_label(name: str) -> str:
+    """Label of a compression, such as `W8A8`, or `text tower, W8A8`."""
+    inner = of_text(name)
+    return f"text tower, {compressions.label(inner)}" if inner else compressions.label(name)
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Distinct compressions: those of the image tower from mild to severe, then those of the text tower."""
+    inner = {name: of_text(name) for name in names}
+    of_texts = {inner[name]: name for name in inner if inner[name]}
+    images = [name for name in inner if not inner[name]]
+    return compressions.ordered(images) + [of_texts[name] for name in compressions.ordered(of_texts)]
 
 
 def with_h(frame: pd.DataFrame) -> pd.DataFrame:
@@ -53,15 +68,13 @@ def on_compressed(report, runs: pd.DataFrame) -> Drawn:
     costs = found["comparison"] == COST
     arms = [label(arm, bits) for arm, bits in zip(found["arm"], found["bits"], strict=True)]
     titles = [f"(a) {arm}" if cost else f"(b) {arm[7:]} − CoOp" for arm, cost in zip(arms, costs, strict=True)]
-    shown = found.assign(panel=titles, row=found["group"], group=found["compression"].map(compressions.label))
-    named = [compressions.label(name) for name in compressions.ordered(found["compression"])]
+    shown = found.assign(panel=titles, row=found["group"], group=found["compression"].map(compression_label))
+    named = [compression_label(name) for name in ordered(found["compression"])]
     looks = {name: style.look(k) for k, name in enumerate(named)}
-    note = (
-        "(a) Accuracy on the compressed image tower less that on the dense one, in pairs of a network and a seed. (b) "
-    )
-    note += "The same of QCoOp less CoOp: left of zero, few bits cost more on the compressed tower. "
+    note = "(a) Accuracy with the compressed tower less that with the dense one, in pairs of a network and a seed. (b) "
+    note += "The same of QCoOp less CoOp: left of zero, few bits cost more with the compressed tower. "
     note += f"Panels have scales of their own. {panels.seeds_note(runs)}"
-    title = "Text prompts on compressed image towers"
+    title = "Text prompts on compressed towers"
     figure = dots.draw(shown, "change of accuracy", title, note, zero=True, looks=looks)
     for axis in figure.axes:
         axis.xaxis.set_major_locator(MaxNLocator(3))  # narrow panels
@@ -84,7 +97,7 @@ def text_effects(report) -> pd.DataFrame:
         "backbone": of["backbone"],
         "comparison": of["comparison"],
         "on": of["group"],
-        "compression": of["compression"].map(compressions.label),
+        "compression": of["compression"].map(compression_label),
         "prompt": [label(arm, bits) for arm, bits in zip(of["arm"], of["bits"], strict=True)],
         "change [95 %]": [tables.interval_text(row) for row in of.itertuples()],
         "replicates": of["replicates"],
@@ -94,10 +107,10 @@ def text_effects(report) -> pd.DataFrame:
 
 
 def text_results(report) -> pd.DataFrame:
-    """Accuracy and calibration of every arm, and the cosine of the compressed network's features to dense's."""
+    """Accuracy and calibration of every arm, and the cosine of the compressed tower's features to dense's."""
 
     def words(row) -> dict[str, str]:
-        of = {"backbone": row.backbone, "target": row.target, "compression": compressions.label(row.compression)}
+        of = {"backbone": row.backbone, "target": row.target, "compression": compression_label(row.compression)}
         of |= {"features: cosine to dense": f"{row.similarity:.4f}"}
         return of | {"prompt": label(row.arm, row.bits), "on": row.group}
 

@@ -73,8 +73,8 @@ def schedule_problems(p: Any) -> Iterator[str]:
 
 
 def recovery_problems(p: Any) -> Iterator[str]:
-    """A target whose pictures recovery has shown to a backbone: that is no transfer."""
-    sections = (p.hidden_cost, p.across, p.vpns, p.qprompt, p.protocols, p.compressed_towers)
+    """A target whose pictures recovery has shown to a backbone: that is no transfer. Dense image towers saw none."""
+    sections = (p.hidden_cost, p.across, p.vpns, p.compressed_towers)
     used = [s for s in sections if getattr(s.axes, "backbones", p.backbones)]
     recovering = {*p.backbones, *p.compressed_towers.axes.backbones} & set(p.outside)
     if recovering and any(p.recovery.pictures in s.axes.targets for s in used):

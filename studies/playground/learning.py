@@ -44,7 +44,7 @@ Show = Callable[[str, float, Any], None]  # words, share done, a prompt or None
 def parameters(target: str = "digits") -> Parameters:
     """Those of the scale default, for a network that need not be trained long, and Lite0."""
     content = read(paths.SCALES / "default/params.yaml")
-    content |= {"scale": "playground", "outside": ["lite0"]}
+    content["scale"] = "playground"
     content["source"]["steps"] = STEPS
     content["compressing"]["recovery_from"] = content["imp"]["rewind_step"] = STEPS // 2
     content["recovery"] |= {"pictures": OTHERS[target], "held_out": OTHERS[target], "size": CANVAS["lite0"]}

@@ -44,14 +44,17 @@ class LockedCell(ClipSourceCell):
         theirs = [self.start.class_names.index(n) if n in self.start.class_names else -1 for n in self.data.class_names]
         self.source_class = torch.tensor(theirs)  # of each class of the target; -1: the network has no such class
         shared = sorted(set(theirs) - {-1})
-        if s.held_out > len(shared) or s.names > len(self.names) - s.held_out:
+        pool = shared or range(len(self.names))
+        if s.held_out > len(pool) or s.names > len(self.names) - s.held_out:
             raise ValueError(
                 f"locked_tuning: held_out: {s.held_out}, names: {s.names}: {backbone!r} has {len(self.names)} classes, "
-                f"{len(shared)} of them in {s.pictures}; hold out at most these, and draw at most the rest"
+                f"{len(shared)} of them in {s.pictures}; hold out at most these (any, if there are none), and draw at "
+                "most the rest"
             )
-        order = torch.randperm(len(shared), generator=generator("held-out names", s.seed))[: s.held_out]
-        self.groups = {"held-out names": sorted(shared[k] for k in order), "shared names": shared}
-        self.trained = [k for k in range(len(self.names)) if k not in self.groups["held-out names"]]
+        order = torch.randperm(len(pool), generator=generator("held-out names", s.seed))[: s.held_out]
+        self.held_out = sorted(pool[k] for k in order)
+        self.groups = {"held-out names": self.held_out, "shared names": shared} if shared else {}
+        self.trained = [k for k in range(len(self.names)) if k not in self.held_out]
 
     @property
     def rest(self) -> Tensor:
@@ -84,7 +87,10 @@ class LockedCell(ClipSourceCell):
 
     @torch.no_grad()
     def measure(self, clip: CustomTextCLIP) -> list[dict]:
-        """Rows on test pictures: held-out and shared names, each beside the network's own classifier, then targets."""
+        """Rows on test pictures: held-out and shared names, each beside the network's own classifier, then targets.
+
+        Where the target has no class of the network, its held-out names are measured by their class vectors.
+        """
         tests = torch.as_tensor(self.data.test)
         teacher, classes = self.teacher(tests), self.source_class[self.data.labels[tests]]
         features = self.features(clip, self.data, tests)
@@ -100,6 +106,11 @@ class LockedCell(ClipSourceCell):
             }
             labels = place[classes][inside].numpy()
             rows += [row(name, of.softmax(1).cpu().numpy(), labels) for name, of in logits.items()]
+        if not self.groups:
+            texts = self.texts(clip, [self.names[k] for k in self.held_out])
+            vectors = locked_tuning.centred(teacher.vectors)[self.held_out]
+            chances = (clip.logit_scale.exp() * vectors @ texts.T).softmax(1).cpu().numpy()
+            rows.append(row("class vectors of held-out names", chances, np.arange(len(self.held_out))))
         return rows + self.measure_targets(clip)
 
     def examples(self, n: int) -> tuple[Tensor, list[str]]:
@@ -116,7 +127,7 @@ class LockedCell(ClipSourceCell):
 
     def result(self, clip: CustomTextCLIP, rows: list[dict]) -> dict:
         content = super().result(clip, rows)
-        held_out = [self.names[k] for k in self.groups["held-out names"]]
+        held_out = [self.names[k] for k in self.held_out]
         return content | {"facts": content["facts"] | {"held_out": held_out, "trained": len(self.trained)}}
 
 

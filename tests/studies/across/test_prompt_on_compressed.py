@@ -1,4 +1,4 @@
-"""Text prompts on compressed image towers: the cell, what is refused, effects, and the report of either part alone."""
+"""Text prompts on compressed towers: the cell, what is refused, effects, and the report of either part alone."""
 
 import copy
 import hashlib
@@ -26,12 +26,17 @@ from studies.qprompt import source_models
 from studies.qprompt.prompt_cell import PromptCell
 from studies.statistics import mean_interval
 from vpstudy import paths
-from vpstudy.models import backbones
+from vpstudy.compression.registry import parse
+from vpstudy.compression.text_towers import TextAccess
+from vpstudy.models import backbones, sentence_tower
 from vpstudy.models.architectures import ARCHITECTURES, Architecture
 from vpstudy.settings import ParameterError
 from vpstudy.training.prompt_learning import locked_tuning, tasks
 
 ENTRY = {"model": "timm/resnet10t", "location": "$FILE", "sha256": "0" * 64}
+OTHER = {"backbones": ["other"], "targets": ["digits"]}
+TEXTS = ["text-dense", "text-w8a8-mse", "text-w3a8-gptq", "text-reconstructed-0.50"]
+NAMES = ("one", "two", "three", "dog", "cat", "digit")
 ARMS = [("zero_shot", "one"), ("coop", "full"), ("qcoop", "qat-1")]
 
 
@@ -64,10 +69,10 @@ def using(tmp_path_factory):
     few = {"seeds": [0, 1], "epochs": 2, "evaluations": 1, "shots": 1, "validation_per_class": 2, "bits": [1, 2, 4]}
     content = read(paths.SCALES / "default/params.yaml")
     content |= {"weights": {"other": ENTRY}, "outside": ["other"], "clips": ["other"], "checkpoints": {"same": same}}
-    changes = {"locked_tuning": tuning, "qprompt": {"axes": {"backbones": ["other"]}, "settings": few}}
-    changes["protocols"] = {"axes": {"backbones": ["other"]}}
-    compressions = ["dense", "file-same", "w4a4", "reconstructed-0.50"]
-    changes["compressed_towers"] = {"axes": {"backbones": ["other"], "compressions": compressions}}
+    changes = {"locked_tuning": tuning, "qprompt": {"axes": OTHER, "settings": few}}
+    changes["protocols"] = {"axes": OTHER, "settings": {"others": ["letters"]}}
+    compressions = ["dense", "file-same", "w4a4", "reconstructed-0.50", *TEXTS]
+    changes["compressed_towers"] = {"axes": OTHER | {"compressions": compressions}}
     parameters = validate(merged(content, changes), "params.yaml")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MODELS", "RESULTS", "RAW"):
@@ -124,6 +129,48 @@ def test_only_the_features_of_pictures_are_those_of_the_compressed_network(done,
     assert result["facts"]["compressed"]["family"] in compression
 
 
+@pytest.mark.parametrize("compression", TEXTS)
+def test_a_compressed_text_tower_leaves_features_of_pictures_alone(done, compression):
+    (dense, _, of_dense), (cell, arms, result) = done["dense"], done[compression]
+    torch.testing.assert_close(cell.features, dense.features, atol=1e-5, rtol=1e-5)
+    if compression == "text-dense":
+        assert cell.similarity == pytest.approx(1, abs=1e-6)
+        return
+    assert 0.2 < cell.similarity < 1 + 1e-6
+    hand = {group: cell.trial(0).task.hand_written[group] for group in ("base", "new")}
+    assert not any(torch.equal(hand[group], dense.trial(0).task.hand_written[group]) for group in hand)
+    text, before = cell.clip.text.transformer, dense.clip.text.transformer
+    assert torch.equal(text.get_input_embeddings().weight, before.get_input_embeddings().weight)
+    first, *others = cell.compressed.backbone.prunable.items()  # the first is spared: dense, or of 8 bits
+    for name, weight in others:
+        assert weight.dim() == 2 and not torch.equal(
+            weight, before.get_parameter(name.removeprefix("text.transformer."))
+        )
+        if bits := cell.compressed.compression.bits:
+            assert all(len(row.unique()) <= 2**bits - 1 for row in weight)
+    assert len(first[1].unique()) > len(others[0][1].unique()) or not bits
+    facts = result["facts"]["compressed"]
+    assert facts["sparsity"] == pytest.approx(0.5 if "0.50" in compression else 0, abs=0.001)
+    assert facts["prunable"] == sum(weight.numel() for weight in cell.compressed.backbone.prunable.values())
+    assert of_dense["facts"]["compressed"]["parameters"] != facts["parameters"]
+    assert any(arm.name == "qat-1" for arm in arms)
+
+
+def test_least_squares_bring_a_text_tower_nearer_to_dense(done, using):
+    """On the texts that it saw: pruned alone against pruned and reconstructed."""
+    cell = done["dense"][0]
+    names = [
+        f"a {what} of the {first} {then}" for what in ("picture", "photo") for first, then in product(NAMES, NAMES)
+    ]
+    access = TextAccess(cell.clip.text, sentence_tower.tokenize(cell.tower, names), using.compressing)
+    tokens = access.pictures()[0]
+    wanted = access.dense().model(tokens)
+    plain, mended = (
+        parse(f"{name}-0.70").make(access).backbone.model(tokens) for name in ("magnitude", "reconstructed")
+    )
+    assert (mended - wanted).square().sum() < 0.5 * (plain - wanted).square().sum()
+
+
 def test_pictures_pass_the_network_once(using, monkeypatch):
     passed = []
     real = locked_tuning.features
@@ -142,10 +189,10 @@ def test_results_are_written_and_read_and_nothing_else(done, using, tmp_path):
     assert {cell for cell, *_ in done.values()} and [cell.cell for cell, *_ in done.values()] == cells
     whole = towers.with_h(results.read(cells, tmp_path).frame)
     assert set(whole["group"]) == {"base", "new", "H"} and set(whole["arm"]) == {"one", "full", "qat"}
-    assert len(whole) == 4 * 2 * 3 * 3
+    assert len(whole) == (4 + len(TEXTS)) * 2 * 3 * 3
     table = towers.table(whole)
-    unchanged = table[table["compression"] == "file-same"]
-    assert (unchanged["mean"] == 0).all() and len(unchanged) == 3 * (3 + 1)
+    unchanged = table[table["compression"].isin(["file-same", "text-dense"])]
+    assert (unchanged["mean"] == 0).all() and len(unchanged) == 2 * 3 * (3 + 1)
 
 
 def test_the_notebook_of_a_cell_writes_its_result_and_no_prompts(done, using, monkeypatch):
@@ -184,15 +231,26 @@ CASES = {
         {"targets": ["gtsrb"]},
         "compressed_towers.axes.targets: 'gtsrb' is not embedded",
     ),
+    "text tower, unknown": ({"compressions": ["dense", "text-int99"]}, "compressed_towers.axes.compressions.1"),
+    "text tower, of another network": (
+        {"compressions": ["dense", "text-imp-0.80"]},
+        "compressed_towers.axes.compressions: 'text-imp-0.80'",
+    ),
+    "text tower, distilled": (
+        {"compressions": ["dense", "text-magnitude_distilled-0.50"]},
+        "'text-magnitude_distilled-0.50' is for image towers alone",
+    ),
+    "text tower, with BatchNorm": (
+        {"compressions": ["dense", "text-magnitude_bn-0.50"]},
+        "'text-magnitude_bn-0.50' is for image towers alone",
+    ),
     "no bits": ({"bits": []}, "compressed_towers.settings.bits"),
 }
 
 
 def with_cells() -> dict:
-    """The content of params.yaml at scale towers, with the networks of which this part can be run."""
-    content = scales._plain(scales.compose("towers"))
-    content["compressed_towers"]["axes"]["backbones"] = ["lite0", "lite1", "lite2"]
-    return content
+    """The content of params.yaml at scale towers."""
+    return scales._plain(scales.compose("towers"))
 
 
 @pytest.mark.parametrize("name", CASES)

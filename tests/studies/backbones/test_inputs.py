@@ -38,12 +38,13 @@ def parameters(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", CELLS)
 def test_before_anything_was_trained_a_cell_says_what_to_run(kind, parameters):
     values, stage = CELLS[kind]
+    name = "lite0" if stage == "clip_source" else "cnn"
     with pytest.raises(
         FileNotFoundError, match=r"^nothing has been trained yet at scale default: run `make repro`"
     ) as e:
-        kind(parameters, "cnn", *values)
-    assert f"`vpstudy repro {stage}@cnn`" in str(e.value)
-    assert f"{stage}@cnn" in {cell.name for cell in grid.cells(parameters)}
+        kind(parameters, name, *values)
+    assert f"`vpstudy repro {stage}@{name}`" in str(e.value)
+    assert f"{stage}@{name}" in {cell.name for cell in grid.cells(parameters)}
 
 
 @pytest.mark.parametrize(
@@ -51,20 +52,21 @@ def test_before_anything_was_trained_a_cell_says_what_to_run(kind, parameters):
     [
         ("source/1.safetensors", "source"),
         ("imp/1/round-0.95.safetensors", "imp"),
-        ("clip/1.safetensors", "clip_source"),
+        ("clip/0.safetensors", "clip_source"),
     ],
 )
 def test_what_alone_is_missing_is_named_with_the_stage_that_makes_it(name, stage, parameters):
+    backbone = "lite0" if stage == "clip_source" else "cnn"
     other = paths.MODELS / "default/vit/source/0.safetensors"
     other.parent.mkdir(parents=True)
     other.touch()
-    message = f"^cnn/{name} is not made yet at scale default: run `vpstudy repro {stage}@cnn`$"
+    message = f"^{backbone}/{name} is not made yet at scale default: run `vpstudy repro {stage}@{backbone}`$"
     with pytest.raises(FileNotFoundError, match=message):
-        inputs.path(parameters, "cnn", name)
-    place = paths.MODELS / "default/cnn" / name
+        inputs.path(parameters, backbone, name)
+    place = paths.MODELS / "default" / backbone / name
     place.parent.mkdir(parents=True)
     place.touch()
-    assert inputs.path(parameters, "cnn", name) == place
+    assert inputs.path(parameters, backbone, name) == place
 
 
 def test_what_no_stage_makes_is_no_matter_of_running(parameters):

@@ -93,7 +93,9 @@ def test_every_study_that_runs_is_checked_and_one_that_does_not_is_not(root):
     changes = {f"{name}.axes.targets": ["pens"] for name in ("vpns", "qprompt", "protocols", "across")}
     changes |= {"vpns.settings.budget": 40, "across.settings.budget": 41, "qprompt.settings.shots": 42}
     changes |= {"protocols.settings.shots": [43], "protocols.settings.epochs": [1]}
-    lines = problems(changed(root, changes | {"protocols.axes.names": ["few_shot", "transfer"]}))
+    lines = problems(
+        changed(root, changes | {"protocols.axes.backbones": ["lite0"], "protocols.axes.names": ["few_shot"]})
+    )
     assert [line.split(": with")[0] for line in lines] == [
         "across.settings.budget: 41",
         "vpns.settings.budget: 40",

@@ -28,7 +28,8 @@ from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.weights import OutsideWeights
 from vpstudy.settings import ParameterError
 
-CONTENT = study.read(paths.SCALES / "default" / "params.yaml")
+CONTENT = study.read(paths.SCALES / "default" / "params.yaml") | {"clips": [], "outside": []}
+CONTENT["qprompt"]["axes"]["backbones"] = []
 ENTRY = {"model": "torchvision/squeezenet1_1", "location": "$SQUEEZENET", "sha256": "0" * 64}
 SWIN = {"model": "timm/swin_tiny_patch4_window7_224", "revision": "a" * 40}
 ASSETS = Path(os.environ.get("VPSTUDY_ASSETS", paths.ROOT.parent / "shared" / "assets")) / "weights"
@@ -236,9 +237,10 @@ def test_what_a_network_cannot_do_is_told_first():
 def test_parameters_are_checked_without_the_libraries():
     code = (
         "import sys; from studies import parameters as study; from vpstudy import paths\n"
-        f"weights = {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin']}}\n"
+        f"weights = {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin'], 'clips': []}}\n"
         "content = study.read(paths.SCALES / 'default' / 'params.yaml') | weights\n"
-        "content['vpns']['axes']['backbones'] = ['swin']; study.validate(content, 'params.yaml')\n"
+        "content['qprompt']['axes']['backbones'] = []; content['vpns']['axes']['backbones'] = ['swin']\n"
+        "study.validate(content, 'params.yaml')\n"
         "print({'torch', 'timm', 'torchvision'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)

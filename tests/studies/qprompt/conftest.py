@@ -12,12 +12,23 @@ from vpstudy.models.architectures import ARCHITECTURES
 FEW = {"seeds": [3], "epochs": 2, "evaluations": 1}
 SMALL = {
     "pretrained": ["cnn", "vit"],
+    "outside": [],
     "clips": ["cnn", "vit"],
     "clip_source": {"width": 32, "heads": 2, "layers": 2, "embed": 16, "held_out": 100},
-    "qprompt": {"settings": FEW | {"shots": 1, "validation_per_class": 2, "bits": [1], "cocoop": {"epochs": 1}}},
+    "qprompt": {
+        "axes": {"backbones": ["cnn"], "targets": ["digits"]},
+        "settings": FEW | {"shots": 1, "validation_per_class": 2, "bits": [1], "cocoop": {"epochs": 1}},
+    },
     "protocols": {
-        "axes": {"names": ["few_shot", "transfer"]},
-        "settings": {"seeds": [0], "shots": [1, 2], "epochs": [1, 2], "context": 3, "shifts": ["inverted"]},
+        "axes": {"names": ["few_shot", "transfer"], "backbones": ["cnn"], "targets": ["digits"]},
+        "settings": {
+            "seeds": [0],
+            "shots": [1, 2],
+            "epochs": [1, 2],
+            "context": 3,
+            "shifts": ["inverted"],
+            "others": ["letters"],
+        },
     },
     "multimodal": {"axes": {"backbones": ["vit"]}, "settings": FEW | {"bits": [1, 4], "batch": 5}},
 }

@@ -99,6 +99,19 @@ def test_prompts_are_learned_for_it(made, using):
     assert {row["status"] for row in rows} == {"ok"}
 
 
+def test_where_pictures_show_no_class_of_the_network_held_out_names_are_measured_by_class_vectors(using):
+    cell = source_models.cell(using({"pictures": "faces", "held_out": 4}), "other")
+    assert not cell.groups and len(cell.held_out) == 4 and {*cell.held_out}.isdisjoint(cell.trained)
+    clip, _ = cell.pretrain()
+    row, *targets = cell.measure(clip)
+    texts = cell.texts(clip, [cell.names[k] for k in cell.held_out])
+    vectors = cell.start.classifier.weight.flatten(1)
+    nearest = (torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)[cell.held_out] @ texts.T).argmax(1)
+    assert row["method"] == "class vectors of held-out names"
+    assert row["metrics"]["accuracy"] == pytest.approx((nearest == torch.arange(4)).float().mean().item())
+    assert [of["method"] for of in targets] == ["digits"]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

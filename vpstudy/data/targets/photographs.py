@@ -16,12 +16,15 @@ from vpstudy.data.target import Target
 
 # Shipped with scikit-image, which would download its other photographs, and with scikit-learn.
 PHOTOGRAPHS = {
-    **{
-        name: getattr(skimage.data, name)
-        for name in ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
-    },
+    "astronaut": skimage.data.astronaut,
+    "cat": skimage.data.chelsea,
+    "cup of coffee": skimage.data.coffee,
+    "galaxies": skimage.data.hubble_deep_field,
+    "tissue": skimage.data.immunohistochemistry,
+    "retina": skimage.data.retina,
+    "rocket": skimage.data.rocket,
     "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],
-    "china": partial(load_sample_image, "china.jpg"),
+    "temple": partial(load_sample_image, "china.jpg"),
     "flower": partial(load_sample_image, "flower.jpg"),
 }
 SMALLEST = 96  # px; the side of a crop lies between this and that of the part that it is cut from

@@ -65,6 +65,11 @@ def embedded(clip: CustomTextCLIP, features: Tensor) -> Tensor:
     return F.normalize(clip.visual.head(features), dim=1)
 
 
+def centred(vectors: Tensor) -> Tensor:
+    """Vectors (S, F) of classes less their mean, of unit length."""
+    return F.normalize(vectors - vectors.mean(0), dim=1)
+
+
 @torch.no_grad()
 def start(clip: CustomTextCLIP, encoder: Path, mean: Tensor) -> None:
     """Load the weights of a sentence encoder from its file; let the map behind the network only subtract `mean` (F,).
@@ -97,7 +102,7 @@ def tune(
     clip.text.requires_grad_(True)
     clip.logit_scale.requires_grad_(True)
     clip.logit_scale.data.fill_(torch.tensor(FIRST_SCALE).log())
-    vectors = F.normalize(teacher.vectors - teacher.vectors.mean(0), dim=1)
+    vectors = centred(teacher.vectors)
     images = F.normalize(teacher.features - teacher.mean, dim=1)
     groups = (
         (clip.text.transformer.parameters(), s.text_rate),
