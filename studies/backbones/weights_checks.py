@@ -37,19 +37,29 @@ def check(parameters: Parameters, this_machine: bool = True) -> None:
                 f"weights.{alias}: {entry.model} cannot be made with arguments {entry.arguments} or run on pictures of "
                 f"its size: {type(error).__name__}: {error}; correct arguments or size"
             )
+    if this_machine and any(_is_locked(parameters, name) for name in parameters.clips):
+        try:
+            files.encoder(parameters.locked_tuning, paths.RAW, paths.ROOT)
+        except (ValueError, FileNotFoundError) as error:
+            problems.append(f"locked_tuning.location: {error}")
     if problems:
         raise refuse(f"scale {parameters.scale}", problems)
+
+
+def _is_locked(parameters: Parameters, alias: str) -> bool:
+    return alias in parameters.weights and not parameters.weights[alias].is_clip
 
 
 def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[str]:
     """Demands of the studies that a backbone made for pictures of `size` px cannot meet."""
     alias, hidden_cost, vpns = architecture.name, p.hidden_cost.settings, p.vpns.axes
+    clip, of_clip = ("locked_tuning", p.locked_tuning) if _is_locked(p, alias) else ("source", p.source)
     for key, backbones, what, seen in (
         ("backbones", p.backbones, "hidden_cost.settings.visual_prompting.canvas", hidden_cost.visual_prompting.canvas),
         ("backbones", p.backbones, "hidden_cost.settings.linear_probe.size", hidden_cost.linear_probe.size),
         ("backbones", p.backbones, "hidden_cost.settings.fine_tuning.size", hidden_cost.fine_tuning.size),
         ("vpns.axes.backbones", vpns.backbones, "vpns.settings.canvas", p.vpns.settings.canvas),
-        ("clips", p.clips, "source.size", p.source.size),
+        ("clips", p.clips, f"{clip}.size", of_clip.size),
     ):
         if alias in backbones and seen != size and not architecture.any_size:
             yield (

@@ -1,8 +1,5 @@
 """The clip_source cell of a network from elsewhere: a sentence encoder is tuned to it, and both are measured."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import torch
 from open_clip.model import CustomTextCLIP
@@ -22,7 +19,6 @@ from vpstudy.models import files
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.prompt_learning import locked_tuning, pretraining
 from vpstudy.training.prompt_learning.locked_tuning import Teacher
-from vpstudy.training.prompt_learning.settings import LockedTuning
 
 
 class LockedCell(ClipSourceCell):
@@ -37,7 +33,7 @@ class LockedCell(ClipSourceCell):
     def __init__(self, parameters: Parameters, backbone: str, checkpoint: int = 0):
         super().__init__(parameters, backbone, checkpoint)
         s = self.settings = parameters.locked_tuning
-        self.size, self.towers, self.text = s.size, {"size": s.size}, encoder(s)
+        self.size, self.towers, self.text = s.size, {"size": s.size}, files.encoder(s, paths.RAW, paths.ROOT)
         self.targets = list(dict.fromkeys([*self.targets, *s.measured_on]))
         self.data, self._seen = load_target(s.pictures, s.size, self.origins), {}
         self.names = words(self.start.class_names)
@@ -129,9 +125,3 @@ class LockedCell(ClipSourceCell):
         content = super().result(clip, rows)
         held_out = [self.names[k] for k in self.held_out]
         return content | {"facts": content["facts"] | {"held_out": held_out, "trained": len(self.trained)}}
-
-
-def encoder(tuning: LockedTuning) -> Path:
-    """File of the sentence encoder. Raises FileNotFoundError if it is missing, ValueError if it is another one."""
-    inside = files.packaged(tuning) if tuning.package else paths.ROOT / os.path.expandvars(tuning.location)
-    return files.fetch(str(inside), tuning.sha256, paths.RAW)

@@ -21,6 +21,7 @@ from vpstudy import atomic
 from vpstudy.models import checkpoints, torchvision_models
 from vpstudy.models.libraries import hub_name
 from vpstudy.models.weights import HUB, OutsideWeights
+from vpstudy.training.prompt_learning.settings import LockedTuning
 
 HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # timm's, open_clip's
 CONFIGS = ("config.json", "open_clip_config.json")
@@ -111,7 +112,7 @@ def published_url(entry: OutsideWeights) -> str:
     return url
 
 
-def packaged(entry: OutsideWeights) -> Path:
+def packaged(entry: OutsideWeights | LockedTuning) -> Path:
     """Path of the file of an installed package. Raises FileNotFoundError if the package or the file is missing."""
     package, inside = entry.package
     try:
@@ -121,6 +122,12 @@ def packaged(entry: OutsideWeights) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"{entry.location}: {package} has no file {inside}")
     return path
+
+
+def encoder(tuning: LockedTuning, folder: Path, root: Path) -> Path:
+    """File of a sentence encoder. Raises FileNotFoundError if it is missing, ValueError if it is another one."""
+    inside = packaged(tuning) if tuning.package else root / os.path.expandvars(tuning.location)
+    return fetch(str(inside), tuning.sha256, folder)
 
 
 def _fetch_published(url: str, folder: Path) -> Path:

@@ -206,6 +206,20 @@ def test_what_fetching_or_making_would_meet_is_told_by_check(changes, said):
         check(parameters(net=entry))
 
 
+def test_a_missing_sentence_encoder_is_told_by_check():
+    content = changed(outside=["lite0"], clips=["lite0"], qprompt__axes__backbones=["lite0"])
+    content["locked_tuning"]["location"] = "nowhere.safetensors"
+    with pytest.raises(ParameterError, match=r"1 problem, nothing was run\n  - locked_tuning.location: .*nowhere"):
+        check(study.validate(content, "params.yaml"))
+
+
+def test_a_locked_network_of_one_size_names_the_setting_of_text_prompts():
+    content = changed(weights={"swin": SWIN}, outside=["swin"], clips=["swin"], qprompt__axes__backbones=["swin"])
+    swin = libraries.architecture("swin", OutsideWeights.model_validate(SWIN))
+    (line,) = misfits(study.validate(content, "params.yaml"), swin, 224)
+    assert line.startswith("locked_tuning.size: 128: 'swin' takes only 224 px")
+
+
 def test_a_sparsity_beyond_what_lamp_may_prune_is_told_first():
     entry = OutsideWeights(model="timm/tinynet_e", location="net.safetensors", sha256="0" * 64)
     few = NO_ROUNDS | {"compressions": ["dense", "magnitude-0.90", "magnitude-0.95", "global-0.95"]}
