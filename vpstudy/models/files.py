@@ -21,7 +21,6 @@ from vpstudy import atomic
 from vpstudy.models import checkpoints, torchvision_models
 from vpstudy.models.libraries import hub_name
 from vpstudy.models.weights import HUB, OutsideWeights
-from vpstudy.training.prompt_learning.settings import LockedTuning
 
 HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # timm's, open_clip's
 CONFIGS = ("config.json", "open_clip_config.json")
@@ -112,8 +111,8 @@ def published_url(entry: OutsideWeights) -> str:
     return url
 
 
-def packaged(entry: OutsideWeights | LockedTuning) -> Path:
-    """Path of the file of an installed package. Raises FileNotFoundError if the package or the file is missing."""
+def packaged(entry: Any) -> Path:
+    """Path of the file of an installed package that `entry.package` names. Raises FileNotFoundError if the package or the file is missing."""
     package, inside = entry.package
     try:
         path = Path(metadata.distribution(package).locate_file(inside))
@@ -124,8 +123,8 @@ def packaged(entry: OutsideWeights | LockedTuning) -> Path:
     return path
 
 
-def encoder(tuning: LockedTuning, folder: Path, root: Path) -> Path:
-    """File of a sentence encoder. Raises FileNotFoundError if it is missing, ValueError if it is another one."""
+def encoder(tuning: Any, folder: Path, root: Path) -> Path:
+    """File of the sentence encoder of `LockedTuning`. Raises FileNotFoundError if it is missing, ValueError if it is another one."""
     inside = packaged(tuning) if tuning.package else root / os.path.expandvars(tuning.location)
     return fetch(str(inside), tuning.sha256, folder)
 
