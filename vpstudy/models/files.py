@@ -112,7 +112,7 @@ def published_url(entry: OutsideWeights) -> str:
 
 
 def packaged(entry: Any) -> Path:
-    """Path of the file of an installed package, as `entry.package` says. Raises FileNotFoundError if either is missing."""
+    """Path of the file of an installed package, by `entry.package`. Raises FileNotFoundError if it is missing."""
     package, inside = entry.package
     try:
         path = Path(metadata.distribution(package).locate_file(inside))
@@ -124,7 +124,7 @@ def packaged(entry: Any) -> Path:
 
 
 def encoder(tuning: Any, folder: Path, root: Path) -> Path:
-    """File of the encoder of a `LockedTuning`. Raises FileNotFoundError if it is missing, ValueError if it is another."""
+    """File of the encoder of a `LockedTuning`. Raises FileNotFoundError if missing, ValueError if another."""
     inside = packaged(tuning) if tuning.package else root / os.path.expandvars(tuning.location)
     return fetch(str(inside), tuning.sha256, folder)
 
