@@ -23,7 +23,10 @@ def of_text(compression: str) -> str | None:
 
 
 def _tower_compression(value: str) -> str:
-    compression_name(of_text(value) or value)
+    try:
+        compression_name(of_text(value) or value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or {TEXT} before one that needs no training, for the text tower") from None
     return value
 
 
@@ -109,5 +112,5 @@ def _towers(p: Any) -> Iterator[str]:
             yield f"{key}.compressions: {name!r} {problem}"
         elif compression.trains_on_source:
             yield f"{key}.compressions: {name!r} trains on the source, which no locked network has here"
-        elif of_text(name) and (compression.learns_from_dense or compression.needs(0) or "bn" in compression.family):
-            yield f"{key}.compressions: {name!r} is for image towers alone"
+        elif of_text(name) and (compression.learns_from_dense or compression.of_networks):
+            yield f"{key}.compressions: {name!r} is for image towers alone; allowed: one that needs no training"

@@ -73,13 +73,18 @@ class TowerCell(PromptCell):
 
     @torch.no_grad()
     def _text(self, compression: Compression, access: SourceAccess) -> tuple[Compressed, Tensor, Tensor]:
-        """Compress the text tower, for names of the network's classes; features (K, E) of the target's, twice."""
-        known = words(access.dense().class_names)
-        templates = [locked_tuning.TEMPLATES[k % len(locked_tuning.TEMPLATES)] for k in range(len(known))]
-        texts = [template.format(name) for template, name in zip(templates, known, strict=True)]
-        order = torch.randperm(len(texts), generator=generator("texts", access.source.seed)).tolist()
-        tokens = sentence_tower.tokenize(self.tower, [texts[k] for k in order])
+        """Compress the text tower, from names of classes that are not the target's; features (K, E) of its, twice.
+
+        The texts are the most that have one length.
+        """
         names = tasks.class_names(self.data)
+        others = [name for name in words(access.dense().class_names) if name not in names]
+        texts = [template.format(name) for template in locked_tuning.TEMPLATES for name in others]
+        tokens = sentence_tower.tokenize(self.tower, texts)
+        lengths = sentence_tower.ends(self.tower, tokens)
+        tokens = tokens[lengths == lengths.mode().values]
+        order = torch.randperm(len(tokens), generator=generator("texts", access.source.seed))
+        tokens = tokens[order]
         dense = described(self.tower, names, locked_tuning.TEMPLATES)
         made = compression.make(TextAccess(self.clip.text, tokens, access.settings))
         self.clip.text = made.backbone.model.text

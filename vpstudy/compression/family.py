@@ -34,6 +34,7 @@ class Compression:
     colours: ClassVar[str] = "Purples"  # matplotlib colour map, darker with sparsity
     learns_from_dense: ClassVar[bool] = False  # recovers by distillation: only for backbones without their source
     trains_on_source: ClassVar[bool] = False  # only for backbones with their source
+    of_networks: ClassVar[bool] = False  # not for text towers: it needs BatchNorm, or is a file of a network
     recovered: ClassVar[bool] = False  # pruned, then mended: by training, distillation or least squares
     control: ClassVar[str | None] = None  # what was trained alike, uncompressed, for changes; None: dense itself
 

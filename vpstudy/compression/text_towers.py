@@ -1,7 +1,8 @@
 """Sentence encoders as compressions take networks: with texts in place of pictures.
 
-What is compressed are the linear layers of the blocks, half of the weights. The table of words, which holds nearly all
-others, and the map to the space of pictures stay as they are.
+What is compressed are the linear layers of the blocks, half of the weights. Of these the very first, of the queries, is
+spared as the first layer of a network is: it stays dense, or has 8 bits. The table of words, which holds nearly all
+other weights, and the map to the space of pictures stay as they are.
 """
 
 import copy
@@ -56,7 +57,7 @@ class TextAccess:
     """A sentence encoder and the texts that compressions see. Nothing trains it: that is refused."""
 
     text: HFTextEncoder
-    tokens: Tensor  # ids (N, L)
+    tokens: Tensor  # ids (N, L) of texts of one length: padding would enter the statistics of layers
     settings: Compressing
 
     def dense(self) -> TextBackbone:

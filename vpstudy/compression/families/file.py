@@ -7,6 +7,7 @@ from vpstudy.compression.family import Compression
 
 class File(Compression):
     family, form = "file", "file-NAME"
+    of_networks = True
 
     @classmethod
     def read(cls, name, rest):

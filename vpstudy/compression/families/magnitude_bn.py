@@ -5,6 +5,7 @@ from vpstudy.compression.families.magnitude import Magnitude
 
 class MagnitudeBn(Magnitude):
     family, form = "magnitude_bn", "magnitude_bn-0.90"
+    of_networks = True
     words = "one-shot magnitude, {} % sparse, new BatchNorm statistics", "one-shot {} % BN"
 
     def make(self, access):
