@@ -72,6 +72,6 @@ def seeds_note(results: pd.DataFrame, intervals: str = "bars") -> str:
     note = f"Means of {seeds} seeds; {intervals}: 95 % t intervals." if seeds > 1 else "One seed: no intervals."
     if sources > 1:
         of, over = ("networks",) * 2 if are_pooled(results) else ("source checkpoints", "checkpoints")
-        note = f"Means of {sources} {of} with {seeds} seeds each; {intervals}: 95 % t over {over}."
+        note = f"Means of {sources} {of} with {seeds} seed{'s' * (seeds > 1)} each; {intervals}: 95 % t over {over}."
     some = (results["status"] == "diverged").any()
     return note + (" ✕ with a count: so many runs diverged and are not in the mean." if some else "")
