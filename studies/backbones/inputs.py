@@ -30,6 +30,6 @@ def path(parameters: Parameters, backbone: str, name: str) -> Path:
     if not any((paths.MODELS / parameters.scale).glob("*/source/*")):
         raise FileNotFoundError(
             f"nothing has been trained yet at scale {parameters.scale}: run `make repro`, which makes everything "
-            f"(about 20 minutes at scale default), or {command}, which makes {what} and what that needs"
+            f"(about 25 minutes at scale default), or {command}, which makes {what} and what that needs"
         )
     raise FileNotFoundError(f"{what} is not made yet at scale {parameters.scale}: run {command}")
