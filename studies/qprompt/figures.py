@@ -124,7 +124,7 @@ def size(report, runs: pd.DataFrame) -> Drawn:
     kinds = list(dict.fromkeys(table["group"]))
     looks = {kind: style.look(k) | {"ls": "-" if "bits" in kind else ""} for k, kind in enumerate(kinds)}
     ticks = {float(k): f"{2**k:g}" for k in range(int(table["x"].min()), int(table["x"].max()) + 2, 2)}
-    note = f"Lines: 1, 2, 4, 8 bits from left to right. {panels.seeds_note(runs)}"
+    note = f"Lines: more bits from left to right. {panels.seeds_note(runs)}"
     title, shape = "Accuracy against the bytes of the stored prompt", {"height": 2.6, "dodge": 0, "sharey": False}
     figure = lines.draw(table, "bytes (log scale)", title, note, looks=looks, ticks=ticks, **shape)
     return Drawn(figure, on_new(table.assign(group=table["target"]), METRICS["accuracy"], _at_both_ends))
