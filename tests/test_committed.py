@@ -129,3 +129,15 @@ def test_a_stale_file_and_a_missing_one_are_seen(clone, drawn):
     files, _ = outputs(clone, drawn)
     assert committed(clone) ^ files == {stale, missing}
     assert outputs(clone, drawn | {stale})[1].keys() == {f"figures/{scale}/claims"}
+
+
+@pytest.mark.parametrize("name", git(paths.ROOT, "ls-files", "notebooks/rendered/*.ipynb"))
+def test_the_words_of_a_rendered_notebook_are_those_of_its_source(name):
+    """Words alone make no stage run again, so that a notebook could keep old ones."""
+
+    def words(notebook: Path) -> set[str]:
+        cells = json.loads(notebook.read_text())["cells"]
+        return {"".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"}
+
+    rendered = words(paths.ROOT / name)
+    assert rendered and rendered <= words(paths.NOTEBOOKS / Path(name).name)
