@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from studies.axes import Backbones, CompressionName, Targets, compression_name
 from vpstudy.compression.registry import parse
+from vpstudy.models.weights import is_locked
 from vpstudy.settings import AXIS, Budget, Positive, Seed, Strict, unique
 from vpstudy.training.prompt_learning.prompters.base import Bits as TextBits
 
@@ -101,7 +102,7 @@ def _visual(p: Any) -> Iterator[str]:
 
 def _towers(p: Any) -> Iterator[str]:
     axes, key = p.compressed_towers.axes, "compressed_towers.axes"
-    locked = [name for name in p.clips if name in p.weights and not p.weights[name].is_clip]
+    locked = [name for name in p.clips if is_locked(p.weights, name)]
     for name in axes.backbones:
         if name not in locked:
             allowed = ", ".join(locked) or "none, as clips has no classifier of weights"

@@ -9,7 +9,6 @@ from studies.across.settings import of_text
 from studies.backbones.access import source_access
 from studies.cells import Cell
 from studies.parameters import Parameters
-from studies.qprompt import source_models
 from studies.qprompt.prompt_cell import PromptCell
 from vpstudy.compression.compressed import Compressed
 from vpstudy.compression.family import Compression
@@ -18,6 +17,7 @@ from vpstudy.compression.source_access import SourceAccess
 from vpstudy.compression.text_towers import TextAccess
 from vpstudy.data.class_names import words
 from vpstudy.models import sentence_tower
+from vpstudy.models.weights import is_locked
 from vpstudy.prompts.text import described
 from vpstudy.runtime import generator
 from vpstudy.training.prompt_learning import locked_tuning, tasks
@@ -47,7 +47,7 @@ class TowerCell(PromptCell):
 
     def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str, checkpoint: int = 0):
         p = parameters
-        if not source_models.is_locked(p, backbone):
+        if not is_locked(p.weights, backbone):
             raise ValueError(
                 f"{backbone!r} is no locked image tower: give a classifier of weights that stands in clips"
             )
@@ -57,9 +57,8 @@ class TowerCell(PromptCell):
         self.settings = self.settings.model_copy(update={"bits": p.compressed_towers.settings.bits})
         self.prompter = Prompter("hand-written words, CoOp and QCoOp", arms)
         self.making = {"source": p.source, "compressing": p.compressing, "recovery": p.recovery}
-        inner, make = of_text(compression) or compression, self._text if of_text(compression) else self._image
-        access = source_access(p, backbone, inner, checkpoint)
-        self.compressed, before, after = make(parse(inner), access)
+        make, inner = (self._text if of_text(compression) else self._image), of_text(compression) or compression
+        self.compressed, before, after = make(parse(inner), source_access(p, backbone, inner, checkpoint))
         self.facts = {name: fact for name, fact in self.compressed.facts().items() if name != "layers"}
         self.similarity = (before * after).sum(1).mean().item()  # cosine, over all pictures or all classes
 
@@ -84,9 +83,8 @@ class TowerCell(PromptCell):
         lengths = sentence_tower.ends(self.tower, tokens)
         tokens = tokens[lengths == lengths.mode().values]
         order = torch.randperm(len(tokens), generator=generator("texts", access.source.seed))
-        tokens = tokens[order]
         dense = described(self.tower, names, locked_tuning.TEMPLATES)
-        made = compression.make(TextAccess(self.clip.text, tokens, access.settings))
+        made = compression.make(TextAccess(self.clip.text, tokens[order], access.settings))
         self.clip.text = made.backbone.model.text
         self.tower = sentence_tower.of(self.clip, self.runtime)
         return made, dense, described(self.tower, names, locked_tuning.TEMPLATES)

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from studies.across import effects
-from studies.across.settings import of_text
+from studies.across.settings import TEXT, of_text
 from studies.figures import compressions, dots, panels, style, tables
 from studies.figures.sentences import Drawn
 from studies.qprompt.evidence import with_harmonic_mean
@@ -33,10 +33,9 @@ def compression_label(name: str) -> str:
 
 def ordered(names: Iterable[str]) -> list[str]:
     """Distinct compressions: those of the image tower from mild to severe, then those of the text tower."""
-    inner = {name: of_text(name) for name in names}
-    of_texts = {inner[name]: name for name in inner if inner[name]}
-    images = [name for name in inner if not inner[name]]
-    return compressions.ordered(images) + [of_texts[name] for name in compressions.ordered(of_texts)]
+    every = {*names}
+    texts = {name for name in every if of_text(name)}
+    return compressions.ordered(every - texts) + [TEXT + name for name in compressions.ordered(map(of_text, texts))]
 
 
 def with_h(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from vpstudy.compression.registry import parse
 from vpstudy.models import files, libraries
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.backbones import Backbone
-from vpstudy.models.weights import OutsideWeights
+from vpstudy.models.weights import OutsideWeights, is_locked
 from vpstudy.settings import refuse
 from vpstudy.training.mask_search import channel_groups
 from vpstudy.training.mask_search.methods import METHODS
@@ -37,7 +37,7 @@ def check(parameters: Parameters, this_machine: bool = True) -> None:
                 f"weights.{alias}: {entry.model} cannot be made with arguments {entry.arguments} or run on pictures of "
                 f"its size: {type(error).__name__}: {error}; correct arguments or size"
             )
-    if this_machine and any(_is_locked(parameters, name) for name in parameters.clips):
+    if this_machine and any(is_locked(parameters.weights, name) for name in parameters.clips):
         try:
             files.encoder(parameters.locked_tuning, paths.RAW, paths.ROOT)
         except (ValueError, FileNotFoundError) as error:
@@ -46,14 +46,10 @@ def check(parameters: Parameters, this_machine: bool = True) -> None:
         raise refuse(f"scale {parameters.scale}", problems)
 
 
-def _is_locked(parameters: Parameters, alias: str) -> bool:
-    return alias in parameters.weights and not parameters.weights[alias].is_clip
-
-
 def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[str]:
     """Demands of the studies that a backbone made for pictures of `size` px cannot meet."""
     alias, hidden_cost, vpns = architecture.name, p.hidden_cost.settings, p.vpns.axes
-    clip, of_clip = ("locked_tuning", p.locked_tuning) if _is_locked(p, alias) else ("source", p.source)
+    clip, of_clip = ("locked_tuning", p.locked_tuning) if is_locked(p.weights, alias) else ("source", p.source)
     for key, backbones, what, seen in (
         ("backbones", p.backbones, "hidden_cost.settings.visual_prompting.canvas", hidden_cost.visual_prompting.canvas),
         ("backbones", p.backbones, "hidden_cost.settings.linear_probe.size", hidden_cost.linear_probe.size),

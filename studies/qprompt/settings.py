@@ -7,6 +7,7 @@ from pydantic import AfterValidator, model_validator
 
 from studies.axes import Backbones, Targets
 from vpstudy.models import architectures
+from vpstudy.models.weights import is_locked
 from vpstudy.settings import AXIS, Positive, Seed, Strict, increasing, one_of, unique
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 from vpstudy.training.prompt_learning.settings import Bits, Context, MultimodalLearning, PromptLearning
@@ -105,7 +106,7 @@ def _missing_clips(p: Any) -> Iterator[str]:
             if name not in allowed:
                 yield f"{key}: {name!r} is not in {maker}; allowed: {', '.join(allowed) or 'none, it is empty'}"
     for name in p.multimodal.axes.backbones:
-        if name in p.weights and not p.weights[name].is_clip:
+        if is_locked(p.weights, name):
             yield f"multimodal.axes.backbones: {name!r} has a sentence encoder, whose blocks such prompts cannot enter"
     for key, given in (("backbones", p.backbones), ("vpns.axes.backbones", p.vpns.axes.backbones)):
         for name in given:

@@ -3,21 +3,17 @@
 from typing import Any
 
 from studies.parameters import Parameters
+from vpstudy.models.weights import is_locked
 from vpstudy.training.prompt_learning.settings import ClipSource, LockedTuning
 
 
-def is_locked(parameters: Parameters, backbone: str) -> bool:
-    """Whether its image tower is a classifier from elsewhere, to which a sentence encoder is tuned."""
-    return backbone in parameters.weights and not parameters.weights[backbone].is_clip
-
-
 def settings(parameters: Parameters, backbone: str) -> ClipSource | LockedTuning:
-    return parameters.locked_tuning if is_locked(parameters, backbone) else parameters.clip_source
+    return parameters.locked_tuning if is_locked(parameters.weights, backbone) else parameters.clip_source
 
 
 def size(parameters: Parameters, backbone: str) -> int:
     """Side of a picture, px."""
-    return parameters.locked_tuning.size if is_locked(parameters, backbone) else parameters.source.size
+    return parameters.locked_tuning.size if is_locked(parameters.weights, backbone) else parameters.source.size
 
 
 def cell(parameters: Parameters, backbone: str, checkpoint: int = 0) -> Any:
@@ -25,5 +21,5 @@ def cell(parameters: Parameters, backbone: str, checkpoint: int = 0) -> Any:
     from studies.qprompt.clip_source_cell import ClipSourceCell
     from studies.qprompt.locked_cell import LockedCell
 
-    kind = LockedCell if is_locked(parameters, backbone) else ClipSourceCell
+    kind = LockedCell if is_locked(parameters.weights, backbone) else ClipSourceCell
     return kind(parameters, backbone, checkpoint)

@@ -8,7 +8,6 @@ other weights, and the map to the space of pictures stay as they are.
 import copy
 from dataclasses import dataclass
 
-import torch
 from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 
@@ -71,6 +70,6 @@ class TextAccess:
     def recover(self, model: TextBackbone) -> None:
         raise ValueError("a text tower is not trained again here; give a compression that needs no training")
 
-    def unlabelled(self) -> torch.Tensor:
+    def unlabelled(self) -> Tensor:
         """Refused, as `recover`."""
         raise ValueError("a text tower is not distilled here; give a compression that needs no training")

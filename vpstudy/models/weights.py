@@ -127,3 +127,8 @@ class OutsideWeights(Strict):
 
 
 Weights = dict[Annotated[str, AfterValidator(_alias)], OutsideWeights]
+
+
+def is_locked(weights: Weights, backbone: str) -> bool:
+    """Whether it is a classifier from elsewhere, which a two-tower model keeps and tunes a sentence encoder to."""
+    return backbone in weights and not weights[backbone].is_clip

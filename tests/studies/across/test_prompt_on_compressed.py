@@ -137,17 +137,18 @@ def test_a_compressed_text_tower_leaves_features_of_pictures_alone(done, compres
     if compression == "text-dense":
         assert cell.similarity == pytest.approx(1, abs=1e-6)
         return
-    assert 0.2 < cell.similarity < (1 if compression == "text-w8a8-mse" else 0.9999999) + 1e-6
+    assert 0.2 < cell.similarity < 1 + 9e-7  # in this tiny encoder, blocks hardly change what passes
     hand = {group: cell.trial(0).task.hand_written[group] for group in ("base", "new")}
     assert not any(torch.equal(hand[group], dense.trial(0).task.hand_written[group]) for group in hand)
     text, before = cell.clip.text.transformer, dense.clip.text.transformer
     assert torch.equal(text.get_input_embeddings().weight, before.get_input_embeddings().weight)
     first, *others = cell.compressed.backbone.prunable.items()  # the first is spared: dense, or of 8 bits
+    bits = cell.compressed.compression.bits
     for name, weight in others:
         assert weight.dim() == 2 and not torch.equal(
             weight, before.get_parameter(name.removeprefix("text.transformer."))
         )
-        if bits := cell.compressed.compression.bits:
+        if bits:
             assert all(len(row.unique()) <= 2**bits - 1 for row in weight)
     if bits == 3:
         assert len(first[1].unique()) > 7 * len(first[1])

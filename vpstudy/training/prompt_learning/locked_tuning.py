@@ -66,7 +66,7 @@ def embedded(clip: CustomTextCLIP, features: Tensor) -> Tensor:
 
 
 def centred(vectors: Tensor) -> Tensor:
-    """Vectors (S, F) of classes less their mean, of unit length."""
+    """Vectors (N, F) less their mean, of unit length."""
     return F.normalize(vectors - vectors.mean(0), dim=1)
 
 
@@ -103,7 +103,7 @@ def tune(
     clip.logit_scale.requires_grad_(True)
     clip.logit_scale.data.fill_(torch.tensor(FIRST_SCALE).log())
     vectors = centred(teacher.vectors)
-    images = F.normalize(teacher.features - teacher.mean, dim=1)
+    images = centred(teacher.features)
     groups = (
         (clip.text.transformer.parameters(), s.text_rate),
         (clip.text.proj.parameters(), s.map_rate),
