@@ -27,8 +27,10 @@ def mapping_pairs(
     target_names: Sequence[str],
     source_pictures: Sequence,
     source_names: Sequence[str],
-) -> Figure:
+) -> Figure | str:
     """An example of each target class above one of its source class, (3, H, W) in [0, 1] or uint8."""
+    if not target_names:
+        return "No prompt was learned here, or none without diverging."
     shown, captions = {}, {}
     for side, of_side, names in (("target", target_pictures, target_names), ("source", source_pictures, source_names)):
         for k in range(min(len(target_names), MOST_PAIRS)):

@@ -38,7 +38,7 @@ def ordered(names: Iterable[str]) -> list[str]:
         compression = parse(name)
         severity = compression.sparsity or -(compression.bits or 0)
         finer = -(compression.activation_bits or 0), compression.ranges or ""
-        return list(FAMILIES).index(compression.family), severity, finer
+        return list(FAMILIES).index(compression.family), severity, finer, name
 
     return sorted(set(names), key=key)
 

@@ -13,6 +13,7 @@ import pandas as pd
 from studies import grid, results
 from studies.claims.claim import NETWORK, ON, Finding, finding
 from studies.hidden_cost.admission import admitted
+from studies.hidden_cost.screening import is_noise, responds
 from studies.parameters import Parameters
 from studies.results import Results
 from studies.statistics import paired, without_block
@@ -100,14 +101,21 @@ class Evidence:
 
 
 def evidence(parameters: Parameters, read: Results) -> Evidence | None:
-    """The evidence; `read` holds the transfer cells. None if there are none, or no network is known."""
+    """The evidence on targets that respond; `read` holds the transfer cells. None if there are none, or no network is
+    known.
+    """
     compressed = results.read(grid.cells(parameters, "compress")).frame
     if read.frame.empty or compressed.empty:
         return None
+    verdicts = responds(read.frame, parameters.hidden_cost.screening.fall)
+    runs = read.frame[~is_noise(read.frame) & read.frame["target"].map(verdicts).ne(False)]
+    if runs.empty:
+        return None
+    compressed = compressed[~is_noise(compressed)]
     facts = {(content["cell"]["backbone"], content["cell"]["target"]): content["facts"] for content in read.contents}
     backbones = compressed.rename(columns={"accuracy": "upstream_accuracy"})
     return Evidence(
-        read.frame,
+        runs.reset_index(drop=True),
         backbones.assign(admitted=admitted(backbones, parameters.hidden_cost.admission)),
         facts,
     )

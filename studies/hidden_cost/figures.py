@@ -13,6 +13,7 @@ from studies import results
 from studies.figures import compressions, dots, heat, lines, panels, pictures, reliability, sentences, style
 from studies.figures.sentences import Drawn
 from studies.figures.tables import METRICS
+from studies.hidden_cost import screening
 from studies.hidden_cost.dose_figure import dose_response
 from studies.statistics import against_dense, paired, summarise
 from vpstudy.compression.family import percent
@@ -341,6 +342,7 @@ def label_mapping(report, runs: pd.DataFrame) -> Drawn:
 
 FIGURES = {
     "dose_response": dose_response,
+    "screening": screening.draw,
     "accuracy_by_sparsity": by_sparsity("accuracy"),
     "change_heatmap": change_heatmap,
     "ece_by_sparsity": by_sparsity("ece_debiased"),

@@ -8,6 +8,7 @@ from studies.figures.sentences import Drawn
 from studies.hidden_cost.admission import admitted
 from studies.hidden_cost.evidence import evidence
 from studies.hidden_cost.figures import FIGURES
+from studies.hidden_cost.screening import is_noise, responds
 from studies.hidden_cost.tables import TABLES
 from studies.parameters import Parameters
 from studies.report import Report
@@ -21,11 +22,15 @@ class HiddenCostReport(Report):
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
+        self.responds = responds(self.runs, parameters.hidden_cost.screening.fall)  # by target that was screened
+        self.noisy, self.runs = self.runs, self.runs[~is_noise(self.runs)]
         is_control = self.runs["method"].isin(CONTROLS)
         self.runs, self.controls = self.runs[~is_control], self.runs[is_control]
         compressed = results.read(grid.cells(parameters, "compress")).contents
         self.backbones = pd.DataFrame(map(_backbone, compressed))
-        if len(self.backbones):  # those that collapsed stay out of claims, and figures show them hollow
+        if len(self.backbones):
+            self.backbones = self.backbones[~is_noise(self.backbones)].reset_index(drop=True)
+            # those that collapsed stay out of claims, and figures show them hollow
             self.backbones["admitted"] = admitted(self.backbones, parameters.hidden_cost.admission)
             of_network = self.backbones[[*NETWORK, "compression", "admitted"]]
             self.runs = self.runs.merge(of_network, how="left", on=[*NETWORK, "compression"])

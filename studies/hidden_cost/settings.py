@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from studies.axes import Targets
+from vpstudy.compression.registry import parse
 from vpstudy.settings import AXIS, Budget, Seed, Share, Strict, one_of, unique
 from vpstudy.training.controls import CONTROLS
 from vpstudy.training.settings import FineTuning, LinearProbe, VisualPrompting
@@ -34,7 +35,9 @@ class Settings(Strict):
         return max(self.budgets, key=lambda budget: float("inf") if budget == "all" else budget)
 
     def arms(self, compression: str) -> list[tuple[str, Budget]]:
-        """Every (method or control, budget) for a compression."""
+        """Every (method or control, budget) for a compression; noise, which screens targets, has a probe alone."""
+        if parse(compression).screens:
+            return [("linear_probe", self.largest_budget)]
         budgets = {"mapping_only": self.budgets, "visual_prompting": self.budgets, "linear_probe": self.budgets}
         if self.fine_tuning_compressions == "all" or compression in self.fine_tuning_compressions:
             budgets["fine_tuning"] = self.fine_tuning_budgets
@@ -79,7 +82,14 @@ class Admission(Strict):
     floor: Share  # for the dense network, too
 
 
+class Screening(Strict):
+    """Which targets enter claims, where compressions have noise (studies/hidden_cost/screening.py)."""
+
+    fall: Share  # of the probe's accuracy, from dense to the strongest noise
+
+
 class HiddenCost(Strict):
     axes: Axes
     admission: Admission
+    screening: Screening
     settings: Settings

@@ -60,7 +60,7 @@ def name_of(family: str, sparsity: float, bits: int) -> str:
 
 def families() -> list[str]:
     """Families that need no training."""
-    known = {name: parse(name_of(name, 0.5, 4)) for name in FAMILIES if name != "file"}
+    known = {name: parse(name_of(name, 0.5, 4)) for name in FAMILIES if name not in ("file", "noise")}
     return [name for name, each in known.items() if not (each.trains_on_source or each.learns_from_dense)]
 
 

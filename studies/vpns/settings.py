@@ -7,11 +7,9 @@ from pydantic import ValidationError, model_validator
 
 from studies.axes import Backbones, Targets
 from vpstudy.models.architectures import own
-from vpstudy.settings import AXIS, Strict, one_of
+from vpstudy.settings import AXIS, Strict
 from vpstudy.training.mask_search.methods import METHODS
-from vpstudy.training.mask_search.settings import MaskSearch
-
-PrunerName = Annotated[str, one_of(METHODS, "pruner", "vpstudy/training/mask_search/methods.py")]
+from vpstudy.training.mask_search.settings import MaskSearch, PrunerName
 
 
 class Axes(Strict):

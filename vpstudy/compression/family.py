@@ -36,6 +36,7 @@ class Compression:
     trains_on_source: ClassVar[bool] = False  # only for backbones with their source
     of_networks: ClassVar[bool] = False  # not for text towers: it needs BatchNorm, or is a file of a network
     recovered: ClassVar[bool] = False  # pruned, then mended: by training, distillation or least squares
+    screens: ClassVar[bool] = False  # a harm on purpose, which only shows how a target responds
     control: ClassVar[str | None] = None  # what was trained alike, uncompressed, for changes; None: dense itself
 
     @classmethod

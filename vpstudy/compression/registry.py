@@ -24,6 +24,7 @@ FAMILIES: dict[str, type[Compression]] = {
         "int:Integers",
         "w:WeightsAndActivations",
         "file:File",
+        "noise:Noise",
     )
 }
 

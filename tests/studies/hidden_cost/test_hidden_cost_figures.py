@@ -20,6 +20,7 @@ from studies.figures.tables import save
 from studies.hidden_cost import tables
 from studies.hidden_cost.evidence import Evidence
 from studies.hidden_cost.figures import FIGURES
+from studies.hidden_cost.screening import responds
 
 COMPRESSIONS = ["dense", "imp-0.80", "imp-0.90", "imp-0.95", "magnitude-0.90", "int4", "int2"]
 CLASSES = {"digits": 10, "textures": 12, "faces": 2}
@@ -125,8 +126,13 @@ def report(results: pd.DataFrame, names=NAMES, controls=CONTROLS) -> SimpleNames
     backbones, parameters = make_backbones(names), scales.parameters("default")
     upstream = backbones.rename(columns={"upstream_ece_debiased": "ece_debiased"}).assign(admitted=True)
     facts = {("cnn", target): {"pictures": {"test": 600}} for target in CLASSES}
+    probes = results[(results["method"] == "linear_probe") & (results["compression"] == "dense")]
+    probes = probes[probes["budget"] == probes["budget"].iloc[0]]
+    noisy = pd.concat([probes, probes.assign(compression="noise-0.50", accuracy=probes["accuracy"] - 0.1)])
     return SimpleNamespace(
         runs=results,
+        noisy=noisy,
+        responds=responds(noisy, 0.05),
         controls=controls,
         backbones=backbones,
         cells=[],

@@ -328,3 +328,15 @@ def test_layers_with_other_numbers_of_inputs_stay_dense(folder, tmp_path):
     assert 0.45 < made.facts()["sparsity"] < made.facts()["sparsity_nominal"] == 0.5
     made.save(tmp_path / "x.safetensors")
     assert compressed.load(tmp_path / "x.safetensors", "nm-2of4").mask == made.mask
+
+
+def test_noise_has_the_spread_that_its_name_says_and_grows_along_one_direction(folder):
+    dense, some, more = (
+        {key: weight.detach() for key, weight in make(name, access(folder)).backbone.prunable.items()}
+        for name in ("dense", "noise-0.20", "noise-0.40")
+    )
+    for name, weight in dense.items():
+        added = some[name] - weight
+        assert torch.allclose(2 * added, more[name] - weight, atol=1e-6)
+        count = weight.numel()
+        assert abs(float(added.std() / weight.std()) / 0.2 - 1) < 5 / (2 * count) ** 0.5

@@ -1,7 +1,7 @@
 """Settings of mask search with prompts (VPNs, arXiv 2312.01397) and of other pruning methods."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -9,15 +9,17 @@ from vpstudy.compression.settings import Sparsity
 from vpstudy.prompts.visual.kinds import Added
 from vpstudy.prompts.visual.registry import PROMPTS, Prompting
 from vpstudy.settings import AXIS, Budget, Positive, Rate, Seed, Share, increasing, one_of, unique
-from vpstudy.training.mask_search.methods import CONTROLS
+from vpstudy.training.mask_search.methods import CONTROLS, METHODS
 
 ControlName = Annotated[str, one_of(CONTROLS, "control", "vpstudy/training/mask_search/methods.py")]
+PrunerName = Annotated[str, one_of(METHODS, "pruner", "vpstudy/training/mask_search/methods.py")]
 Ratio = Annotated[float, Field(gt=0, le=0.9)]  # beyond 0.9 whole layers would go
 
 
 class MaskSearch(Prompting):
     sparsities: Annotated[list[Sparsity], Field(min_length=1), AfterValidator(increasing)]
     controls: Annotated[list[ControlName], AfterValidator(unique)]
+    control_pruners: Annotated[list[PrunerName], AfterValidator(unique)] | Literal["all"]  # controls run for these
     control_sparsities: Annotated[list[Sparsity], AfterValidator(increasing)]  # controls and ablations run at these
     channel_ratios: Annotated[list[Ratio], AfterValidator(increasing)]  # shares of removed channels
     seeds: Annotated[list[Seed], *AXIS]
