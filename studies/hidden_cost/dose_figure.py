@@ -21,7 +21,9 @@ DEAD = 0.05  # below the label mapping alone, of a dense network
 
 def dose_response(report, runs: pd.DataFrame) -> Drawn | None:
     """Responses × sparsity and quantization: a point per network and compression, a line per method."""
-    found, methods = _evidence(report), style.methods(runs["method"])
+    if (found := _evidence(report)) is None:
+        return None
+    methods = style.methods(runs["method"])
     tables = {name: _points(found, name, methods) for name in RESPONSES}
     kinds = [kind for kind in dose.KINDS if (tables["accuracy"]["kind"] == kind).any()]
     if not kinds:
@@ -80,8 +82,11 @@ def dose_response(report, runs: pd.DataFrame) -> Drawn | None:
     return Drawn(figure, _sentence(heights))
 
 
-def _evidence(report) -> Evidence:
+def _evidence(report) -> Evidence | None:
+    """Without what is dead in dense networks. None if no target responds; ValueError if there are no networks."""
     if report.evidence is None:
+        if report.responds and not any(report.responds.values()):
+            return None
         raise ValueError("no upstream accuracy of any network is known")
     return replace(report.evidence, runs=report.evidence.runs[_alive(report.evidence.runs)])
 
@@ -162,7 +167,9 @@ def _interval(effect) -> str:
 
 def table(report) -> pd.DataFrame:
     """Height and slope of each method's lines, with intervals over networks and test pictures."""
-    found, rows = _evidence(report), []
+    if (found := _evidence(report)) is None:
+        return pd.DataFrame()
+    rows = []
     methods = style.methods(report.runs["method"])
     for metric, words in RESPONSES.items():
         of = [(kind, method) for kind in dose.KINDS for method in methods]

@@ -101,13 +101,12 @@ class Evidence:
 
 
 def evidence(parameters: Parameters, read: Results) -> Evidence | None:
-    """The evidence on targets that respond; `read` holds the transfer cells. None if there are none, or no network is
-    known.
-    """
+    """The evidence on targets that respond; `read` holds the transfer cells. None without any, or without networks."""
     compressed = results.read(grid.cells(parameters, "compress")).frame
     if read.frame.empty or compressed.empty:
         return None
-    verdicts = responds(read.frame, parameters.hidden_cost.screening.fall)
+    fall = parameters.hidden_cost.screening.fall
+    verdicts = responds(read.frame, fall) if fall else {}
     runs = read.frame[~is_noise(read.frame) & read.frame["target"].map(verdicts).ne(False)]
     if runs.empty:
         return None

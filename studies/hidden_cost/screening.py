@@ -53,10 +53,11 @@ def draw(report, runs: pd.DataFrame) -> Drawn | None:
     ticks = {level: f"{100 * level:.0f}" for level in sorted(table["level"].unique())}
     note = (
         "Gaussian noise on every weight of the dense network but those of its classifier. A target responds if the "
-        f"mean falls at every step, and by {fall} or more in all. {panels.seeds_note(table)}"
+        f"mean falls at every step, and by {fall} or more in all. "
+        f"{'Claims leave out those that do not' if fall else 'Claims leave out none here'}. {panels.seeds_note(table)}"
     )
     x, title = "noise (% of the spread of a layer's weights)", "Does a target notice a harmed network?"
     figure = lines.draw(shown, x, title, note, looks=looks, ticks=ticks, height=2.4)
-    says = {True: "responds", False: "does not respond, so claims leave it out"}
+    says = {True: "responds", False: "does not respond"}
     words = (f"{target} {says[answer]}" for target, answer in verdicts.items())
     return Drawn(figure, f"Under weight noise: {'; '.join(words)}.")

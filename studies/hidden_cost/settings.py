@@ -85,7 +85,7 @@ class Admission(Strict):
 class Screening(Strict):
     """Which targets enter claims, where compressions have noise (studies/hidden_cost/screening.py)."""
 
-    fall: Share  # of the probe's accuracy, from dense to the strongest noise
+    fall: Share  # of the probe's accuracy, from dense to the strongest noise; 0: every target enters
 
 
 class HiddenCost(Strict):

@@ -128,4 +128,6 @@ def test_the_figure_of_several_networks_and_its_table():
     table = dose_figure.table(report)
     assert set(table["networks"]) == {len(NETWORKS)} and len(table) == 2 * 3 * len(HEIGHT)
     with pytest.raises(ValueError, match="upstream"):
-        dose_figure.table(SimpleNamespace(evidence=None, runs=found.runs))
+        dose_figure.table(SimpleNamespace(evidence=None, runs=found.runs, responds={}))
+    deaf = SimpleNamespace(evidence=None, runs=found.runs, responds={"cifar10": False})  # no target responds
+    assert dose_figure.dose_response(deaf, found.runs) is None and dose_figure.table(deaf).empty

@@ -61,6 +61,9 @@ def test_claims_see_targets_that_respond_and_no_noise(monkeypatch):
     assert set(found.backbones["compression"]) == {"dense"}
     none = of_evidence.evidence(parameters, SimpleNamespace(frame=runs()[runs()["target"] != "falls"], contents=[]))
     assert none is None
+    section.screening = Screening(fall=0)
+    found = of_evidence.evidence(parameters, SimpleNamespace(frame=runs(), contents=[]))
+    assert set(found.runs["target"]) == set(PLANTED)
 
 
 @pytest.mark.parametrize("networks", [1, 3])
