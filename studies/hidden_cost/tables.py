@@ -5,7 +5,7 @@ from itertools import combinations
 import pandas as pd
 
 from studies.figures import compressions, style, tables
-from studies.hidden_cost import dose_figure
+from studies.hidden_cost import dose_figure, losses
 
 
 def backbones(report) -> pd.DataFrame:
@@ -68,6 +68,7 @@ def tuning(report) -> pd.DataFrame:
 
 TABLES = {
     "dose_response_lines": dose_figure.table,
+    "where_losses_begin": losses.table,
     "backbones": backbones,
     "results": results,
     "legacy": legacy,
