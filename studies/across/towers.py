@@ -5,7 +5,7 @@ the dense one. Whether *few bits cost more* there is (QCoOp − CoOp) on the com
 one. Both are paired by network, target and seed; replicates and words are those of `studies/across/effects.py`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
@@ -79,14 +79,20 @@ def on_compressed(report, runs: pd.DataFrame) -> Drawn:
         axis.xaxis.set_major_locator(MaxNLocator(3))  # narrow panels
     on_h = shown[shown["row"] == "H"]
     coop, more = on_h[on_h["panel"] == "(a) CoOp"], on_h[on_h["comparison"] == MORE]
-    said = "Compression changes H of CoOp by " + ", ".join(_changes(coop, lambda row: row.group))
-    said += "; what few bits change in H differs from dense by "
-    said += ", ".join(_changes(more, lambda row: f"{label(row.arm, row.bits)[7:]}, {row.group}"))
-    return Drawn(figure, f"{said}.")
+    said = f"Compression changes H of CoOp by {_between(coop)}; what few bits change in H differs from dense by "
+    return Drawn(figure, f"{said}{_between(more)}{_zeros(more)}.")
 
 
-def _changes(of: pd.DataFrame, words: Callable) -> Iterator[str]:
-    return (f"{tables.interval_text(row)} ({words(row)})" for row in of.itertuples())
+def _between(of: pd.DataFrame) -> str:
+    """The least and the greatest mean, with their compressions."""
+    rows = [of.loc[of["mean"].idxmin()], of.loc[of["mean"].idxmax()]]
+    return " to ".join(f"{row['mean']:+.3f} ({row['group']})" for row in rows)
+
+
+def _zeros(of: pd.DataFrame) -> str:
+    known = of[of["low"].notna()]
+    hold = int(((known["low"] <= 0) & (known["high"] >= 0)).sum())
+    return f"; {hold} of these {len(known)} intervals hold zero" if len(known) else ""
 
 
 def text_effects(report) -> pd.DataFrame:

@@ -43,13 +43,13 @@ def reliability(rows: Sequence[Row], target: str) -> Figure:
     return diagrams.draw({target: columns}, "Reliability of pruned networks", "")
 
 
-def heat_map(left: Mapping[str, pd.DataFrame]) -> Figure:
-    """Share of weights left (rows × layers) on a logarithmic scale, by title."""
+def heat_map(left: Mapping[str, pd.DataFrame], network: str = "") -> Figure:
+    """Share of weights left (rows × layers) on a logarithmic scale, by title; `network` is whose layers they are."""
     shares = {title: table.rename(columns=lambda name: name.removesuffix(".weight")) for title, table in left.items()}
     logs = {title: np.log10(table.clip(lower=1e-4)) for title, table in shares.items()}
     maps = {title: (logs[title], table.map(_share)) for title, table in shares.items()}
     ticks = {-3: "0.1", -2: "1", -1: "10", 0: "100"}
-    title, note = "What is left of each layer", "First seeds."
+    title, note = "What is left of each layer", f"{network + ', first' if network else 'First'} seeds."
     return heat.draw(maps, (-3, 0), "cividis", "weights left (%)", title, note, ticks=ticks)
 
 

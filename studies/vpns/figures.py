@@ -135,7 +135,7 @@ def layers(report, runs: pd.DataFrame) -> Drawn | None:
         return None
     empty = {title: int((table == 0).any(axis=1).sum()) for title, table in left.items()}
     said = "; ".join(f"{title}: {n} of {len(left[title])}" for title, n in empty.items())
-    return Drawn(cell_figures.heat_map(left), f"Methods that empty a whole layer: {said}.")
+    return Drawn(cell_figures.heat_map(left, first_network(runs)), f"Methods that empty a whole layer: {said}.")
 
 
 def channels(report, runs: pd.DataFrame) -> Drawn | None:
@@ -170,7 +170,7 @@ def prompts(report, runs: pd.DataFrame) -> Drawn | None:
             found.setdefault((axes["target"], METHODS[axes["pruner"]].label), picture)
     if not found:
         return None
-    note = "What is added to a picture, on grey. Training starts from nothing."
+    note = f"{first_network(runs)}. What is added to a picture, on grey. Training starts from nothing."
     return Drawn(pictures.table(found, "The learned prompts", note), f"{len(found)} of the cells learn a prompt.")
 
 
