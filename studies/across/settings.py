@@ -111,6 +111,8 @@ def _towers(p: Any) -> Iterator[str]:
         compression = parse(of_text(name) or name)
         if problem := compression.problem(p.imp.rounds, list(p.checkpoints)):
             yield f"{key}.compressions: {name!r} {problem}"
+        elif compression.screens:
+            yield f"{key}.compressions: {name!r} only screens targets and is no compression: take it out"
         elif compression.trains_on_source:
             yield f"{key}.compressions: {name!r} trains on the source, which no locked network has here"
         elif of_text(name) and (compression.learns_from_dense or compression.of_networks):

@@ -85,14 +85,14 @@ def on_compressed(report, runs: pd.DataFrame) -> Drawn:
 
 def _between(of: pd.DataFrame) -> str:
     """The least and the greatest mean, with their compressions."""
-    rows = [of.loc[of["mean"].idxmin()], of.loc[of["mean"].idxmax()]]
+    rows = [of.loc[of["mean"].idxmin()], of.loc[of["mean"].idxmax()]][: of["group"].nunique()]
     return " to ".join(f"{row['mean']:+.3f} ({row['group']})" for row in rows)
 
 
 def _zeros(of: pd.DataFrame) -> str:
     known = of[of["low"].notna()]
     hold = int(((known["low"] <= 0) & (known["high"] >= 0)).sum())
-    return f"; {hold} of these {len(known)} intervals hold zero" if len(known) else ""
+    return f", and {hold} of {len(known)} intervals contain zero" if len(known) else ""
 
 
 def text_effects(report) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def compression_problems(p: Any) -> Iterator[str]:
     ).items():
         for name in (name for name in names if name in p.compressions):
             if key != "compressions" and parse(name).screens:
-                yield f"{key}: {name!r} is noise, by which a probe screens targets, and nothing else; take it out"
+                yield f"{key}: {name!r} only screens targets and is no compression: take it out of this list"
             if (control := parse(name).control) and control not in names:
                 yield (
                     f"{key}: {name!r} is trained after compression, and {control!r}, dense and trained as long, is not "

@@ -13,6 +13,7 @@ from studies.statistics import BLOCKS, has_blocks
 from vpstudy import atomic, paths
 
 Entry = dict[str, Any]
+LACKS = "this scale lacks the cells that it takes"
 
 REASONS = {  # by kind of test and reading; d: smallest effect of interest or margin, limit: d, signed as what is worse
     "equivalence": {
@@ -81,7 +82,7 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
         if why:
             entry |= {"verdict": NOT_TESTED, "reason": why}
         elif not found:
-            reason = "its results are not all there" if evidence is None else "this scale lacks the cells that it takes"
+            reason = "its results are not all there, or no target is fit" if evidence is None else LACKS
             entry |= {"verdict": NOT_RUN, "reason": reason}
         elif (most := max(each.effect.n for each in found)) < 2 and any(each.collapsed for each in found):
             entry |= {"verdict": COLLAPSED, "reason": f"too few networks are left to compare: {_labels(found)}"}

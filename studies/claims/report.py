@@ -48,6 +48,8 @@ class ClaimsReport(Report):
                 print(f"the claims of {study} are judged once these results are there")
             elif read.cells:
                 evidence = module.evidence(parameters, read)
+                for note in getattr(evidence, "notes", ()):
+                    print(note)
                 if evidence and not has_blocks(evidence.runs):
                     print(f"{study}: results hold no blocks of test pictures, so intervals leave these out")
             studies[study] = module.CLAIMS, evidence

@@ -10,7 +10,16 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-PARTS = ("claims", "measures", "evidence", "dose", "admission", "twins", "labels")  # of a study, where it has them
+PARTS = (
+    "claims",
+    "measures",
+    "evidence",
+    "dose",
+    "admission",
+    "screening",
+    "twins",
+    "labels",
+)  # of a study, where it has them
 COMMON = ("claims/claim.py", "claims/verdict.py", "claims/ledger.py", "statistics.py")
 STUDIES = Path(__file__).parents[1]
 

@@ -6,6 +6,7 @@ sparsity is the largest that is admitted on three networks: of iterative pruning
 with recovery, where upstream accuracy is agreement with dense. The primary quantization is the paper's, weights and
 activations at 4 and 3 bits, trained (LSQ) if that was run, else post-training; where networks do not survive that, it
 is W4A8 (GPTQ if that was run) with W8A8. Who is admitted depends on upstream accuracy alone, never on an outcome.
+Where targets were screened (`screening.py`, set before `extended`), claims are judged on those that respond.
 """
 
 from studies.claims.claim import Claim
@@ -13,6 +14,7 @@ from studies.claims.verdict import Test
 from studies.hidden_cost import dose
 from studies.hidden_cost.evidence import evidence
 from studies.hidden_cost.measures import (
+    CLOSE_UPSTREAM,
     EQUAL_UPSTREAM,
     added_by_prompt,
     against_probe,
@@ -142,7 +144,11 @@ CLAIMS = (
         Test("directional", -1, ACCURACY),
         "accuracy",
         hidden_cost("accuracy", "sparsity"),
-        together(hidden_cost("accuracy", "quantization"), of_null_controls("accuracy")),
+        together(
+            hidden_cost("accuracy", "quantization"),
+            hidden_cost("accuracy", "sparsity", within=CLOSE_UPSTREAM),
+            of_null_controls("accuracy"),
+        ),
         margin=lambda found: dose.margin(found, "accuracy", "visual_prompting", "linear_probe"),
         later="added after `default`, before any run on published networks",
     ),

@@ -83,9 +83,10 @@ def lines(of: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"height": height, "slope": slope})[enough].reset_index()
 
 
-def lines_of(found: Evidence, metric: str, method: str, of_kind: str) -> pd.DataFrame:
-    """The `lines` of a method over sparsities or quantizations, by `RUN`."""
-    return lines(points(found, metric, method, lambda each: kind(each) == of_kind)).set_index(RUN)
+def lines_of(found: Evidence, metric: str, method: str, of_kind: str, within: float = float("inf")) -> pd.DataFrame:
+    """The `lines` of a method over sparsities or quantizations, by `RUN`, with upstream changes `within` some size."""
+    table = points(found, metric, method, lambda each: kind(each) == of_kind)
+    return lines(table[table["upstream"].abs() <= within]).set_index(RUN)
 
 
 def as_finding(label: str, values: pd.Series) -> Finding:

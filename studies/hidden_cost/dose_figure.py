@@ -21,7 +21,7 @@ DEAD = 0.05  # below the label mapping alone, of a dense network
 
 def dose_response(report, runs: pd.DataFrame) -> Drawn | None:
     """Responses × sparsity and quantization: a point per network and compression, a line per method."""
-    if (found := _evidence(report)) is None:
+    if (found := living(report)) is None:
         return None
     methods = style.methods(runs["method"])
     tables = {name: _points(found, name, methods) for name in RESPONSES}
@@ -82,7 +82,7 @@ def dose_response(report, runs: pd.DataFrame) -> Drawn | None:
     return Drawn(figure, _sentence(heights))
 
 
-def _evidence(report) -> Evidence | None:
+def living(report) -> Evidence | None:
     """Without what is dead in dense networks. None if no target responds; ValueError if there are no networks."""
     if report.evidence is None:
         if report.responds and not any(report.responds.values()):
@@ -167,7 +167,7 @@ def _interval(effect) -> str:
 
 def table(report) -> pd.DataFrame:
     """Height and slope of each method's lines, with intervals over networks and test pictures."""
-    if (found := _evidence(report)) is None:
+    if (found := living(report)) is None:
         return pd.DataFrame()
     rows = []
     methods = style.methods(report.runs["method"])

@@ -37,6 +37,7 @@ class Evidence:
     runs: pd.DataFrame  # one row per run, controls included
     backbones: pd.DataFrame  # upstream_accuracy and admitted, one row per network and compression
     facts: dict[tuple[str, str], dict[str, Any]]  # by backbone and target: classes, source_classes, pictures per split
+    notes: tuple[str, ...] = ()  # what claims leave out, in words
 
     @property
     def recovered(self) -> list[Compression]:
@@ -108,6 +109,7 @@ def evidence(parameters: Parameters, read: Results) -> Evidence | None:
     fall = parameters.hidden_cost.screening.fall
     verdicts = responds(read.frame, fall) if fall else {}
     runs = read.frame[~is_noise(read.frame) & read.frame["target"].map(verdicts).ne(False)]
+    deaf = [target for target, responded in verdicts.items() if not responded]
     if runs.empty:
         return None
     compressed = compressed[~is_noise(compressed)]
@@ -117,4 +119,5 @@ def evidence(parameters: Parameters, read: Results) -> Evidence | None:
         runs.reset_index(drop=True),
         backbones.assign(admitted=admitted(backbones, parameters.hidden_cost.admission)),
         facts,
+        tuple(f"no claim is judged on {name}, which does not respond to weight noise" for name in deaf),
     )

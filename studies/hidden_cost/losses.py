@@ -1,4 +1,4 @@
-"""The sparsity at which a network has lost 1, 2 and 5 points: upstream, and adapted by each method."""
+"""The sparsity at which a network has lost 1, 2 and 5 points: adapted by each method, and upstream."""
 
 from collections.abc import Sequence
 
@@ -7,80 +7,85 @@ import pandas as pd
 
 from studies.claims.claim import NETWORK
 from studies.figures import panels, style
-from studies.hidden_cost.evidence import Evidence, control_of
+from studies.hidden_cost import dose
+from studies.hidden_cost.dose_figure import living
+from studies.hidden_cost.evidence import Evidence
 from vpstudy.compression.family import percent
+from vpstudy.compression.registry import parse
 
 LOSSES = (0.01, 0.02, 0.05)
-UPSTREAM = "upstream"
+FEWEST = 2  # sparsities of a method
 
 
 def first_at(sparsities: Sequence[float], changes: Sequence[float], loss: float) -> float:
-    """The sparsity at which the change first reaches −`loss`; infinite if it never does.
+    """The sparsity at which the change first reaches −`loss`: 0 if it has at the first one, infinite if it never does.
 
-    Between two sparsities, and from no change when dense, the change is linear in the logarithm of what is left.
+    Between two sparsities the change is linear in the logarithm of what is left.
     """
-    before, x_before = 0.0, 0.0
+    before = None
     for sparsity, change in sorted(zip(sparsities, changes, strict=True)):
         x = np.log(1 - sparsity)
         if change <= -loss:
-            share = (before + loss) / (before - change)
-            return float(1 - np.exp(x_before + share * (x - x_before)))
-        before, x_before = change, x
+            if before is None:
+                return 0.0
+            share = (before[1] + loss) / (before[1] - change)
+            return float(1 - np.exp(before[0] + share * (x - before[0])))
+        before = x, change
     return float("inf")
 
 
-def curves(found: Evidence, runs: pd.DataFrame) -> pd.DataFrame:
-    """Changes along the recovered sparsities: `NETWORK`, target, method, sparsity, change (a mean over seeds)."""
-    sparsity = {each.name: each.sparsity for each in found.recovered}
-    networks = found.backbones.assign(value=found.upstream, target="", method=UPSTREAM)
-    ok = runs[runs["status"] == "ok"].assign(value=lambda table: table["accuracy"].astype(float))
-    by = [*NETWORK, "target", "method"]
-    every = pd.concat([each[[*by, "compression", "value"]] for each in (networks, ok)])
-    means = every.groupby([*by, "compression"], sort=False)["value"].mean().reset_index()
-    pruned = means[means["compression"].isin(sparsity)]
-    pruned = pruned.assign(sparsity=pruned["compression"].map(sparsity), control=pruned["compression"].map(control_of))
-    dense = means.rename(columns={"compression": "control", "value": "dense"})
-    table = pruned.merge(dense, on=[*by, "control"])
-    return table.assign(change=table["value"] - table["dense"])[[*by, "sparsity", "change"]]
+def curves(found: Evidence, methods: Sequence[str]) -> pd.DataFrame:
+    """Changes along the recovered sparsities, over seeds: `NETWORK`, target, method, sparsity, value, upstream."""
+    names = {each.name for each in found.recovered}
+    every = [
+        dose.points(found, "accuracy", method, lambda each: each.name in names).assign(method=method)
+        for method in methods
+    ]
+    table = pd.concat(every, ignore_index=True)
+    table = table.assign(sparsity=[parse(name).sparsity for name in table["compression"]])
+    by = [*NETWORK, "target", "method", "sparsity"]
+    return table.groupby(by, sort=False)[["value", "upstream"]].mean().reset_index()
 
 
 def table(report) -> pd.DataFrame:
-    """A row a target and method at the largest budget: at each loss, the median sparsity over networks, and its range.
+    """A row a target and method, at the largest budget, of networks and targets as the claims have them.
 
-    The last column counts the networks whose adapted model loses 2 points at a lower sparsity than upstream.
+    At each loss the sparsity, a median over networks, with the lowest and the highest. Upstream is that of the same
+    networks at the same sparsities; the last column counts those that lose 2 points at a lower sparsity when adapted.
     """
-    if report.evidence is None or not report.evidence.recovered:
+    if (found := living(report)) is None or not found.recovered:
         return pd.DataFrame()
-    runs, _ = panels.at_largest_budget(report.runs)
-    changes = curves(report.evidence, runs)
-    most = max(changes["sparsity"], default=0)
-    crossed = {
-        loss: changes.groupby([*NETWORK, "target", "method"], sort=False)[["sparsity", "change"]].apply(
-            lambda of, loss=loss: first_at(of["sparsity"], of["change"], loss)
-        )
-        for loss in LOSSES
-    }
-    rows = []
-    methods = [UPSTREAM, *style.methods(runs["method"])]
-    for target in ["", *dict.fromkeys(runs["target"])]:
-        for method in methods:
-            if not ((changes["target"] == target) & (changes["method"] == method)).any():
-                continue
-            at = {loss: of.xs((target, method), level=("target", "method")) for loss, of in crossed.items()}
-            row = {"target": target or "source task", "method": UPSTREAM if not target else style.method(method).label}
-            row |= {f"lost {100 * loss:.0f} point{'s' * (loss > 0.01)} at": _range(of, most) for loss, of in at.items()}
-            upstream = crossed[0.02].xs(("", UPSTREAM), level=("target", "method"))
-            both = pd.concat([at[0.02], upstream], axis=1, join="inner").to_numpy()
-            earlier = f"{int((both[:, 0] < both[:, 1]).sum())} of {len(both)}"
-            rows.append(row | {"networks that lose 2 points before upstream does": earlier if target else "—"})
+    largest, _ = panels.at_largest_budget(found.runs)
+    found = Evidence(largest, found.backbones, found.facts)
+    changes, rows = curves(found, style.methods(report.runs["method"])), []
+    for (target, method), of in changes.groupby(["target", "method"], sort=False):
+        measured = sorted(of["sparsity"].unique())
+        if len(measured) < FEWEST:
+            continue
+        networks = [network for _, network in of.groupby(NETWORK)]
+        row = {"target": target, "method": style.method(method).label}
+        ends = measured[0], measured[-1]
+        for loss in LOSSES:
+            adapted, upstream = (
+                [first_at(network["sparsity"], network[column], loss) for network in networks]
+                for column in ("value", "upstream")
+            )
+            words = f"lost {100 * loss:.0f} point{'s' * (loss > LOSSES[0])}"
+            row |= {words: _range(adapted, *ends), f"{words}, upstream": _range(upstream, *ends)}
+            if loss == LOSSES[1]:
+                earlier = sum(one < other for one, other in zip(adapted, upstream, strict=True))
+                last = {"lose 2 points before upstream": f"{earlier} of {len(networks)}"}
+        rows.append(row | last)
     return pd.DataFrame(rows)
 
 
-def _range(values: pd.Series, most: float) -> str:
-    """The median, and the lowest and highest, in per cent; beyond the largest sparsity as "> 96"."""
+def _range(values: Sequence[float], least: float, most: float) -> str:
+    """The median (of two middle values the lower), the lowest and the highest, in per cent."""
 
     def words(value: float) -> str:
+        if value == 0:
+            return f"< {percent(least)}"
         return f"> {percent(most)}" if np.isinf(value) else f"{100 * value:.0f}"
 
-    low, middle, high = (np.quantile(values, share, method="lower") for share in (0, 0.5, 1))
-    return f"{words(middle)} % [{words(low)}, {words(high)}]"
+    low, middle, high = (words(np.quantile(values, share, method="lower")) for share in (0, 0.5, 1))
+    return f"{middle} % [{low}, {high}]"

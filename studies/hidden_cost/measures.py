@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from studies.claims.claim import ON, Finding, finding
+from studies.claims.claim import ON, Finding
 from studies.hidden_cost import dose
 from studies.hidden_cost.evidence import ENOUGH, RUN, Evidence, control_of
 from studies.hidden_cost.twins import TWINS, share
@@ -162,21 +162,25 @@ def against_probe(metric: str) -> Callable[[Evidence, str], Finding]:
 
 def at_equal_upstream(found: Evidence) -> list[Finding]:
     """The change at equal upstream accuracy, per run: the height of its line over upstream changes near zero."""
-    table = dose.points(found, "accuracy", "visual_prompting", lambda each: bool(each.sparsity))
-    near = dose.lines(table[table["upstream"].abs() <= CLOSE_UPSTREAM]).rename(columns={"height": "value"})
-    return [finding(f"pruned, within {CLOSE_UPSTREAM:g} upstream: height", near)] if len(near) else []
+    near = dose.lines_of(found, "accuracy", "visual_prompting", "sparsity", CLOSE_UPSTREAM)["height"]
+    return [dose.as_finding(f"pruned, within {CLOSE_UPSTREAM:g} upstream: height", near)] if len(near) else []
 
 
-def hidden_cost(metric: str, *kinds: str) -> Callable[[Evidence], list[Finding]]:
-    """The height of the prompt's lines at no upstream change less that of the probe's, where there are both."""
+def hidden_cost(metric: str, *kinds: str, within: float = float("inf")) -> Callable[[Evidence], list[Finding]]:
+    """The height of the prompt's lines at no upstream change less that of the probe's, where there are both.
+
+    Lines take networks `within` this upstream change: a steep fall far away may tilt them.
+    """
 
     def measure(found: Evidence) -> list[Finding]:
         found_heights = []
         for kind in kinds:
             prompt, probe = (
-                dose.lines_of(found, metric, method, kind)["height"] for method in ("visual_prompting", "linear_probe")
+                dose.lines_of(found, metric, method, kind, within)["height"]
+                for method in ("visual_prompting", "linear_probe")
             )
             words = f"{kind}: height of lines over upstream changes"
+            words += f" within {within:g}" if np.isfinite(within) else ""
             found_heights.append(dose.as_finding(words, prompt - probe))
         return [each for each in found_heights if each.effect.n]
 

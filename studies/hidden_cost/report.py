@@ -37,6 +37,11 @@ class HiddenCostReport(Report):
 
         self.evidence = evidence(parameters, self.read)
 
+    def coverage(self) -> None:
+        super().coverage()
+        for note in self.evidence.notes if self.evidence else ():
+            print(note)
+
     def drawn(self, name: str) -> dict[str, Drawn | None]:
         """The figure of dose and response has all architectures in one."""
         return {name: FIGURES[name](self, self.runs)} if name == "dose_response" else super().drawn(name)

@@ -2,11 +2,13 @@
 
 Where Gaussian noise is added to the weights of a dense network, in growing steps, a target *responds* if the accuracy
 of its probe, the mean over networks, falls at every step, and by `fall` or more in all. Claims are judged on targets
-that respond: on others a network may be broken unseen. Neither a prompt nor a compression has a part in it.
+that respond: on others a network may be broken unseen. No prompt and no compression has a part in it. The probe has:
+a target where probes are sensitive counts against H5 and H9, which ask whether a prompt loses more than a probe.
 """
 
 import pandas as pd
 
+from studies.claims.claim import NETWORK
 from studies.figures import lines, panels, style
 from studies.figures.sentences import Drawn
 from studies.statistics import summarise
@@ -30,14 +32,21 @@ def probed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def responds(runs: pd.DataFrame, fall: float) -> dict[str, bool]:
-    """Whether each target that was screened responds; targets that were not are not in it."""
+    """Whether each target that was screened responds; targets without noise are not in it.
+
+    Networks with a level at which no probe finished are left out; without any network, a target does not respond.
+    """
     table = probed(runs)
-    if not (table["level"] > 0).any():
-        return {}
-    means = table[table["status"] == "ok"].pivot_table("accuracy", "target", "level", sort=True)
-    steps = means.diff(axis=1).iloc[:, 1:]
-    falls = (steps < 0).all(axis=1) & (means.iloc[:, 0] - means.iloc[:, -1] >= fall)
-    return {target: bool(falls.get(target, False)) for target in dict.fromkeys(table["target"])}
+    noisy = table[table["level"] > 0]
+    done = table[(table["status"] == "ok") & table["target"].isin(noisy["target"])]
+    levels = [0.0, *sorted(noisy["level"].unique())]
+    verdicts = dict.fromkeys(noisy["target"], False)
+    if len(done):
+        networks = done.pivot_table("accuracy", ["target", *NETWORK], "level").reindex(columns=levels).dropna()
+        means = networks.groupby("target").mean()
+        falls = (means.diff(axis=1).iloc[:, 1:] < 0).all(axis=1) & (means[0.0] - means[levels[-1]] >= fall)
+        verdicts |= {target: bool(fell) for target, fell in falls.items()}
+    return verdicts
 
 
 def draw(report, runs: pd.DataFrame) -> Drawn | None:
@@ -52,8 +61,8 @@ def draw(report, runs: pd.DataFrame) -> Drawn | None:
     looks = {target: style.look(k) | {"ls": "-"} for k, target in enumerate(targets)}
     ticks = {level: f"{100 * level:.0f}" for level in sorted(table["level"].unique())}
     note = (
-        "Gaussian noise on every weight of the dense network but those of its classifier. A target responds if the "
-        f"mean falls at every step, and by {fall} or more in all. "
+        "Gaussian noise on the dense network's convolutions and linear layers but the last. A target responds if the "
+        f"mean over all networks falls at every step{f', and by {fall} or more in all' if fall else ''}. "
         f"{'Claims leave out those that do not' if fall else 'Claims leave out none here'}. {panels.seeds_note(table)}"
     )
     x, title = "noise (% of the spread of a layer's weights)", "Does a target notice a harmed network?"

@@ -6,6 +6,7 @@ import pandas as pd
 
 from studies.figures import compressions, style, tables
 from studies.hidden_cost import dose_figure, losses
+from vpstudy.compression.registry import parse
 
 
 def backbones(report) -> pd.DataFrame:
@@ -62,7 +63,8 @@ def legacy(report) -> pd.DataFrame:
 
 def tuning(report) -> pd.DataFrame:
     """How often validation chose each learning rate, by method."""
-    tuned = (arm for content in report.contents for arm in content["facts"]["tuning"])
+    cells = (content for content in report.contents if not parse(content["cell"]["compression"]).screens)
+    tuned = (arm for content in cells for arm in content["facts"]["tuning"])
     return tables.chosen(((style.method(arm["method"]).label, arm["tried"]) for arm in tuned), "learning_rate")
 
 

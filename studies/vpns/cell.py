@@ -70,10 +70,10 @@ class PruneCell:
     def arms(self) -> list[tuple[str, float]]:
         """Every (arm, sparsity), each after the arms it builds on."""
         published = ["published"] if self.method.published else []
-        s = self.settings
-        chosen = s.control_pruners == "all" or self.pruner in s.control_pruners
-        also = [name for name in s.controls if chosen and self.pruner in CONTROLS[name].methods]
-        at = self.sparsities if self.method.role == "dense" else s.control_sparsities
+        settings = self.settings
+        chosen = settings.control_pruners == "all" or self.pruner in settings.control_pruners
+        also = [name for name in settings.controls if chosen and self.pruner in CONTROLS[name].methods]
+        at = self.sparsities if self.method.role == "dense" else settings.control_sparsities
         return [(arm, s) for s in self.sparsities for arm in ["main", *published, *(also if s in at else [])]]
 
     def train(self, arm: str, sparsity: float, done: list[Trained]) -> list[Trained]:

@@ -34,6 +34,9 @@ class Vpns(Strict):
             except ValidationError as error:
                 said = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
                 problems.append(f"pruners: {name} does not fit: {said}")
+        if settings.control_pruners != "all":
+            absent = [name for name in settings.control_pruners if name not in pruners]
+            problems += [f"control_pruners: {name} is not in pruners" for name in absent]
         if "imp" in pruners:
             missing = [sparsity for sparsity in settings.sparsities if sparsity not in settings.imp_rounds]
             problems += [f"imp_rounds: {sparsity}, which is in sparsities, is missing" for sparsity in missing]

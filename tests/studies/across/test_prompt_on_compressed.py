@@ -369,7 +369,7 @@ def test_the_figure_has_both_questions_and_a_sentence(here):
     coop, more = on_h[on_h["arm"] == "full"], on_h[on_h["comparison"] == towers.MORE]
     hold = int(((more["low"] <= 0) & (more["high"] >= 0)).sum())
     assert sentence.startswith(f"Compression changes H of CoOp by {coop['mean'].min():+.3f} (")
-    assert sentence.endswith(f"; {hold} of these {len(more)} intervals hold zero.")
+    assert sentence.endswith(f", and {hold} of {len(more)} intervals contain zero.")
 
 
 def test_a_scale_with_text_prompts_alone_has_a_page(here, capsys):

@@ -43,6 +43,21 @@ def test_without_noise_nothing_is_screened():
     assert screening.responds(runs(levels=("dense",)), 0.05) == {}
 
 
+def test_targets_without_noise_are_not_screened():
+    some = runs()
+    some = some[(some["target"] == "falls") | (some["compression"] == "dense")]
+    assert screening.responds(some, 0.05) == {"falls": True}
+
+
+def test_a_network_that_lost_a_level_is_left_out_and_a_missing_level_gives_no_pass():
+    some, weakest = runs(), (lambda table: (table["source_seed"] == 0) & (table["compression"] == "noise-0.30"))
+    some.loc[some["source_seed"] == 0, "accuracy"] -= 0.2  # without it at one level, that level's mean would rise
+    some.loc[weakest(some), "status"] = "diverged"
+    assert screening.responds(some, 0.05)["falls"]
+    no_dense = runs()
+    assert not any(screening.responds(no_dense[no_dense["compression"] != "dense"], 0.05).values())
+
+
 def test_a_target_whose_probes_all_diverged_does_not_respond():
     lost = runs().assign(status=lambda table: np.where(table["target"] == "falls", "diverged", "ok"))
     assert screening.responds(lost, 0.05)["falls"] is False
