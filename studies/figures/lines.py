@@ -1,6 +1,7 @@
 """Lines of means with intervals in a grid of panels."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -64,7 +65,7 @@ def draw(
         top.set_title(column, weight="bold")
         bottom.set_xlabel(xlabel)
         if ticks:
-            turned = {"rotation": 90} if sum(map(len, ticks.values())) * len(columns) > 75 else {}
+            turned = {"rotation": 90} if _crowded(ticks, width, len(columns)) else {}
             bottom.set_xticks(list(ticks), list(ticks.values()), **turned)
     shown = {group: looks[group] for group in groups} | dict(also or {})
     if levels:
@@ -72,3 +73,11 @@ def draw(
     panels.legend(figure, shown)
     style.caption(figure, title, note)
     return figure
+
+
+def _crowded(ticks: Mapping[float, str], width: float, columns: int) -> bool:
+    """Whether labels would touch, all of them in a row or two neighbours, on an axis from end to end `width`."""
+    places, longest = sorted(ticks), max(map(len, ticks.values()))
+    nearest = min((right - left for left, right in pairwise(places)), default=width)
+    across = 0.8 * style.WIDTH / columns  # inches of an axis, about
+    return sum(map(len, ticks.values())) * columns > 75 or nearest / width * across < 0.7 * style.LETTER * longest
