@@ -11,7 +11,7 @@ import pandas as pd
 
 from studies import grid
 from studies.claims import ledger
-from studies.claims.conclusions import effect_text
+from studies.claims.conclusions import effect_text, power_text
 from studies.claims.report import STUDIES
 from studies.claims.verdict import NOT_RUN, READINGS
 from studies.figures import tables
@@ -64,8 +64,8 @@ def block(scale: str, study: str) -> str:
     lines = [["claim", "in words", "effect [95 %]", "verdict", "power"], ["---"] * 5]
     for entry in (each for each in entries if each["verdict"] != NOT_RUN):
         place = f"notebooks/rendered/{scale}/{grid.STAGES[study].notebook}.ipynb"
-        power = "—" if entry.get("power") is None else f"{entry['power']:.2f}"
-        lines.append([f"[{entry['id']}]({place})", entry["statement"], effects(entry), entry["verdict"], power])
+        name = f"[{entry['id']}]({place})"
+        lines.append([name, entry["statement"], effects(entry), entry["verdict"], power_text(entry)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     left = ", ".join(entry["id"] for entry in entries if entry["verdict"] == NOT_RUN)
     note = f"Not run: {left}.\n\n" if left else ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from studies.claims.ledger import Entry
+from studies.claims.ledger import POWERS, Entry, highest_power
 from studies.claims.verdict import EVEN, ONE_NETWORK, READINGS
 
 OPEN = "inconclusive"
@@ -19,10 +19,28 @@ def effect_text(effect: Entry) -> str:
 
 
 def findable(entry: Entry) -> str:
-    """Whether the study could have found what the claim is about, from the power that its own spread leaves it."""
-    if (power := entry["power"]) is None:
+    """Whether the study could have found what the claim is about, from the power that its own spread leaves it.
+
+    At the published effect or at the smallest effect of interest, whichever it finds more easily.
+    """
+    if (power := highest_power(entry)) is None:
         return "no: one network" if entry["verdict"] == ONE_NETWORK else "—"
     return "yes" if power >= GOOD else "perhaps" if power >= EVEN else "no"
+
+
+def power_text(entry: Entry) -> str:
+    """The power at the smallest effect of interest and, where a number is published, at that: "0.16, 0.97"."""
+    return ", ".join(f"{entry[name]:.2f}" for name in POWERS if entry[name] is not None) or "—"
+
+
+def published_text(entry: Entry) -> str:
+    """The published effect, and whether the intervals leave it out: "0.0084 accuracy, above 3 of 7 intervals"."""
+    if (size := entry["published_effect"]) is None:
+        return "—"
+    ends = [[found[end] * entry["direction"] for end in ("low", "high")] for found in entry["findings"] if found["low"]]
+    above, below = sum(size > max(pair) for pair in ends), sum(size < min(pair) for pair in ends)
+    where = [f"{word} {n} of {len(ends)} intervals" for word, n in (("above", above), ("below", below)) if n]
+    return f"{size:g} {entry['unit']}, {' and '.join(where) or 'inside every interval'}"
 
 
 def stability(entries: Sequence[Entry], again: Entry) -> str:

@@ -13,6 +13,7 @@ from studies.statistics import BLOCKS, has_blocks
 from vpstudy import atomic, paths
 
 Entry = dict[str, Any]
+POWERS = ("power", "power_published")  # at the smallest effect of interest, and at the published one
 LACKS = "this scale lacks the cells that it takes"
 
 REASONS = {  # by kind of test and reading; d: smallest effect of interest or margin, limit: d, signed as what is worse
@@ -77,7 +78,7 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
             "findings": [_finding(each, claim) for each in deciding],
             "beside": [_finding(each, claim) for each in others],
             "networks": min((len(f.networks) for f in deciding if f.effect.n), default=0),
-            **dict.fromkeys(("p", "p_holm", "p_against", "p_against_holm", "power", "reading")),
+            **dict.fromkeys(("p", "p_holm", "p_against", "p_against_holm", *POWERS, "reading")),
         }
         if why:
             entry |= {"verdict": NOT_TESTED, "reason": why}
@@ -95,9 +96,11 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
     for (entry, claim, found, *p), *corrected in zip(tested, *both, strict=True):
         reading = claim.reading(found, *corrected)
         several = entry["networks"] > 1
-        entry["power"] = round(claim.power(found), 4) if several else None
+        for name, size in zip(POWERS, (None, claim.size), strict=True):
+            known = several and not (name == "power_published" and size is None)
+            entry[name] = round(claim.power(found, size), 4) if known else None
         verdict = reading if several else ONE_NETWORK
-        if verdict == "inconclusive" and entry["power"] < EVEN:
+        if verdict == "inconclusive" and highest_power(entry) < EVEN:
             verdict = CANNOT_TELL
         numbers = dict(
             zip(("p", "p_against", "p_holm", "p_against_holm"), map(_rounded, (*p, *corrected)), strict=True)
@@ -106,6 +109,11 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
         if verdict == ONE_NETWORK:
             entry["reason"] = f"in this network {reading}: {entry['reason']}"
     return entries
+
+
+def highest_power(entry: Entry) -> float | None:
+    """The power at the published effect or at the smallest of interest, whichever is higher; None if not known."""
+    return max((entry[name] for name in POWERS if entry[name] is not None), default=None)
 
 
 def _labels(found: Sequence[Finding]) -> str:
@@ -131,6 +139,7 @@ def _stated(study: str, claim: Claim) -> Entry:
         "test": claim.test.kind,
         "direction": claim.test.sign,
         "smallest_effect": claim.test.smallest,
+        "published_effect": claim.size,
         "null_controls": claim.test.nothing,
         "unit": claim.unit,
         "later_rule": claim.later,

@@ -1,13 +1,14 @@
 """Report of claims: ledger with verdicts, tables and forest plots from committed results."""
 
 import math
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from studies import checkpoints, grid, results
 from studies.claims import forest, ledger, rules
-from studies.claims.conclusions import conclusions, effect_text, findable, stability
+from studies.claims.conclusions import conclusions, effect_text, findable, power_text, published_text, stability
 from studies.claims.verdict import LEVEL, NOT_RUN, ONE_NETWORK, power
 from studies.figures.sentences import Drawn
 from studies.hidden_cost import claims as hidden_cost
@@ -56,20 +57,21 @@ class ClaimsReport(Report):
         self.entries = ledger.assess(studies)
 
     def expected_power(self) -> pd.DataFrame:
-        """Power of one finding of each claim at its smallest effect of interest; known before any run."""
+        """Power before a run of one finding of each claim: at its smallest effect of interest, at the published one."""
         rows, counted = [], sum(len(module.CLAIMS) for module in STUDIES.values())
         for module in STUDIES.values():
             backbones = grid.axes(self.parameters, module.STAGE)["backbone"]
             networks = sum(checkpoints.number(self.parameters, name) for name in backbones)
             for claim in module.CLAIMS if networks else ():
                 deviation = module.DEVIATIONS[claim.unit]
-                alone, hardest = (
-                    power(claim.test, deviation / math.sqrt(networks), networks - 1, level)
-                    for level in (LEVEL, LEVEL / counted)
-                )
+                known = deviation / math.sqrt(networks), networks - 1
+                published = replace(claim.test, smallest=claim.size) if claim.size else None
                 row = {"claim": claim.id, "test": claim.test.kind, "effect": f"{claim.test.smallest:g} {claim.unit}"}
                 row |= {"assumed deviation of networks": deviation, "networks": networks}
-                rows.append(row | {"expected power": f"{alone:.2f}", "at the hardest step of Holm": f"{hardest:.2f}"})
+                row |= {"expected power": f"{power(claim.test, *known):.2f}"}
+                row |= {"at the hardest step of Holm": f"{power(claim.test, *known, LEVEL / counted):.2f}"}
+                row |= {"published effect": f"{claim.size:g}" if claim.size else "—"}
+                rows.append(row | {"power at that": f"{power(published, *known):.2f}" if published else "—"})
         return pd.DataFrame(rows)
 
     def verdicts(self) -> pd.DataFrame:
@@ -124,7 +126,7 @@ def _verdict(entry: ledger.Entry) -> dict[str, Any]:
         "verdict": entry["verdict"],
         "effect [95 %]": _listed(list(map(effect_text, entry["findings"]))),
         "networks": entry["networks"],
-        "power": "—" if entry["power"] is None else f"{entry['power']:.2f}",
+        "power": power_text(entry),
         "could this study have found it?": findable(entry),
     }
 
@@ -137,6 +139,7 @@ def _test(entry: ledger.Entry) -> dict[str, Any]:
         "measured on": _listed([found["label"] for found in entry["findings"]]),
         "test": entry["test"],
         "smallest of interest": f"{entry['smallest_effect']:g} {entry['unit']}",
+        "published effect": published_text(entry),
         "p for (Holm)": _p(entry["p_holm"]),
         "p against (Holm)": _p(entry["p_against_holm"]),
         "rule set after a run": entry["later_rule"] or "—",

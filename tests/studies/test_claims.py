@@ -1,6 +1,7 @@
 """The ledger of claims: verdicts come at their stated error rates, on results whose truth is known."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,8 @@ from pipeline.scales import parameters
 from studies import results
 from studies.claims import answers, forest, ledger, rules
 from studies.claims.claim import Claim, Finding, replicates
-from studies.claims.conclusions import findable
+from studies.claims.conclusions import findable, power_text, published_text
+from studies.claims.report import STUDIES as STUDY_CLAIMS
 from studies.claims.report import ClaimsReport
 from studies.claims.verdict import (
     CANNOT_TELL,
@@ -178,6 +180,32 @@ def test_a_study_that_could_not_have_found_it_says_so():
     assert sure["verdict"] == "reproduced" and sure["power"] > 0.8
     assert findable(unsure) == "no" and findable(sure) == "yes"
     assert judged(evidence(sources=1))["H4"]["power"] is None
+
+
+def test_power_at_a_published_effect_that_is_larger_than_the_smallest_of_interest():
+    """What a study could not see at the smallest size that matters, it may well see at the published one."""
+    effect = Effect.of([-0.03, 0.03, 0.0, 0.015, -0.015])
+    found = [Finding("", effect, networks=dict.fromkeys("abcde", effect))]
+    small, published = (replace(CLAIMS[0], measure=lambda _: found, size=size) for size in (None, 0.1))
+    of_small, of_published = (judged(evidence(), [claim])["H1"] for claim in (small, published))
+    assert of_small["power"] == of_published["power"] < 0.5 and of_small["power_published"] is None
+    wider = replace(CLAIMS[0].test, smallest=0.1)
+    assert of_published["power_published"] == round(power(wider, found[0].effect.error, 4), 4) > 0.8
+    assert of_small["verdict"] == CANNOT_TELL and findable(of_small) == "no"
+    assert of_published["verdict"] == "inconclusive" and findable(of_published) == "yes"
+    assert published_text(of_small) == "—" and published_text(of_published) == "0.1 accuracy, above 1 of 1 intervals"
+    assert power_text(of_published) == f"{of_small['power']:.2f}, {of_published['power_published']:.2f}"
+
+
+def test_every_number_that_a_claim_publishes_is_the_power_s_too():
+    """The size of each effect stands in the words of its claim, in points."""
+    sized = [claim for module in STUDY_CLAIMS.values() for claim in module.CLAIMS if claim.size]
+    assert len(sized) > 10
+    for claim in sized:
+        assert claim.test.kind == "directional" and claim.size > 0, claim.id
+        numbers = [abs(float(each)) for each in re.findall(r"\d+\.\d+", claim.published)]
+        apart = [abs(a - b) for a in numbers for b in numbers if a != b]
+        assert any(abs(claim.size * 100 - each) < 1e-6 for each in numbers + apart), claim.id
 
 
 def test_the_ledger_carries_a_digest_of_its_rules_without_comments():
