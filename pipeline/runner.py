@@ -14,7 +14,6 @@ from distributed import Client, Future, as_completed
 from pipeline.stages import Stages
 from pipeline.timings import Estimate
 from pipeline.workers import CORES, STARTED
-from vpstudy.progress import duration
 
 SHOW_EVERY = 15.0  # seconds between lines where the terminal is a file
 
@@ -138,8 +137,8 @@ class Runner:
             cores = sum(self.client.nthreads().values()) or self.cores
             now, keys = time.monotonic(), {name: future.key for name, future in self._running.items()}
             elapsed = {name: now - self._started[key] for name, key in keys.items() if key in self._started}
-            left = self.estimate.left([*self._running, *self.waiting], cores, elapsed)
-            line += f" {', '.join(elapsed)} · {f'about {duration(left)} left' if left else 'no time known yet'}"
+            left = self.estimate.words([*self._running, *self.waiting], cores, elapsed)
+            line += f" {', '.join(elapsed)} · {left}"
         self._tell(line, passing=not last)
 
     def _tell(self, line: str, passing: bool = False) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from vpstudy.progress import duration
+
 if TYPE_CHECKING:  # DVC is heavy
     from pipeline.stages import Stages
 
@@ -67,6 +69,16 @@ class Estimate:
         alone = {name: max(0.0, known.get(name, mean) - elapsed.get(name, 0.0)) for name in names}
         work = sum(seconds * min(self.threads(name), cores) for name, seconds in alone.items())
         return max([work / cores, *(self.longest_ways(names)[name] - elapsed.get(name, 0.0) for name in names)])
+
+    def words(self, names: Iterable[str], cores: int, elapsed: Mapping[str, float] | None = None) -> str:
+        """The time left in words. Of a kind that has never run here nothing is guessed: seconds or an hour."""
+        names = list(names)
+        known = [name for name in names if self.seconds(name) is not None]
+        left = self.left(known, cores, elapsed) if known else None
+        if not left:
+            return "no time known yet"
+        rest = len(names) - len(known)
+        return f"about {duration(left)} left" + (f", no time known yet for {rest} more" if rest else "")
 
 
 def cores() -> int:

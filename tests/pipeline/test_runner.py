@@ -129,6 +129,9 @@ def test_estimates_are_of_this_stage_else_of_its_kind_and_learn(root):
     assert timings.Estimate(found, root / "timings", lambda name: 2).left([DIGITS, FACES], 2) == 20
     assert estimate.left([DIGITS, FACES], 2, {DIGITS: 4, FACES: 4}) == 6
     assert estimate.left(["final"], 2) is None
+    assert estimate.words([DIGITS, FACES], 2) == "about 10 s left"
+    assert estimate.words([DIGITS, "final"], 2) == "about 10 s left, no time known yet for 1 more"
+    assert estimate.words(["final"], 2) == "no time known yet"
     estimate.learn(DIGITS, 30)
     assert estimate.seconds(FACES) == 30
     assert estimate.longest_ways()["source@cnn"] > estimate.longest_ways()[FACES] > estimate.longest_ways()["final"]
