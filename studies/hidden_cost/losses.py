@@ -1,6 +1,7 @@
 """The sparsity at which a network has lost 1, 2 and 5 points: adapted by each method, and upstream."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def table(report) -> pd.DataFrame:
     if (found := living(report)) is None or not found.recovered:
         return pd.DataFrame()
     largest, _ = panels.at_largest_budget(found.runs)
-    found = Evidence(largest, found.backbones, found.facts)
+    found = replace(found, runs=largest)
     changes, rows = curves(found, style.methods(report.runs["method"])), []
     for (target, method), of in changes.groupby(["target", "method"], sort=False):
         measured = sorted(of["sparsity"].unique())

@@ -60,7 +60,7 @@ def name_of(family: str, sparsity: float, bits: int) -> str:
 
 def families() -> list[str]:
     """Families that need no training."""
-    known = {name: parse(name_of(name, 0.5, 4)) for name in FAMILIES if name not in ("file", "noise")}
+    known = {name: parse(name_of(name, 0.5, 4)) for name, of in FAMILIES.items() if name != "file" and not of.screens}
     return [name for name, each in known.items() if not (each.trains_on_source or each.learns_from_dense)]
 
 
