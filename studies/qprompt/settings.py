@@ -105,6 +105,12 @@ def _missing_clips(p: Any) -> Iterator[str]:
         for name in given:
             if name not in allowed:
                 yield f"{key}: {name!r} is not in {maker}; allowed: {', '.join(allowed) or 'none, it is empty'}"
+    for name in p.clips:
+        if is_locked(p.weights, name) and not p.weights[name].model.startswith("timm/"):
+            yield (
+                f"clips: {name!r} is {p.weights[name].model}, and a sentence encoder can be tuned to networks of timm "
+                "alone; name the same network of timm in weights, or take it out of clips"
+            )
     for name in p.multimodal.axes.backbones:
         if is_locked(p.weights, name):
             yield f"multimodal.axes.backbones: {name!r} has a sentence encoder, whose blocks such prompts cannot enter"
