@@ -28,7 +28,7 @@ class Report:
 
     lines: list[str]
     agrees: bool
-    verdicts: dict[str, str]  # here, by claim
+    verdicts: dict[str, str]  # here, by claim, of the studies with other results
     again: dict[str, int]  # result files that are here in other bytes, and means in them that agree, with all of both
 
 
@@ -59,7 +59,8 @@ def report(revision: str = "HEAD") -> Report:
         *_named(f"ran with other settings ({', '.join(sorted(set().union(*other.values())))})", sorted(other)),
         *sorted({line for pair in pairs.values() for line in _environments(*pair)}),
     ]
-    verdicts = {claim["id"]: claim["verdict"] for claim in verdicts[1]}
+    changed = {PurePosixPath(name).parent.name for name in pairs}  # a study has a folder
+    verdicts = {claim["id"]: claim["verdict"] for claim in verdicts[1] if claim["study"] in changed}
     again = {"changed": len(pairs), "files": len(there), "agreeing": len(means) - len(apart), "means": len(means)}
     return Report(lines, not (missing or other or apart), verdicts, again)
 
@@ -67,7 +68,8 @@ def report(revision: str = "HEAD") -> Report:
 def save(found: Report, how: str) -> None:
     """Keep the verdicts of this run beside the committed ledger, for 99_claims; `how` says what was done otherwise.
 
-    Raises ValueError if nothing was run otherwise, or there are no verdicts.
+    Of studies whose results are the committed ones, nothing is kept: they were not run again. Raises ValueError if
+    nothing was run otherwise, or there are no verdicts.
     """
     if not found.verdicts or not found.again["changed"]:
         raise ValueError("nothing to save: this run has no verdicts, or its results are the committed ones")

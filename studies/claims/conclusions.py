@@ -45,7 +45,7 @@ def published_text(entry: Entry) -> str:
 
 def stability(entries: Sequence[Entry], again: Entry) -> str:
     """How far a second run of the study, or of a part of it, led to the same (`ledger.again`)."""
-    pairs = [(entry, again["verdicts"].get(entry["id"])) for entry in entries]
+    pairs = [(entry, verdict) for entry in entries if (verdict := again["verdicts"].get(entry["id"]))]
     moved = [f"{entry['id']} from {entry['verdict']} to {other}" for entry, other in pairs if other != entry["verdict"]]
     return (
         f"Run again {again['how']}: {again['changed']} of {again['files']} result files were made anew, "

@@ -87,27 +87,33 @@ def test_identical_results_leave_nothing_to_say(project):
     assert compare.unsaved() == []
 
 
+def claim(name, verdict, study="hidden_cost"):
+    return {"id": name, "verdict": verdict, "study": study}
+
+
 def test_verdicts_come_first_and_those_that_differ_are_named(project):
     claims = PLACE.replace("hidden_cost/transfer-cnn-int4-digits", "claims")
-    put(claims, [{"id": "H1", "verdict": "inconclusive"}, {"id": "H3", "verdict": "contradicted"}])
+    put(claims, [claim("H1", "inconclusive"), claim("H3", "contradicted")])
     commit()
-    put(claims, [{"id": "H1", "verdict": "inconclusive"}, {"id": "H3", "verdict": "reproduced"}])
+    put(claims, [claim("H1", "inconclusive"), claim("H3", "reproduced")])
     assert compare.report().lines[0] == "1 of 2 verdicts agree; H3: reproduced here, contradicted committed"
 
 
 def test_a_second_run_is_kept_for_the_notebook_of_claims(project, monkeypatch):
     monkeypatch.setattr(paths, "AGAIN", project / "again")
     claims = PLACE.replace("hidden_cost/transfer-cnn-int4-digits", "claims")
-    put(claims, [{"id": "H1", "verdict": "inconclusive"}, {"id": "H3", "verdict": "contradicted"}])
+    put(claims, [claim("H1", "inconclusive"), claim("H3", "contradicted")])
     commit()
     with pytest.raises(ValueError, match="its results are the committed ones"):
         compare.save(compare.report(), "twice")
-    put(claims, [{"id": "H1", "verdict": "inconclusive"}, {"id": "H3", "verdict": "reproduced"}])
+    ran = [claim("H1", "inconclusive"), claim("H3", "reproduced")]
+    put(claims, [*ran, claim("V1", "inconclusive", "vpns")])  # whose results are the committed ones
     put(PLACE, shifted(TRANSFER, 1.1 * compare.TOLERANCE))
     compare.save(compare.report(), "on another processor")
     kept = ledger.again("default")
     assert kept["verdicts"] == {"H1": "inconclusive", "H3": "reproduced"} and kept["changed"] == 1
-    said = stability([{"id": "H1", "verdict": "inconclusive"}, {"id": "H3", "verdict": "contradicted"}], kept)
+    entries = [claim("H1", "inconclusive"), claim("H3", "contradicted"), claim("V1", "inconclusive", "vpns")]
+    said = stability(entries, kept)
     assert said.startswith("Run again on another processor: 1 of 2 result files were made anew")
     assert said.endswith("1 of 2 verdicts are the same: not H3 from contradicted to reproduced.")
     assert ledger.again("smoke") == {}
