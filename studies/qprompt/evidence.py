@@ -65,11 +65,6 @@ class QpromptEvidence:
             return None
         return self.difference(one, other, "base", "distance")
 
-    def growth(self, arm: Arm) -> float | None:
-        """The deviation of an arm's weights at the end of training over that at its start, averaged over runs."""
-        sigma = ends(self.weights, arm, "sigma")
-        return float((sigma["last"] / sigma["first"]).mean()) if len(sigma) else None
-
 
 def evidence(parameters: Parameters, read: Results) -> QpromptEvidence | None:
     """Evidence of all networks, few-shot learning and prompts for both towers included; None if there are no runs."""

@@ -17,7 +17,6 @@ from studies.qprompt.labels import COOP, FEWEST, MULTIMODAL, ZERO_SHOT, Arm, in_
 from studies.statistics import paired, summarise
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 
-QUESTIONS = {"noise, fresh": ("coop", "fresh-"), "noise, kept": ("coop", "fixed-")}
 MEASURES = {"sigma": "σ of weights", "ks": "KS to start", "kl": "KL to stage before", "beyond_3": "share beyond 3 σ"}
 BASELINE = ("zero_shot", "one")  # the prompt that learning starts from
 WEIGHTS = 5  # arms in the figures of weights

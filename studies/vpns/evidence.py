@@ -77,11 +77,9 @@ def pairs_of(evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, metr
     return paired(evidence.of(one, sparsity), others, ON, metric)
 
 
-def difference(
-    evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float, metric: str = "accuracy"
-) -> Finding | None:
+def difference(evidence: VpnsEvidence, one: Arm, other: Arm, sparsity: float) -> Finding | None:
     """`one` minus `other` at a sparsity; None if either was not run. The label counts the pairs left out."""
-    pairs = pairs_of(evidence, one, other, sparsity, metric)
+    pairs = pairs_of(evidence, one, other, sparsity)
     if pairs.empty:
         return None
     label = f"{words(one)} − {words(other)}, {percent(sparsity)}"

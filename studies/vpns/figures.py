@@ -22,10 +22,10 @@ WITHOUT = "Measured without the prompt."
 STRUCTURED = {"macs": ("MACs (millions)", 1e6), "parameters": ("parameters (thousands)", 1e3)}
 
 
-def _methods(runs: pd.DataFrame, *roles: str, published: bool = True) -> list[Arm]:
+def _methods(runs: pd.DataFrame, *roles: str) -> list[Arm]:
     """Main arms of the methods of these roles that were run, then their published arms."""
     mains = [arm(name) for name in tables.methods(runs, *roles)]
-    others = [arm(name, "published") for name, *_ in mains] if published else []
+    others = [arm(name, "published") for name, *_ in mains]
     return mains + [each for each in others if len(select(runs, each))]
 
 
