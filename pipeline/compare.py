@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.scales import flat
+from studies.claims.verdict import NOT_RUN
 from studies.parameters import read
 from vpstudy import atomic, paths
 
@@ -60,7 +61,8 @@ def report(revision: str = "HEAD") -> Report:
         *sorted({line for pair in pairs.values() for line in _environments(*pair)}),
     ]
     changed = {PurePosixPath(name).parent.name for name in pairs}  # a study has a folder
-    verdicts = {claim["id"]: claim["verdict"] for claim in verdicts[1] if claim["study"] in changed}
+    ran = [claim for claim in verdicts[1] if claim["study"] in changed and claim["verdict"] != NOT_RUN]
+    verdicts = {claim["id"]: claim["verdict"] for claim in ran}
     again = {"changed": len(pairs), "files": len(there), "agreeing": len(means) - len(apart), "means": len(means)}
     return Report(lines, not (missing or other or apart), verdicts, again)
 
@@ -72,7 +74,7 @@ def save(found: Report, how: str) -> None:
     nothing was run otherwise, or there are no verdicts.
     """
     if not found.verdicts or not found.again["changed"]:
-        raise ValueError("nothing to save: this run has no verdicts, or its results are the committed ones")
+        raise ValueError("nothing to save: no study with verdicts has other results than the committed ones")
     content = {"how": how, "tolerance": TOLERANCE, **found.again, "verdicts": found.verdicts}
     atomic.write_json(paths.AGAIN / f"{read(paths.PARAMS)['scale']}.json", content)
 

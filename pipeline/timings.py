@@ -74,11 +74,11 @@ class Estimate:
         """The time left in words. Of a kind that has never run here nothing is guessed: seconds or an hour."""
         names = list(names)
         known = [name for name in names if self.seconds(name) is not None]
-        left = self.left(known, cores, elapsed) if known else None
-        if not left:
+        if not known:
             return "no time known yet"
-        rest = len(names) - len(known)
-        return f"about {duration(left)} left" + (f", no time known yet for {rest} more" if rest else "")
+        rest, left = len(names) - len(known), self.left(known, cores, elapsed)
+        text = f"about {duration(left)} left" if left else "longer than expected"
+        return text + (f", no time known yet for {rest} more" if rest else "")
 
 
 def cores() -> int:

@@ -55,8 +55,8 @@ class Claim:
     # why the runs cannot test the claim, or None; an untested claim has no verdict and is not in Holm's correction
     untested: Callable[[Any], str | None] = lambda _: None
     margin: Callable[[Any], float] = lambda _: 0.0  # what null controls show: `Test.nothing`
-    # size of the published effect, > 0; of several that must hold, the least; None where no number is published
-    size: float | None = None
+    # sizes of published effects, > 0: of each finding, or one that all should reach; none where no number is published
+    sizes: tuple[float, ...] = ()
 
     def on(self, evidence: Any) -> "Claim":
         """The claim with the margin of its null controls in this evidence."""
@@ -76,16 +76,22 @@ class Claim:
         large = [p if self.test.large(effect) else 1.0 for p, effect in zip(for_it, effects, strict=True)]
         return min(1.0, len(effects) * min(large)), max(against)
 
-    def power(self, findings: list[Finding], size: float | None = None) -> float:
-        """Power to tell an effect of `size`, by default the smallest of interest.
+    def published_sizes(self, findings: list[Finding]) -> list[float]:
+        """The size of the published effect of each finding; [] where no number is published."""
+        return list(self.sizes) if len(self.sizes) in (0, len(findings)) else [min(self.sizes)] * len(findings)
+
+    def power(self, findings: list[Finding], sizes: list[float] | None = None) -> float:
+        """Power to tell effects of these sizes, by default the smallest of interest.
 
         That of the least sure finding or, with `any_target`, of the surest target at its share of the level.
         """
-        test = replace(self.test, smallest=size or self.test.smallest)
+        sizes = sizes or [self.test.smallest] * len(findings)
         if not self.any_target:
-            return min(power(test, each.effect.error, each.effect.freedom) for each in findings)
+            tests = [replace(self.test, smallest=size) for size in sizes]
+            effects = [each.effect for each in findings]
+            return min(power(test, of.error, of.freedom) for test, of in zip(tests, effects, strict=True))
         effects = [effect for each in findings for effect in each.targets.values()] or [Effect.none()]
-        return max(power(test, each.error, each.freedom, LEVEL / len(effects)) for each in effects)
+        return max(power(self.test, each.error, each.freedom, LEVEL / len(effects)) for each in effects)
 
     def reading(self, findings: list[Finding], for_it: float, against: float) -> str:
         """What the findings say, given the p values after Holm's correction."""

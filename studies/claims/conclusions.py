@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from studies.claims.ledger import POWERS, Entry, highest_power
-from studies.claims.verdict import EVEN, ONE_NETWORK, READINGS
+from studies.claims.verdict import EVEN, NOT_RUN, ONE_NETWORK, READINGS
 
 OPEN = "inconclusive"
 GOOD = 0.8  # power from which a study could be expected to find an effect
@@ -34,18 +34,27 @@ def power_text(entry: Entry) -> str:
 
 
 def published_text(entry: Entry) -> str:
-    """The published effect, and whether the intervals leave it out: "0.0084 accuracy, above 3 of 7 intervals"."""
-    if (size := entry["published_effect"]) is None:
+    """Published effects, and which intervals leave them out: "+0.0385 and +0.0158 accuracy; stronger than 1 of 2 …".
+
+    A single number of several findings is the least that is published of any.
+    """
+    sizes, found, sign = entry["published_effects"], entry["findings"], entry["direction"]
+    if not sizes:
         return "—"
-    ends = [[found[end] * entry["direction"] for end in ("low", "high")] for found in entry["findings"] if found["low"]]
-    above, below = sum(size > max(pair) for pair in ends), sum(size < min(pair) for pair in ends)
-    where = [f"{word} {n} of {len(ends)} intervals" for word, n in (("above", above), ("below", below)) if n]
-    return f"{size:g} {entry['unit']}, {' and '.join(where) or 'inside every interval'}"
+    text = f"{' and '.join(f'{sign * size:+g}' for size in sizes)} {entry['unit']}"
+    each = sizes if len(sizes) == len(found) else [min(sizes)] * len(found)
+    text += " at least" if len(each) > len(sizes) else ""
+    known = [(size, of) for size, of in zip(each, found, strict=True) if of["low"] is not None]
+    beyond = sum(size > max(sign * of["low"], sign * of["high"]) for size, of in known)
+    text += f"; stronger than {beyond} of {len(known)} intervals" if known else ""
+    return text + ("; less than the smallest of interest" if min(sizes) < entry["smallest_effect"] else "")
 
 
 def stability(entries: Sequence[Entry], again: Entry) -> str:
     """How far a second run of the study, or of a part of it, led to the same (`ledger.again`)."""
-    pairs = [(entry, verdict) for entry in entries if (verdict := again["verdicts"].get(entry["id"]))]
+    pairs = [
+        (entry, verdict) for entry in entries if (verdict := again["verdicts"].get(entry["id"], NOT_RUN)) != NOT_RUN
+    ]
     moved = [f"{entry['id']} from {entry['verdict']} to {other}" for entry, other in pairs if other != entry["verdict"]]
     return (
         f"Run again {again['how']}: {again['changed']} of {again['files']} result files were made anew, "

@@ -13,7 +13,7 @@ from studies.statistics import BLOCKS, has_blocks
 from vpstudy import atomic, paths
 
 Entry = dict[str, Any]
-POWERS = ("power", "power_published")  # at the smallest effect of interest, and at the published one
+POWERS = ("power", "power_published")  # at the smallest effect of interest, and at the published one if that is larger
 LACKS = "this scale lacks the cells that it takes"
 
 REASONS = {  # by kind of test and reading; d: smallest effect of interest or margin, limit: d, signed as what is worse
@@ -96,9 +96,9 @@ def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = Tr
     for (entry, claim, found, *p), *corrected in zip(tested, *both, strict=True):
         reading = claim.reading(found, *corrected)
         several = entry["networks"] > 1
-        for name, size in zip(POWERS, (None, claim.size), strict=True):
-            known = several and not (name == "power_published" and size is None)
-            entry[name] = round(claim.power(found, size), 4) if known else None
+        sizes = claim.published_sizes(found) if min(claim.sizes, default=0) >= claim.test.smallest else []
+        entry["power"] = round(claim.power(found), 4) if several else None
+        entry["power_published"] = round(claim.power(found, sizes), 4) if several and sizes else None
         verdict = reading if several else ONE_NETWORK
         if verdict == "inconclusive" and highest_power(entry) < EVEN:
             verdict = CANNOT_TELL
@@ -139,7 +139,7 @@ def _stated(study: str, claim: Claim) -> Entry:
         "test": claim.test.kind,
         "direction": claim.test.sign,
         "smallest_effect": claim.test.smallest,
-        "published_effect": claim.size,
+        "published_effects": list(claim.sizes),
         "null_controls": claim.test.nothing,
         "unit": claim.unit,
         "later_rule": claim.later,

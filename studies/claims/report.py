@@ -65,13 +65,14 @@ class ClaimsReport(Report):
             for claim in module.CLAIMS if networks else ():
                 deviation = module.DEVIATIONS[claim.unit]
                 known = deviation / math.sqrt(networks), networks - 1
-                published = replace(claim.test, smallest=claim.size) if claim.size else None
+                size = min(claim.sizes, default=0.0)
+                larger = replace(claim.test, smallest=size) if size >= claim.test.smallest else None
                 row = {"claim": claim.id, "test": claim.test.kind, "effect": f"{claim.test.smallest:g} {claim.unit}"}
                 row |= {"assumed deviation of networks": deviation, "networks": networks}
                 row |= {"expected power": f"{power(claim.test, *known):.2f}"}
                 row |= {"at the hardest step of Holm": f"{power(claim.test, *known, LEVEL / counted):.2f}"}
-                row |= {"published effect": f"{claim.size:g}" if claim.size else "—"}
-                rows.append(row | {"power at that": f"{power(published, *known):.2f}" if published else "—"})
+                row |= {"published effect, the least": f"{size:g}" if size else "—"}
+                rows.append(row | {"power at that": f"{power(larger, *known):.2f}" if larger else "—"})
         return pd.DataFrame(rows)
 
     def verdicts(self) -> pd.DataFrame:

@@ -132,6 +132,7 @@ def test_estimates_are_of_this_stage_else_of_its_kind_and_learn(root):
     assert estimate.words([DIGITS, FACES], 2) == "about 10 s left"
     assert estimate.words([DIGITS, "final"], 2) == "about 10 s left, no time known yet for 1 more"
     assert estimate.words(["final"], 2) == "no time known yet"
+    assert estimate.words([DIGITS], 2, {DIGITS: 10}) == "longer than expected"
     estimate.learn(DIGITS, 30)
     assert estimate.seconds(FACES) == 30
     assert estimate.longest_ways()["source@cnn"] > estimate.longest_ways()[FACES] > estimate.longest_ways()["final"]

@@ -1,7 +1,6 @@
 """The ledger of claims: verdicts come at their stated error rates, on results whose truth is known."""
 
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -182,30 +181,88 @@ def test_a_study_that_could_not_have_found_it_says_so():
     assert judged(evidence(sources=1))["H4"]["power"] is None
 
 
+def of_networks(*replicates):
+    effect = Effect.of(replicates)
+    return Finding("", effect, networks=dict.fromkeys(map(str, range(len(replicates))), effect))
+
+
+def with_sizes(found, *sizes, rule=DIRECTIONAL):
+    """The entry of a claim with these published sizes on these findings."""
+    claim = replace(CLAIMS[0], test=rule, measure=lambda _: found, sizes=sizes)
+    return judged(evidence(sources=2), [claim])["H1"]
+
+
+UNSURE, NARROW = of_networks(-0.03, 0.03, 0.0, 0.015, -0.015), of_networks(-0.03, -0.031, -0.032, -0.033)
+
+
 def test_power_at_a_published_effect_that_is_larger_than_the_smallest_of_interest():
     """What a study could not see at the smallest size that matters, it may well see at the published one."""
-    effect = Effect.of([-0.03, 0.03, 0.0, 0.015, -0.015])
-    found = [Finding("", effect, networks=dict.fromkeys("abcde", effect))]
-    small, published = (replace(CLAIMS[0], measure=lambda _: found, size=size) for size in (None, 0.1))
-    of_small, of_published = (judged(evidence(), [claim])["H1"] for claim in (small, published))
-    assert of_small["power"] == of_published["power"] < 0.5 and of_small["power_published"] is None
-    wider = replace(CLAIMS[0].test, smallest=0.1)
-    assert of_published["power_published"] == round(power(wider, found[0].effect.error, 4), 4) > 0.8
-    assert of_small["verdict"] == CANNOT_TELL and findable(of_small) == "no"
-    assert of_published["verdict"] == "inconclusive" and findable(of_published) == "yes"
-    assert published_text(of_small) == "—" and published_text(of_published) == "0.1 accuracy, above 1 of 1 intervals"
-    assert power_text(of_published) == f"{of_small['power']:.2f}, {of_published['power_published']:.2f}"
+    small, published = with_sizes([UNSURE]), with_sizes([UNSURE], 0.1)
+    assert small["power"] == published["power"] < 0.5 and small["power_published"] is None
+    at_that = power(replace(DIRECTIONAL, smallest=0.1), UNSURE.effect.error, 4)
+    assert published["power_published"] == round(at_that, 4) > 0.8
+    assert small["verdict"] == CANNOT_TELL and findable(small) == "no"
+    assert published["verdict"] == "inconclusive" and findable(published) == "yes"
+    assert power_text(published) == f"{small['power']:.2f}, {published['power_published']:.2f}"
 
 
-def test_every_number_that_a_claim_publishes_is_the_power_s_too():
-    """The size of each effect stands in the words of its claim, in points."""
-    sized = [claim for module in STUDY_CLAIMS.values() for claim in module.CLAIMS if claim.size]
-    assert len(sized) > 10
-    for claim in sized:
-        assert claim.test.kind == "directional" and claim.size > 0, claim.id
-        numbers = [abs(float(each)) for each in re.findall(r"\d+\.\d+", claim.published)]
-        apart = [abs(a - b) for a in numbers for b in numbers if a != b]
-        assert any(abs(claim.size * 100 - each) < 1e-6 for each in numbers + apart), claim.id
+def test_each_finding_has_its_published_effect_or_all_have_the_least():
+    own, least = with_sizes([UNSURE, NARROW], 0.1, 0.03), with_sizes([UNSURE, NARROW], 0.03)
+    narrow, unsure = (
+        power(replace(DIRECTIONAL, smallest=size), of.effect.error, of.effect.freedom)
+        for of, size in ((NARROW, 0.03), (UNSURE, 0.1))
+    )
+    assert own["power_published"] == round(min(narrow, unsure), 4)
+    assert least["power_published"] < own["power_published"]
+
+
+@pytest.mark.parametrize(
+    ("found", "sizes", "said"),
+    [
+        ([UNSURE], (), "—"),
+        ([UNSURE], (0.1,), "-0.1 accuracy; stronger than 1 of 1 intervals"),
+        ([NARROW], (0.02,), "-0.02 accuracy; stronger than 0 of 1 intervals"),
+        ([UNSURE, NARROW], (0.1, 0.02), "-0.1 and -0.02 accuracy; stronger than 1 of 2 intervals"),
+        ([UNSURE, NARROW], (0.05,), "-0.05 accuracy at least; stronger than 2 of 2 intervals"),
+        ([UNSURE], (0.01,), "-0.01 accuracy; stronger than 0 of 1 intervals; less than the smallest of interest"),
+        ([of_networks(-0.1)], (0.1,), "-0.1 accuracy"),  # no interval
+    ],
+)
+def test_published_effects_are_set_beside_the_intervals(found, sizes, said):
+    assert published_text(with_sizes(found, *sizes)) == said
+
+
+def test_an_interval_that_ends_at_zero_is_one():
+    entry = with_sizes([NARROW], 0.05)
+    entry["findings"][0] |= {"low": 0.0, "high": 0.01}
+    assert published_text(entry).endswith("stronger than 1 of 1 intervals")
+
+
+# In points, as papers print them: differences of their tables, or as they stand in the text.
+IN_POINTS = {
+    "V1": [0.56],
+    "V5": [0.54],
+    "V6": [0.5],
+    "V7": [80.87 - 80.66, 80.87 - 79.97, 80.66 - 79.97],
+    "V8a": [80.87 - 79.80, 80.87 - 78.48],
+    "Q4a": [3.85, 1.58],
+    "Q4b": [1.49],
+    "Q5": [0.54],
+    "Q6a": [0.93],
+    "Q6b": [0.60],
+    "Q8a": [74.44 - 63.22, 77.43 - 71.66],
+    "Q8b": [82.69 - 80.68],
+    "Q9": [83.02 - 82.28, 75.57 - 75.14, 79.12 - 78.55],
+    "Q10": [77.43 - 75.00, 77.43 - 75.83],
+}
+
+
+def test_published_effects_are_those_of_the_papers():
+    every = {claim.id: claim for module in STUDY_CLAIMS.values() for claim in module.CLAIMS}
+    assert {name for name, claim in every.items() if claim.sizes} == IN_POINTS.keys()
+    for name, points in IN_POINTS.items():
+        assert every[name].test.kind == "directional" and not every[name].any_target
+        assert every[name].sizes == pytest.approx([each / 100 for each in points], abs=1e-9), name
 
 
 def test_the_ledger_carries_a_digest_of_its_rules_without_comments():
