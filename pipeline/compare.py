@@ -6,7 +6,7 @@ other means. What can be asked is whether it leads to the same verdicts.
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from statistics import fmean
@@ -29,8 +29,8 @@ class Report:
 
     lines: list[str]
     agrees: bool
-    verdicts: dict[str, str]  # here, by claim, of the studies with other results
-    again: dict[str, int]  # result files that are here in other bytes, and means in them that agree, with all of both
+    # Of each study with claims whose results are here in other bytes: how many files and means, and the verdicts.
+    again: dict[str, dict[str, Any]]
 
 
 def report(revision: str = "HEAD") -> Report:
@@ -46,8 +46,9 @@ def report(revision: str = "HEAD") -> Report:
         raise ValueError(f"{revision} holds no results of scale {scale} to compare with")
     pairs = {n: (json.loads(there[n]), json.loads(here[n])) for n in there.keys() & here.keys() if there[n] != here[n]}
     other = {n: keys for n, pair in pairs.items() if (keys := _other_settings(*pair))}
-    means = [mean for n in sorted(pairs.keys() - other) for mean in _means(PurePosixPath(n).stem, *pairs[n])]
-    apart = sorted((mean for mean in means if abs(mean[2] - mean[1]) > TOLERANCE), key=lambda m: -abs(m[2] - m[1]))
+    of_files = {n: list(_means(PurePosixPath(n).stem, *pairs[n])) for n in sorted(pairs.keys() - other)}
+    means = [mean for of in of_files.values() for mean in of]
+    apart = sorted((mean for mean in means if _differ(mean)), key=lambda m: -abs(m[2] - m[1]))
     missing = sorted(there.keys() - here.keys())
     lines = [
         _verdicts(*verdicts),
@@ -60,23 +61,32 @@ def report(revision: str = "HEAD") -> Report:
         *_named(f"ran with other settings ({', '.join(sorted(set().union(*other.values())))})", sorted(other)),
         *sorted({line for pair in pairs.values() for line in _environments(*pair)}),
     ]
-    changed = {PurePosixPath(name).parent.name for name in pairs}  # a study has a folder
-    ran = [claim for claim in verdicts[1] if claim["study"] in changed and claim["verdict"] != NOT_RUN]
-    verdicts = {claim["id"]: claim["verdict"] for claim in ran}
-    again = {"changed": len(pairs), "files": len(there), "agreeing": len(means) - len(apart), "means": len(means)}
-    return Report(lines, not (missing or other or apart), verdicts, again)
+    again = {study: _again(study, verdicts[1], there, of_files) for study in {claim["study"] for claim in verdicts[1]}}
+    return Report(lines, not (missing or other or apart), {study: of for study, of in again.items() if of["changed"]})
+
+
+def _again(study: str, ledger: list[dict], there: Iterable[str], of_files: dict[str, list]) -> dict[str, Any]:
+    """What a second run of a study comes to: of its own folder of results."""
+    own = {name: of for name, of in of_files.items() if PurePosixPath(name).parent.name == study}
+    means = [mean for of in own.values() for mean in of]
+    counts = {"changed": len(own), "files": sum(PurePosixPath(name).parent.name == study for name in there)}
+    counts |= {"agreeing": len(means) - sum(map(_differ, means)), "means": len(means)}
+    ran = [claim for claim in ledger if claim["study"] == study and claim["verdict"] != NOT_RUN]
+    return counts | {"verdicts": {claim["id"]: claim["verdict"] for claim in ran}}
 
 
 def save(found: Report, how: str) -> None:
     """Keep the verdicts of this run beside the committed ledger, for 99_claims; `how` says what was done otherwise.
 
-    Of studies whose results are the committed ones, nothing is kept: they were not run again. Raises ValueError if
-    nothing was run otherwise, or there are no verdicts.
+    Of studies whose results are the committed ones, what was kept before stays: they were not run again. Raises
+    ValueError if nothing was run otherwise, or there are no verdicts.
     """
-    if not found.verdicts or not found.again["changed"]:
+    if not any(of["verdicts"] for of in found.again.values()):
         raise ValueError("nothing to save: no study with verdicts has other results than the committed ones")
-    content = {"how": how, "tolerance": TOLERANCE, **found.again, "verdicts": found.verdicts}
-    atomic.write_json(paths.AGAIN / f"{read(paths.PARAMS)['scale']}.json", content)
+    file = paths.AGAIN / f"{read(paths.PARAMS)['scale']}.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    anew = {study: {"how": how, "tolerance": TOLERANCE, **of} for study, of in found.again.items() if of["verdicts"]}
+    atomic.write_json(file, kept | anew)
 
 
 def after_a_run() -> list[str]:
@@ -109,6 +119,10 @@ def _means(name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[tupl
         elif before:
             for metric in (each for each in METRICS if each in before[0]):
                 yield f"{words} {metric}", *(fmean(metrics[metric] for metrics in side) for side in (before, after))
+
+
+def _differ(mean: tuple[str, float, float]) -> bool:
+    return abs(mean[2] - mean[1]) > TOLERANCE
 
 
 def _verdicts(old: list[dict], new: list[dict]) -> str:

@@ -37,7 +37,7 @@ def answers() -> str:
     """HTML: a row for each claim and scale that ran it, with any second verdict; it leads to the page of its study."""
     rows, links, run = [], [], set()
     every = {
-        scale: ({entry["id"]: entry for entry in ledger.read(scale)}, ledger.again(scale).get("verdicts", {}))
+        scale: ({entry["id"]: entry for entry in ledger.read(scale)}, ledger.second_verdicts(scale))
         for scale in scales()
     }
     for claim in (claim for module in STUDIES.values() for claim in module.CLAIMS):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from studies.claims.ledger import POWERS, Entry, highest_power
-from studies.claims.verdict import EVEN, NOT_RUN, ONE_NETWORK, READINGS
+from studies.claims.verdict import EVEN, ONE_NETWORK, READINGS
 
 OPEN = "inconclusive"
 GOOD = 0.8  # power from which a study could be expected to find an effect
@@ -50,14 +50,13 @@ def published_text(entry: Entry) -> str:
     return text + ("; less than the smallest of interest" if min(sizes) < entry["smallest_effect"] else "")
 
 
-def stability(entries: Sequence[Entry], again: Entry) -> str:
-    """How far a second run of the study, or of a part of it, led to the same (`ledger.again`)."""
-    pairs = [
-        (entry, verdict) for entry in entries if (verdict := again["verdicts"].get(entry["id"], NOT_RUN)) != NOT_RUN
-    ]
+def stability(entries: Sequence[Entry], study: str, again: Entry) -> str:
+    """How far a second run of a study led to the same; `again` is of `ledger.again`."""
+    verdicts = again["verdicts"]
+    pairs = [(entry, verdicts[entry["id"]]) for entry in entries if entry["id"] in verdicts]
     moved = [f"{entry['id']} from {entry['verdict']} to {other}" for entry, other in pairs if other != entry["verdict"]]
     return (
-        f"Run again {again['how']}: {again['changed']} of {again['files']} result files were made anew, "
+        f"{study}, run again {again['how']}: {again['changed']} of {again['files']} result files were made anew, "
         f"{again['agreeing']} of {again['means']} means in them agree within {again['tolerance']:g}, and "
         f"{len(pairs) - len(moved)} of {len(pairs)} verdicts are the same{': not ' if moved else ''}{', '.join(moved)}."
     )

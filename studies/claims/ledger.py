@@ -50,10 +50,15 @@ def read(scale: str) -> list[Entry]:
     return json.loads(path(scale).read_text(encoding="utf-8")) if path(scale).exists() else []
 
 
-def again(scale: str) -> Entry:
-    """What `vpstudy compare --save` kept of a second run of a scale: "how" it was run, "verdicts" by claim, counts."""
+def again(scale: str) -> dict[str, Entry]:
+    """What `vpstudy compare --save` kept of a second run of each study: "how", "verdicts" by claim, and counts."""
     kept = paths.AGAIN / f"{scale}.json"
     return json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+
+
+def second_verdicts(scale: str) -> dict[str, str]:
+    """The verdicts of second runs, by claim."""
+    return {claim: verdict for of in again(scale).values() for claim, verdict in of["verdicts"].items()}
 
 
 def assess(studies: Mapping[str, tuple[Sequence[Claim], Any]], beside: bool = True) -> list[Entry]:

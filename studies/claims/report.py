@@ -84,10 +84,11 @@ class ClaimsReport(Report):
         frozen = ", ".join(f"{study} {rules.digest(study)}" for study in STUDIES)
         print(f"Digests of the code that holds the claims' rules: {frozen}.")
         entries = sorted(self.entries, key=lambda entry: entry["verdict"] == NOT_RUN)  # those last
-        table, again = pd.DataFrame(map(_verdict, entries)), ledger.again(self.parameters.scale)
-        if again:
-            print(stability(self.entries, again))
-            table.insert(3, "run again", table["claim"].map(again["verdicts"]).fillna("—"))
+        table, scale = pd.DataFrame(map(_verdict, entries)), self.parameters.scale
+        for study, again in ledger.again(scale).items():
+            print(stability(self.entries, study, again))
+        if second := ledger.second_verdicts(scale):
+            table.insert(3, "run again", table["claim"].map(second).fillna("—"))
         return table
 
     def tests(self) -> pd.DataFrame:
