@@ -107,9 +107,7 @@ def test_a_second_run_is_kept_for_the_notebook_of_claims(project, monkeypatch):
     with pytest.raises(ValueError, match="other results than the committed ones"):
         compare.save(compare.report(), "twice")
     ran = [claim("H1", "inconclusive"), claim("H3", "reproduced")]
-    put(
-        claims, [*ran, claim("H6", "not run at this scale"), claim("V1", "inconclusive", "vpns")]
-    )  # V1: no other results
+    put(claims, [*ran, claim("H6", "not run at this scale"), claim("V1", "inconclusive", "vpns")])
     put("again/default.json", {"vpns": {"how": "before"}, "hidden_cost": {"how": "before"}})
     put(PLACE, shifted(TRANSFER, 1.1 * compare.TOLERANCE))
     compare.save(compare.report(), "on another processor")
