@@ -28,10 +28,11 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
     """Draw the ledger entries of one study: a row per finding that decides a claim.
 
     Of more than `MOST` findings, those with the largest p values are shown. Right of zero is the published direction
-    or the better one (for equivalence, more). Small markers are single targets; a finding without comparable runs has
-    no marker. The note names the claims that say nothing.
+    or the better one (for equivalence, more). Small markers are single targets, diamonds published effects; a finding
+    without comparable runs has no marker. The note names the claims that say nothing.
     """
     rows = [(entry, found) for entry in entries if entry["reading"] for found in _least_favourable(entry)]
+    published = [_published(entry, found) for entry, found in rows]
     targets = list(dict.fromkeys(target for _, found in rows for target in found["targets"]))
     labels = [_label(entry, found) for entry, found in rows]
     lines = max((label.count("\n") + 1 for label in labels), default=1)
@@ -52,6 +53,8 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
         axis.plot([low, high], [y, y], color=colour, lw=2)
         inside = "white" if entry["verdict"] == ONE_NETWORK else colour
         axis.plot([found["effect"] / unit], [y], marker, color=colour, ms=7, mfc=inside)
+        if published[y]:
+            axis.plot([published[y]], [y], "D", color="black", ms=6, mfc="none")
     beyond = _squeeze_far_effects(axis)
     axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(max(len(rows), 1) - 0.5, -0.5)
@@ -62,6 +65,8 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
         Line2D([], [], ls="", marker=TARGETS[k % len(TARGETS)], color="0.45", label=target)
         for k, target in enumerate(targets)
     ]
+    if any(published):
+        handles.append(Line2D([], [], ls="", marker="D", color="black", mfc="none", label="published effect"))
     handles.append(Patch(color="0.93", label="too small to matter"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     style.caption(figure, f"The claims of {paper}", _note(entries))
@@ -110,6 +115,15 @@ def _note(entries: Sequence[dict[str, Any]]) -> str:
 def _least_favourable(entry: dict[str, Any]) -> list[dict[str, Any]]:
     found = entry["findings"]
     return found if len(found) <= MOST else sorted(found, key=lambda each: -each["p"])[:MOST]
+
+
+def _published(entry: dict[str, Any], found: dict[str, Any]) -> float | None:
+    """The published effect of a finding, or the least of all of its claim, in smallest effects of interest."""
+    sizes, findings = entry["published_effects"], entry["findings"]
+    if not sizes:
+        return None
+    size = sizes[findings.index(found)] if len(sizes) == len(findings) else min(sizes)
+    return size / entry["smallest_effect"]
 
 
 def _label(entry: dict[str, Any], found: dict[str, Any]) -> str:

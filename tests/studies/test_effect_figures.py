@@ -74,6 +74,7 @@ def record_of(smallest):
         "test": "directional",
         "direction": 1,
         "smallest_effect": smallest,
+        "published_effects": [],
         "findings": [effect],
         "verdict": "reproduced",
         "reading": "reproduced",
@@ -88,6 +89,19 @@ def test_huge_effects_do_not_squeeze_the_others():
     assert figure.axes[0].get_xscale() == "linear"
 
 
+@pytest.mark.parametrize(("sizes", "places"), [([], []), ([0.3], [3, 3]), ([0.3, 0.2], [3, 2])])
+def test_published_effects_are_diamonds_at_their_size(sizes, places):
+    """In smallest effects of interest, in the published direction, which is to the right."""
+    first = record_of(smallest=0.1)
+    record = first | {"direction": -1, "published_effects": sizes}
+    record["findings"] = [first["findings"][0], first["findings"][0] | {"label": "g"}]
+    figure = forest.draw([record], "a paper")
+    shown = [line for line in figure.axes[0].get_lines() if line.get_marker() == "D"]
+    assert [line.get_xdata()[0] for line in shown] == pytest.approx(places)
+    assert [line.get_ydata()[0] for line in shown] == [*range(len(places))]
+    assert ("published effect" in texts(figure)) == bool(sizes)
+
+
 @pytest.mark.parametrize("many", [3, 9])
 def test_a_forest_shows_the_least_favourable_of_many(many):
     effects = [
@@ -100,6 +114,7 @@ def test_a_forest_shows_the_least_favourable_of_many(many):
         "study": "vpns",
         "unit": "accuracy",
         "test": "directional",
+        "published_effects": [],
         "findings": effects,
         "verdict": "inconclusive",
     }
@@ -154,7 +169,7 @@ def test_what_one_network_says_is_hollow():
 def test_a_row_of_a_forest_has_the_colour_of_its_own_interval(test, ends, said):
     low, effect, high = (None if np.isnan(end) else 0.1 * end for end in ends)
     found = {"label": "f", "effect": effect, "low": low, "high": high, "p": 1.0, "targets": {}}
-    record = {"id": "V1", "study": "vpns", "unit": "accuracy", "test": test, "direction": 1, "smallest_effect": 0.1}
+    record = record_of(0.1) | {"test": test}
     other = "reproduced" if said == "contradicted" else "contradicted"  # of the whole claim
     figure = forest.draw([record | {"findings": [found], "reading": other, "verdict": other}], "a paper")
     colour, marker = forest.LOOKS[said]
