@@ -153,7 +153,7 @@ def test_scale_lists_marks_and_changes(project, capsys):
 def test_compare_exits_with_what_it_found(project, capsys, monkeypatch):
     monkeypatch.setattr(compare, "unsaved", list)
     for agrees in (True, False):
-        monkeypatch.setattr(compare, "report", lambda against, agrees=agrees: compare.Report([against], agrees, {}, {}))
+        monkeypatch.setattr(compare, "report", lambda against, agrees=agrees: compare.Report([against], agrees, {}))
         assert main(["compare", "--against", "HEAD~1"]) == (not agrees)
         assert capsys.readouterr().out == "HEAD~1\n"
 
