@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.scales import flat
+from studies.claims import ledger
 from studies.claims.verdict import NOT_RUN
 from studies.parameters import read
 from vpstudy import atomic, paths
@@ -65,13 +66,13 @@ def report(revision: str = "HEAD") -> Report:
     return Report(lines, not (missing or other or apart), {study: of for study, of in again.items() if of["changed"]})
 
 
-def _again(study: str, ledger: list[dict], there: Iterable[str], of_files: dict[str, list]) -> dict[str, Any]:
+def _again(study: str, claims: list[dict], there: Iterable[str], of_files: dict[str, list]) -> dict[str, Any]:
     """What a second run of a study comes to: of its own folder of results."""
     own = {name: of for name, of in of_files.items() if PurePosixPath(name).parent.name == study}
     means = [mean for of in own.values() for mean in of]
     counts = {"changed": len(own), "files": sum(PurePosixPath(name).parent.name == study for name in there)}
     counts |= {"agreeing": len(means) - sum(map(_differ, means)), "means": len(means)}
-    ran = [claim for claim in ledger if claim["study"] == study and claim["verdict"] != NOT_RUN]
+    ran = [claim for claim in claims if claim["study"] == study and claim["verdict"] != NOT_RUN]
     return counts | {"verdicts": {claim["id"]: claim["verdict"] for claim in ran}}
 
 
@@ -83,10 +84,9 @@ def save(found: Report, how: str) -> None:
     """
     if not any(of["verdicts"] for of in found.again.values()):
         raise ValueError("nothing to save: no study with verdicts has other results than the committed ones")
-    file = paths.AGAIN / f"{read(paths.PARAMS)['scale']}.json"
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    scale = read(paths.PARAMS)["scale"]
     anew = {study: {"how": how, "tolerance": TOLERANCE, **of} for study, of in found.again.items() if of["verdicts"]}
-    atomic.write_json(file, kept | anew)
+    atomic.write_json(paths.AGAIN / f"{scale}.json", ledger.again(scale) | anew)
 
 
 def after_a_run() -> list[str]:

@@ -33,6 +33,12 @@ def power_text(entry: Entry) -> str:
     return ", ".join(f"{entry[name]:.2f}" for name in POWERS if entry[name] is not None) or "—"
 
 
+def published_sizes(entry: Entry) -> list[float]:
+    """The size of the published effect of each finding: its own, or the least of all; [] where none is published."""
+    sizes, n = entry["published_effects"], len(entry["findings"])
+    return sizes if len(sizes) in (0, n) else [min(sizes)] * n
+
+
 def published_text(entry: Entry) -> str:
     """Published effects, and which intervals leave them out: "+0.0385 and +0.0158 accuracy; stronger than 1 of 2 …".
 
@@ -42,7 +48,7 @@ def published_text(entry: Entry) -> str:
     if not sizes:
         return "—"
     text = f"{' and '.join(f'{sign * size:+g}' for size in sizes)} {entry['unit']}"
-    each = sizes if len(sizes) == len(found) else [min(sizes)] * len(found)
+    each = published_sizes(entry)
     text += " at least" if len(each) > len(sizes) else ""
     known = [(size, of) for size, of in zip(each, found, strict=True) if of["low"] is not None]
     beyond = sum(size > max(sign * of["low"], sign * of["high"]) for size, of in known)

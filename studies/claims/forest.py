@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from studies.claims.conclusions import published_sizes
 from studies.claims.verdict import ONE_NETWORK
 from studies.figures import style
 
@@ -119,11 +120,8 @@ def _least_favourable(entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _published(entry: dict[str, Any], found: dict[str, Any]) -> float | None:
     """The published effect of a finding, or the least of all of its claim, in smallest effects of interest."""
-    sizes, findings = entry["published_effects"], entry["findings"]
-    if not sizes:
-        return None
-    size = sizes[findings.index(found)] if len(sizes) == len(findings) else min(sizes)
-    return size / entry["smallest_effect"]
+    sizes = published_sizes(entry)
+    return sizes[entry["findings"].index(found)] / entry["smallest_effect"] if sizes else None
 
 
 def _label(entry: dict[str, Any], found: dict[str, Any]) -> str:

@@ -185,7 +185,7 @@ CLAIMS: tuple[Claim, ...] = (
         HELPS,
         _all(*_over(arm("vpns", "source_mask"), [arm(name, "source_mask") for name in ("omp", "hydra", "bip")])),
         _over(arm("vpns", "source_mask"), [arm(name, "source_mask") for name in ("hydra_adam", "vpns_no_prompt")]),
-        sizes=(0.0054,),  # over HYDRA, the best of the others
+        sizes=(0.0054,),  # over HYDRA; over the others none is published
     ),
     _claim(
         "V6",
