@@ -26,6 +26,7 @@ STAGES = {
     "imp": Stage("15_imp", "backbones"),
     "compress": Stage("20_compress", "backbones"),
     "transfer": Stage("30_transfer", "hidden_cost"),
+    "real_network": Stage("31_real_network", "hidden_cost"),
     "prune_with_prompts": Stage("40_prune_with_prompts", "vpns"),
     "clip_source": Stage("50_clip_source", "qprompt"),
     "prompt": Stage("51_prompt", "qprompt"),

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML, YAMLError
 from studies.across import settings as across
 from studies.axes import Backbones, CompressionName, OwnBackbone
 from studies.backbones import checks, picture_checks
+from studies.hidden_cost import real_network
 from studies.hidden_cost.settings import HiddenCost
 from studies.qprompt import settings as qprompt
 from studies.vpns import settings as vpns
@@ -22,7 +23,7 @@ from vpstudy.settings import AXIS, Execution, ParameterError, Strict, problems_o
 from vpstudy.training.prompt_learning.settings import ClipSource, LockedTuning
 
 # Each with its own backbones, if any.
-STUDIES = ("vpns", "qprompt", "protocols", "multimodal", "across", "compressed_towers")
+STUDIES = ("real_network", "vpns", "qprompt", "protocols", "multimodal", "across", "compressed_towers")
 
 
 class Parameters(Strict):
@@ -44,6 +45,7 @@ class Parameters(Strict):
     fetched: Fetched  # may be empty: then every target is embedded
     recovery: Distillation
     hidden_cost: HiddenCost
+    real_network: real_network.RealNetwork
     vpns: vpns.Vpns
     qprompt: qprompt.Qprompt
     clip_source: ClipSource
@@ -67,6 +69,7 @@ CHECKS: tuple[Callable[[Any], Iterator[str]], ...] = (
     checks.compression_problems,
     checks.schedule_problems,
     checks.recovery_problems,
+    real_network.problems,
     vpns.problems,
     qprompt.problems,
     across.problems,

@@ -7,7 +7,7 @@ from vpstudy.data.origin import origin_of
 from vpstudy.data.registry import EMBEDDED, KNOWN
 from vpstudy.settings import unknown
 
-STUDIES = ("hidden_cost", "vpns", "qprompt", "across", "protocols", "multimodal", "compressed_towers")
+STUDIES = ("hidden_cost", "real_network", "vpns", "qprompt", "across", "protocols", "multimodal", "compressed_towers")
 
 
 def problems(p: Any) -> Iterator[str]:
@@ -40,9 +40,11 @@ def _targets(p: Any) -> Iterator[tuple[str, list[str], bool]]:
         for key, names in (("pictures", [p.locked_tuning.pictures]), ("measured_on", p.locked_tuning.measured_on)):
             yield f"locked_tuning.{key}", names, is_used
     if hasattr(p, "recovery"):
-        towers = p.compressed_towers.axes.backbones if hasattr(p, "compressed_towers") else []
+        others = [
+            getattr(p, study).axes.backbones for study in ("real_network", "compressed_towers") if hasattr(p, study)
+        ]
         for key in ("pictures", "held_out"):
-            yield f"recovery.{key}", [getattr(p.recovery, key)], bool(backbones or towers)
+            yield f"recovery.{key}", [getattr(p.recovery, key)], bool(backbones or any(others))
 
 
 def missing(p: Any) -> Iterator[str]:

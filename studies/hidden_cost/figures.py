@@ -11,7 +11,7 @@ import pandas as pd
 from studies.figures import compressions, dots, heat, lines, panels, reliability, sentences, style
 from studies.figures.sentences import Drawn
 from studies.figures.tables import METRICS
-from studies.hidden_cost import prompt_figures, screening
+from studies.hidden_cost import prompt_figures, real_network_figure, screening
 from studies.hidden_cost.dose_figure import dose_response
 from studies.statistics import against_dense, summarise
 from vpstudy.compression.family import percent
@@ -255,6 +255,7 @@ def controls(report, runs: pd.DataFrame) -> Drawn | None:
 
 FIGURES = {
     "dose_response": dose_response,
+    "real_network": real_network_figure.draw,
     "screening": screening.draw,
     "accuracy_by_sparsity": by_sparsity("accuracy"),
     "change_heatmap": change_heatmap,

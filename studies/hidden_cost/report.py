@@ -16,12 +16,16 @@ from vpstudy.training.controls import CONTROLS
 
 
 class HiddenCostReport(Report):
-    """Report on one scale: `runs`, `controls` and `backbones` (a row per compression and source checkpoint)."""
+    """Report on one scale: `runs`, `controls`, `real` (of a real network beside them), and `backbones`.
+
+    That has a row per compression and source checkpoint.
+    """
 
     study, stage, figures, tables = "hidden_cost", "transfer", FIGURES, TABLES
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
+        self.real = results.read(grid.cells(parameters, "real_network")).frame
         self.responds = responds(self.runs, parameters.hidden_cost.screening.fall)  # by target that was screened
         self.noisy, self.runs = self.runs, self.runs[~is_noise(self.runs)]
         is_control = self.runs["method"].isin(CONTROLS)
@@ -43,8 +47,9 @@ class HiddenCostReport(Report):
             print(note)
 
     def drawn(self, name: str) -> dict[str, Drawn | None]:
-        """The figure of dose and response has all architectures in one."""
-        return {name: FIGURES[name](self, self.runs)} if name == "dose_response" else super().drawn(name)
+        """The figures of dose and response and of a real network are one each, whatever the architectures."""
+        of_all = name in ("dose_response", "real_network")
+        return {name: FIGURES[name](self, self.runs)} if of_all else super().drawn(name)
 
 
 def _backbone(content: dict) -> dict:

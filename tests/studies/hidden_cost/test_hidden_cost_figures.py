@@ -121,6 +121,14 @@ TINY_CONTROLS = TINY[TINY["method"] == "linear_probe"].assign(method="padded_pro
 CONTENT = {"cell": {"backbone": "cnn"}, "facts": {"source_classes": SOURCE_NAMES}}
 
 
+def real_network(results: pd.DataFrame) -> pd.DataFrame:
+    """Its mapping and probe, with agreement upstream."""
+    few = results[results["method"].isin(["mapping_only", "linear_probe"]) & (results["target"] == "faces")]
+    few = few[few["compression"].isin(["dense", "int4"])].assign(backbone="lite0")
+    upstream = few.drop_duplicates("compression").assign(method="upstream", budget=None, mapping=None, accuracy=0.9)
+    return pd.concat([upstream, few], ignore_index=True)
+
+
 def report(results: pd.DataFrame, names=NAMES, controls=CONTROLS) -> SimpleNamespace:
     """What figures and tables read of a report."""
     backbones, parameters = make_backbones(names), scales.parameters("default")
@@ -132,6 +140,7 @@ def report(results: pd.DataFrame, names=NAMES, controls=CONTROLS) -> SimpleNames
     return SimpleNamespace(
         runs=results,
         noisy=noisy,
+        real=real_network(results),
         responds=responds(noisy, 0.05),
         controls=controls,
         backbones=backbones,

@@ -1,0 +1,54 @@
+"""Parameters of the cells that look at a real network beside the small ones."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from studies.axes import Backbones, CompressionName, Targets
+from vpstudy.compression.registry import parse
+from vpstudy.prompts.label_mapping import MAPPINGS
+from vpstudy.settings import AXIS, Positive, Strict, one_of
+
+KEY = "real_network.axes"
+
+
+class Axes(Strict):
+    backbones: Backbones  # may be empty: then no such cell runs
+    compressions: Annotated[list[CompressionName], *AXIS]
+    targets: Targets
+
+
+class Settings(Strict):
+    """The rest is as in `hidden_cost.settings`."""
+
+    size: Positive  # side of what the network sees, px
+    mapping: Annotated[str, one_of(MAPPINGS, "label mapping", "vpstudy/prompts/label_mapping.py")]
+
+
+class RealNetwork(Strict):
+    axes: Axes
+    settings: Settings
+
+
+def problems(p: Any) -> Iterator[str]:
+    """Networks that are no classifiers of outside, and what they cannot be made or measured with."""
+    axes = p.real_network.axes
+    if not axes.backbones:
+        return
+    known = [name for name in p.outside if name in p.weights and not p.weights[name].is_clip]
+    for name in axes.backbones:
+        if name not in known:
+            yield f"{KEY}.backbones: {name!r} is no classifier of outside; allowed: {', '.join(known) or 'none'}"
+    if "dense" not in axes.compressions:
+        yield f"{KEY}.compressions: 'dense' is missing, and every change is measured against it"
+    for compression in map(parse, axes.compressions):
+        if problem := compression.problem(p.imp.rounds, list(p.checkpoints)):
+            yield f"{KEY}.compressions: {compression.name!r} {problem}"
+        elif compression.screens:
+            yield f"{KEY}.compressions: {compression.name!r} only screens targets and is no compression: take it out"
+        elif compression.trains_on_source:
+            yield f"{KEY}.compressions: {compression.name!r} trains on the source, which no network of outside has here"
+    if p.recovery.pictures in axes.targets:
+        yield (
+            f"recovery.pictures: {p.recovery.pictures!r} is a target of real_network, and a network that has seen it is"
+            " not transferred to it; give another set"
+        )
