@@ -83,13 +83,20 @@ class SentenceTower(nn.Module):
         """
         if len(deep):
             raise ValueError("prompts inside the blocks need a causal text tower; give prompts at the input alone")
+        return self.mapped(self.pooled(embedded, tokens))
+
+    def pooled(self, embedded: Tensor, tokens: Tensor) -> Tensor:
+        """What `mapped` makes features of: the mean (N, W) of the states of embedded texts (N, L, width)."""
         text, length = self._text[0], int(self.ends(tokens).max()) + 1
         mask = (tokens[:, :length] != 0).long().to(embedded.device)
         # Not by flash attention, whose backward torch computes slowly in bf16 on a CPU.
         with self._autocast(), sdpa_kernel(SDPBackend.MATH):
-            states = text.transformer(inputs_embeds=embedded[:, :length], attention_mask=mask)
-            pooled = text.proj(text.pooler(states, mask))
-        return F.normalize(pooled.float(), dim=1)
+            return text.pooler(text.transformer(inputs_embeds=embedded[:, :length], attention_mask=mask), mask)
+
+    def mapped(self, pooled: Tensor) -> Tensor:
+        """Pooled states (N, W) → features (N, E) of unit length."""
+        with self._autocast():
+            return F.normalize(self._text[0].proj(pooled).float(), dim=1)
 
 
 Tower = TextTower | SentenceTower

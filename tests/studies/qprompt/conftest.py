@@ -14,6 +14,7 @@ SMALL = {
     "pretrained": ["cnn", "vit"],
     "outside": [],
     "clips": ["cnn", "vit"],
+    "real_network": {"axes": {"backbones": []}},
     "clip_source": {"width": 32, "heads": 2, "layers": 2, "embed": 16, "held_out": 100},
     "qprompt": {
         "axes": {"backbones": ["cnn"], "targets": ["digits"]},

@@ -29,11 +29,11 @@ def made(tmp_path_factory):
     pictures = torch.randint(256, (16, 3, 32, 32), generator=draw, dtype=torch.uint8)
     teacher = locked_tuning.teacher(backbone, locked_tuning.features(backbone, pictures, HERE))
 
-    def tuned(seed: int):
+    def tuned(seed: int, settings: LockedTuning = SETTINGS):
         clip = clips.two_towers(ARCHITECTURES["cnn"], folder, 32, seed)
         pretraining.start_from(clip, backbone)
         locked_tuning.start(clip, folder / "model.safetensors", teacher.mean)
-        return clip, locked_tuning.tune(clip, teacher, NAMES, [0, 1, 2, 3], SETTINGS, seed, HERE)
+        return clip, locked_tuning.tune(clip, teacher, NAMES, [0, 1, 2, 3], settings, seed, HERE)
 
     return tuned, teacher, backbone, pictures
 
@@ -64,3 +64,13 @@ def test_names_come_to_lie_near_their_class_vectors(made):
 def test_a_seed_gives_the_same_weights_again(made):
     one, other, third = (made[0](seed)[0].text.proj.weight for seed in (0, 0, 1))
     assert torch.equal(one, other) and not torch.equal(one, third)
+
+
+def test_at_rate_0_only_the_map_learns_as_if_texts_passed_the_encoder_each_time(made):
+    still = SETTINGS.model_copy(update={"text_rate": 0.0})
+    (clip, losses), (other, slow) = made[0](0, still), made[0](0, still.model_copy(update={"text_rate": 1e-30}))
+    before = made[0](0, still.model_copy(update={"steps": 1, "map_rate": 1e-9}))[0]
+    for name, weights in clip.text.transformer.named_parameters():
+        assert torch.equal(weights, before.text.transformer.get_parameter(name))
+    assert losses == pytest.approx(slow, rel=1e-3) and losses[-1] < 0.9 * losses[0]
+    torch.testing.assert_close(clip.text.proj.weight, other.text.proj.weight, atol=1e-3, rtol=1e-2)

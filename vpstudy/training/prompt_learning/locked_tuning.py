@@ -2,7 +2,8 @@
 
 The network stays as it is, and is the teacher: no picture has a caption or a label. Texts of class names are matched
 with the weight vectors of its classifier (DeViSE, Frome et al., NeurIPS 2013, maps pictures to words that way), and
-with its own soft answers for pictures.
+with its own soft answers for pictures. At a rate of 0 the sentence encoder stays as it is, too: a linear map between
+the two is all that learns, and each text passes the encoder once.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from vpstudy.training.prompt_learning.settings import LockedTuning
 FIRST_SCALE = 20.0  # of logits, before training
 SCALE_RATE = 0.02  # AdamW's learning rate of its logarithm
 TEMPLATES = ("{}", *captions.OF_THINGS)
+BATCH = 200  # texts that pass the encoder at once
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,17 @@ def start(clip: CustomTextCLIP, encoder: Path, mean: Tensor) -> None:
     clip.visual.head.proj.bias.copy_(-mean)
 
 
+@torch.no_grad()
+def encoded(tower: SentenceTower, names: Sequence[str]) -> Tensor:
+    """Pooled states (T, S, W) of S names in each of the T templates."""
+    of_templates = []
+    for template in TEMPLATES:
+        tokens = tower.tokenize([template.format(name) for name in names])
+        some = tokens.split(BATCH)
+        of_templates.append(torch.cat([tower.pooled(tower.embed(each), each) for each in some]))
+    return torch.stack(of_templates)
+
+
 def tune(
     clip: CustomTextCLIP,
     teacher: Teacher,
@@ -93,13 +106,15 @@ def tune(
 ) -> list[float]:
     """Train the text tower of a model on the device by AdamW, cosine with warm-up. Returns the loss of each step.
 
+    With `settings.text_rate` 0, only the map behind its encoder.
+
     `names` are those of the teacher's S classes; only the classes `trained` are used. Each step draws names: their
     texts are told apart by the class vectors, both ways, and give the teacher's answers among them for a batch of
     pictures. Class vectors and features are centred. Raises ValueError if the loss is not finite.
     """
     s, draw = settings, generator("locked tuning", seed)
     clip.eval().requires_grad_(False)
-    clip.text.requires_grad_(True)
+    (clip.text if s.text_rate else clip.text.proj).requires_grad_(True)
     clip.logit_scale.requires_grad_(True)
     clip.logit_scale.data.fill_(torch.tensor(FIRST_SCALE).log())
     vectors = centred(teacher.vectors)
@@ -109,18 +124,23 @@ def tune(
         (clip.text.proj.parameters(), s.map_rate),
         ([clip.logit_scale], SCALE_RATE),
     )
-    optimizer = torch.optim.AdamW([{"params": list(of), "lr": rate} for of, rate in groups])
+    groups = [(list(of), rate) for of, rate in groups if rate]
+    optimizer = torch.optim.AdamW([{"params": of, "lr": rate} for of, rate in groups])
     rates = [rate for _, rate in groups]
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=s.steps, pct_start=0.1)
     tower, every, losses = SentenceTower(clip.text, runtime), torch.tensor(trained), []
     own = torch.arange(s.names, device=runtime.device)
+    known = None if s.text_rate else encoded(tower, names)
     for _ in track(range(s.steps), "locked tuning"):
         chosen = every[torch.randperm(len(every), generator=draw)[: s.names]]
-        template = TEMPLATES[int(torch.randint(len(TEMPLATES), (), generator=draw))]
+        template = int(torch.randint(len(TEMPLATES), (), generator=draw))
         batch = torch.randint(len(images), (s.pictures_per_step,), generator=draw).to(runtime.device)
-        tokens = tower.tokenize([template.format(names[k]) for k in chosen])
-        chosen = chosen.to(runtime.device)
-        texts, scale = tower(tower.embed(tokens), tokens), clip.logit_scale.exp()
+        if known is None:
+            tokens = tower.tokenize([TEMPLATES[template].format(names[k]) for k in chosen])
+            texts = tower(tower.embed(tokens), tokens)
+        else:
+            texts = tower.mapped(known[template, chosen])
+        chosen, scale = chosen.to(runtime.device), clip.logit_scale.exp()
         logits = scale * vectors[chosen] @ texts.T
         answers = teacher.logits[batch][:, chosen].softmax(1)
         of_vectors = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2

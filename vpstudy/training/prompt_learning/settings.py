@@ -59,7 +59,7 @@ class LockedTuning(Strict):
     steps: Positive
     names: Annotated[int, Field(ge=2)]  # per step
     pictures_per_step: Positive
-    text_rate: Rate  # AdamW, of the encoder
+    text_rate: Annotated[float, Field(ge=0, le=10)]  # AdamW, of the encoder; 0: it stays as it is
     map_rate: Rate  # of the linear map behind it
     seed: Seed
 
