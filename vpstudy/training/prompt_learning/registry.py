@@ -3,6 +3,7 @@
 from vpstudy.training.prompt_learning.prompters import (
     cocoop,
     coop,
+    deep,
     kgcoop,
     noise,
     prograd,
@@ -25,6 +26,7 @@ PROMPTERS: dict[str, Prompter] = {
     "prograd": prograd.PROMPTER,
     "promptsrc": promptsrc.PROMPTER,
     "tcp": tcp.PROMPTER,
+    "deep": deep.PROMPTER,
     "qcoop": qcoop.PROMPTER,
     "quantizers": quantizers.PROMPTER,
     "noise": noise.PROMPTER,

@@ -64,9 +64,9 @@ class Trial:
             learned.logits,
             bits,
             used.numel() + (sum(p.numel() for p in meta.parameters()) if meta else 0),
-            len(used) * PUBLISHED_WIDTH + _published(meta),
+            used[..., 0].numel() * PUBLISHED_WIDTH + _published(meta),
             used,
-            self.start,
+            learned.contexts[0],
             learned,
             learned.quantizer.packed(learned.contexts[-1]) if learned.quantizer else None,
         )
