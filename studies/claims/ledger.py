@@ -19,18 +19,18 @@ LACKS = "this scale lacks the cells that it takes"
 REASONS = {  # by kind of test and reading; d: smallest effect of interest or margin, limit: d, signed as what is worse
     "equivalence": {
         "reproduced": "every change lies within ±{d}",
-        "contradicted": "a change within ±{d} is rejected",
+        "contradicted": "a change within ±{d} is ruled out",
         "inconclusive": "the interval is neither within ±{d} nor beyond it",
     },
     "non-inferiority": {
-        "reproduced": "a change of {limit:+g} or beyond is rejected",
-        "contradicted": "a change short of {limit:+g} is rejected",
-        "inconclusive": "neither a change of {limit:+g} or beyond nor one short of it is rejected",
+        "reproduced": "a change of {limit:+g} or beyond is ruled out",
+        "contradicted": "a change short of {limit:+g} is ruled out",
+        "inconclusive": "a change of {limit:+g} or beyond and one short of it are both still possible",
     },
     "directional": {
         "reproduced": "in the published direction by {large} or more",
-        "contradicted": "an effect of {d} in the published direction is rejected",
-        "inconclusive": "neither no effect nor one of {d} is rejected",
+        "contradicted": "an effect of {d} in the published direction is ruled out",
+        "inconclusive": "no effect and one of {d} are both still possible",
         "too small": "in the published direction, but below {large}",
     },
 }

@@ -76,18 +76,20 @@ class ClaimsReport(Report):
         return pd.DataFrame(rows)
 
     def verdicts(self) -> pd.DataFrame:
-        """One row per claim; with `save`, also writes the ledger."""
+        """One row per claim that was run; with `save`, also writes the ledger."""
         if self.save:
             ledger.write(self.parameters.scale, self.entries)
         if alone := sum(entry["verdict"] == ONE_NETWORK for entry in self.entries):
             print(f"{alone} claims have runs of one network only: what is said of it holds for no other.")
         frozen = ", ".join(f"{study} {rules.digest(study)}" for study in STUDIES)
         print(f"Digests of the code that holds the claims' rules: {frozen}.")
-        entries = sorted(self.entries, key=lambda entry: entry["verdict"] == NOT_RUN)  # those last
-        table, scale = pd.DataFrame(map(_verdict, entries)), self.parameters.scale
+        if left := [entry["id"] for entry in self.entries if entry["verdict"] == NOT_RUN]:
+            print(f"Not run at this scale: {', '.join(left)}.")
+        table = pd.DataFrame(_verdict(entry) for entry in self.entries if entry["verdict"] != NOT_RUN)
+        scale = self.parameters.scale
         for study, again in ledger.again(scale).items():
             print(stability(self.entries, study, again))
-        if second := ledger.second_verdicts(scale):
+        if len(table) and (second := ledger.second_verdicts(scale)):
             table.insert(3, "run again", table["claim"].map(second).fillna("—"))
         return table
 
