@@ -21,6 +21,9 @@ CONFIGURATION = {
     "distributed.comm.timeouts.connect": "300s",  # a busy machine answers late
     "distributed.worker.memory.terminate": False,  # cells take their memory in processes of their own
     "distributed.worker.memory.pause": False,
+    # Else scheduler and worker look at themselves all the time: a tenth of a core, while cells want both.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
 }
 
 
