@@ -14,7 +14,7 @@ DEFAULT = study.load(paths.SCALES / "default/params.yaml")
 
 def test_the_cells_are_the_product_of_the_axes():
     cells = grid.cells(DEFAULT)
-    assert len(cells) == len(set(cells)) == 1 + 3 + 1 + 8 + 8 * 2 + 12 + 3 * (1 + 9) + 3 + 5
+    assert len(cells) == len(set(cells)) == 1 + 3 + 1 + 8 + 8 * 2 + 5 + 12 + 3 * (1 + 9) + 3 + 5
     assert [cell.stage for cell in cells] == sorted((c.stage for c in cells), key=list(grid.STAGES).index)
     assert {cell.axes[-1][1] for cell in grid.cells(DEFAULT, "transfer")} == {"digits", "letters"}
     assert grid.cells(DEFAULT, "hidden_cost") == [Cell("hidden_cost", "hidden_cost", "default")]

@@ -11,13 +11,12 @@ class Settings(Strict):
 
     epochs: Positive = 10
     batch: Positive = 8
-    evaluations: Positive = Field(2, exclude_if=lambda given: given == 2)  # fewer: each costs a quarter of training
     # A target with more base classes has no arm: pictures × classes texts would pass the encoder.
     most_classes: Positive = Field(1000, exclude_if=lambda given: given == 1000)
 
 
 def arms(trial):
-    changes = {name: getattr(trial.own, name) for name in ("epochs", "batch", "evaluations")}
+    changes = trial.own.model_dump(exclude={"most_classes"})
     if len(trial.task.base_names) <= trial.own.most_classes:
         yield trial.trained("full", Variant(network="MetaNetwork", changes=changes))
 
