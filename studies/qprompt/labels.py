@@ -8,7 +8,6 @@ FEWEST = 1  # bits of QCoOp as published
 COOP, COCOOP, KGCOOP, PROGRAD = (("coop", "full"), ("cocoop", "full"), ("kgcoop", "full"), ("prograd", "full"))
 TCP, PROMPTSRC = ("tcp", "full"), ("promptsrc", "full")
 MAPLE, QMAPLE = ("maple", "full"), ("qmaple", "qat-4")  # the latter at the bits as published
-DEEP, QDEEP = ("deep", "full"), ("deep", "qat-4")  # their text sides
 MULTIMODAL = {"maple": {"full": "MaPLe", "ptq": "MaPLe, then {bits}"}, "qmaple": {"qat": "QMaPLe, {bits}"}}
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from studies.claims.claim import Finding, finding
 from studies.qprompt.evidence import GROUPS, QpromptEvidence, ends
-from studies.qprompt.labels import COOP, DEEP, FEWEST, MAPLE, QDEEP, QMAPLE, Arm, qat, words
+from studies.qprompt.labels import COOP, FEWEST, MAPLE, QMAPLE, Arm, qat, words
 
 Measure = Callable[[QpromptEvidence], list[Finding]]
 Pair = tuple[Arm, Arm, str]  # one, other, group
@@ -86,12 +86,6 @@ def inverted_u(kind: str) -> Measure:
         return [*on(middle, COOP, "new"), *on(middle, highest, "new")]
 
     return differences(pairs)
-
-
-def quantized_maple(evidence: QpromptEvidence) -> list[Pair]:
-    """QMaPLe against MaPLe or, where no picture tower takes prompts, their text sides."""
-    prompters = set(evidence.runs["prompter"])
-    return on(QMAPLE, MAPLE, *GROUPS) if "maple" in prompters else on(QDEEP, DEEP, *GROUPS)
 
 
 def against_maple(evidence: QpromptEvidence) -> list[Pair]:

@@ -97,11 +97,7 @@ class PromptCell:
         return sizes | changed(arm.logits["base"], again["base"])
 
     def nearest_words(self, context: Tensor, n: int = 3) -> list[list[str]]:
-        """For each vector of a context (M, width), the words with the nearest embeddings, nearest first.
-
-        Of a deep one (depth, M, width), for those at the input: states inside have no words.
-        """
-        context = context if context.dim() == 2 else context[0]
+        """For each vector of a context (M, width), the words with the nearest embeddings, nearest first."""
         of_things = (*tasks.class_names(self.data), *captions.OF_THINGS)
         texts = of_things if isinstance(self.tower, SentenceTower) else captions.TEMPLATES + captions.NAMES
         tokens = sentence_tower.tokenize(self.tower, texts)

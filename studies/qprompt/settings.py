@@ -122,10 +122,6 @@ def _missing_clips(p: Any) -> Iterator[str]:
 
 def _depth(p: Any) -> Iterator[str]:
     """Depth in towers made here; for other towers the command `check` asks their library."""
-    layers, deep = p.clip_source.layers, p.qprompt.settings.deep.depth
-    prompted = "deep" in p.qprompt.axes.prompters and any(name in p.pretrained for name in p.qprompt.axes.backbones)
-    if prompted and deep > layers:
-        yield f"qprompt.settings.deep.depth: {deep}: the text tower has {layers} blocks (clip_source.layers)"
     own = {name: architectures.own(name).blocks for name in p.multimodal.axes.backbones if name in p.pretrained}
     depth = p.multimodal.settings.depth
     for name, blocks in own.items():

@@ -1,7 +1,7 @@
 """Sentence encoders of the library transformers as text towers, and what is common to text towers of either kind."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vpstudy.models import text_tower as causal
-from vpstudy.models.text_tower import TextTower, joined
+from vpstudy.models.text_tower import TextTower
 from vpstudy.runtime import Runtime
 
 LENGTH = 77  # tokens of a text, as in CLIP
@@ -43,15 +43,6 @@ class SentenceTower(nn.Module):
     def width(self) -> int:
         """Width of a word embedding."""
         return self._embedding.weight.shape[1]
-
-    @property
-    def layers(self) -> int:
-        """Number of transformer blocks."""
-        return len(self._blocks)
-
-    @property
-    def _blocks(self) -> nn.ModuleList:
-        return self._text[0].transformer.encoder.layer
 
     @property
     def _embedding(self) -> nn.Embedding:
@@ -88,33 +79,19 @@ class SentenceTower(nn.Module):
         """Embedded texts (N, L, width) → features (N, E) of unit length.
 
         `embedded` is from `embed`, or has a prompt in place of some words. The ids `tokens` (N, L) show which positions
-        are padding: these are masked, and those behind the longest text left out. `deep` holds prompts (M, width), one
-        per block from the second on, which replace the M states after the first token at its input.
+        are padding: these are masked, and those behind the longest text left out. Raises ValueError for `deep` prompts.
         """
-        return self.mapped(self.pooled(embedded, tokens, deep))
+        if len(deep):
+            raise ValueError("prompts inside the blocks need a causal text tower; give prompts at the input alone")
+        return self.mapped(self.pooled(embedded, tokens))
 
-    def pooled(self, embedded: Tensor, tokens: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
+    def pooled(self, embedded: Tensor, tokens: Tensor) -> Tensor:
         """What `mapped` makes features of: the mean (N, W) of the states of embedded texts (N, L, width)."""
         text, length = self._text[0], int(self.ends(tokens).max()) + 1
         mask = (tokens[:, :length] != 0).long().to(embedded.device)
         # Not by flash attention, whose backward torch computes slowly in bf16 on a CPU.
-        with self._autocast(), sdpa_kernel(SDPBackend.MATH), self._entered(deep):
+        with self._autocast(), sdpa_kernel(SDPBackend.MATH):
             return text.pooler(text.transformer(inputs_embeds=embedded[:, :length], attention_mask=mask), mask)
-
-    @contextlib.contextmanager
-    def _entered(self, deep: Sequence[Tensor]) -> Iterator[None]:
-        """Let prompts replace states at the input of blocks."""
-
-        def enter(prompt: Tensor):
-            return lambda _, given: (joined(given[0], prompt.to(given[0].dtype)), *given[1:])
-
-        blocks = self._blocks[1:] if len(deep) else ()
-        handles = [block.register_forward_pre_hook(enter(prompt)) for block, prompt in zip(blocks, deep, strict=False)]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def mapped(self, pooled: Tensor) -> Tensor:
         """Pooled states (N, W) → features (N, E) of unit length."""

@@ -25,7 +25,7 @@ class Stored:
 
     @property
     def context(self) -> Tensor:
-        """Context vectors (M, width), or (depth, M, width)."""
+        """Context vectors (M, width)."""
         return self.values.unpacked() if isinstance(self.values, Packed) else self.values
 
 

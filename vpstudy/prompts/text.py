@@ -24,30 +24,16 @@ def first_context(tower: Tower, context: str | int, seed: int) -> Tensor:
     return (DEVIATION * torch.randn(context, tower.width, generator=draw)).to(device)
 
 
-@torch.no_grad()
-def deepened(tower: Tower, context: Tensor, depth: int, seed: int) -> Tensor:
-    """A context (M, width) with prompts of the blocks 2 … `depth` (depth, M, width): random, as spread as it is.
-
-    Raises ValueError if the tower has fewer blocks.
-    """
-    if depth > tower.layers:
-        raise ValueError(f"depth is {depth}, and the text tower has {tower.layers} blocks: give 1 to {tower.layers}")
-    draw = torch.Generator().manual_seed(seed)
-    deep = torch.randn(depth - 1, *context.shape, generator=draw).to(context) * context.std(correction=0)
-    return torch.cat([context[None], deep])
-
-
 class TextPrompt(nn.Module):
     """Context vectors before the class name (CoOp, Zhou et al., IJCV 2022).
 
-    Learns a copy of `context` (M, width), or (depth, M, width) with prompts of further blocks (the text side of MaPLe,
-    Khattak et al., CVPR 2023); the tower stays unchanged. Raises ValueError as `placeholders`.
+    Learns a copy of `context` (M, width); the tower stays unchanged. Raises ValueError as `placeholders`.
     """
 
     def __init__(self, tower: Tower, class_names: Sequence[str], context: Tensor):
         super().__init__()
         self.tower = tower
-        tokens, embedded = placeholders(tower, class_names, context.shape[-2])
+        tokens, embedded = placeholders(tower, class_names, len(context))
         self.register_buffer("tokens", tokens, persistent=False)
         self.register_buffer("embedded", embedded, persistent=False)
         self.context = nn.Parameter(context.detach().clone())
@@ -58,9 +44,8 @@ class TextPrompt(nn.Module):
         A shift (K, M, width) is that of each class.
         """
         if shift is None or shift.dim() == 3:
-            context, *deep = self.context if self.context.dim() == 3 else [self.context]
-            context = context if shift is None else context + shift
-            return self.tower(joined(self.embedded, context), self.tokens, deep)
+            context = self.context if shift is None else self.context + shift
+            return self.tower(joined(self.embedded, context), self.tokens)
         shifted = self.context.expand(len(self.tokens), -1, -1) + shift[:, None, None]
         embedded = torch.cat([joined(self.embedded, one) for one in shifted])
         features = self.tower(embedded, self.tokens.repeat(len(shift), 1))

@@ -89,7 +89,7 @@ def test_stored_codes_hold_the_whole_text_prompt(coop):
     assert [words[0] for words in cell.nearest_words(arms[0].start)] == ["a", "picture", "of", "a"]
 
 
-@pytest.mark.parametrize("prompter", ["coop", "cocoop", "promptsrc", "tcp", "deep"])
+@pytest.mark.parametrize("prompter", ["coop", "cocoop", "promptsrc", "tcp"])
 def test_a_prompt_in_its_file_classifies_a_folder_as_it_did_in_training(small, prompter, tmp_path, capsys):
     cell = PromptCell(small(), "cnn", "digits", prompter)
     arms = run(cell)

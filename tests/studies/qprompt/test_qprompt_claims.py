@@ -224,14 +224,6 @@ def test_a_claim_is_judged_on_the_networks_that_have_its_cells(gain):
         assert smallest[f"{p}_holm"] == pytest.approx(min(1, len(tested) * smallest[p]))
 
 
-def test_where_pictures_take_no_prompt_the_text_sides_are_compared():
-    arms = [("deep", "full", "cnn", 0.0, 3), ("deep", "qat-4", "cnn", 0.2, 3)]
-    evidence = gathered(pd.concat(arm(*each) for each in arms), ())
-    entry = next(entry for entry in ledger.assess({"qprompt": (CLAIMS, evidence)}) if entry["id"] == "Q9")
-    assert (entry["verdict"], entry["networks"]) == ("reproduced", 3)
-    assert entry["findings"][0]["label"] == "deep text prompts, 4 bits − deep text prompts, base"
-
-
 def test_a_clip_that_has_both_kinds_of_cells_has_its_hand_written_prompt_once():
     both = pd.concat([arm("zero_shot", "one", "vit"), arm("zero_shot", "one", "vit", gain=0.1)])
     assert len(gathered(both, ()).runs) == len(gathered(arm("zero_shot", "one", "vit"), ()).runs)

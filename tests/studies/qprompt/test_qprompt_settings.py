@@ -22,10 +22,6 @@ def axes(section: str, **changes) -> dict:
         (settings("qprompt", cocop={"epochs": 1}), "qprompt.settings.cocop: unknown key"),
         (settings("qprompt", kgcoop={"weight": -1.0}), "qprompt.settings.kgcoop.weight: -1.0: should be greater than"),
         (settings("qprompt", kgcoop={"pull": 1.0}), "qprompt.settings.kgcoop.pull: unknown key"),
-        (
-            {"qprompt": {"axes": {"prompters": ["deep"]}, "settings": {"deep": {"depth": 3}}}},
-            "qprompt.settings.deep.depth: 3: the text tower has 2 blocks (clip_source.layers)",
-        ),
         (settings("multimodal", bits=[4, 1]), "multimodal.settings.bits: [4, 1]: the entries must increase strictly"),
         (settings("multimodal", depth=3), "multimodal.settings.depth: 3: vit has 2 blocks; allowed: 1 to 2"),
         ({"clip_source": {"layers": 1}}, "multimodal.settings.depth: 2: the text tower (clip_source.layers) has 1"),

@@ -9,8 +9,7 @@ from vpstudy.models import clip as clips
 from vpstudy.models import sentence_tower
 from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.sentence_tower import SentenceTower
-from vpstudy.models.text_tower import joined
-from vpstudy.prompts.text import TextPrompt, deepened, described, first_context
+from vpstudy.prompts.text import TextPrompt, described, first_context
 
 NAMES = ["dog", "cat", "three cats"]
 TEXTS = ["dog", "a photo of a cat.", "one two three four five six seven"]
@@ -48,31 +47,6 @@ def test_a_prompt_of_written_words_is_the_written_text(clip):
     assert not torch.allclose(prompt(shift)[1], prompt())
 
 
-def test_deep_prompts_that_repeat_the_states_of_a_text_change_nothing(clip):
-    tower = sentence_tower.of(clip)
-    prompt = TextPrompt(tower, ["dog"], first_context(tower, "a picture of a", seed=0))
-    entered = joined(prompt.embedded, prompt.context)[:, : int(tower.ends(prompt.tokens)) + 1]
-    with torch.no_grad():
-        states = clip.text.transformer(inputs_embeds=entered, output_hidden_states=True).hidden_states
-        context = torch.stack([prompt.context, *(of[0, 1:5] for of in states[1:-1])])
-        same = TextPrompt(tower, ["dog"], context)
-        torch.testing.assert_close(same(), prompt())
-        same.context[1] += 0.5
-        assert not torch.allclose(same(), prompt())
-        torch.testing.assert_close(prompt(), TextPrompt(tower, ["dog"], prompt.context)())  # nothing is left inside
-
-
-def test_deep_prompts_start_at_the_words_and_all_of_them_learn(clip):
-    tower = sentence_tower.of(clip)
-    words = first_context(tower, "a picture of a", seed=0)
-    context = deepened(tower, words, 2, seed=0)
-    assert torch.equal(context[0], words) and context.shape == (2, 4, 16)
-    assert 0.5 < float(context[1].std() / words.std()) < 2
-    prompt = TextPrompt(tower, NAMES, context)
-    prompt()[:, 0].sum().backward()
-    assert prompt.context.grad.abs().sum((1, 2)).min() > 0
-
-
 def test_a_model_is_kept_with_what_builds_it(clip, tmp_path):
     path, architecture = tmp_path / "clip/0.safetensors", ARCHITECTURES["cnn"]
     clips.save(clip, architecture, path, {"size": 32})
@@ -89,8 +63,9 @@ def test_a_model_is_kept_with_what_builds_it(clip, tmp_path):
 
 def test_what_it_cannot_do_is_refused(clip):
     tower = sentence_tower.of(clip)
-    with pytest.raises(ValueError, match="depth is 9, and the text tower has 2 blocks: give 1 to 2"):
-        deepened(tower, torch.zeros(1, 16), 9, seed=0)
+    tokens = tower.tokenize(TEXTS)
+    with pytest.raises(ValueError, match="prompts inside the blocks need a causal text tower"):
+        tower(tower.embed(tokens), tokens, [torch.zeros(1, 16)])
     with pytest.raises(ValueError, match="a prompt of 70 vectors and its class name exceed 77 tokens"):
         TextPrompt(tower, ["one two three four five six seven"], torch.zeros(70, 16))
     with pytest.raises(ValueError, match="classes 'a b' and 'a c' are the same tokens in a text"):

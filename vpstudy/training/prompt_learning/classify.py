@@ -52,9 +52,9 @@ class Classifier:
         self._clip, self._architecture = clips.load(Path(model))
         tower = sentence_tower.of(self._clip.to(self._runtime.device), self._runtime)
         context, self._network = prompts[self.arm].context.to(self._runtime.device), prompts[self.arm].network
-        if context.shape[-1] != tower.width:
+        if context.shape[1] != tower.width:
             raise ValueError(
-                f"{prompt}: its vectors are {context.shape[-1]} wide, and the words of {model} {tower.width}: it was"
+                f"{prompt}: its vectors are {context.shape[1]} wide, and the words of {model} {tower.width}: it was"
                 " learned for another model; give that one"
             )
         self._written = described(tower, names, tasks.HAND_WRITTEN)

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from vpstudy.models.sentence_tower import Tower
 from vpstudy.prompts.quantized import Quantizer
-from vpstudy.prompts.text import NETWORKS, Network, TextPrompt, deepened, first_context
+from vpstudy.prompts.text import NETWORKS, Network, TextPrompt, first_context
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.fit import Diverged, evenly_spaced
 from vpstudy.training.prompt_learning.measuring import accuracies, logits_from, measure, texts_of
@@ -47,8 +47,7 @@ class Learned:
     logits: dict[str, Tensor]  # (N, K) of "validation", "base" and "new"
     # epoch, and accuracy on validation, base and new; the test accuracies choose nothing
     curve: list[dict[str, float]] = field(default_factory=list)
-    # full precision (M, width), or (depth, M, width), at the start and each evaluation
-    contexts: list[Tensor] = field(default_factory=list)
+    contexts: list[Tensor] = field(default_factory=list)  # full precision (M, width), at the start and each evaluation
     quantizer: Quantizer | None = None
     meta: Network | None = None
 
@@ -113,10 +112,7 @@ def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: 
     Raises Diverged if the loss is not finite.
     """
     s = settings.model_copy(update=dict(variant.changes))
-    context = first_context(tower, s.context, seed_for("context", seed))
-    if variant.depth > 1:
-        context = deepened(tower, context, variant.depth, seed_for("deep", seed))
-    prompt = TextPrompt(tower, task.base_names, context)
+    prompt = TextPrompt(tower, task.base_names, first_context(tower, s.context, seed_for("context", seed)))
     start = prompt.context.detach().clone()
     meta, n_features = None, task.train[0].shape[1]
     if variant.network:

@@ -3,7 +3,6 @@
 from vpstudy.training.prompt_learning.prompters import (
     cocoop,
     coop,
-    deep,
     kgcoop,
     noise,
     prograd,
@@ -26,7 +25,6 @@ PROMPTERS: dict[str, Prompter] = {
     "prograd": prograd.PROMPTER,
     "promptsrc": promptsrc.PROMPTER,
     "tcp": tcp.PROMPTER,
-    "deep": deep.PROMPTER,
     "qcoop": qcoop.PROMPTER,
     "quantizers": quantizers.PROMPTER,
     "noise": noise.PROMPTER,

@@ -64,9 +64,9 @@ class Trial:
             learned.logits,
             bits,
             used.numel() + (sum(p.numel() for p in meta.parameters()) if meta else 0),
-            used[..., 0].numel() * PUBLISHED_WIDTH + _published(meta),
+            len(used) * PUBLISHED_WIDTH + _published(meta),
             used,
-            learned.contexts[0],
+            self.start,
             learned,
             learned.quantizer.packed(learned.contexts[-1]) if learned.quantizer else None,
         )

@@ -42,7 +42,6 @@ class Variant:
     # from a `Step` and the trained tensors to a gradient each, in place of those of the loss
     gradients: Callable[[Any, list[Tensor]], list[Tensor]] | None = None
     network: Literal["MetaNetwork", "ClassNetwork"] | None = None  # of vpstudy/prompts/text.py, shifts the context
-    depth: int = 1  # blocks of the text tower that prompts enter
     averaged: Sequence[float] = ()  # weights of the prompts after each epoch, whose mean is used; else the last one
     quantize: Settings | None = None  # train through this quantizer (quantization-aware training)
     noise: float = 0.0  # deviation of Gaussian noise on the prompt, in units of its initial deviation
