@@ -25,12 +25,12 @@ REASONS = {  # by kind of test and reading; d: smallest effect of interest or ma
     "non-inferiority": {
         "reproduced": "a change of {limit:+g} or beyond is ruled out",
         "contradicted": "a change short of {limit:+g} is ruled out",
-        "inconclusive": "a change of {limit:+g} or beyond and one short of it are both still possible",
+        "inconclusive": "after correction, neither a change of {limit:+g} or beyond nor one short of it is ruled out",
     },
     "directional": {
         "reproduced": "in the published direction by {large} or more",
         "contradicted": "an effect of {d} in the published direction is ruled out",
-        "inconclusive": "no effect and one of {d} are both still possible",
+        "inconclusive": "after correction, neither no effect nor one of {d} is ruled out",
         "too small": "in the published direction, but below {large}",
     },
 }

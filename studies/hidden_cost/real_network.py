@@ -1,12 +1,13 @@
 """Parameters of the cells that look at a real network beside the small ones."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from studies.axes import Backbones, CompressionName, Targets
 from vpstudy.compression.registry import parse
-from vpstudy.prompts.label_mapping import MAPPINGS
-from vpstudy.settings import AXIS, Positive, Strict, one_of
+from vpstudy.settings import AXIS, Strict
 
 KEY = "real_network.axes"
 
@@ -20,8 +21,8 @@ class Axes(Strict):
 class Settings(Strict):
     """The rest is as in `hidden_cost.settings`."""
 
-    size: Positive  # side of what the network sees, px
-    mapping: Annotated[str, one_of(MAPPINGS, "label mapping", "vpstudy/prompts/label_mapping.py")]
+    size: Annotated[int, Field(ge=16, le=512)]  # side of what the network sees, px
+    mapping: Literal["random", "frequency", "bayesian", "bayesian_plus"]  # nothing is learned: others would be these
 
 
 class RealNetwork(Strict):
@@ -38,6 +39,8 @@ def problems(p: Any) -> Iterator[str]:
     for name in axes.backbones:
         if name not in known:
             yield f"{KEY}.backbones: {name!r} is no classifier of outside; allowed: {', '.join(known) or 'none'}"
+        elif name in p.backbones:
+            yield f"{KEY}.backbones: {name!r} is in backbones, too, whose cells adapt it in full; take it out of one"
     if "dense" not in axes.compressions:
         yield f"{KEY}.compressions: 'dense' is missing, and every change is measured against it"
     for compression in map(parse, axes.compressions):

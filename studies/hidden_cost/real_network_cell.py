@@ -1,4 +1,4 @@
-"""The cell of a real network: compressed without its source, and adapted by what needs nothing but its answers."""
+"""The cell of a real network: compressed without its source, and adapted by what needs one pass of each picture."""
 
 from studies.backbones.compress import CompressCell
 from studies.cells import Cell

@@ -34,7 +34,8 @@ def draw(report, runs: pd.DataFrame) -> Drawn | None:
     note = (
         "Agreement: how often the network answers as when dense, on photographs that compression has not seen. The "
         f"rest: accuracy on test pictures, of {', '.join(dict.fromkeys(table['backbone']))}. Means of "
-        f"{report.real['seed'].nunique()} seeds, without intervals: what varies is the network."
+        f"{report.real.loc[report.real['method'] != UPSTREAM, 'seed'].nunique()} seeds. No intervals: they would say "
+        "nothing about other networks."
     )
     figure = dots.draw(
         table.sort_values("panel", key=lambda of: of != _panel(UPSTREAM, ""), kind="stable"),
@@ -56,11 +57,16 @@ def _panel(method: str, target: str) -> str:
 
 def _sentence(table: pd.DataFrame, budget: str) -> str:
     """The lowest agreement, and how far the probe is from dense's there."""
-    upstream = table[table["method"] == UPSTREAM]
+    upstream = table[(table["method"] == UPSTREAM) & (table["compression"] != "dense")]
+    if upstream.empty:
+        return "Nothing was compressed."
     worst = upstream.loc[upstream["mean"].idxmin()]
     probes = table[(table["method"] == PROBE) & (table["budget"] == budget) & (table["backbone"] == worst["backbone"])]
     means = probes.groupby("compression")["mean"].mean()
+    change = means.get(worst["compression"], np.nan) - means.get("dense", np.nan)
+    lowest = f"Agreement with dense is lowest, {worst['mean']:.3f}, for {compressions.label(worst['compression'])}"
     return (
-        f"Agreement with dense is lowest, {worst['mean']:.3f}, for {compressions.label(worst['compression'])}; a probe "
-        f"there, with the most pictures, is {means[worst['compression']] - means['dense']:+.3f} from dense's."
+        f"{lowest}; a probe there, with the most pictures, is {change:+.3f} from dense's."
+        if change == change
+        else (f"{lowest}; not all probes finished.")
     )

@@ -25,7 +25,8 @@ class HiddenCostReport(Report):
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
-        self.real = results.read(grid.cells(parameters, "real_network")).frame
+        self._read_real = results.read(grid.cells(parameters, "real_network"))
+        self.real = self._read_real.frame
         self.responds = responds(self.runs, parameters.hidden_cost.screening.fall)  # by target that was screened
         self.noisy, self.runs = self.runs, self.runs[~is_noise(self.runs)]
         is_control = self.runs["method"].isin(CONTROLS)
@@ -43,7 +44,7 @@ class HiddenCostReport(Report):
 
     def coverage(self) -> None:
         super().coverage()
-        for note in self.evidence.notes if self.evidence else ():
+        for note in (*self._read_real.notes(), *(self.evidence.notes if self.evidence else ())):
             print(note)
 
     def drawn(self, name: str) -> dict[str, Drawn | None]:

@@ -120,8 +120,8 @@ def test_bad_values_are_refused_before_any_work(case):
 
 def test_the_mapping_must_be_one():
     of = content()
-    of["real_network"]["settings"]["mapping"] = "none"
-    with pytest.raises(ParameterError, match=r"real_network\.settings\.mapping: 'none'"):
+    of["real_network"]["settings"]["mapping"] = "linear"
+    with pytest.raises(ParameterError, match=r"real_network\.settings\.mapping: 'linear': should be 'random'"):
         validate(of, "params.yaml")
 
 
@@ -148,6 +148,22 @@ def test_the_figure_and_its_sentence(networks):
     assert titles == ["upstream", "mapping only, digits", "linear probe, digits"]
     dashed = [line for axis in drawn.figure.axes[1:] for line in axis.lines if line.get_linestyle() == "--"]
     assert np.allclose([line.get_xdata()[0] for line in dashed], 0.1) and len(dashed) == 2
+
+
+def test_a_probe_that_did_not_finish_is_not_compared():
+    lost = planted()
+    lost.loc[(lost["method"] == "linear_probe") & (lost["compression"] == "dense"), ["status", "accuracy"]] = (
+        "diverged",
+        np.nan,
+    )
+    assert real_network_figure.draw(SimpleNamespace(real=lost), None).sentence.endswith("; not all probes finished.")
+
+
+def test_a_network_that_is_adapted_in_full_is_refused():
+    of = content()
+    of["backbones"], of["compressions"] = ["other"], ["dense"]
+    with pytest.raises(ParameterError, match="'other' is in backbones, too"):
+        validate(of, "params.yaml")
 
 
 def test_without_such_a_network_there_is_no_figure():

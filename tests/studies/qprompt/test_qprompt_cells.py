@@ -1,7 +1,5 @@
 """The cells of the qprompt study on untrained CLIPs: rows, bytes, files, references, runs that diverge."""
 
-import json
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,8 +7,7 @@ from PIL import Image
 from running import run
 
 from pipeline.cli import main
-from studies import allowed, grid, results
-from studies import parameters as study_parameters
+from studies import grid, results
 from studies.qprompt import cell_figures, cell_tables, multimodal_cell
 from studies.qprompt.clip_source_cell import ClipSourceCell
 from studies.qprompt.evidence import gathered
@@ -113,26 +110,6 @@ def test_a_prompt_in_its_file_classifies_a_folder_as_it_did_in_training(small, p
     assert said[0] == f"prompt full/3 of {prompt}" and said[1].split() == ["picture", "class", "probability"]
     lines = (tmp_path / "out.csv").read_text().splitlines()
     assert lines[0] == "picture,class,probability" and len(lines) == len(said) - 1 == 11
-
-
-def test_cocoop_leaves_out_a_target_with_more_classes_than_it_is_told(small, monkeypatch):
-    changes = {"settings": {"cocoop": {"epochs": 1, "most_classes": 4}}}  # digits has 5 base classes
-    few = small(qprompt=changes, source={"checkpoints": 1})
-    cell = PromptCell(few, "cnn", "digits", "cocoop")
-    assert run(cell) == [] and len(run(PromptCell(small(), "cnn", "digits", "cocoop"))) == 1
-    for module in (study_parameters, allowed):
-        monkeypatch.setattr(module, "load", lambda: few)
-    values = {"backbone": "cnn", "target": "digits", "prompter": "cocoop", "save": True}
-    for of in json.loads((paths.NOTEBOOKS / "51_prompt.ipynb").read_text())["cells"]:
-        if of["cell_type"] == "code" and "parameters" not in of["metadata"].get("tags", []):
-            exec("".join(of["source"]), values)
-    read = results.read([cell.cell])
-    assert read.frame.empty and not read.missing and values["nothing"].startswith("this prompter leaves")
-    assert read.contents[0]["cell"]["settings"]["qprompt"]["cocoop"]["most_classes"] == 4
-
-
-def test_settings_that_came_later_are_recorded_where_they_are_changed_alone(coop):
-    assert coop[2]["cell"]["settings"]["qprompt"]["cocoop"] == {"epochs": 1, "batch": 8}
 
 
 def test_an_unknown_prompter_is_refused(small):

@@ -2,8 +2,8 @@
 
 The network stays as it is, and is the teacher: no picture has a caption or a label. Texts of class names are matched
 with the weight vectors of its classifier (DeViSE, Frome et al., NeurIPS 2013, maps pictures to words that way), and
-with its own soft answers for pictures. At a rate of 0 the sentence encoder stays as it is, too: a linear map between
-the two is all that learns, and each text passes the encoder once.
+with its own soft answers for pictures. At a rate of 0 the sentence encoder stays as it is, too: the linear map
+behind it learns, with the scale of logits, and each text passes the encoder once.
 """
 
 from collections.abc import Sequence

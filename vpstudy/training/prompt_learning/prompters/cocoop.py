@@ -1,7 +1,5 @@
 """CoCoOp (Zhou et al., CVPR 2022): a small network shifts the context by the features of each picture."""
 
-from pydantic import Field
-
 from vpstudy.settings import Positive, Strict
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 
@@ -11,14 +9,10 @@ class Settings(Strict):
 
     epochs: Positive = 10
     batch: Positive = 8
-    # A target with more base classes has no arm: pictures × classes texts would pass the encoder.
-    most_classes: Positive = Field(1000, exclude_if=lambda given: given == 1000)
 
 
 def arms(trial):
-    changes = trial.own.model_dump(exclude={"most_classes"})
-    if len(trial.task.base_names) <= trial.own.most_classes:
-        yield trial.trained("full", Variant(network="MetaNetwork", changes=changes))
+    yield trial.trained("full", Variant(network="MetaNetwork", changes=trial.own.model_dump()))
 
 
 PROMPTER = Prompter("CoCoOp", arms, Settings)
