@@ -70,6 +70,7 @@ def using(tmp_path_factory):
     few = {"seeds": [0, 1], "epochs": 2, "evaluations": 1, "shots": 1, "validation_per_class": 2, "bits": [1, 2, 4]}
     content = read(paths.SCALES / "default/params.yaml")
     content |= {"weights": {"other": ENTRY}, "outside": ["other"], "clips": ["other"], "checkpoints": {"same": same}}
+    content["real_network"]["axes"]["backbones"] = []
     changes = {"locked_tuning": tuning, "qprompt": {"axes": OTHER, "settings": few}}
     changes["protocols"] = {"axes": OTHER, "settings": {"others": ["letters"]}}
     compressions = ["dense", "file-same", "w4a4", "reconstructed-0.50", *TEXTS]

@@ -29,6 +29,7 @@ from vpstudy.models.weights import OutsideWeights
 from vpstudy.settings import ParameterError
 
 CONTENT = study.read(paths.SCALES / "default" / "params.yaml") | {"clips": [], "outside": []}
+CONTENT["real_network"]["axes"]["backbones"] = []
 CONTENT["qprompt"]["axes"]["backbones"] = []
 ENTRY = {"model": "torchvision/squeezenet1_1", "location": "$SQUEEZENET", "sha256": "0" * 64}
 SWIN = {"model": "timm/swin_tiny_patch4_window7_224", "revision": "a" * 40}

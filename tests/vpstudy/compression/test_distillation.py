@@ -222,6 +222,10 @@ OUTSIDE = {
     "weights": {"net": {"model": "timm/resnet18", "location": "net.safetensors", "sha256": "0" * 64}},
     "outside": ["net"],
     "backbones": ["net"],
+    "real_network": {
+        "axes": {"backbones": [], "compressions": ["dense"], "targets": ["letters"]},
+        "settings": {"size": 128, "mapping": "frequency"},
+    },
 }
 
 
