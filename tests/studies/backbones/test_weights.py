@@ -254,6 +254,7 @@ def test_parameters_are_checked_without_the_libraries():
         "import sys; from studies import parameters as study; from vpstudy import paths\n"
         f"weights = {{'weights': {{'swin': {SWIN}}}, 'outside': ['swin'], 'clips': []}}\n"
         "content = study.read(paths.SCALES / 'default' / 'params.yaml') | weights\n"
+        "content['real_network']['axes']['backbones'] = []\n"
         "content['qprompt']['axes']['backbones'] = []; content['vpns']['axes']['backbones'] = ['swin']\n"
         "study.validate(content, 'params.yaml')\n"
         "print({'torch', 'timm', 'torchvision'} & set(sys.modules))"
