@@ -1,9 +1,25 @@
 """What notebooks do with a cell step by step, in one call."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
 from studies.qprompt.protocol_cell import ProtocolCell
 from studies.vpns.cell import PruneCell
+from vpstudy import paths
+
+
+def run_notebook(name: str | Path, **parameters: Any) -> dict[str, Any]:
+    """Run a notebook's code, with these in place of the cell of its parameters; return its variables.
+
+    `name` is that of a file in `notebooks/`, or a path, without .ipynb.
+    """
+    for cell in json.loads((paths.NOTEBOOKS / name).with_suffix(".ipynb").read_text())["cells"]:
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
+            exec("".join(cell["source"]), parameters)
+    return parameters
 
 
 def run(cell: PromptCell | ProtocolCell | MultimodalCell | PruneCell) -> list:

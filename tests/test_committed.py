@@ -11,6 +11,7 @@ import yaml
 from assets import needed_by
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from running import run_notebook
 
 import studies.report
 from studies import grid
@@ -74,16 +75,8 @@ def drawn(clone, tmp_path_factory) -> set[str]:
         patch.setattr(Figure, "savefig", lambda *_, **__: None)
         patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
         for stage in filter(grid.is_final, grid.STAGES):
-            run_notebook(clone / "notebooks" / f"{grid.STAGES[stage].notebook}.ipynb")
+            run_notebook(clone / "notebooks" / grid.STAGES[stage].notebook, save=True)
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()}
-
-
-def run_notebook(path: Path) -> None:
-    """Run its code without the cell of its parameters."""
-    names = {"save": True}
-    for cell in json.loads(path.read_text())["cells"]:
-        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
-            exec("".join(cell["source"]), names)
 
 
 def outputs(clone: Path, drawn: set[str]) -> tuple[set[str], dict[str, int]]:

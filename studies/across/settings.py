@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from studies.axes import Backbones, CompressionName, Targets, compression_name
+from studies.backbones.checks import without_source
 from vpstudy.compression.registry import parse
 from vpstudy.models.weights import is_locked
 from vpstudy.settings import AXIS, Budget, Positive, Seed, Strict, unique
@@ -109,11 +110,7 @@ def _towers(p: Any) -> Iterator[str]:
             yield f"{key}.backbones: {name!r} is no locked network with a text tower tuned to it; allowed: {allowed}"
     for name in axes.compressions if axes.backbones else ():
         compression = parse(of_text(name) or name)
-        if problem := compression.problem(p.imp.rounds, list(p.checkpoints)):
+        if problem := without_source(p, compression):
             yield f"{key}.compressions: {name!r} {problem}"
-        elif compression.screens:
-            yield f"{key}.compressions: {name!r} only screens targets and is no compression: take it out"
-        elif compression.trains_on_source:
-            yield f"{key}.compressions: {name!r} trains on the source, which no locked network has here"
         elif of_text(name) and (compression.learns_from_dense or compression.of_networks):
             yield f"{key}.compressions: {name!r} is for image towers alone; allowed: one that needs no training"

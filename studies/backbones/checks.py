@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from vpstudy.compression.family import Compression
 from vpstudy.compression.registry import parse
 
 
@@ -62,6 +63,15 @@ def compression_problems(p: Any) -> Iterator[str]:
                     f"{key}: {name!r} is trained after compression, and {control!r}, dense and trained as long, is not "
                     "there: give it, too, since changes are measured against it"
                 )
+
+
+def without_source(p: Any, compression: Compression) -> str | None:
+    """Why a network of outside cannot have a compression made for it; None if it can."""
+    if problem := compression.problem(p.imp.rounds, list(p.checkpoints)):
+        return problem
+    if compression.screens:
+        return "only screens targets and is no compression: take it out"
+    return "trains on the source, which no network of outside has here" if compression.trains_on_source else None
 
 
 def schedule_problems(p: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ import torch
 from studies.backbones.obtain import obtain
 from studies.cells import Cell
 from studies.parameters import Parameters
+from vpstudy.compression.compressed import Compressed
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.fused import fused
 from vpstudy.progress import track
@@ -25,14 +26,25 @@ from vpstudy.training.visual_prompting import visual_prompting
 
 
 class TransferCell:
-    """Adapts `compression` of `backbone` to `target` by every method and control in the parameters."""
+    """Adapts `compression` of `backbone` to `target` by every method and control in the parameters.
 
-    def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str, checkpoint: int = 0):
+    `compressed` is that network, if it is at hand.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        backbone: str,
+        compression: str,
+        target: str,
+        checkpoint: int = 0,
+        compressed: Compressed | None = None,
+    ):
         axes = {"backbone": backbone, "compression": compression, "target": target}
         self.cell = Cell.of("transfer", "hidden_cost", parameters.scale, **axes)
         self.checkpoint, self.settings = checkpoint, parameters.hidden_cost.settings
         self.runtime = configure(parameters.execution)
-        self.compressed = obtain(parameters, backbone, compression, checkpoint)
+        self.compressed = compressed or obtain(parameters, backbone, compression, checkpoint)
         self.compressed.backbone.to(self.runtime.device)
         self.frozen = fused(self.compressed.backbone, self.settings.linear_probe.size)  # for prompts and probes
         self.data = TransferData(target, self.settings.validation_per_class, self.runtime, parameters.pictures)

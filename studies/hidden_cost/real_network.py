@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from studies.axes import Backbones, CompressionName, Targets
+from studies.backbones.checks import without_source
 from vpstudy.compression.registry import parse
 from vpstudy.settings import AXIS, Strict
 
@@ -43,13 +44,9 @@ def problems(p: Any) -> Iterator[str]:
             yield f"{KEY}.backbones: {name!r} is in backbones, too, whose cells adapt it in full; take it out of one"
     if "dense" not in axes.compressions:
         yield f"{KEY}.compressions: 'dense' is missing, and every change is measured against it"
-    for compression in map(parse, axes.compressions):
-        if problem := compression.problem(p.imp.rounds, list(p.checkpoints)):
-            yield f"{KEY}.compressions: {compression.name!r} {problem}"
-        elif compression.screens:
-            yield f"{KEY}.compressions: {compression.name!r} only screens targets and is no compression: take it out"
-        elif compression.trains_on_source:
-            yield f"{KEY}.compressions: {compression.name!r} trains on the source, which no network of outside has here"
+    for name in axes.compressions:
+        if problem := without_source(p, parse(name)):
+            yield f"{KEY}.compressions: {name!r} {problem}"
     if p.recovery.pictures in axes.targets:
         yield (
             f"recovery.pictures: {p.recovery.pictures!r} is a target of real_network, and a network that has seen it is"

@@ -17,10 +17,10 @@ class RealNetworkCell(TransferCell):
 
     def __init__(self, parameters: Parameters, backbone: str, compression: str, target: str, checkpoint: int = 0):
         p = _at_its_size(parameters)
-        super().__init__(p, backbone, compression, target, checkpoint)
+        upstream = CompressCell(p, backbone, compression, checkpoint)
+        super().__init__(p, backbone, compression, target, checkpoint, upstream.compress())
         axes = {"backbone": backbone, "compression": compression, "target": target}
         self.cell = Cell.of("real_network", "hidden_cost", p.scale, **axes)
-        upstream = CompressCell(p, backbone, compression, checkpoint)
         self.facts, self.upstream = upstream.facts(self.compressed), upstream.measure(self.compressed)
         self.making = {"compressing": p.compressing, "recovery": p.recovery}
 

@@ -13,10 +13,11 @@ WITHOUT = "agreement, on other photographs"
 
 def draw(report, runs: pd.DataFrame) -> Drawn | None:
     """A panel for agreement with dense, and one for each method and target, by compression."""
-    if report.real.empty:
+    real = report.real.frame
+    if real.empty:
         return None
     by = ["backbone", "target", "compression", "method", "budget"]
-    table = summarise(report.real, by, "accuracy").assign(low=np.nan, high=np.nan)
+    table = summarise(real, by, "accuracy").assign(low=np.nan, high=np.nan)
     upstream, names = table["method"] == UPSTREAM, compressions.ordered(table["compression"])
     table["panel"] = [_panel(*pair) for pair in zip(table["method"], table["target"], strict=True)]
     table["group"] = table["budget"].map(style.budget_label).where(~upstream, WITHOUT)
@@ -28,14 +29,14 @@ def draw(report, runs: pd.DataFrame) -> Drawn | None:
     looks = {WITHOUT: style.look(0) | {"color": style.GREY}}
     budgets = style.budgets(table.loc[~upstream, "budget"])
     looks |= {style.budget_label(budget): style.look(k + 1) for k, budget in enumerate(budgets)}
-    chance = panels.chance_levels(report.real)
+    chance = panels.chance_levels(real)
     pairs = table.loc[~upstream, ["method", "target"]].drop_duplicates().itertuples(index=False)
     levels = {_panel(*pair): chance[pair.target] for pair in pairs if pair.target in chance}
     note = (
         "Agreement: how often the network answers as when dense, on photographs that compression has not seen. The "
         f"rest: accuracy on test pictures, of {', '.join(dict.fromkeys(table['backbone']))}. Means of "
-        f"{report.real.loc[report.real['method'] != UPSTREAM, 'seed'].nunique()} seeds. No intervals: they would say "
-        "nothing about other networks."
+        f"{real.loc[real['method'] != UPSTREAM, 'seed'].nunique()} seeds. No intervals: they would say nothing about "
+        "other networks."
     )
     figure = dots.draw(
         table.sort_values("panel", key=lambda of: of != _panel(UPSTREAM, ""), kind="stable"),
@@ -65,8 +66,6 @@ def _sentence(table: pd.DataFrame, budget: str) -> str:
     means = probes.groupby("compression")["mean"].mean()
     change = means.get(worst["compression"], np.nan) - means.get("dense", np.nan)
     lowest = f"Agreement with dense is lowest, {worst['mean']:.3f}, for {compressions.label(worst['compression'])}"
-    return (
-        f"{lowest}; a probe there, with the most pictures, is {change:+.3f} from dense's."
-        if change == change
-        else (f"{lowest}; not all probes finished.")
-    )
+    if np.isnan(change):
+        return f"{lowest}; not all probes finished."
+    return f"{lowest}; a probe there, with the most pictures, is {change:+.3f} from dense's."

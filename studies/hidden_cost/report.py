@@ -16,17 +16,16 @@ from vpstudy.training.controls import CONTROLS
 
 
 class HiddenCostReport(Report):
-    """Report on one scale: `runs`, `controls`, `real` (of a real network beside them), and `backbones`.
+    """Report on one scale: `runs`, `controls`, and `backbones` (a row per compression and source checkpoint).
 
-    That has a row per compression and source checkpoint.
+    `real` are the results of a real network beside these.
     """
 
     study, stage, figures, tables = "hidden_cost", "transfer", FIGURES, TABLES
 
     def __init__(self, parameters: Parameters, save: bool):
         super().__init__(parameters, save)
-        self._read_real = results.read(grid.cells(parameters, "real_network"))
-        self.real = self._read_real.frame
+        self.real = results.read(grid.cells(parameters, "real_network"))
         self.responds = responds(self.runs, parameters.hidden_cost.screening.fall)  # by target that was screened
         self.noisy, self.runs = self.runs, self.runs[~is_noise(self.runs)]
         is_control = self.runs["method"].isin(CONTROLS)
@@ -44,7 +43,7 @@ class HiddenCostReport(Report):
 
     def coverage(self) -> None:
         super().coverage()
-        for note in (*self._read_real.notes(), *(self.evidence.notes if self.evidence else ())):
+        for note in (*self.real.notes(), *(self.evidence.notes if self.evidence else ())):
             print(note)
 
     def drawn(self, name: str) -> dict[str, Drawn | None]:

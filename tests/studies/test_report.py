@@ -2,7 +2,6 @@
 
 import copy
 import html
-import json
 import math
 import re
 import shutil
@@ -11,6 +10,7 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
+from running import run_notebook
 
 from pipeline import scales
 from studies import grid
@@ -113,14 +113,8 @@ def only(committed_results, tmp_path, monkeypatch):
     return put
 
 
-def run_notebook(stage, save=True):
-    """Run the code of a final notebook, without the cell of its parameters."""
-    notebook = json.loads((paths.NOTEBOOKS / f"{grid.STAGES[stage].notebook}.ipynb").read_text())
-    names = {"save": save}
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
-            exec("".join(cell["source"]), names)
-    return names
+def run_final(stage, save=True):
+    return run_notebook(grid.STAGES[stage].notebook, save=save)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +122,7 @@ def run_notebook(stage, save=True):
 )
 def test_a_study_that_is_left_out_says_so(stage, other, only, capsys):
     only(other)
-    run_notebook(stage)
+    run_final(stage)
     lines = capsys.readouterr().out.splitlines()
     assert lines and set(lines) == {"not run at this scale"}
     assert [path.name for path in (paths.FIGURES / "default" / stage).iterdir()] == ["not_run.md"]
@@ -154,7 +148,7 @@ def without(committed_results, tmp_path, monkeypatch):
 @pytest.mark.parametrize("stage", ["hidden_cost", "vpns", "qprompt", "across", "claims"])
 def test_before_any_run_a_final_notebook_says_what_to_run(stage, without, capsys):
     assert without("json")
-    run_notebook(stage, save=False)
+    run_final(stage, save=False)
     printed = capsys.readouterr().out
     assert "nothing has been run yet: `make repro`" in printed or stage == "claims"
     assert "missing: " in printed and "`vpstudy repro " in printed
@@ -163,7 +157,7 @@ def test_before_any_run_a_final_notebook_says_what_to_run(stage, without, capsys
 @pytest.mark.parametrize("stage", ["vpns", "qprompt", "across", "claims"])
 def test_without_some_results_a_final_notebook_shows_the_others_and_names_these(stage, without, capsys):
     gone = [file.stem for file in without("coop" if stage == "qprompt" else "dense")]
-    run_notebook(stage, save=False)
+    run_final(stage, save=False)
     printed = capsys.readouterr().out
     assert any(f"missing: {name.replace('-', '@', 1)}" in printed for name in gone)
 
@@ -190,13 +184,13 @@ def test_an_error_with_all_results_there_stays_an_error(without):
 
 def test_a_notebook_that_is_tried_changes_nothing_on_disk(only, tmp_path):
     only("vpns")
-    run_notebook("across", save=False)
+    run_final("across", save=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_claims_of_what_is_left_out_are_not_run(only):
     only("vpns")
-    power = run_notebook("claims")["claims"].expected_power()
+    power = run_final("claims")["claims"].expected_power()
     assert power["claim"].tolist() == [claim.id for claim in claims.vpns.CLAIMS]
     records = ledger.read("default")
     every = [claim.id for module in (claims.hidden_cost, claims.vpns, claims.qprompt) for claim in module.CLAIMS]

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import json
 from itertools import product
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from encoders import encoder
-from running import run
+from running import run, run_notebook
 from safetensors.torch import save_file
 from texts import faults
 
@@ -45,14 +44,6 @@ def merged(content: dict, changes: dict) -> dict:
     return content | {
         key: merged(content[key], value) if isinstance(value, dict) else value for key, value in changes.items()
     }
-
-
-def run_notebook(name: str, **parameters) -> dict:
-    """Run its code, with these in place of the cell of its parameters."""
-    for cell in json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]:
-        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
-            exec("".join(cell["source"]), parameters)
-    return parameters
 
 
 @pytest.fixture(scope="module")

@@ -140,7 +140,7 @@ def report(results: pd.DataFrame, names=NAMES, controls=CONTROLS) -> SimpleNames
     return SimpleNamespace(
         runs=results,
         noisy=noisy,
-        real=real_network(results),
+        real=SimpleNamespace(frame=real_network(results)),
         responds=responds(noisy, 0.05),
         controls=controls,
         backbones=backbones,

@@ -1,12 +1,12 @@
 """A real network beside the small ones: the cell, what it shares, what is refused, and its figure."""
 
 import copy
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from running import run_notebook
 from texts import faults
 
 from studies import allowed, grid, results
@@ -88,10 +88,7 @@ def test_probe_and_mapping_are_those_of_the_plain_cell_at_that_size(done, using)
 def test_the_notebook_writes_the_result_of_the_cell(done, using, monkeypatch):
     for module in (study_parameters, allowed):
         monkeypatch.setattr(module, "load", lambda: using)
-    values = {"backbone": "other", "compression": "dense", "target": "digits", "save": True}
-    for of in json.loads((paths.NOTEBOOKS / "31_real_network.ipynb").read_text())["cells"]:
-        if of["cell_type"] == "code" and "parameters" not in of["metadata"].get("tags", []):
-            exec("".join(of["source"]), values)
+    run_notebook("31_real_network", backbone="other", compression="dense", target="digits", save=True)
     cell, _, result = done["dense"]
     assert cell.cell in grid.cells(using, "real_network")
     (written,) = results.read([cell.cell]).contents
@@ -139,9 +136,13 @@ def planted(backbones=("other",)) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def report(frame: pd.DataFrame) -> SimpleNamespace:
+    return SimpleNamespace(real=SimpleNamespace(frame=frame))
+
+
 @pytest.mark.parametrize("networks", [("other",), ("other", "another")])
 def test_the_figure_and_its_sentence(networks):
-    drawn = real_network_figure.draw(SimpleNamespace(real=planted(networks)), None)
+    drawn = real_network_figure.draw(report(planted(networks)), None)
     assert faults(drawn.figure) == []
     assert "lowest, 0.450" in drawn.sentence and "is -0.100 from dense's" in drawn.sentence
     titles = [axis.get_title() for axis in drawn.figure.axes]
@@ -156,7 +157,7 @@ def test_a_probe_that_did_not_finish_is_not_compared():
         "diverged",
         np.nan,
     )
-    assert real_network_figure.draw(SimpleNamespace(real=lost), None).sentence.endswith("; not all probes finished.")
+    assert real_network_figure.draw(report(lost), None).sentence.endswith("; not all probes finished.")
 
 
 def test_a_network_that_is_adapted_in_full_is_refused():
@@ -167,4 +168,4 @@ def test_a_network_that_is_adapted_in_full_is_refused():
 
 
 def test_without_such_a_network_there_is_no_figure():
-    assert real_network_figure.draw(SimpleNamespace(real=pd.DataFrame()), None) is None
+    assert real_network_figure.draw(report(pd.DataFrame()), None) is None

@@ -106,7 +106,7 @@ def tune(
 ) -> list[float]:
     """Train the text tower of a model on the device by AdamW, cosine with warm-up. Returns the loss of each step.
 
-    With `settings.text_rate` 0, only the map behind its encoder.
+    With `settings.text_rate` 0, only the map behind the encoder is trained.
 
     `names` are those of the teacher's S classes; only the classes `trained` are used. Each step draws names: their
     texts are told apart by the class vectors, both ways, and give the teacher's answers among them for a batch of
@@ -119,14 +119,13 @@ def tune(
     clip.logit_scale.data.fill_(torch.tensor(FIRST_SCALE).log())
     vectors = centred(teacher.vectors)
     images = centred(teacher.features)
-    groups = (
+    groups = [
         (clip.text.transformer.parameters(), s.text_rate),
         (clip.text.proj.parameters(), s.map_rate),
         ([clip.logit_scale], SCALE_RATE),
-    )
-    groups = [(list(of), rate) for of, rate in groups if rate]
-    optimizer = torch.optim.AdamW([{"params": of, "lr": rate} for of, rate in groups])
-    rates = [rate for _, rate in groups]
+    ]
+    rates = [rate for _, rate in groups if rate]
+    optimizer = torch.optim.AdamW([{"params": list(of), "lr": rate} for of, rate in groups if rate])
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=s.steps, pct_start=0.1)
     tower, every, losses = SentenceTower(clip.text, runtime), torch.tensor(trained), []
     own = torch.arange(s.names, device=runtime.device)
