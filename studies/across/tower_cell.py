@@ -72,16 +72,12 @@ class TowerCell(PromptCell):
 
     @torch.no_grad()
     def _text(self, compression: Compression, access: SourceAccess) -> tuple[Compressed, Tensor, Tensor]:
-        """Compress the text tower, from names of classes that are not the target's; features (K, E) of its, twice.
-
-        The texts are the most that have one length.
-        """
+        """Compress the text tower, from names of classes that are not the target's; features (K, E) of its, twice."""
         names = tasks.class_names(self.data)
         others = [name for name in words(access.dense().class_names) if name not in names]
         texts = [template.format(name) for template in locked_tuning.TEMPLATES for name in others]
         tokens = sentence_tower.tokenize(self.tower, texts)
-        lengths = sentence_tower.ends(self.tower, tokens)
-        tokens = tokens[lengths == lengths.mode().values]
+        tokens = tokens[:, : int(sentence_tower.ends(self.tower, tokens).max()) + 1]
         order = torch.randperm(len(tokens), generator=generator("texts", access.source.seed))
         dense = described(self.tower, names, locked_tuning.TEMPLATES)
         made = compression.make(TextAccess(self.clip.text, tokens[order], access.settings))

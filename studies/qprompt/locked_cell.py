@@ -11,7 +11,7 @@ from studies.qprompt.clip_source_cell import ClipSourceCell
 from studies.rows import row
 from vpstudy import paths
 from vpstudy.data import captions
-from vpstudy.data.class_names import words
+from vpstudy.data.class_names import senses, words
 from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
@@ -78,7 +78,7 @@ class LockedCell(ClipSourceCell):
         clip = clips.two_towers(self.architecture, self.text.parent, s.size, seed)
         pretraining.start_from(clip, self.start)
         locked_tuning.start(clip.to(self.runtime.device), self.text, teacher.mean)
-        losses = locked_tuning.tune(clip, teacher, self.names, self.trained, s, seed, self.runtime)
+        losses = locked_tuning.tune(clip, teacher, senses(self.start.class_names), self.trained, s, seed, self.runtime)
         return clip, losses
 
     @torch.no_grad()

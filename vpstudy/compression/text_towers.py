@@ -8,6 +8,7 @@ other weights, and the map to the space of pictures stay as they are.
 import copy
 from dataclasses import dataclass
 
+import torch
 from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 
@@ -16,7 +17,11 @@ from vpstudy.models.sentence_tower import SentenceTower
 
 
 class _Reader(nn.Module):
-    """Token ids (N, L) → features (N, E) of unit length."""
+    """Token ids (N, L) → features (N, E) of unit length.
+
+    Behind a text stand its own tokens again, at their own positions: nothing attends to them, and they have the states
+    of those that they repeat. So padding does not enter the statistics of layers.
+    """
 
     def __init__(self, text: HFTextEncoder):
         super().__init__()
@@ -24,8 +29,9 @@ class _Reader(nn.Module):
         self._tower = (SentenceTower(text),)  # in a tuple: no submodule
 
     def forward(self, tokens: Tensor) -> Tensor:
-        tower = self._tower[0]
-        return tower(tower.embed(tokens), tokens)
+        tower, places = self._tower[0], torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        places = places % (tower.ends(tokens) + 1)[:, None]
+        return tower(tower.embed(tokens.gather(1, places)), tokens, positions=places)
 
 
 class TextBackbone(nn.Module):
@@ -56,7 +62,7 @@ class TextAccess:
     """A sentence encoder and the texts that compressions see. Nothing trains it: that is refused."""
 
     text: HFTextEncoder
-    tokens: Tensor  # ids (N, L) of texts of one length: padding would enter the statistics of layers
+    tokens: Tensor  # ids (N, L) of texts, zero behind them
     settings: Compressing
 
     def dense(self) -> TextBackbone:

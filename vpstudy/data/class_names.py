@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vpstudy import paths
 from vpstudy.data.origin import Origin
@@ -53,6 +54,28 @@ def _wordnet(folders: list[str]) -> list[str] | None:
     first = Counter(text.split(", ")[0] for text in synonyms.values())
     called = {folder: text.split(", ")[0] for folder, text in synonyms.items() if first[text.split(", ")[0]] == 1}
     return [(synonyms | called | names)[folder] for folder in folders]
+
+
+@dataclass(frozen=True)
+class Sense:
+    """What a class is called, and what WordNet says of it: other names, and a gloss, which explains it."""
+
+    name: str
+    synonyms: tuple[str, ...] = ()
+    gloss: str = ""
+
+
+def senses(names: Sequence[str]) -> list[Sense]:
+    """Senses of the classes of a network: ImageNet's thousand, in their order, have those of WordNet."""
+    from timm.data import ImageNetInfo
+    from torchvision.models import ResNet50_Weights
+
+    called = words(names)
+    if list(names) != ResNet50_Weights.DEFAULT.meta["categories"]:
+        return [Sense(name) for name in called]
+    wordnet = ImageNetInfo("imagenet-1k")
+    said = [wordnet.index_to_description(k, detailed=True).split(": ", 1) for k in range(len(called))]
+    return [Sense(name, tuple(others.split(", ")), gloss) for name, (others, gloss) in zip(called, said, strict=True)]
 
 
 def words(names: Sequence[str]) -> list[str]:

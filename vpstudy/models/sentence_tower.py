@@ -75,23 +75,29 @@ class SentenceTower(nn.Module):
         """Token ids (…) → embeddings (…, width)."""
         return self._embedding(ids.to(self._embedding.weight.device))
 
-    def forward(self, embedded: Tensor, tokens: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
+    def forward(
+        self, embedded: Tensor, tokens: Tensor, deep: Sequence[Tensor] = (), positions: Tensor | None = None
+    ) -> Tensor:
         """Embedded texts (N, L, width) → features (N, E) of unit length.
 
         `embedded` is from `embed`, or has a prompt in place of some words. The ids `tokens` (N, L) show which positions
-        are padding: these are masked, and those behind the longest text left out. Raises ValueError for `deep` prompts.
+        are padding: these are masked, and those behind the longest text left out. `positions` (N, L) are the places of
+        `embedded` in a text, by default in their order. Raises ValueError for `deep` prompts.
         """
         if len(deep):
             raise ValueError("prompts inside the blocks need a causal text tower; give prompts at the input alone")
-        return self.mapped(self.pooled(embedded, tokens))
+        return self.mapped(self.pooled(embedded, tokens, positions))
 
-    def pooled(self, embedded: Tensor, tokens: Tensor) -> Tensor:
+    def pooled(self, embedded: Tensor, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
         """What `mapped` makes features of: the mean (N, W) of the states of embedded texts (N, L, width)."""
         text, length = self._text[0], int(self.ends(tokens).max()) + 1
         mask = (tokens[:, :length] != 0).long().to(embedded.device)
+        given = {"inputs_embeds": embedded[:, :length], "attention_mask": mask}
+        if positions is not None:
+            given["position_ids"] = positions[:, :length]
         # Not by flash attention, whose backward torch computes slowly in bf16 on a CPU.
         with self._autocast(), sdpa_kernel(SDPBackend.MATH):
-            return text.pooler(text.transformer(inputs_embeds=embedded[:, :length], attention_mask=mask), mask)
+            return text.pooler(text.transformer(**given), mask)
 
     def mapped(self, pooled: Tensor) -> Tensor:
         """Pooled states (N, W) → features (N, E) of unit length."""

@@ -1,9 +1,9 @@
-"""Locked-image tuning (LiT, Zhai et al., CVPR 2022): a text tower learns what a network calls things.
+"""Locked-image tuning (LiT, Zhai et al., CVPR 2022) of a linear map: it learns what a network calls things.
 
-The network stays as it is, and is the teacher: no picture has a caption or a label. Texts of class names are matched
-with the weight vectors of its classifier (DeViSE, Frome et al., NeurIPS 2013, maps pictures to words that way), and
-with its own soft answers for pictures. At a rate of 0 the sentence encoder stays as it is, too: the linear map
-behind it learns, with the scale of logits, and each text passes the encoder once.
+The network stays as it is, and is the teacher: no picture has a caption or a label. Texts of classes are matched with
+the weight vectors of its classifier (DeViSE, Frome et al., NeurIPS 2013, maps pictures to words that way), and with its
+own soft answers for pictures. The sentence encoder stays as it is, too: the map behind it learns, with the scale of
+logits, and each text passes the encoder once.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vpstudy.data import captions
+from vpstudy.data.class_names import Sense
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.fused import fused
 from vpstudy.models.sentence_tower import SentenceTower
@@ -84,68 +85,81 @@ def start(clip: CustomTextCLIP, encoder: Path, mean: Tensor) -> None:
     clip.visual.head.proj.bias.copy_(-mean)
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Captions of S classes, encoded. The captions of a class are of K kinds, as many of a kind as there are."""
+
+    states: Tensor  # (M, W), pooled, of all captions
+    first: Tensor  # (S, K): where those of a class and kind begin
+    count: Tensor  # (S, K): how many they are
+
+    def draw(self, classes: Tensor, draw: torch.Generator) -> Tensor:
+        """States (N, W) of a caption of each of N classes: a kind, then one of its captions."""
+        kind = torch.randint(self.first.shape[1], (len(classes),), generator=draw)
+        place = torch.rand(len(classes), generator=draw) * self.count[classes, kind]
+        return self.states[self.first[classes, kind] + place.long()]
+
+
+def captioned(sense: Sense) -> list[list[str]]:
+    """The captions of a class by kind: its name in templates, its synonyms in templates, its gloss."""
+    named, others = ([of.format(n) for n in names for of in TEMPLATES] for names in ([sense.name], sense.synonyms))
+    return [named, others or named, [sense.gloss] if sense.gloss else named]
+
+
 @torch.no_grad()
-def encoded(tower: SentenceTower, names: Sequence[str]) -> Tensor:
-    """Pooled states (T, S, W) of S names in each of the T templates."""
-    of_templates = []
-    for template in TEMPLATES:
-        tokens = tower.tokenize([template.format(name) for name in names])
-        some = tokens.split(BATCH)
-        of_templates.append(torch.cat([tower.pooled(tower.embed(each), each) for each in some]))
-    return torch.stack(of_templates)
+def encoded(tower: SentenceTower, senses: Sequence[Sense]) -> Encoded:
+    """The captions of S classes through the encoder."""
+    kinds = [texts for sense in senses for texts in captioned(sense)]
+    count = torch.tensor([len(texts) for texts in kinds])
+    tokens = tower.tokenize([text for texts in kinds for text in texts])
+    order = tower.ends(tokens).argsort(stable=True)  # texts of like length pass together
+    passed = [tower.pooled(tower.embed(some), some).float() for some in track(tokens[order].split(BATCH), "captions")]
+    states = torch.cat(passed)[order.argsort().to(passed[0].device)]
+    return Encoded(states, (count.cumsum(0) - count).view(len(senses), -1), count.view(len(senses), -1))
 
 
 def tune(
     clip: CustomTextCLIP,
     teacher: Teacher,
-    names: Sequence[str],
+    senses: Sequence[Sense],
     trained: Sequence[int],
     settings: LockedTuning,
     seed: int,
     runtime: Runtime,
 ) -> list[float]:
-    """Train the text tower of a model on the device by AdamW, cosine with warm-up. Returns the loss of each step.
+    """Train the map behind the encoder of a model on the device by AdamW, cosine with warm-up.
 
-    With `settings.text_rate` 0, only the map behind the encoder is trained.
-
-    `names` are those of the teacher's S classes; only the classes `trained` are used. Each step draws names: their
-    texts are told apart by the class vectors, both ways, and give the teacher's answers among them for a batch of
-    pictures. Class vectors and features are centred. Raises ValueError if the loss is not finite.
+    Returns the loss of each step. `senses` are what the teacher's S classes are called; only the classes `trained` are
+    used. Each step draws some of them and a caption of each: the captions are told apart by the class vectors, both
+    ways, and give the teacher's answers among them for a batch of pictures. Class vectors and features are centred.
+    Raises ValueError if the loss is not finite.
     """
     s, draw = settings, generator("locked tuning", seed)
     clip.eval().requires_grad_(False)
-    (clip.text if s.text_rate else clip.text.proj).requires_grad_(True)
+    clip.text.proj.requires_grad_(True)
     clip.logit_scale.requires_grad_(True)
     clip.logit_scale.data.fill_(torch.tensor(FIRST_SCALE).log())
     vectors = centred(teacher.vectors)
     images = centred(teacher.features)
-    groups = [
-        (clip.text.transformer.parameters(), s.text_rate),
-        (clip.text.proj.parameters(), s.map_rate),
-        ([clip.logit_scale], SCALE_RATE),
-    ]
-    rates = [rate for _, rate in groups if rate]
-    optimizer = torch.optim.AdamW([{"params": list(of), "lr": rate} for of, rate in groups if rate])
+    groups = [{"params": clip.text.proj.parameters(), "lr": s.learning_rate}]
+    groups += [{"params": [clip.logit_scale], "lr": SCALE_RATE}]
+    optimizer = torch.optim.AdamW(groups)
+    rates = [s.learning_rate, SCALE_RATE]
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=s.steps, pct_start=0.1)
     tower, every, losses = SentenceTower(clip.text, runtime), torch.tensor(trained), []
     own = torch.arange(s.names, device=runtime.device)
-    known = None if s.text_rate else encoded(tower, names)
+    known = encoded(tower, senses)
     for _ in track(range(s.steps), "locked tuning"):
         chosen = every[torch.randperm(len(every), generator=draw)[: s.names]]
-        template = int(torch.randint(len(TEMPLATES), (), generator=draw))
         batch = torch.randint(len(images), (s.pictures_per_step,), generator=draw).to(runtime.device)
-        if known is None:
-            tokens = tower.tokenize([TEMPLATES[template].format(names[k]) for k in chosen])
-            texts = tower(tower.embed(tokens), tokens)
-        else:
-            texts = tower.mapped(known[template, chosen])
+        texts = tower.mapped(known.draw(chosen, draw))
         chosen, scale = chosen.to(runtime.device), clip.logit_scale.exp()
         logits = scale * vectors[chosen] @ texts.T
         answers = teacher.logits[batch][:, chosen].softmax(1)
         of_vectors = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
         loss = of_vectors + F.cross_entropy(scale * images[batch] @ texts.T, answers)
         if not torch.isfinite(loss):
-            raise ValueError(f"locked tuning: the loss is {loss.item()}; lower locked_tuning.text_rate or map_rate")
+            raise ValueError(f"locked tuning: the loss is {loss.item()}; lower locked_tuning.learning_rate")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

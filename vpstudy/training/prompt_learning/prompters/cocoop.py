@@ -1,18 +1,25 @@
 """CoCoOp (Zhou et al., CVPR 2022): a small network shifts the context by the features of each picture."""
 
+from pydantic import Field
+
 from vpstudy.settings import Positive, Strict
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
 
 
 class Settings(Strict):
-    """Few steps, since they are expensive: each picture has its own texts."""
+    """Few steps, since they are expensive: each picture has its own texts. Measuring it costs as much."""
 
     epochs: Positive = 10
     batch: Positive = 8
+    evaluations: Positive | None = Field(None, exclude_if=lambda given: given is None)  # None: as the others
+    # It is left out on a target with more base classes.
+    most_classes: Positive | None = Field(None, exclude_if=lambda given: given is None)
 
 
 def arms(trial):
-    yield trial.trained("full", Variant(network="MetaNetwork", changes=trial.own.model_dump()))
+    own = trial.own.model_dump(exclude={"most_classes"})
+    if trial.own.most_classes is None or len(trial.task.base_names) <= trial.own.most_classes:
+        yield trial.trained("full", Variant(network="MetaNetwork", changes=own))
 
 
 PROMPTER = Prompter("CoCoOp", arms, Settings)

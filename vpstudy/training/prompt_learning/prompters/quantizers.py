@@ -11,6 +11,8 @@ class Settings(Strict):
     # Of other thresholds for refitting. At one bit the two codes go on being used about equally, so that the published
     # threshold is hardly ever exceeded.
     threshold_bits: AnyBits = Field([2, 4])
+    # Of "never" and "always" alone: more bits, with which codebooks are refitted.
+    refit_bits: AnyBits = Field([], exclude_if=lambda given: not given)
 
 
 def arms(trial):
@@ -21,9 +23,10 @@ def arms(trial):
         "never": {"refit": "never"},
         "always": {"refit": "always"},
     }
-    for bits in trial.own.bits:
-        for name, change in changes.items():
-            yield trial.trained(f"{name}-{bits}", Variant(quantize=trial.settings.quantizer(bits, **change)))
+    refits = dict.fromkeys(trial.own.refit_bits, ("never", "always"))
+    for bits, names in (refits | dict.fromkeys(trial.own.bits, tuple(changes))).items():
+        for name in names:
+            yield trial.trained(f"{name}-{bits}", Variant(quantize=trial.settings.quantizer(bits, **changes[name])))
     for bits in trial.own.threshold_bits:
         for name, factor in {"sooner": 0.1, "later": 10}.items():
             by = trial.settings.quantizer(bits, threshold=factor * trial.settings.threshold)
