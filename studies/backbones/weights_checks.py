@@ -1,12 +1,14 @@
 """Checks that backbones of `weights` can do what studies ask. Needs their libraries, which load torch."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from torchvision.models import ResNet18_Weights
 
 from studies.parameters import Parameters
 from vpstudy import paths
 from vpstudy.compression.registry import parse
+from vpstudy.models import clip as clips
 from vpstudy.models import files, libraries
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.backbones import Backbone
@@ -39,11 +41,19 @@ def check(parameters: Parameters, this_machine: bool = True) -> None:
             )
     if this_machine and any(is_locked(parameters.weights, name) for name in parameters.clips):
         try:
-            files.encoder(parameters.locked_tuning, paths.RAW, paths.ROOT)
+            encoder = files.encoder(parameters.locked_tuning, paths.RAW, paths.ROOT)
+            problems += _deep_texts(parameters, encoder.parent)
         except (ValueError, FileNotFoundError) as error:
             problems.append(f"locked_tuning.location: {error}")
     if problems:
         raise refuse(f"scale {parameters.scale}", problems)
+
+
+def _deep_texts(p: Parameters, encoder: Path) -> Iterator[str]:
+    """Deep text prompts that a sentence encoder in this folder has no blocks for."""
+    blocks, depth = clips.blocks(encoder), p.multimodal.settings.depth
+    if depth > blocks and any(is_locked(p.weights, name) for name in p.multimodal.axes.backbones):
+        yield f"multimodal.settings.depth: {depth}: the sentence encoder has {blocks} blocks; allowed: 1 to {blocks}"
 
 
 def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[str]:
@@ -63,7 +73,7 @@ def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[st
                 "take others by its arguments: {dynamic_img_size: true} for ViTs of timm, {strict_img_size: false} for "
                 "Swins"
             )
-    if alias in p.multimodal.axes.backbones:
+    if alias in p.multimodal.axes.backbones and not is_locked(p.weights, alias):
         blocks, depth = architecture.blocks, p.multimodal.settings.depth
         if blocks is None:
             yield (

@@ -1,6 +1,6 @@
 """Evidence for the qprompt claims: runs with harmonic means, training curves, paired differences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,6 +40,16 @@ class QpromptEvidence:
         """The results without a block of test pictures."""
         runs = without_block(self.runs[self.runs["group"] != "H"], block)
         return replace(self, runs=with_harmonic_mean(runs))
+
+    def targets(self, arms: Iterable[Arm]) -> list[str]:
+        """The targets that every arm was run on."""
+        each = [set(_of(self.runs, arm)["target"]) for arm in arms]
+        return [name for name in self.runs["target"].unique() if all(name in of for of in each)]
+
+    def on(self, targets: Sequence[str]) -> "QpromptEvidence":
+        """The results on some targets alone."""
+        tables = {name: getattr(self, name) for name in ("runs", *FACTS)}
+        return QpromptEvidence(**{name: table[table["target"].isin(targets)] for name, table in tables.items()})
 
     def of(self, arm: Arm, group: str) -> pd.DataFrame:
         runs = _of(self.runs, arm)

@@ -8,7 +8,13 @@ FEWEST = 1  # bits of QCoOp as published
 COOP, COCOOP, KGCOOP, PROGRAD = (("coop", "full"), ("cocoop", "full"), ("kgcoop", "full"), ("prograd", "full"))
 TCP, PROMPTSRC = ("tcp", "full"), ("promptsrc", "full")
 MAPLE, QMAPLE = ("maple", "full"), ("qmaple", "qat-4")  # the latter at the bits as published
-MULTIMODAL = {"maple": {"full": "MaPLe", "ptq": "MaPLe, then {bits}"}, "qmaple": {"qat": "QMaPLe, {bits}"}}
+DEEP, QDEEP = ("deep", "full"), ("qdeep", "qat-4")  # their text sides
+MULTIMODAL = {
+    "maple": {"full": "MaPLe", "ptq": "MaPLe, then {bits}"},
+    "qmaple": {"qat": "QMaPLe, {bits}"},
+    "deep": {"full": "deep text prompts", "ptq": "deep text prompts, then {bits}"},
+    "qdeep": {"qat": "deep text prompts through a codebook, {bits}"},
+}
 
 
 def qat(bits: int) -> Arm:

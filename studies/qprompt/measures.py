@@ -6,7 +6,7 @@ import pandas as pd
 
 from studies.claims.claim import Finding, finding
 from studies.qprompt.evidence import GROUPS, QpromptEvidence, ends
-from studies.qprompt.labels import COOP, FEWEST, MAPLE, QMAPLE, Arm, qat, words
+from studies.qprompt.labels import COOP, FEWEST, QMAPLE, Arm, qat, words
 
 Measure = Callable[[QpromptEvidence], list[Finding]]
 Pair = tuple[Arm, Arm, str]  # one, other, group
@@ -27,6 +27,16 @@ def differences(pairs: Iterable[Pair] | Callable[[QpromptEvidence], Iterable[Pai
     def measure(evidence: QpromptEvidence) -> list[Finding]:
         found = [evidence.difference(*pair) for pair in (pairs(evidence) if callable(pairs) else pairs)]
         return [] if complete and None in found else [each for each in found if each is not None]
+
+    return measure
+
+
+def on_shared(pairs: Iterable[Pair]) -> Measure:
+    """As `differences`, on the targets alone that have every arm: a prompter may leave some out."""
+
+    def measure(evidence: QpromptEvidence) -> list[Finding]:
+        arms = [arm for one, other, _ in pairs for arm in (one, other)]
+        return differences(pairs)(evidence.on(evidence.targets(arms)))
 
     return measure
 
@@ -88,11 +98,19 @@ def inverted_u(kind: str) -> Measure:
     return differences(pairs)
 
 
-def against_maple(evidence: QpromptEvidence) -> list[Pair]:
-    """QMaPLe at other bits, MaPLe quantized after training and the hand-written prompt, each against MaPLe."""
-    arms = evidence.runs[["prompter", "arm"]].drop_duplicates().itertuples(index=False, name=None)
-    others = [arm for arm in arms if arm[0] in ("maple", "qmaple", "zero_shot") and arm not in (MAPLE, QMAPLE)]
-    return [pair for arm in others for pair in on(arm, MAPLE, *GROUPS)]
+def against(one: Arm, through: str) -> Callable[[QpromptEvidence], list[Pair]]:
+    """Prompts of several blocks `through` codebooks, quantized after training and hand-written ones, each less `one`.
+
+    Nothing where `one` was not run, and not the published number of bits, which the claim is about.
+    """
+
+    def pairs(evidence: QpromptEvidence) -> list[Pair]:
+        arms = [*evidence.runs[["prompter", "arm"]].drop_duplicates().itertuples(index=False, name=None)]
+        published = (through, QMAPLE[1])
+        others = [arm for arm in arms if arm[0] in (one[0], through, "zero_shot") and arm not in (one, published)]
+        return [pair for arm in others if one in arms for pair in on(arm, one, *GROUPS)]
+
+    return pairs
 
 
 def few_pictures(evidence: QpromptEvidence) -> list[Pair]:

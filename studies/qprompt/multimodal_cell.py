@@ -1,4 +1,4 @@
-"""The multimodal cell: MaPLe and QMaPLe for one CLIP and target, with all arms and seeds."""
+"""The multimodal cell: MaPLe and QMaPLe for one CLIP and target, with all arms and seeds; or their text sides."""
 
 import copy
 from dataclasses import dataclass, field
@@ -9,10 +9,13 @@ from torch import Tensor
 from studies.backbones import inputs
 from studies.cells import Cell
 from studies.parameters import Parameters
+from studies.qprompt import picture_features, source_models
 from studies.qprompt.cell_tables import changed
 from studies.rows import head, lost, row
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
+from vpstudy.models import sentence_tower
+from vpstudy.models.sentence_tower import SentenceTower
 from vpstudy.prompts.multimodal import MultimodalPrompt, Weights, first_weights, quantize, stored_bytes
 from vpstudy.runtime import configure
 from vpstudy.training.fit import Diverged
@@ -20,7 +23,7 @@ from vpstudy.training.prompt_learning import tasks
 from vpstudy.training.prompt_learning.multimodal import LearnedMultimodal, learn_multimodal, measure
 from vpstudy.training.prompt_learning.tasks import Task
 
-GROUPS, LEARNED = ("base", "new"), ("maple", "qmaple")
+GROUPS = ("base", "new")
 PUBLISHED = {"n_context": 2, "depth": 9, "text_width": 512, "image_width": 768}  # in CLIP's ViT-B/16
 
 
@@ -38,22 +41,34 @@ class Arm:
 
 
 class MultimodalCell:
-    """Learns prompts for both towers of a CLIP on the base classes of `target`; measures base and new."""
+    """Learns prompts for both towers of a CLIP on the base classes of `target`; measures base and new.
+
+    Where the text tower is a sentence encoder, pictures take no prompt, and have their features from the start.
+    """
 
     def __init__(self, parameters: Parameters, backbone: str, target: str, checkpoint: int = 0):
         p = parameters
         self.cell = Cell.of("multimodal", "qprompt", p.scale, backbone=backbone, target=target)
-        self.settings, self.how, self.clip_settings = p.multimodal.settings, p.qprompt.settings, p.clip_source
+        self.settings, self.how = p.multimodal.settings, p.qprompt.settings
+        self.clip_settings = source_models.settings(p, backbone)
         self.runtime = configure(p.execution)
-        self.clip, self.architecture = clips.load(inputs.path(p, backbone, f"clip/{checkpoint}.safetensors"))
+        made = inputs.path(p, backbone, f"clip/{checkpoint}.safetensors")
+        self.clip, self.architecture = clips.load(made)
         self.clip.to(self.runtime.device)
-        weights = first_weights(self.clip, self.settings.context, self.settings.depth, seed=0)
+        self.data = load_target(target, source_models.size(p, backbone), p.pictures)
+        compute = partial(tasks.features, self.clip, self.architecture, runtime=self.runtime)
+        self.features = cache(lambda: picture_features.features(made, self.data, slice(None), compute, self.runtime))
+        self.text_alone = isinstance(sentence_tower.of(self.clip), SentenceTower)
+        self.plain, self.through = ("deep", "qdeep") if self.text_alone else ("maple", "qmaple")
+        self.pictures = self.features() if self.text_alone else self.data.pictures.to(self.runtime.device)
+        normalise = partial(clips.normalised, architecture=self.architecture)
+        self.normalise = (lambda features: features) if self.text_alone else normalise
+        names = tasks.class_names(self.data)
+        weights = first_weights(self.clip, self.settings.context, self.settings.depth, seed=0, class_names=names)
         depth, image_width, text_width = weights.projections.shape
         self.shape = {"n_context": len(weights.context), "depth": depth}
         self.shape |= {"text_width": text_width, "image_width": image_width}
-        self.data = load_target(target, p.source.size, p.pictures)
-        self.pictures = self.data.pictures.to(self.runtime.device)
-        self.normalise = partial(clips.normalised, architecture=self.architecture)
+        self.published = PUBLISHED | ({"image_width": 0} if self.text_alone else {})
         self.task = cache(lambda seed: self._task(seed, self.pictures))  # kept as long as the cell lives
 
     def _task(self, seed: int, of_pictures: Tensor) -> Task:
@@ -69,17 +84,17 @@ class MultimodalCell:
     def hand_written(self) -> list[Arm]:
         """The untrained template with the unchanged image tower, the same for every seed."""
         seeds = self.settings.seeds
-        task = self._task(seeds[0], tasks.features(self.clip, self.architecture, self.pictures, self.runtime))
+        task = self._task(seeds[0], self.features())
         logits = {group: task.scale * task.test[group][0] @ task.hand_written[group].T for group in GROUPS}
         return [Arm("zero_shot", "one", seed, logits=logits) for seed in seeds]
 
     def trained(self, seed: int, bits: int | None) -> list[Arm]:
-        """QMaPLe with `bits`; without, MaPLe in full and quantized after training."""
-        arm = Arm("qmaple", f"qat-{bits}", seed, bits) if bits else Arm("maple", "full", seed)
-        after = [] if bits else [Arm("maple", f"ptq-{b}", seed, b) for b in self.settings.bits]
+        """A prompt through codebooks of `bits`; without, one in full and quantized after training."""
+        arm = Arm(self.through, f"qat-{bits}", seed, bits) if bits else Arm(self.plain, "full", seed)
+        after = [] if bits else [Arm(self.plain, f"ptq-{b}", seed, b) for b in self.settings.bits]
         task, by = self.task(seed), self.how.quantizer(bits) if bits else None
         try:
-            arm.learned = learn_multimodal(self.clip, task, self.normalise, self.settings, seed, by)
+            arm.learned = learn_multimodal(self.clip, task, self.normalise, self.settings, seed, by, self.runtime)
         except Diverged as error:
             for each in (arm, *after):
                 each.reason = str(error)
@@ -92,7 +107,7 @@ class MultimodalCell:
 
     def quantized(self, weights: Weights, bits: int, task: Task) -> MultimodalPrompt:
         """A prompt with a copy of learned weights, quantized after training by the published quantizer."""
-        prompt = MultimodalPrompt(self.clip, task.base_names, copy.deepcopy(weights))
+        prompt = MultimodalPrompt(self.clip, task.base_names, copy.deepcopy(weights), self.runtime)
         quantize(prompt, self.how.quantizer(bits))
         return prompt
 
@@ -106,11 +121,11 @@ class MultimodalCell:
             "classes": {"base": task.base_names, "new": task.new_names},
             "pictures": {"train": len(task.train[1]), "validation": len(task.validation[1])}
             | {group: len(task.test[group][1]) for group in GROUPS},
-            "bytes_published": {str(bits or "full"): self.bytes(bits, PUBLISHED) for bits in each},
+            "bytes_published": {str(bits or "full"): self.bytes(bits, self.published) for bits in each},
             "curves": _by_arm(arms, lambda learned: learned.curve),
             "losses": _by_arm(arms, lambda learned: learned.losses),
             "refits": _by_arm(
-                [arm for arm in arms if arm.prompter == "qmaple"],
+                [arm for arm in arms if arm.prompter == self.through],
                 lambda learned: {kind: by.refits for kind, by in learned.quantized.quantizers.items()},
             ),
         }
@@ -119,7 +134,7 @@ class MultimodalCell:
 
     def _row(self, arm: Arm, group: str) -> dict:
         more = {"prompter": arm.prompter, "arm": arm.name, "group": group}
-        more |= {"bits": arm.bits, "bytes": self.bytes(arm.bits) if arm.prompter in LEARNED else 0}
+        more |= {"bits": arm.bits, "bytes": self.bytes(arm.bits) if arm.prompter in (self.plain, self.through) else 0}
         name, of = f"{arm.prompter} {arm.name} {group}", {"budget": self.how.shots, "seed": arm.seed}
         if arm.reason:
             return lost(name, arm.reason, **of) | more
@@ -129,7 +144,9 @@ class MultimodalCell:
     def stored_and_used_again(self, arm: Arm) -> dict[str, int | float]:
         """Unpack the codes and the codebooks of a QMaPLe prompt and measure it."""
         task, quantized = self.task(arm.seed), arm.learned.quantized
-        again = measure(MultimodalPrompt(self.clip, task.base_names, quantized.stored()), task, self.normalise)
+        again = measure(
+            MultimodalPrompt(self.clip, task.base_names, quantized.stored(), self.runtime), task, self.normalise
+        )
         size = sum(part.bytes for part in quantized.packed().values())
         sizes = {"bytes of codes and codebooks": size, "bytes claimed": self.bytes(arm.bits)}
         return sizes | changed(arm.logits["base"], again["base"])

@@ -111,9 +111,6 @@ def _missing_clips(p: Any) -> Iterator[str]:
                 f"clips: {name!r} is {p.weights[name].model}, and a sentence encoder can be tuned to networks of timm "
                 "alone; name the same network of timm in weights, or take it out of clips"
             )
-    for name in p.multimodal.axes.backbones:
-        if is_locked(p.weights, name):
-            yield f"multimodal.axes.backbones: {name!r} has a sentence encoder, whose blocks such prompts cannot enter"
     for key, given in (("backbones", p.backbones), ("vpns.axes.backbones", p.vpns.axes.backbones)):
         for name in given:
             if name in ready:

@@ -78,6 +78,11 @@ def two_towers(architecture: Architecture, text: Path, size: int, seed: int) -> 
     return clip
 
 
+def blocks(text: Path) -> int:
+    """Number of blocks of the sentence encoder in a folder of transformers."""
+    return json.loads((text / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
+
+
 def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
     """Normalise uint8 pictures (N, 3, H, W) for the image tower."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (architecture.mean, architecture.std))

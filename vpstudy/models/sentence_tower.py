@@ -1,7 +1,7 @@
 """Sentence encoders of the library transformers as text towers, and what is common to text towers of either kind."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vpstudy.models import text_tower as causal
-from vpstudy.models.text_tower import TextTower
+from vpstudy.models.text_tower import TextTower, joined
 from vpstudy.runtime import Runtime
 
 LENGTH = 77  # tokens of a text, as in CLIP
@@ -43,6 +43,15 @@ class SentenceTower(nn.Module):
     def width(self) -> int:
         """Width of a word embedding."""
         return self._embedding.weight.shape[1]
+
+    @property
+    def layers(self) -> int:
+        """Number of transformer blocks."""
+        return len(self._blocks)
+
+    @property
+    def _blocks(self) -> nn.ModuleList:
+        return self._text[0].transformer.encoder.layer
 
     @property
     def _embedding(self) -> nn.Embedding:
@@ -81,12 +90,41 @@ class SentenceTower(nn.Module):
         """Embedded texts (N, L, width) → features (N, E) of unit length.
 
         `embedded` is from `embed`, or has a prompt in place of some words. The ids `tokens` (N, L) show which positions
-        are padding: these are masked, and those behind the longest text left out. `positions` (N, L) are the places of
-        `embedded` in a text, by default in their order. Raises ValueError for `deep` prompts.
+        are padding: these are masked, and those behind the longest text left out. `deep` holds prompts (M, width),
+        one per block from the second on, which replace the M states after the first token at its input. `positions`
+        (N, L) are the places of `embedded` in a text, by default in their order. Raises ValueError for more prompts
+        than blocks.
         """
-        if len(deep):
-            raise ValueError("prompts inside the blocks need a causal text tower; give prompts at the input alone")
-        return self.mapped(self.pooled(embedded, tokens, positions))
+        with self._entered(deep):
+            return self.mapped(self.pooled(embedded, tokens, positions))
+
+    def states(self, embedded: Tensor, tokens: Tensor) -> list[Tensor]:
+        """What enters each block (N, L, width) for embedded texts (N, L, width), as in `forward`."""
+        found: list[Tensor] = []
+        handles = [block.register_forward_pre_hook(lambda _, given: found.append(given[0])) for block in self._blocks]
+        try:
+            self.pooled(embedded, tokens)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+    @contextlib.contextmanager
+    def _entered(self, deep: Sequence[Tensor]) -> Iterator[None]:
+        """Let prompts replace states at the input of blocks."""
+
+        def enter(prompt: Tensor):
+            return lambda _, given: (joined(given[0], prompt.to(given[0].dtype)), *given[1:])
+
+        if len(deep) > self.layers - 1:
+            raise ValueError(f"{len(deep)} deep prompts are given, and {self.layers - 1} blocks can take one")
+        blocks = self._blocks[1 : 1 + len(deep)]
+        handles = [block.register_forward_pre_hook(enter(each)) for block, each in zip(blocks, deep, strict=True)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def pooled(self, embedded: Tensor, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
         """What `mapped` makes features of: the mean (N, W) of the states of embedded texts (N, L, width)."""

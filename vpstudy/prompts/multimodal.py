@@ -3,6 +3,9 @@
 Projections have no bias: the sizes in the qprompt paper imply none (3,548,160 values for CLIP ViT-B/16). Quantized
 (QMaPLe, arXiv 2407.10704), context, deep prompts and projections have a codebook each; the paper does not say whether
 it has one per layer.
+
+Where a sentence encoder stands beside an image tower that is no transformer, the text side alone is left: the vectors
+of the text tower's blocks.
 """
 
 import copy
@@ -14,11 +17,14 @@ from open_clip.model import CLIP, CustomTextCLIP
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from vpstudy.models import sentence_tower
 from vpstudy.models.image_tower import ImageTower
-from vpstudy.models.text_tower import TextTower, joined
+from vpstudy.models.sentence_tower import SentenceTower
+from vpstudy.models.text_tower import joined
 from vpstudy.prompts import codebook
 from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import DEVIATION, first_context, placeholders
+from vpstudy.runtime import Runtime
 
 KINDS = ("context", "deep", "projections")
 
@@ -28,18 +34,12 @@ class Weights(nn.Module):
 
     `context` (M, text width) enters the text tower, `deep` (depth − 1, M, text width) its blocks 2 … depth.
     `projections` (depth, image width, text width) map the prompt of a text block to that of the image block at the same
-    depth.
+    depth; without an image side they are of width 0.
     """
 
-    def __init__(self, context: Tensor, depth: int, image_width: int, seed: int):
+    def __init__(self, context: Tensor, deep: Tensor, projections: Tensor):
         super().__init__()
-        n_context, width = context.shape
-        draw = torch.Generator().manual_seed(seed)
-        bound = width**-0.5  # as in nn.Linear
-        self.context = nn.Parameter(context.detach().clone())
-        self.deep = nn.Parameter(DEVIATION * torch.randn(depth - 1, n_context, width, generator=draw))
-        uniform = torch.rand(depth, image_width, width, generator=draw)
-        self.projections = nn.Parameter((2 * uniform - 1) * bound)
+        self.context, self.deep, self.projections = map(nn.Parameter, (context, deep, projections))
 
     def prompts(self) -> tuple[Tensor, Tensor]:
         """Prompts of text blocks (depth, M, text width) and image blocks (depth, M, image width)."""
@@ -47,38 +47,62 @@ class Weights(nn.Module):
         return of_text, of_text @ self.projections.transpose(1, 2)
 
 
-def first_weights(clip: CLIP | CustomTextCLIP, context: str | int, depth: int, seed: int) -> Weights:
+def first_weights(
+    clip: CLIP | CustomTextCLIP, context: str | int, depth: int, seed: int, class_names: Sequence[str] = ()
+) -> Weights:
     """Initial weights: the context from words or a number of random vectors, the rest random.
 
-    Raises ValueError if a tower is not a transformer or has fewer than `depth` blocks.
+    With a sentence encoder, deep prompts are what the context's states are there, on average over `class_names`: they
+    start as the words do. Raises ValueError if a tower is not a transformer or has fewer than `depth` blocks.
     """
-    tower, image_tower = TextTower(clip), ImageTower(clip)
-    most = min(tower.layers, image_tower.layers)
+    tower = sentence_tower.of(clip)
+    image_tower = None if isinstance(tower, SentenceTower) else ImageTower(clip)
+    most = min(tower.layers, image_tower.layers) if image_tower else tower.layers
     if not 1 <= depth <= most:
-        raise ValueError(
-            f"depth is {depth}; the text tower has {tower.layers} blocks and the image tower {image_tower.layers}: "
-            f"give 1 to {most}"
-        )
+        and_image = f" and the image tower {image_tower.layers}" if image_tower else ""
+        raise ValueError(f"depth is {depth}; the text tower has {tower.layers} blocks{and_image}: give 1 to {most}")
     start = first_context(tower, context, seed)
-    return Weights(start, depth, image_tower.width, seed).to(start.device)  # random draws on the CPU
+    n_context, width = start.shape
+    if not image_tower:
+        return Weights(start, _mean_states(tower, class_names, start)[1:depth], start.new_zeros(depth, 0, width))
+    draw = torch.Generator().manual_seed(seed)  # on the CPU
+    deep = DEVIATION * torch.randn(depth - 1, n_context, width, generator=draw)
+    uniform = torch.rand(depth, image_tower.width, width, generator=draw)
+    return Weights(start, deep, (2 * uniform - 1) * width**-0.5).to(start.device)  # as in nn.Linear
+
+
+@torch.no_grad()
+def _mean_states(tower: SentenceTower, class_names: Sequence[str], context: Tensor) -> Tensor:
+    """States (blocks, M, width) of a context (M, width) at the input of blocks, averaged over texts of classes."""
+    tokens, embedded = placeholders(tower, class_names, len(context))
+    states = tower.states(joined(embedded, context), tokens)
+    return torch.stack([of[:, 1 : 1 + len(context)].mean(0) for of in states])
 
 
 class MultimodalPrompt(nn.Module):
     """A prompt for both towers of a CLIP, which stay unchanged.
 
     `clip` has an image transformer and a causal text transformer, in evaluation mode. The vectors of `weights` stand
-    before each class name and behind the patches of a picture. Prompts may share weights.
+    before each class name and behind the patches of a picture. Prompts may share weights. With a sentence encoder,
+    which computes at the precision of `runtime`, pictures take no prompt.
     """
 
-    def __init__(self, clip: CLIP | CustomTextCLIP, class_names: Sequence[str], weights: Weights):
+    def __init__(
+        self,
+        clip: CLIP | CustomTextCLIP,
+        class_names: Sequence[str],
+        weights: Weights,
+        runtime: Runtime | None = None,
+    ):
         super().__init__()
-        self._clip, self.weights = (clip,), weights
-        self.tower, self.image_tower = TextTower(clip), ImageTower(clip)
+        self._clip, self._runtime, self.weights = (clip,), runtime, weights
+        self.tower = sentence_tower.of(clip, runtime)
+        self.image_tower = None if isinstance(self.tower, SentenceTower) else ImageTower(clip)
         self.tokens, self._embedded = placeholders(self.tower, class_names, len(weights.context))
 
     def for_classes(self, class_names: Sequence[str]) -> "MultimodalPrompt":
         """The same prompt for other classes, with shared weights."""
-        return MultimodalPrompt(self._clip[0], class_names, self.weights)
+        return MultimodalPrompt(self._clip[0], class_names, self.weights, self._runtime)
 
     def text(self) -> Tensor:
         """Class features (K, E) of unit length."""
@@ -86,8 +110,11 @@ class MultimodalPrompt(nn.Module):
         return self.tower(joined(self._embedded, context.to(self._embedded.dtype)), self.tokens, deep)
 
     def image(self, pictures: Tensor) -> Tensor:
-        """Features (N, E) of unit length of pictures (N, 3, H, W), normalised as the tower expects."""
-        return self.image_tower(pictures, self.weights.prompts()[1])
+        """Features (N, E) of unit length of pictures (N, 3, H, W), normalised as the tower expects.
+
+        Where pictures take no prompt, `pictures` are their features.
+        """
+        return self.image_tower(pictures, self.weights.prompts()[1]) if self.image_tower else pictures
 
 
 @dataclass(frozen=True)

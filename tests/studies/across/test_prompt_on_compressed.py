@@ -27,7 +27,7 @@ from studies.statistics import mean_interval
 from vpstudy import paths
 from vpstudy.compression import activations
 from vpstudy.compression.registry import parse
-from vpstudy.compression.text_towers import TextAccess
+from vpstudy.compression.text_towers import TextAccess, TextBackbone
 from vpstudy.models import backbones, sentence_tower
 from vpstudy.models.architectures import ARCHITECTURES, Architecture
 from vpstudy.settings import ParameterError
@@ -162,6 +162,19 @@ def _rounds_what_enters(cell, weight: str) -> None:
     hook.remove()
     different = len(seen[0].unique())
     assert different <= 2**bits if bits else different > 256
+
+
+def test_padding_does_not_enter_the_statistics_of_a_text_tower(done, using):
+    cell, seen = done["dense"][0], []
+    tokens = sentence_tower.tokenize(cell.tower, ["cat", "a photo of the dog seven"])
+    tokens = tokens[:, : int(sentence_tower.ends(cell.tower, tokens).max()) + 1]
+    model = TextAccess(cell.clip.text, tokens, using.compressing).dense().model
+    last = [*TextBackbone(cell.clip.text).prunable][-1]
+    activations.observe(model, [last], [tokens, tokens[:1, :3]], lambda _, values: seen.append(values))
+    (short, long), (alone,) = seen
+    torch.testing.assert_close(short, alone.repeat(3, 1)[: len(long)])  # its three states again and again
+    text = cell.tower(cell.tower.embed(tokens), tokens)
+    torch.testing.assert_close(model(tokens), text)
 
 
 def test_least_squares_bring_a_text_tower_nearer_to_dense(done, using):

@@ -8,12 +8,17 @@ from encoders import encoder
 from running import run
 
 from studies import results
+from studies.backbones import weights_checks
 from studies.qprompt import picture_features, source_models
+from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
 from studies.qprompt.protocol_cell import ProtocolCell
 from vpstudy import paths
 from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES, Architecture
+from vpstudy.models.text_tower import joined
+from vpstudy.prompts.multimodal import MultimodalPrompt, first_weights
+from vpstudy.prompts.text import placeholders
 from vpstudy.runtime import Runtime
 from vpstudy.settings import ParameterError
 from vpstudy.training.prompt_learning import tasks
@@ -40,10 +45,9 @@ def using(small, tmp_path_factory):
             outside=["other"],
             clips=["other"],
             qprompt={"axes": {"backbones": ["other"]}, "settings": few},
-            multimodal={"axes": {"backbones": []}},
             protocols={"axes": {"backbones": ["other"]}},
             locked_tuning=tuning | (changes or {}),
-            **more,
+            **{"multimodal": {"axes": {"backbones": []}}} | more,
         )
 
     return parameters
@@ -99,6 +103,32 @@ def test_prompts_are_learned_for_it(made, using):
     assert {row["status"] for row in rows} == {"ok"}
 
 
+def test_deep_text_prompts_start_as_the_words_do(made, using):
+    deep = {"axes": {"backbones": ["other"]}, "settings": {"context": "a picture of a", "seeds": [0], "bits": [4]}}
+    cell = MultimodalCell(using(multimodal=deep), "other", "digits")
+    task = cell.task(0)
+    weights = first_weights(cell.clip, "a picture of a", 2, 0, task.base_names)
+    prompt = MultimodalPrompt(cell.clip, task.base_names, weights)
+    assert weights.deep.shape == (1, 4, 16) and weights.projections.numel() == 0
+    tokens, embedded = placeholders(prompt.tower, task.base_names, 4)
+    states = prompt.tower.states(joined(embedded, weights.context), tokens)[1][:, 1:5]
+    torch.testing.assert_close(weights.deep[0], states.mean(0))
+    arms = run(cell)
+    result = cell.result(arms)
+    assert {(row["prompter"], row["arm"]) for row in result["rows"]} == {
+        ("zero_shot", "one"), ("deep", "full"), ("deep", "ptq-4"), ("qdeep", "qat-4"),
+    }  # fmt: skip
+    assert {row["status"] for row in result["rows"]} == {"ok"}
+    full, through = arms[0], next(arm for arm in arms if arm.name == "qat-4")
+    assert cell.bytes(None) == 2 * 2 * 4 * 16 and cell.bytes(4) == 2 * 4 * 16 / 2 + 2 * 2 * 16  # two codebooks
+    assert not torch.equal(full.learned.prompt.weights.deep, weights.deep)
+    assert cell.stored_and_used_again(through)["bytes of codes and codebooks"] == cell.bytes(4)
+    with pytest.raises(ValueError, match="depth is 3; the text tower has 2 blocks: give 1 to 2"):
+        first_weights(cell.clip, 2, 3, 0, task.base_names)
+    with pytest.raises(ParameterError, match=r"multimodal.settings.depth: 3: the sentence encoder has 2 blocks"):
+        weights_checks.check(using(multimodal={"axes": deep["axes"], "settings": {"depth": 3}}))
+
+
 def test_where_pictures_show_no_class_of_the_network_held_out_names_are_measured_by_class_vectors(using):
     cell = source_models.cell(using({"pictures": "faces", "held_out": 4}), "other")
     assert not cell.groups and len(cell.held_out) == 4 and {*cell.held_out}.isdisjoint(cell.trained)
@@ -136,10 +166,6 @@ def test_a_missing_encoder_is_said_before_any_work(using):
     [
         ({"locked_tuning": {"pictures": "nothing"}}, "locked_tuning.pictures: 'nothing': no such target"),
         ({"locked_tuning": {"location": "model.pth"}}, "locked_tuning.location: 'model.pth'"),
-        (
-            {"multimodal": {"axes": {"backbones": ["other"]}}},
-            "multimodal.axes.backbones: 'other' has a sentence encoder",
-        ),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(small, changes, said):

@@ -47,6 +47,23 @@ def test_a_prompt_of_written_words_is_the_written_text(clip):
     assert not torch.allclose(prompt(shift)[1], prompt())
 
 
+def test_prompts_that_repeat_the_states_of_a_text_change_nothing(clip):
+    tower = sentence_tower.of(clip)
+    tokens = tower.tokenize(TEXTS[1:2])
+    embedded = tower.embed(tokens)
+    states = tower.states(embedded, tokens)
+    known = clip.text.transformer(input_ids=tokens[tokens != 0][None], output_hidden_states=True).hidden_states
+    assert tower.layers == len(states) == 2
+    for mine, theirs in zip(states, known, strict=False):
+        torch.testing.assert_close(mine, theirs)
+    plain = tower(embedded, tokens)
+    torch.testing.assert_close(tower(embedded, tokens, [states[1][0, 1:5]]), plain)
+    assert not torch.allclose(tower(embedded, tokens, [states[1][0, 1:5] + 1]), plain, atol=1e-3)
+    torch.testing.assert_close(tower(embedded, tokens), plain)  # nothing is left inside
+    with pytest.raises(ValueError, match="2 deep prompts are given, and 1 blocks can take one"):
+        tower(embedded, tokens, states)  # more than it has blocks for
+
+
 def test_a_model_is_kept_with_what_builds_it(clip, tmp_path):
     path, architecture = tmp_path / "clip/0.safetensors", ARCHITECTURES["cnn"]
     clips.save(clip, architecture, path, {"size": 32})
@@ -63,9 +80,6 @@ def test_a_model_is_kept_with_what_builds_it(clip, tmp_path):
 
 def test_what_it_cannot_do_is_refused(clip):
     tower = sentence_tower.of(clip)
-    tokens = tower.tokenize(TEXTS)
-    with pytest.raises(ValueError, match="prompts inside the blocks need a causal text tower"):
-        tower(tower.embed(tokens), tokens, [torch.zeros(1, 16)])
     with pytest.raises(ValueError, match="a prompt of 70 vectors and its class name exceed 77 tokens"):
         TextPrompt(tower, ["one two three four five six seven"], torch.zeros(70, 16))
     with pytest.raises(ValueError, match="classes 'a b' and 'a c' are the same tokens in a text"):

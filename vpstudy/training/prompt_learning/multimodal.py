@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from vpstudy.prompts.multimodal import MultimodalPrompt, QuantizedWeights, first_weights, quantize
 from vpstudy.prompts.quantized import Settings
-from vpstudy.runtime import seed_for
+from vpstudy.runtime import Runtime, seed_for
 from vpstudy.training.prompt_learning.learning import accuracies, epochs
 from vpstudy.training.prompt_learning.settings import MultimodalLearning
 from vpstudy.training.prompt_learning.tasks import Task
@@ -38,17 +38,18 @@ def learn_multimodal(
     settings: MultimodalLearning,
     seed: int,
     bits: Settings | None = None,
+    runtime: Runtime | None = None,
 ) -> LearnedMultimodal:
     """Learn a prompt for the base classes of a task by cross-entropy; keep the last epoch.
 
     `clip` is on the device of the task and is put in evaluation mode. `task` holds pictures in place of features, and
-    `normalise` maps them (N, 3, H, W) to the image tower's input. With `bits`, training runs through codebooks
-    (quantization-aware training). Raises ValueError if the towers do not allow the prompt (see `first_weights`), and
-    Diverged if the loss is not finite.
+    `normalise` maps them (N, 3, H, W) to the image tower's input; where pictures take no prompt, features stay. With
+    `bits`, training runs through codebooks (quantization-aware training). Raises ValueError if the towers do not allow
+    the prompt (see `first_weights`), and Diverged if the loss is not finite.
     """
     clip.eval().requires_grad_(False)
-    weights = first_weights(clip, settings.context, settings.depth, seed_for("context", seed))
-    learned = LearnedMultimodal(prompt := MultimodalPrompt(clip, task.base_names, weights))
+    weights = first_weights(clip, settings.context, settings.depth, seed_for("context", seed), task.base_names)
+    learned = LearnedMultimodal(prompt := MultimodalPrompt(clip, task.base_names, weights, runtime))
     if bits:
         learned.quantized = quantize(prompt, bits)
 
