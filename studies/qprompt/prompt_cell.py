@@ -76,6 +76,8 @@ class PromptCell:
             "weights": _by_arm(followed, lambda arm: weights.stages(arm.learned.contexts, _epochs(arm))),
             "histograms": {arm.name: _histograms(arm) for arm in followed if arm.seed == first},
         }
+        if not arms:
+            facts["left_out"] = f"of more base classes than qprompt.settings.{self.name}.most_classes"
         own = {} if self.name in EVERYWHERE or not self.own else {self.name: self.own}
         identity = head(self.cell, self.runtime, qprompt=self.settings, clip=self.clip_settings, **own)
         rows = [self._row(arm, group) for arm in arms for group in GROUPS if arm.reason or group in arm.logits]

@@ -9,6 +9,7 @@ from studies.qprompt.figures import FIGURES
 from studies.qprompt.tables import TABLES
 from studies.report import Report
 from studies.statistics import pooled
+from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 
 class QpromptReport(Report):
@@ -27,6 +28,13 @@ class QpromptReport(Report):
         protocols, both = (results.read(grid.cells(parameters, s)).frame for s in ("protocol", "multimodal"))
         self.protocols = pooled(protocols) if len(protocols) else protocols
         self.multimodal = pooled(with_harmonic_mean(both)) if len(both) else self.runs.iloc[:0]
+
+    def coverage(self) -> None:
+        super().coverage()
+        left_out = [content for content in self.contents if "left_out" in content["facts"]]
+        cells = {(of["cell"]["prompter"], of["cell"]["target"], of["facts"]["left_out"]) for of in left_out}
+        for prompter, target, why in sorted(cells):
+            print(f"Left out: {PROMPTERS[prompter].label} on {target}, {why}.")
 
     def of_protocol(self, name: str, backbone: str | None = None) -> pd.DataFrame:
         if self.protocols.empty:

@@ -4,16 +4,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from running import run
+from running import run, run_notebook
 
 from pipeline.cli import main
-from studies import grid, results
+from studies import allowed, grid, results
+from studies import parameters as study_parameters
 from studies.qprompt import cell_figures, cell_tables, multimodal_cell
 from studies.qprompt.clip_source_cell import ClipSourceCell
 from studies.qprompt.evidence import gathered
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
 from studies.qprompt.protocol_cell import ProtocolCell
+from studies.qprompt.report import QpromptReport
 from vpstudy import paths
 from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES
@@ -110,6 +112,41 @@ def test_a_prompt_in_its_file_classifies_a_folder_as_it_did_in_training(small, p
     assert said[0] == f"prompt full/3 of {prompt}" and said[1].split() == ["picture", "class", "probability"]
     lines = (tmp_path / "out.csv").read_text().splitlines()
     assert lines[0] == "picture,class,probability" and len(lines) == len(said) - 1 == 11
+
+
+def test_cocoop_leaves_out_a_target_with_more_classes_than_it_is_told(small, monkeypatch, capsys):
+    own = {"epochs": 2, "evaluations": 1, "most_classes": 4}  # digits has 5 base classes
+    few = small(
+        qprompt={"axes": {"prompters": ["coop", "cocoop"]}, "settings": {"cocoop": own}},
+        source={"checkpoints": 1},
+        protocols={"axes": {"names": []}},
+        multimodal={"axes": {"backbones": []}},
+    )
+    for module in (study_parameters, allowed):
+        monkeypatch.setattr(module, "load", lambda: few)
+    made = [run_notebook("51_prompt", backbone="cnn", target="digits", prompter=name, save=True)
+            for name in ("coop", "cocoop")]  # fmt: skip
+    read = results.read(grid.cells(few, "prompt"))
+    assert not read.missing and set(read.frame["prompter"]) == {"coop"}
+    assert made[1]["nothing"].startswith("this prompter leaves out")
+    assert read.contents[1]["cell"]["settings"]["qprompt"]["cocoop"]["most_classes"] == 4
+    QpromptReport(few, save=False).coverage()
+    said = "Left out: CoCoOp on digits, of more base classes than qprompt.settings.cocoop.most_classes."
+    assert said in capsys.readouterr().out
+    for cell in grid.cells(few, "prompt"):
+        results.path(cell).unlink()
+
+
+def test_cocoop_is_measured_as_often_as_it_is_told(small):
+    cell = PromptCell(
+        small(qprompt={"settings": {"cocoop": {"epochs": 3, "evaluations": 2}}}), "cnn", "digits", "cocoop"
+    )
+    assert [entry["epoch"] for entry in run(cell)[0].learned.curve] == [0, 2, 3]
+
+
+def test_settings_that_came_later_are_recorded_where_they_are_changed_alone(coop):
+    assert "most_classes" not in coop[2]["cell"]["settings"]["qprompt"]["cocoop"]
+    assert "refit_bits" not in coop[2]["cell"]["settings"]["qprompt"]["quantizers"]
 
 
 def test_an_unknown_prompter_is_refused(small):

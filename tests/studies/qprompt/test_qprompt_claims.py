@@ -104,6 +104,16 @@ def test_the_opposite_contradicts_a_claim_and_spares_the_others(claim, change):
     assert verdicts["Q3a"] == "reproduced"
 
 
+def test_all_parts_of_a_claim_are_of_the_targets_that_have_them_all():
+    """On a second target, without CoCoOp, ProGrad is far better than QCoOp."""
+    other = frame({qat(1): (0.5, 0.5), ("prograd", "full"): (0.9, 0.9)}).assign(target="letters")
+    evidence = gathered(pd.concat([frame(KEPT), other]), records())
+    entry = next(entry for entry in ledger.assess({"qprompt": (CLAIMS, evidence)}) if entry["id"] == "Q10")
+    assert entry["verdict"] == "reproduced"
+    assert [list(found["targets"]) for found in entry["findings"]] == [["digits"]] * 2
+    assert list(entry["beside"][0]["targets"]) == ["digits"]
+
+
 @pytest.mark.parametrize(
     ("claim", "facts"),
     [
