@@ -138,10 +138,9 @@ def test_cocoop_leaves_out_a_target_with_more_classes_than_it_is_told(small, mon
 
 
 def test_cocoop_is_measured_as_often_as_it_is_told(small):
-    cell = PromptCell(
-        small(qprompt={"settings": {"cocoop": {"epochs": 3, "evaluations": 2}}}), "cnn", "digits", "cocoop"
-    )
-    assert [entry["epoch"] for entry in run(cell)[0].learned.curve] == [0, 2, 3]
+    p = small(qprompt={"settings": {"cocoop": {"epochs": 3, "evaluations": 2}}})
+    learned = run(PromptCell(p, "cnn", "digits", "cocoop"))[0].learned
+    assert [entry["epoch"] for entry in learned.curve] == [0, 2, 3]
 
 
 def test_settings_that_came_later_are_recorded_where_they_are_changed_alone(coop):
