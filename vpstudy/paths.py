@@ -13,6 +13,7 @@ VECTORS = ROOT / "data" / "figures"  # figures as SVG and PDF
 MODELS = ROOT / "data" / "models"
 RAW = ROOT / "data" / "raw"  # downloaded files
 PICTURES = ROOT / "data" / "pictures"  # decoded and resized
+FEATURES = ROOT / "data" / "features"  # of pictures in locked networks
 SPLITS = ROOT / "data" / "splits"  # of fetched targets; in git
 TARGETS = ROOT / "data" / "targets"  # hashes of targets, as dependencies of cells
 RESULTS = ROOT / "data" / "results"

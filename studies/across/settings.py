@@ -107,7 +107,7 @@ def _towers(p: Any) -> Iterator[str]:
     for name in axes.backbones:
         if name not in locked:
             allowed = ", ".join(locked) or "none, as clips has no classifier of weights"
-            yield f"{key}.backbones: {name!r} is no locked network with a text tower tuned to it; allowed: {allowed}"
+            yield f"{key}.backbones: {name!r} is no locked network with a text tower; allowed: {allowed}"
     for name in axes.compressions if axes.backbones else ():
         compression = parse(of_text(name) or name)
         if problem := without_source(p, compression):

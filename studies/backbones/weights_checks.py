@@ -51,9 +51,10 @@ def check(parameters: Parameters, this_machine: bool = True) -> None:
 
 def _deep_texts(p: Parameters, encoder: Path) -> Iterator[str]:
     """Deep text prompts that a sentence encoder in this folder has no blocks for."""
-    blocks, depth = clips.blocks(encoder), p.multimodal.settings.depth
-    if depth > blocks and any(is_locked(p.weights, name) for name in p.multimodal.axes.backbones):
-        yield f"multimodal.settings.depth: {depth}: the sentence encoder has {blocks} blocks; allowed: 1 to {blocks}"
+    if any(is_locked(p.weights, name) for name in p.multimodal.axes.backbones):
+        most, depth = clips.blocks(encoder), p.multimodal.settings.depth
+        if depth > most:
+            yield f"multimodal.settings.depth: {depth}: the sentence encoder has {most} blocks; allowed: 1 to {most}"
 
 
 def misfits(p: Parameters, architecture: Architecture, size: int) -> Iterator[str]:

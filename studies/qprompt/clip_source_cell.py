@@ -28,29 +28,31 @@ class ClipSourceCell:
     def __init__(self, parameters: Parameters, backbone: str, checkpoint: int = 0):
         p = parameters
         self.cell = Cell.of("clip_source", "qprompt", p.scale, backbone=backbone)
-        self.settings, self.source = p.clip_source, p.source
+        self.settings, self.pretraining = p.clip_source, p.source
         self.targets, self.origins, self.size = p.qprompt.axes.targets, p.pictures, p.source.size
         self.runtime = configure(p.execution)
-        source = inputs.path(p, backbone, f"source/{checkpoint}.safetensors")
-        self.start, self.path = backbones.load(source), source.parents[1] / f"clip/{checkpoint}.safetensors"
+        self.source = inputs.path(p, backbone, f"source/{checkpoint}.safetensors")
+        self.start, self.path = backbones.load(self.source), self.source.parents[1] / f"clip/{checkpoint}.safetensors"
         self.architecture = self.start.architecture
         own = self.settings.model_dump(include={"width", "heads", "layers", "embed"})
         published = self.architecture.name not in ARCHITECTURES
-        self.towers = None if published else {"size": self.source.size} | own
+        self.towers = None if published else {"size": p.source.size} | own
 
     def pretrain(self) -> tuple[CLIP | CustomTextCLIP, list[float]]:
         """The CLIP and its loss at each step; a published one has none."""
-        s, start = self.source, self.start
+        s, start = self.pretraining, self.start
         if not self.towers:
             return start.frozen().model.to(self.runtime.device), []
         clip = clips.small_clip(self.architecture, seed=seed_for("clip", s.seed, start.checkpoint), **self.towers)
-        pretraining.start_from(clip, start)
+        clips.start_from(clip, start)
         losses = pretraining.pretrain(clip, start, self.settings, s.size, s.seed, self.runtime)
         return clip, losses
 
     def measure(self, clip: CLIP) -> list[dict]:
         """Zero-shot rows over all templates: fresh glyphs, then the test pictures of each target."""
-        pictures, labels = glyphs.dataset(self.settings.held_out, seed=self.source.seed, size=self.source.size)
+        pictures, labels = glyphs.dataset(
+            self.settings.held_out, seed=self.pretraining.seed, size=self.pretraining.size
+        )
         features = tasks.features(clip, self.architecture, pictures, self.runtime)
         rows = [row("glyphs", self.probabilities(clip, features, captions.NAMES), labels.numpy())]
         return rows + self.measure_targets(clip)

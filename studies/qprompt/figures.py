@@ -243,12 +243,12 @@ def protocol(name: str) -> Callable[[Any, pd.DataFrame], Drawn | None]:
 
 def multimodal(report, runs: pd.DataFrame) -> Drawn:
     """MaPLe and QMaPLe, or their text sides: base, new, and H."""
-    table = by_target(summary(runs, present(runs)))
+    table = summary(runs, present(runs))
     order = [words(arm) for arm in dict.fromkeys(zip(runs["prompter"], runs["arm"], strict=True))]
     both = "maple" in set(runs["prompter"])
     title = "MaPLe and QMaPLe: base, new, and H" if both else "Deep text prompts: base, new, and H"
     note = panels.seeds_note(runs)
-    figure = dots.draw(table, METRICS["accuracy"], title, note, bounds=(0.0, 1.0), order=order)
+    figure = dots.draw(by_target(table), METRICS["accuracy"], title, note, bounds=(0.0, 1.0), order=order)
     return Drawn(figure, sentences.extremes(table[table["panel"] == "H"], "H"))
 
 

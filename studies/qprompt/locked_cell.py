@@ -1,4 +1,4 @@
-"""The clip_source cell of a network from elsewhere: a sentence encoder is tuned to it, and both are measured."""
+"""The clip_source cell of a network from elsewhere: a map from a sentence encoder to it learns, and is measured."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.models import files
 from vpstudy.runtime import generator, seed_for
-from vpstudy.training.prompt_learning import locked_tuning, pretraining
+from vpstudy.training.prompt_learning import locked_tuning
 from vpstudy.training.prompt_learning.locked_tuning import Teacher
 
 
@@ -33,7 +33,8 @@ class LockedCell(ClipSourceCell):
     def __init__(self, parameters: Parameters, backbone: str, checkpoint: int = 0):
         super().__init__(parameters, backbone, checkpoint)
         s = self.settings = parameters.locked_tuning
-        self.size, self.towers, self.text = s.size, {"size": s.size}, files.encoder(s, paths.RAW, paths.ROOT)
+        self.size, self.text = s.size, files.encoder(s, paths.RAW, paths.ROOT)
+        self.towers = {"size": s.size, "encoder": {"location": s.location, "sha256": s.sha256}}
         self.targets = list(dict.fromkeys([*self.targets, *s.measured_on]))
         self.data, self._seen = load_target(s.pictures, s.size, self.origins), {}
         self.names = words(self.start.class_names)
@@ -58,9 +59,9 @@ class LockedCell(ClipSourceCell):
         return torch.as_tensor(np.setdiff1d(np.arange(len(self.data.labels)), self.data.test))
 
     def seen(self, target: Target) -> Tensor:
-        """Features (N, F) of all pictures of a target from the network, computed once."""
+        """Features (N, F) of all pictures of a target from the network."""
         if target.name not in self._seen:
-            self._seen[target.name] = locked_tuning.features(self.start, target.pictures, self.runtime)
+            self._seen[target.name] = picture_features.seen(self.source, target, self.runtime)
         return self._seen[target.name]
 
     def features(self, clip: CustomTextCLIP, target: Target, chosen: Tensor) -> Tensor:
@@ -75,9 +76,7 @@ class LockedCell(ClipSourceCell):
         s = self.settings
         teacher = self.teacher(self.rest)
         seed = seed_for("clip", s.seed, self.start.checkpoint)
-        clip = clips.two_towers(self.architecture, self.text.parent, s.size, seed)
-        pretraining.start_from(clip, self.start)
-        locked_tuning.start(clip.to(self.runtime.device), self.text, teacher.mean)
+        clip = clips.locked(self.start, self.text, s.size, seed).to(self.runtime.device)
         losses = locked_tuning.tune(clip, teacher, senses(self.start.class_names), self.trained, s, seed, self.runtime)
         return clip, losses
 
@@ -114,12 +113,6 @@ class LockedCell(ClipSourceCell):
         some = self.rest[:: len(self.rest) // n][:n]
         best = self.teacher(some).logits[:, self.trained].argmax(1).tolist()
         return self.data.pictures[some], [self.names[self.trained[k]] for k in best]
-
-    def files(self, clip: CustomTextCLIP) -> None:
-        """Write the model, and the features of its targets, which the cells of prompts need not compute again."""
-        super().files(clip)
-        for target in self.loaded():
-            picture_features.keep(locked_tuning.embedded(clip, self.seen(target)), target, self.path)
 
     def result(self, clip: CustomTextCLIP, rows: list[dict]) -> dict:
         content = super().result(clip, rows)

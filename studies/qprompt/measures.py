@@ -1,6 +1,6 @@
 """Measures of the qprompt claims: functions from evidence to findings."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
@@ -31,14 +31,9 @@ def differences(pairs: Iterable[Pair] | Callable[[QpromptEvidence], Iterable[Pai
     return measure
 
 
-def on_shared(pairs: Iterable[Pair]) -> Measure:
-    """As `differences`, on the targets alone that have every arm: a prompter may leave some out."""
-
-    def measure(evidence: QpromptEvidence) -> list[Finding]:
-        arms = [arm for one, other, _ in pairs for arm in (one, other)]
-        return differences(pairs)(evidence.on(evidence.targets(arms)))
-
-    return measure
+def on_targets_of(arms: Sequence[Arm], of: Measure) -> Measure:
+    """The measure on the targets alone that have all these arms: a prompter may leave some out."""
+    return lambda evidence: of(evidence.on(evidence.targets(arms)))
 
 
 def beside(*pairs: Iterable[Pair] | Callable[[QpromptEvidence], Iterable[Pair]]) -> Measure:

@@ -56,15 +56,16 @@ class MultimodalCell:
         self.clip, self.architecture = clips.load(made)
         self.clip.to(self.runtime.device)
         self.data = load_target(target, source_models.size(p, backbone), p.pictures)
-        compute = partial(tasks.features, self.clip, self.architecture, runtime=self.runtime)
-        self.features = cache(lambda: picture_features.features(made, self.data, slice(None), compute, self.runtime))
+        self.features = partial(
+            picture_features.features, self.clip, self.architecture, made, self.data, slice(None), self.runtime
+        )
         self.text_alone = isinstance(sentence_tower.of(self.clip), SentenceTower)
         self.plain, self.through = ("deep", "qdeep") if self.text_alone else ("maple", "qmaple")
         self.pictures = self.features() if self.text_alone else self.data.pictures.to(self.runtime.device)
         normalise = partial(clips.normalised, architecture=self.architecture)
         self.normalise = (lambda features: features) if self.text_alone else normalise
-        names = tasks.class_names(self.data)
-        weights = first_weights(self.clip, self.settings.context, self.settings.depth, seed=0, class_names=names)
+        name = tasks.class_names(self.data)[:1]  # for shapes alone
+        weights = first_weights(self.clip, self.settings.context, self.settings.depth, seed=0, class_names=name)
         depth, image_width, text_width = weights.projections.shape
         self.shape = {"n_context": len(weights.context), "depth": depth}
         self.shape |= {"text_width": text_width, "image_width": image_width}
@@ -142,7 +143,7 @@ class MultimodalCell:
         return row(name, arm.logits[group].double().softmax(1).cpu().numpy(), labels, **of) | more
 
     def stored_and_used_again(self, arm: Arm) -> dict[str, int | float]:
-        """Unpack the codes and the codebooks of a QMaPLe prompt and measure it."""
+        """Unpack the codes and the codebooks of a quantized prompt and measure it."""
         task, quantized = self.task(arm.seed), arm.learned.quantized
         again = measure(
             MultimodalPrompt(self.clip, task.base_names, quantized.stored(), self.runtime), task, self.normalise

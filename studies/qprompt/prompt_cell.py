@@ -1,7 +1,7 @@
 """The prompt cell: one CLIP, target and prompter, with all arms and seeds."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -48,9 +48,8 @@ class PromptCell:
         self.clip, architecture = clips.load(made)
         self.tower = sentence_tower.of(self.clip.to(self.runtime.device), self.runtime)
         self.data = load_target(target, source_models.size(p, backbone), p.pictures)
-        # No text prompt changes a picture's features: each is computed once.
-        compute = partial(tasks.features, self.clip, architecture, runtime=self.runtime)
-        self.features = picture_features.features(made, self.data, slice(None), compute, self.runtime)
+        every = slice(None)
+        self.features = picture_features.features(self.clip, architecture, made, self.data, every, self.runtime)
         self.trial = cache(self._trial)  # kept as long as the cell lives
 
     def _trial(self, seed: int) -> Trial:
@@ -77,7 +76,7 @@ class PromptCell:
             "histograms": {arm.name: _histograms(arm) for arm in followed if arm.seed == first},
         }
         if not arms:
-            facts["left_out"] = f"of more base classes than qprompt.settings.{self.name}.most_classes"
+            facts["left_out"] = f"with more base classes than qprompt.settings.{self.name}.most_classes"
         own = {} if self.name in EVERYWHERE or not self.own else {self.name: self.own}
         identity = head(self.cell, self.runtime, qprompt=self.settings, clip=self.clip_settings, **own)
         rows = [self._row(arm, group) for arm in arms for group in GROUPS if arm.reason or group in arm.logits]

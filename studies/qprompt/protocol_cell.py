@@ -63,7 +63,7 @@ class ProtocolCell:
         self.features = self._of(self.data, slice(None))
 
     def _of(self, data: Target, chosen: Tensor | slice) -> Tensor:
-        return picture_features.features(self.made, data, chosen, self._features, self.runtime)
+        return picture_features.features(self.clip, self.architecture, self.made, data, chosen, self.runtime)
 
     def _features(self, pictures: Tensor) -> Tensor:
         return tasks.features(self.clip, self.architecture, pictures, self.runtime)

@@ -108,7 +108,7 @@ def _missing_clips(p: Any) -> Iterator[str]:
     for name in p.clips:
         if is_locked(p.weights, name) and not p.weights[name].model.startswith("timm/"):
             yield (
-                f"clips: {name!r} is {p.weights[name].model}, and a sentence encoder can be tuned to networks of timm "
+                f"clips: {name!r} is {p.weights[name].model}, and sentence encoders are joined to networks of timm "
                 "alone; name the same network of timm in weights, or take it out of clips"
             )
     for key, given in (("backbones", p.backbones), ("vpns.axes.backbones", p.vpns.axes.backbones)):

@@ -1,5 +1,6 @@
 """Classifying a folder with a learned prompt: bad input is one error that says what was given and what to do."""
 
+import hashlib
 import re
 from types import SimpleNamespace
 
@@ -9,9 +10,10 @@ from encoders import encoder
 from PIL import Image
 
 from pipeline.cli import main
+from vpstudy.models import backbones, sentence_tower
 from vpstudy.models import clip as clips
-from vpstudy.models import sentence_tower
 from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.backbones import Backbone
 from vpstudy.prompts import stored
 from vpstudy.prompts.stored import Stored
 from vpstudy.prompts.text import first_context
@@ -51,8 +53,11 @@ def test_each_picture_has_an_answer_and_probabilities_sum_to_one(made):
 
 
 def test_a_model_with_a_sentence_encoder_is_used_too(made, tmp_path):
-    clip = clips.two_towers(ARCHITECTURES["cnn"], encoder(tmp_path / "encoder"), 32, seed=0)
-    clips.save(clip, ARCHITECTURES["cnn"], tmp_path / "clip/0.safetensors", {"size": 32})
+    file, backbone = encoder(tmp_path / "encoder") / "model.safetensors", Backbone(ARCHITECTURES["cnn"], ["one", "two"])
+    backbones.save(backbone, tmp_path / "source/0.safetensors")
+    known = {"location": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    clip = clips.locked(backbone, file, 32, seed=0)
+    clips.save(clip, backbone.architecture, tmp_path / "clip/0.safetensors", {"size": 32, "encoder": known})
     stored.write(tmp_path / "prompt", {"full/0": Stored(torch.zeros(4, 16))})
     answers = Classifier(tmp_path / "clip/0.safetensors", tmp_path / "prompt", ["cat", "dog"]).folder(
         made.folder / "pictures"

@@ -58,7 +58,7 @@ def _wordnet(folders: list[str]) -> list[str] | None:
 
 @dataclass(frozen=True)
 class Sense:
-    """What a class is called, and what WordNet says of it: other names, and a gloss, which explains it."""
+    """What a class is called, and what WordNet says of it: its names, and a gloss, which explains it."""
 
     name: str
     synonyms: tuple[str, ...] = ()

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
-from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIP, CustomTextCLIP
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -13,13 +13,15 @@ from timm.models import is_model, register_model
 from torch import Tensor, nn
 
 import vpstudy.models.vit  # noqa: F401 (registers itself with timm)
-from vpstudy import atomic
+from vpstudy import atomic, paths
+from vpstudy.models import backbones, files
 from vpstudy.models.architectures import Architecture
-from vpstudy.models.backbones import network
+from vpstudy.models.backbones import Backbone, network
+from vpstudy.models.weights import Encoder
 from vpstudy.runtime import seed_for
 
-TEXT = "text"  # folder beside a checkpoint: what builds a sentence encoder and its tokenizer
-TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+BESIDE = ("config.json", "tokenizer.json")  # the file of a sentence encoder: what builds it
+LEARNED = ("text.proj.weight", "visual.head.proj.bias", "logit_scale")  # all that two locked towers do not hold
 
 
 def _registered_tower(architecture: Architecture) -> str:
@@ -63,7 +65,7 @@ def two_towers(architecture: Architecture, text: Path, size: int, seed: int) -> 
     Texts are pooled by the mean over tokens and mapped linearly to the width of the network's features, which a linear
     map with bias follows. Weights are random. Raises ValueError for a folder without a configuration or a tokenizer.
     """
-    if missing := [name for name in TEXT_FILES[:2] if not (text / name).is_file()]:
+    if missing := [name for name in BESIDE if not (text / name).is_file()]:
         raise ValueError(f"{text}: there is no {' and no '.join(missing)}; give a sentence encoder with its tokenizer")
     vision = {"timm_model_name": _registered_tower(architecture), "timm_pool": "avg", "image_size": size}
     encoder = {"hf_model_name": str(text), "hf_model_pretrained": False, "hf_pooler_type": "mean_pooler"}
@@ -75,6 +77,28 @@ def two_towers(architecture: Architecture, text: Path, size: int, seed: int) -> 
             encoder | {"hf_proj_type": "linear"},
         )
     clip.visual.to(memory_format=torch.channels_last)  # twice the speed
+    return clip
+
+
+def start_from(clip: CLIP | CustomTextCLIP, backbone: Backbone) -> None:
+    """Load the weights of a source backbone into the image tower, except its classifier."""
+    known = clip.visual.trunk.state_dict()
+    clip.visual.trunk.load_state_dict({k: v for k, v in backbone.model.state_dict().items() if k in known})
+
+
+@torch.no_grad()
+def locked(backbone: Backbone, encoder: Path, size: int, seed: int) -> CustomTextCLIP:
+    """Two towers with the weights of a network and of a sentence encoder's file; heads of the encoder are left out.
+
+    The map behind the network is the identity, and that behind the encoder random. Raises RuntimeError if weights are
+    missing or of another shape, and as `two_towers`.
+    """
+    clip = two_towers(backbone.architecture, encoder.parent, size, seed)
+    start_from(clip, backbone)
+    given, known = load_file(encoder), clip.text.transformer.state_dict()
+    clip.text.transformer.load_state_dict({name: value for name, value in given.items() if name in known})
+    nn.init.eye_(clip.visual.head.proj.weight)
+    nn.init.zeros_(clip.visual.head.proj.bias)
     return clip
 
 
@@ -90,23 +114,27 @@ def normalised(pictures: Tensor, architecture: Architecture) -> Tensor:
 
 
 def save(
-    clip: CLIP | CustomTextCLIP, architecture: Architecture, path: Path, towers: dict[str, int] | None = None
+    clip: CLIP | CustomTextCLIP, architecture: Architecture, path: Path, towers: dict[str, Any] | None = None
 ) -> None:
-    """Write the weights with `architecture`, and with `towers`, the arguments of `small_clip` or of `two_towers`.
+    """Write the weights with `architecture`, and with `towers`: the arguments of `small_clip`, or those of `locked`.
 
-    The files that build a sentence encoder are copied to the folder `TEXT` beside it.
+    The latter are size and `encoder`, the entry of the sentence encoder; of these towers the file holds what is in no
+    other: the map between them.
     """
-    if isinstance(text := getattr(clip, "text", None), HFTextEncoder):
-        for file in (Path(text.config.name_or_path) / name for name in TEXT_FILES):
-            if file.exists():
-                atomic.write_bytes(path.parent / TEXT / file.name, file.read_bytes())
     weights = {k: v.detach().cpu().contiguous() for k, v in clip.state_dict().items()}
+    if is_locked(towers):
+        weights = {name: weights[name] for name in LEARNED}
     description = {"architecture": architecture.to_dict(), "towers": towers}
     atomic.write_bytes(path, serialize(weights, {"clip": json.dumps(description, sort_keys=True)}))
 
 
+def is_locked(towers: dict[str, Any] | None) -> bool:
+    """Whether `towers` are those of a network and a sentence encoder, both as they are elsewhere."""
+    return "encoder" in (towers or {})
+
+
 def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
-    """Load a CLIP written by `save`, frozen.
+    """Load a CLIP written by `save`, frozen. Locked towers take their network from the folder `source` beside its own.
 
     Raises FileNotFoundError, naming the stage that makes it, and ValueError for a file of another kind.
     """
@@ -123,10 +151,17 @@ def load(path: Path) -> tuple[CLIP | CustomTextCLIP, Architecture]:
             " data/models/SCALE/BACKBONE/clip/0.safetensors"
         ) from None
     architecture = Architecture.from_dict(description["architecture"])
-    towers = description["towers"]
-    if towers and "width" not in towers:
-        clip = two_towers(architecture, path.parent / TEXT, seed=0, **towers)
+    towers, learned = description["towers"], load_file(path)
+    if is_locked(towers):
+        encoder = files.encoder(Encoder(**towers["encoder"]), paths.RAW, paths.ROOT)
+        clip = locked(backbones.load(source(path)), encoder, towers["size"], seed=0)
+        clip.load_state_dict(clip.state_dict() | learned)
     else:
         clip = small_clip(architecture, seed=0, **towers) if towers else network(architecture)
-    clip.load_state_dict(load_file(path))
+        clip.load_state_dict(learned)
     return clip.eval().requires_grad_(False), architecture
+
+
+def source(path: Path) -> Path:
+    """The file of the network that stands in the locked towers of the file `path`."""
+    return path.parents[1] / "source" / path.name

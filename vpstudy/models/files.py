@@ -20,7 +20,7 @@ from torch.hub import HASH_REGEX, download_url_to_file
 from vpstudy import atomic
 from vpstudy.models import checkpoints, torchvision_models
 from vpstudy.models.libraries import hub_name
-from vpstudy.models.weights import HUB, OutsideWeights
+from vpstudy.models.weights import HUB, Encoder, OutsideWeights
 
 HUB_FILE = ("model.safetensors", "open_clip_model.safetensors")  # timm's, open_clip's
 CONFIGS = ("config.json", "open_clip_config.json")
@@ -123,10 +123,10 @@ def packaged(entry: Any) -> Path:
     return path
 
 
-def encoder(tuning: Any, folder: Path, root: Path) -> Path:
-    """File of the encoder of a `LockedTuning`. Raises FileNotFoundError if missing, ValueError if another."""
-    inside = packaged(tuning) if tuning.package else root / os.path.expandvars(tuning.location)
-    return fetch(str(inside), tuning.sha256, folder)
+def encoder(entry: Encoder, folder: Path, root: Path) -> Path:
+    """File of a sentence encoder. Raises FileNotFoundError if it is missing, ValueError if it is another one."""
+    inside = packaged(entry) if entry.package else root / os.path.expandvars(entry.location)
+    return fetch(str(inside), entry.sha256, folder)
 
 
 def _fetch_published(url: str, folder: Path) -> Path:

@@ -36,6 +36,10 @@ class SentenceTower(nn.Module):
             raise ValueError(
                 f"this text tower pools by {type(text.pooler).__name__}; prompts need the mean over tokens"
             )
+        if (padding := text.config.pad_token_id) != 0:
+            raise ValueError(
+                f"this sentence encoder pads with token {padding}; give one that pads with 0, as BERT does"
+            )
         self._text = (text,)  # in a tuple: not a submodule, so never trained, moved or saved
         self._autocast = runtime.autocast if runtime else contextlib.nullcontext
 
@@ -132,7 +136,7 @@ class SentenceTower(nn.Module):
         mask = (tokens[:, :length] != 0).long().to(embedded.device)
         given = {"inputs_embeds": embedded[:, :length], "attention_mask": mask}
         if positions is not None:
-            given["position_ids"] = positions[:, :length]
+            given["position_ids"] = positions[:, :length].to(embedded.device)
         # Not by flash attention, whose backward torch computes slowly in bf16 on a CPU.
         with self._autocast(), sdpa_kernel(SDPBackend.MATH):
             return text.pooler(text.transformer(**given), mask)

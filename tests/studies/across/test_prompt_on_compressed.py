@@ -68,7 +68,7 @@ def using(tmp_path_factory):
     changes["compressed_towers"] = {"axes": OTHER | {"compressions": compressions}}
     parameters = validate(merged(content, changes), "params.yaml")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MODELS", "RESULTS", "RAW"):
+        for name in ("MODELS", "RESULTS", "FEATURES", "RAW"):
             patch.setattr(paths, name, folder / name.lower())
         backbones.save(source, paths.MODELS / "default/other/source/0.safetensors")
         cell = source_models.cell(parameters, "other")
@@ -234,7 +234,7 @@ def test_a_backbone_that_is_not_locked_has_no_such_cell(using):
 CASES = {
     "not locked": (
         {"backbones": ["cnn"]},
-        "compressed_towers.axes.backbones: 'cnn' is no locked network with a text tower tuned to it; allowed: lite0",
+        "compressed_towers.axes.backbones: 'cnn' is no locked network with a text tower; allowed: lite0",
     ),
     "trains on the source": (
         {"compressions": ["dense", "w4a4-lsq"]},

@@ -48,7 +48,7 @@ def small(tmp_path_factory):
     """From changes to parameters; CLIPs of the two architectures lie in a temporary folder."""
     content = changed(read(paths.SCALES / "default/params.yaml"), SMALL)
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MODELS", "RESULTS"):
+        for name in ("MODELS", "RESULTS", "FEATURES"):
             patch.setattr(paths, name, tmp_path_factory.mktemp("data") / name.lower())
         towers = {"size": 32, "width": 32, "heads": 2, "layers": 2, "embed": 16}
         for name, architecture in ARCHITECTURES.items():

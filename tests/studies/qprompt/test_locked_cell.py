@@ -9,7 +9,7 @@ from running import run
 
 from studies import results
 from studies.backbones import weights_checks
-from studies.qprompt import picture_features, source_models
+from studies.qprompt import source_models
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
 from studies.qprompt.protocol_cell import ProtocolCell
@@ -21,7 +21,7 @@ from vpstudy.prompts.multimodal import MultimodalPrompt, first_weights
 from vpstudy.prompts.text import placeholders
 from vpstudy.runtime import Runtime
 from vpstudy.settings import ParameterError
-from vpstudy.training.prompt_learning import tasks
+from vpstudy.training.prompt_learning import locked_tuning, tasks
 
 HERE = Runtime(torch.device("cpu"), "fp32", 1)
 ENTRY = {"model": "timm/resnet10t", "location": "$FILE", "sha256": "0" * 64}
@@ -83,17 +83,14 @@ def test_it_is_measured_beside_the_networks_own_classifier(made, tmp_path):
     assert pictures.shape == (4, 3, 32, 32) and set(texts) <= {cell.names[k] for k in cell.trained}
 
 
-def test_prompts_are_learned_for_it(made, using):
+def test_prompts_are_learned_for_it(made, using, monkeypatch):
     cell = PromptCell(using(), "other", "digits", "coop")
     _, clip, *_ = made
-    kept = picture_features.features(
-        made[0].path, cell.data, slice(0, 9), lambda pictures: pytest.fail("not kept"), HERE
-    )
-    architecture = made[0].architecture
-    torch.testing.assert_close(
-        kept, tasks.features(clip, architecture, cell.data.pictures[:9], HERE), atol=1e-4, rtol=1e-3
-    )
-    assert torch.equal(kept, cell.features[:9])
+    assert cell.runtime == HERE
+    expected = tasks.features(clip, made[0].architecture, cell.data.pictures[:9], HERE)
+    torch.testing.assert_close(cell.features[:9], expected, atol=1e-4, rtol=1e-3)
+    monkeypatch.setattr(locked_tuning, "features", lambda *_: pytest.fail("they are kept"))
+    assert torch.equal(PromptCell(using(), "other", "digits", "coop").features, cell.features)
     arms = run(cell)
     result = cell.result(arms)
     assert {row["status"] for row in result["rows"]} == {"ok"} and len(result["rows"]) == 4

@@ -235,7 +235,7 @@ def test_prompts_that_towers_do_not_allow_are_refused_before_anything_is_fetched
         ({"clips": ["cnn", "vit", "u"]}, "clips: 'u' is not in pretrained or outside; allowed: cnn, vit, c, t"),
         (
             {"clips": ["cnn", "vit", "t"], "weights": {"t": {"model": "torchvision/resnet18"}}},
-            "clips: 't' is torchvision/resnet18, and a sentence encoder can be tuned to networks of timm alone",
+            "clips: 't' is torchvision/resnet18, and sentence encoders are joined to networks of timm alone",
         ),
         ({"qprompt": {"axes": {"backbones": ["cnn", "c"]}}}, "qprompt.axes.backbones: 'c' is not in clips"),
         ({"weights": {"c": {"location": None, "sha256": None}}}, "weights.c: location: open_clip/RN50: give a"),

@@ -131,7 +131,7 @@ def test_cocoop_leaves_out_a_target_with_more_classes_than_it_is_told(small, mon
     assert made[1]["nothing"].startswith("this prompter leaves out")
     assert read.contents[1]["cell"]["settings"]["qprompt"]["cocoop"]["most_classes"] == 4
     QpromptReport(few, save=False).coverage()
-    said = "Left out: CoCoOp on digits, of more base classes than qprompt.settings.cocoop.most_classes."
+    said = "Left out: CoCoOp on digits, with more base classes than qprompt.settings.cocoop.most_classes."
     assert said in capsys.readouterr().out
     for cell in grid.cells(few, "prompt"):
         results.path(cell).unlink()

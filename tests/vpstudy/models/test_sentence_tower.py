@@ -1,13 +1,17 @@
 """Sentence encoders as text towers: the mean over tokens, masks, prompts at the input, and models kept in files."""
 
+import hashlib
+
 import pytest
 import torch
 import torch.nn.functional as F
 from encoders import encoder
+from safetensors.torch import load_file
 
+from vpstudy.models import backbones, sentence_tower
 from vpstudy.models import clip as clips
-from vpstudy.models import sentence_tower
 from vpstudy.models.architectures import ARCHITECTURES
+from vpstudy.models.backbones import Backbone
 from vpstudy.models.sentence_tower import SentenceTower
 from vpstudy.prompts.text import TextPrompt, described, first_context
 
@@ -64,17 +68,29 @@ def test_prompts_that_repeat_the_states_of_a_text_change_nothing(clip):
         tower(embedded, tokens, states)  # more than it has blocks for
 
 
-def test_a_model_is_kept_with_what_builds_it(clip, tmp_path):
+def test_of_locked_towers_the_map_alone_is_kept(tmp_path):
+    file = encoder(tmp_path / "encoder") / "model.safetensors"
+    backbone = Backbone(ARCHITECTURES["cnn"], ["one", "other"], seed=1)
     path, architecture = tmp_path / "clip/0.safetensors", ARCHITECTURES["cnn"]
-    clips.save(clip, architecture, path, {"size": 32})
+    backbones.save(backbone, clips.source(path))
+    clip = clips.locked(backbone, file, 32, seed=0).eval()
+    clip.visual.head.proj.bias.data += torch.arange(len(clip.visual.head.proj.bias))
+    known = {"location": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    clips.save(clip, architecture, path, {"size": 32, "encoder": known})
+    assert set(load_file(path)) == set(clips.LEARNED) and path.stat().st_size < 20_000
     again, kept = clips.load(path)
-    towers = sentence_tower.of(clip), sentence_tower.of(again)
     weights = zip(clip.state_dict().values(), again.state_dict().values(), strict=True)
     assert kept == architecture and all(torch.equal(*pair) for pair in weights)
-    texts = [described(tower, NAMES, ["a {}"]) for tower in towers]
+    texts = [described(sentence_tower.of(each), NAMES, ["a {}"]) for each in (clip, again)]
     assert torch.equal(*texts)
-    (path.parent / clips.TEXT / "tokenizer.json").unlink()
+    (file.parent / "tokenizer.json").unlink()
     with pytest.raises(ValueError, match=r"there is no tokenizer.json; give a sentence encoder with its tokenizer"):
+        clips.load(path)
+    file.write_bytes(b"another")
+    with pytest.raises(ValueError, match="its SHA-256 is"):
+        clips.load(path)
+    clips.source(path).unlink()
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint source/0.safetensors yet: `dvc repro`"):
         clips.load(path)
 
 

@@ -11,7 +11,7 @@ from vpstudy.models.architectures import ARCHITECTURES
 from vpstudy.models.backbones import Backbone
 from vpstudy.models.sentence_tower import SentenceTower
 from vpstudy.runtime import Runtime
-from vpstudy.training.prompt_learning import locked_tuning, pretraining
+from vpstudy.training.prompt_learning import locked_tuning
 from vpstudy.training.prompt_learning.locked_tuning import Encoded
 from vpstudy.training.prompt_learning.settings import LockedTuning
 
@@ -33,9 +33,7 @@ def made(tmp_path_factory):
     teacher = locked_tuning.teacher(backbone, locked_tuning.features(backbone, pictures, HERE))
 
     def tuned(seed: int, settings: LockedTuning = SETTINGS):
-        clip = clips.two_towers(ARCHITECTURES["cnn"], folder, 32, seed)
-        pretraining.start_from(clip, backbone)
-        locked_tuning.start(clip, folder / "model.safetensors", teacher.mean)
+        clip = clips.locked(backbone, folder / "model.safetensors", 32, seed)
         return clip, locked_tuning.tune(clip, teacher, senses(NAMES), [0, 1, 2, 3], settings, seed, HERE)
 
     return tuned, teacher, backbone, pictures, folder

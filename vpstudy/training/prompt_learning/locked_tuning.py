@@ -8,12 +8,10 @@ logits, and each text passes the encoder once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from open_clip.model import CustomTextCLIP
-from safetensors.torch import load_file
 from torch import Tensor
 
 from vpstudy.data import captions
@@ -73,18 +71,6 @@ def centred(vectors: Tensor) -> Tensor:
     return F.normalize(vectors - vectors.mean(0), dim=1)
 
 
-@torch.no_grad()
-def start(clip: CustomTextCLIP, encoder: Path, mean: Tensor) -> None:
-    """Load the weights of a sentence encoder from its file; let the map behind the network only subtract `mean` (F,).
-
-    Raises RuntimeError if weights are missing or of another shape; heads of the encoder are left out.
-    """
-    given, known = load_file(encoder), clip.text.transformer.state_dict()
-    clip.text.transformer.load_state_dict({name: value for name, value in given.items() if name in known})
-    torch.nn.init.eye_(clip.visual.head.proj.weight)
-    clip.visual.head.proj.bias.copy_(-mean)
-
-
 @dataclass(frozen=True)
 class Encoded:
     """Captions of S classes, encoded. The captions of a class are of K kinds, as many of a kind as there are."""
@@ -129,13 +115,14 @@ def tune(
 ) -> list[float]:
     """Train the map behind the encoder of a model on the device by AdamW, cosine with warm-up.
 
-    Returns the loss of each step. `senses` are what the teacher's S classes are called; only the classes `trained` are
-    used. Each step draws some of them and a caption of each: the captions are told apart by the class vectors, both
-    ways, and give the teacher's answers among them for a batch of pictures. Class vectors and features are centred.
-    Raises ValueError if the loss is not finite.
+    The map behind the network only subtracts the teacher's mean feature. Returns the loss of each step. `senses` are
+    what the teacher's S classes are called; only the classes `trained` are used. Each step draws some of them and a
+    caption of each: the captions are told apart by the class vectors, both ways, and give the teacher's answers among
+    them for a batch of pictures. Class vectors and features are centred. Raises ValueError if the loss is not finite.
     """
     s, draw = settings, generator("locked tuning", seed)
     clip.eval().requires_grad_(False)
+    clip.visual.head.proj.bias.copy_(-teacher.mean)
     clip.text.proj.requires_grad_(True)
     clip.logit_scale.requires_grad_(True)
     clip.logit_scale.data.fill_(torch.tensor(FIRST_SCALE).log())

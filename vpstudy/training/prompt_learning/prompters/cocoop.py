@@ -1,6 +1,6 @@
 """CoCoOp (Zhou et al., CVPR 2022): a small network shifts the context by the features of each picture."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vpstudy.settings import Positive, Strict
 from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
@@ -14,6 +14,12 @@ class Settings(Strict):
     evaluations: Positive | None = Field(None, exclude_if=lambda given: given is None)  # None: as the others
     # It is left out on a target with more base classes.
     most_classes: Positive | None = Field(None, exclude_if=lambda given: given is None)
+
+    @model_validator(mode="after")
+    def _evaluations_fit(self):
+        if (self.evaluations or 1) > self.epochs:
+            raise ValueError(f"evaluations ({self.evaluations}) must not exceed epochs ({self.epochs})")
+        return self
 
 
 def arms(trial):
