@@ -18,7 +18,8 @@ SMALL = {
     "clip_source": {"width": 32, "heads": 2, "layers": 2, "embed": 16, "held_out": 100},
     "qprompt": {
         "axes": {"backbones": ["cnn"], "targets": ["digits"]},
-        "settings": FEW | {"shots": 1, "validation_per_class": 2, "bits": [1], "cocoop": {"epochs": 1}},
+        "settings": FEW
+        | {"shots": 1, "validation_per_class": 2, "bits": [1], "cocoop": {"epochs": 1, "evaluations": 1}},
     },
     "protocols": {
         "axes": {"names": ["few_shot", "transfer"], "backbones": ["cnn"], "targets": ["digits"]},
