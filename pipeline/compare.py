@@ -21,7 +21,9 @@ from vpstudy import atomic, paths
 METRICS = ("accuracy", "ece_debiased")
 TOLERANCE = 0.02  # means over checkpoints and seeds that differ by no more agree
 SHOWN = 5  # of the largest differences
-PRODUCED = ("data/results", "data/splits", "figures", "notebooks/rendered", "dvc.lock", "scales/*/dvc.lock")  # in git
+PRODUCED = (  # in git
+    "data/models", "data/results", "data/splits", "figures", "notebooks/rendered", "dvc.lock", "scales/*/dvc.lock"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from vpstudy import paths
 
 pytestmark = pytest.mark.slow
 
-PLACES = ("data/results", "figures", "notebooks/rendered")
+PLACES = ("data/models", "data/results", "figures", "notebooks/rendered")
 
 
 def git(folder: Path, *words: str) -> list[str]:
@@ -87,7 +87,9 @@ def outputs(clone: Path, drawn: set[str]) -> tuple[set[str], dict[str, int]]:
             inside = {name for name in drawn if name.startswith(f"{out['path']}/")}
             if "figures/" in out["path"] and len(inside) != out["nfiles"]:
                 differing[out["path"]] = out["nfiles"]
-            if out["path"].startswith(PLACES):
+            if out["path"].endswith("/clip"):  # of models, the maps of locked towers alone
+                files |= {f"{out['path']}/{k}.safetensors" for k in range(out["nfiles"])}
+            elif out["path"].startswith(PLACES[1:]):
                 files |= inside if "nfiles" in out else {out["path"]}
     return files - of_studies_not_run(drawn), differing
 
