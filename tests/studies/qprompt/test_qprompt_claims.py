@@ -234,6 +234,20 @@ def test_a_claim_is_judged_on_the_networks_that_have_its_cells(gain):
         assert smallest[f"{p}_holm"] == pytest.approx(min(1, len(tested) * smallest[p]))
 
 
+@pytest.mark.parametrize(("gain", "verdict"), [(0.2, "reproduced"), (-0.2, "contradicted")])
+def test_deep_text_prompts_have_a_claim_of_their_own(gain, verdict):
+    arms = [("deep", "full", 0.0), ("qdeep", "qat-4", gain), ("deep", "ptq-4", 0.1), ("qdeep", "qat-1", 0.1)]
+    evidence = gathered(pd.concat(arm(*each[:2], "cnn", each[2], sources=3) for each in arms), ())
+    entries = {entry["id"]: entry for entry in ledger.assess({"qprompt": (CLAIMS, evidence)})}
+    assert (entries["Q9"]["verdict"], entries["Q9b"]["verdict"]) == ("not run at this scale", verdict)
+    on_base, *_ = entries["Q9b"]["findings"]
+    assert on_base["label"] == "deep text prompts through a codebook, 4 bits − deep text prompts, base"
+    assert {f["label"].partition(" − ")[0] for f in entries["Q9b"]["beside"]} == {
+        "deep text prompts, then 4 bits",
+        "deep text prompts through a codebook, 1 bit",
+    }
+
+
 def test_a_clip_that_has_both_kinds_of_cells_has_its_hand_written_prompt_once():
     both = pd.concat([arm("zero_shot", "one", "vit"), arm("zero_shot", "one", "vit", gain=0.1)])
     assert len(gathered(both, ()).runs) == len(gathered(arm("zero_shot", "one", "vit"), ()).runs)
