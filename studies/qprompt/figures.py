@@ -122,7 +122,7 @@ def size(report, runs: pd.DataFrame) -> Drawn:
     table["group"] = [_kind(arm) for arm in zip(table["prompter"], table["arm"], strict=True)]
     kinds = list(dict.fromkeys(table["group"]))
     looks = {kind: style.look(k) | {"ls": "-" if "bits" in kind else ""} for k, kind in enumerate(kinds)}
-    ticks = {float(k): f"{2**k:g}" for k in range(int(table["x"].min()), int(table["x"].max()) + 2, 2)}
+    ticks = {float(k): f"{2**k:,}" for k in range(int(table["x"].min()), int(table["x"].max()) + 2, 2)}
     note = f"Lines: more bits from left to right. {panels.seeds_note(runs)}"
     title, shape = "Accuracy against the bytes of the stored prompt", {"height": 2.6, "dodge": 0, "sharey": False}
     figure = lines.draw(table, "bytes (log scale)", title, note, looks=looks, ticks=ticks, **shape)

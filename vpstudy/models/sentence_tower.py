@@ -1,7 +1,7 @@
 """Sentence encoders of the library transformers as text towers, and what is common to text towers of either kind."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 import torch.nn.functional as F
@@ -105,16 +105,11 @@ class SentenceTower(nn.Module):
     def states(self, embedded: Tensor, tokens: Tensor) -> list[Tensor]:
         """What enters each block (N, L, width) for embedded texts (N, L, width), as in `forward`."""
         found: list[Tensor] = []
-        handles = [block.register_forward_pre_hook(lambda _, given: found.append(given[0])) for block in self._blocks]
-        try:
+        with self._hooked(self._blocks, [lambda _, given: found.append(given[0])] * self.layers):
             self.pooled(embedded, tokens)
-        finally:
-            for handle in handles:
-                handle.remove()
         return found
 
-    @contextlib.contextmanager
-    def _entered(self, deep: Sequence[Tensor]) -> Iterator[None]:
+    def _entered(self, deep: Sequence[Tensor]) -> contextlib.AbstractContextManager[None]:
         """Let prompts replace states at the input of blocks."""
 
         def enter(prompt: Tensor):
@@ -122,8 +117,12 @@ class SentenceTower(nn.Module):
 
         if len(deep) > self.layers - 1:
             raise ValueError(f"{len(deep)} deep prompts are given, and {self.layers - 1} blocks can take one")
-        blocks = self._blocks[1 : 1 + len(deep)]
-        handles = [block.register_forward_pre_hook(enter(each)) for block, each in zip(blocks, deep, strict=True)]
+        return self._hooked(self._blocks[1 : 1 + len(deep)], map(enter, deep))
+
+    @contextlib.contextmanager
+    def _hooked(self, blocks: Iterable[nn.Module], hooks: Iterable[Callable]) -> Iterator[None]:
+        """Call hooks with what enters blocks, one each."""
+        handles = [block.register_forward_pre_hook(hook) for block, hook in zip(blocks, hooks, strict=True)]
         try:
             yield
         finally:
