@@ -20,7 +20,7 @@ from studies.hidden_cost import claims as hidden_cost
 from studies.hidden_cost.evidence import Evidence
 from studies.qprompt import claims as qprompt
 from studies.qprompt.evidence import QpromptEvidence, with_harmonic_mean
-from studies.qprompt.labels import COCOOP, COOP, MAPLE, PROGRAD, QMAPLE, ptq, qat
+from studies.qprompt.labels import COCOOP, COOP, DEEP, MAPLE, PROGRAD, QDEEP, QMAPLE, ptq, qat
 from studies.vpns import claims as vpns
 from studies.vpns.evidence import SINGLE_PASS, VpnsEvidence, arm
 from vpstudy.data import glyphs
@@ -118,6 +118,8 @@ class Draw:
             ("noise", "fresh-5"): (0, 0),
             MAPLE: (0, 0),
             QMAPLE: (0.01 * d, 0.01 * d),
+            DEEP: (0, 0),
+            QDEEP: (0.01 * d, 0.01 * d),
         }
         groups = [
             ({"prompter": key[0], "arm": key[1], "group": group, "bits": _bits(key)}, 0.7 + mean)

@@ -60,7 +60,8 @@ def draw(entries: Sequence[dict[str, Any]], paper: str) -> Figure:
     axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axis.grid(False, axis="y")
-    axis.set_xlabel(f"effect, in smallest effects of interest (grey: less{beyond})\n→ published or better direction")
+    scale = f"in smallest effects of interest (grey: less{beyond})"
+    axis.set_xlabel(f"effect → published or better direction\n{scale}")
     handles = [Line2D([], [], color=c, marker=m, label=verdict) for verdict, (c, m) in LOOKS.items()]
     handles += [
         Line2D([], [], ls="", marker=TARGETS[k % len(TARGETS)], color="0.45", label=target)

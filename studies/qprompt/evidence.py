@@ -49,7 +49,7 @@ class QpromptEvidence:
     def on(self, targets: Sequence[str]) -> "QpromptEvidence":
         """The results on some targets alone."""
         tables = {name: getattr(self, name) for name in ("runs", *FACTS)}
-        return QpromptEvidence(**{name: table[table["target"].isin(targets)] for name, table in tables.items()})
+        return QpromptEvidence(**{name: _on(targets, table) for name, table in tables.items()})
 
     def of(self, arm: Arm, group: str) -> pd.DataFrame:
         runs = _of(self.runs, arm)
@@ -105,6 +105,10 @@ def _table(contents: Sequence[dict[str, Any]], fact: str) -> pd.DataFrame:
 
 def _of(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
     return table[(table["prompter"] == arm[0]) & (table["arm"] == arm[1])]
+
+
+def _on(targets: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
+    return table if table.empty else table[table["target"].isin(targets)]
 
 
 def ends(table: pd.DataFrame, arm: Arm, column: str) -> pd.DataFrame:

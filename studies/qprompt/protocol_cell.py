@@ -1,6 +1,6 @@
 """The protocol cell: prompts learned on every class of a target, from few pictures or for transfer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import get_args
 
@@ -65,22 +65,21 @@ class ProtocolCell:
     def _of(self, data: Target, chosen: Tensor | slice) -> Tensor:
         return picture_features.features(self.clip, self.architecture, self.made, data, chosen, self.runtime)
 
-    def _features(self, pictures: Tensor) -> Tensor:
-        return tasks.features(self.clip, self.architecture, pictures, self.runtime)
-
-    def _group(self, data: Target, pictures: Tensor | None = None) -> Group:
-        """The test set of a target, with `pictures` in place of its own if given."""
+    def _group(self, data: Target, shift: str | None = None) -> Group:
+        """The test set of a target, shifted if `shift` is given."""
         tests = torch.as_tensor(data.test)
-        features = self._of(data, tests) if pictures is None else self._features(pictures)
-        return Group(tasks.class_names(data), features, data.labels[tests].to(features.device))
+        labels, called = data.labels[tests].to(self.runtime.device), tasks.class_names(data)
+        if shift is None:
+            return Group(called, self._of(data, tests), labels)
+        shifted = replace(data, pictures=SHIFTS[shift](data.pictures[tests]))
+        return Group(called, self._of(shifted, slice(None)), labels)
 
     @cached_property
     def groups(self) -> dict[str, Group]:
         """Groups to measure on; "all" is the target's own test set with all of its classes."""
         groups = {"all": self._group(self.data)}
         if self.name == "transfer":
-            tests = self.data.pictures[torch.as_tensor(self.data.test)]
-            groups |= {name: self._group(self.data, SHIFTS[name](tests)) for name in self.settings.shifts}
+            groups |= {name: self._group(self.data, name) for name in self.settings.shifts}
             groups |= {name: self._group(self.load(name)) for name in self.settings.others}
         return groups
 

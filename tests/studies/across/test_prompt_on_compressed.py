@@ -276,6 +276,7 @@ CASES = {
 def with_cells() -> dict:
     """The content of params.yaml at scale towers, with some of its compressions."""
     content = scales._plain(scales.compose("towers"))
+    content["compressed_towers"]["axes"]["backbones"] = ["lite0", "lite1", "lite2"]
     content["compressed_towers"]["axes"]["compressions"] = ["dense", "w8a8-mse", "text-w4a8-gptq", "reconstructed-0.50"]
     return content
 
@@ -409,6 +410,6 @@ def test_without_dense_nothing_is_compared_and_what_is_missing_is_named(here, dr
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "some")
     report = TowersReport(copy.deepcopy(here), save=False)
     report.show("on_compressed")
-    assert "missing: prompt_on_compressed@lite0-dense-tiny_imagenet_10k" in capsys.readouterr().out
+    assert "missing: prompt_on_compressed@lite0-dense-cifar10" in capsys.readouterr().out
     report.show("text_results")
     report.conclude()

@@ -73,7 +73,7 @@ class Classifier:
         """Probabilities (N, K) of uint8 pictures (N, 3, size, size)."""
         features = tasks.features(self._clip, self._architecture, pictures, self._runtime)
         scale = self._clip.logit_scale.exp().item()
-        return logits_of(self._prompt, features, self._written, scale, self._network).softmax(1).cpu()
+        return logits_of(self._prompt, [features], self._written, scale, self._network)[0].softmax(1).cpu()
 
     def folder(self, folder: Path | str) -> list[Answer]:
         """The answer for each picture in a folder or .zip, sorted by path.

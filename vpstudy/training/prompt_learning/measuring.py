@@ -1,5 +1,7 @@
 """Texts, logits and accuracies of text prompts."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,25 +15,29 @@ def measure(prompt: TextPrompt, task: Task, meta: Network | None = None, batch: 
     training = prompt.training
     prompt.eval()
     new = TextPrompt(prompt.tower, task.new_names, prompt.context)
+    groups = {"base": (prompt, ("validation", "base")), "new": (new, ("new",))}
     logits = {}
-    for part, (features, _) in task.parts.items():
-        of, written = (new, task.hand_written["new"]) if part == "new" else (prompt, task.hand_written["base"])
-        logits[part] = logits_of(of, features, written, task.scale, meta, batch)
+    for group, (of, parts) in groups.items():
+        seen = [task.parts[part][0] for part in parts]
+        logits |= zip(parts, logits_of(of, seen, task.hand_written[group], task.scale, meta, batch), strict=True)
     prompt.train(training)
     return logits
 
 
 def logits_of(
     prompt: TextPrompt,
-    features: Tensor,
+    parts: Sequence[Tensor],
     written: Tensor,
     scale: float,
     meta: Network | None = None,
     batch: int = 100,
-) -> Tensor:
-    """Logits (N, K) of features (N, E); `written` (K, E) are the hand-written texts of the prompt's classes."""
-    parts = features.split(batch) if meta and meta.of_pictures else [features]
-    return torch.cat([logits_from(each, texts_of(prompt, each, written, meta), scale) for each in parts])
+) -> list[Tensor]:
+    """Logits (N, K) of each of some sets of features (N, E); `written` (K, E) are hand-written texts of the classes."""
+    if meta and meta.of_pictures:
+        each = [[logits_from(f, texts_of(prompt, f, written, meta), scale) for f in of.split(batch)] for of in parts]
+        return [torch.cat(logits) for logits in each]
+    texts = texts_of(prompt, parts[0], written, meta)  # the same for all pictures
+    return [logits_from(of, texts, scale) for of in parts]
 
 
 def texts_of(prompt: TextPrompt, features: Tensor, written: Tensor, meta: Network | None = None) -> Tensor:
