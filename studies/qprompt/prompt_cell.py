@@ -1,4 +1,4 @@
-"""The prompt cell: one CLIP, target and prompter, with all arms and seeds."""
+"""The prompt cell: one two-tower model, target and prompter, with all arms and seeds."""
 
 from collections.abc import Callable
 from functools import cache
@@ -32,7 +32,10 @@ GROUPS = ("base", "new")
 
 
 class PromptCell:
-    """Learns prompts for a CLIP on the base classes of `target`. Raises ValueError for an unknown prompter."""
+    """Learns prompts for a two-tower model on the base classes of `target`.
+
+    Raises ValueError for an unknown prompter.
+    """
 
     def __init__(self, parameters: Parameters, backbone: str, target: str, prompter: str, checkpoint: int = 0):
         p = parameters
@@ -93,7 +96,7 @@ class PromptCell:
 
     def stored_and_used_again(self, arm: Arm) -> dict[str, int | float]:
         """Unpack the codes and the codebook of a quantized prompt and measure it."""
-        again = self.trial(arm.seed).measured(arm.packed.unpacked())
+        again = self.trial(arm.seed).measured(arm.packed.unpacked().to(self.runtime.device))
         sizes = {"bytes of codes and codebook": arm.packed.bytes, "bytes claimed": _bytes(arm)}
         return sizes | changed(arm.logits["base"], again["base"])
 

@@ -40,7 +40,7 @@ class Group:
 
 
 class ProtocolCell:
-    """Learns prompts for a CLIP on every class of `target`. Raises ValueError for an unknown protocol."""
+    """Learns prompts for a two-tower model on every class of `target`. Raises ValueError for an unknown protocol."""
 
     def __init__(self, parameters: Parameters, backbone: str, target: str, protocol: str, checkpoint: int = 0):
         p, protocols = parameters, get_args(Protocol)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from vpstudy.runtime import generator
 
@@ -46,8 +47,15 @@ def gaussian_blur(pictures: Tensor, deviation: float) -> Tensor:
 
 
 def gaussian_noise(pictures: Tensor, deviation: float) -> Tensor:
-    """Noise per pixel and channel, the same for every call with this shape; white is 1."""
-    drawn = torch.randn(pictures.shape, generator=generator("gaussian noise", 0))
+    """Noise per pixel and channel at side 64, or of a smaller picture; the same for every call with this shape.
+
+    A larger picture gets it enlarged, as one that has noise is enlarged. White is 1.
+    """
+    n, channels, side, _ = pictures.shape
+    own = min(side, SIDE)
+    drawn = torch.randn(n, channels, own, own, generator=generator("gaussian noise", 0))
+    if side > own:
+        drawn = functional.interpolate(drawn, size=(side, side), mode="bilinear")
     return _whole(_floats(pictures) + 255 * deviation * drawn.numpy())
 
 
@@ -59,13 +67,20 @@ def contrast(pictures: Tensor, factor: float) -> Tensor:
 
 
 def pixelate(pictures: Tensor, share: float) -> Tensor:
-    """Made smaller to `share` of the side, and large again, both by means over boxes."""
-    large = pictures.shape[:1:-1]
-    small = tuple(int(share * side) for side in large)
+    """Made smaller to `share` of the side, and large again, both by means over boxes.
+
+    That is done at side 64, or of a smaller picture; a larger one is made smaller first, and enlarged in the end.
+    """
+    side = pictures.shape[-1]
+    own = min(side, SIDE)
+    steps = [(own, Image.Resampling.BOX), (int(share * own), Image.Resampling.BOX), (own, Image.Resampling.BOX)]
+    steps.append((side, Image.Resampling.BILINEAR))
 
     def one(picture: np.ndarray) -> np.ndarray:
-        image = Image.fromarray(np.moveaxis(picture, 0, 2)).resize(small, Image.Resampling.BOX)
-        return np.moveaxis(np.asarray(image.resize(large, Image.Resampling.BOX)), 2, 0)
+        image = Image.fromarray(np.moveaxis(picture, 0, 2))
+        for size, how in steps:
+            image = image.resize((size, size), how)
+        return np.moveaxis(np.asarray(image), 2, 0)
 
     return torch.from_numpy(np.stack([one(picture) for picture in pictures.numpy()]))
 

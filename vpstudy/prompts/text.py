@@ -27,16 +27,29 @@ def first_context(tower: Tower, context: str | int, seed: int) -> Tensor:
 class TextPrompt(nn.Module):
     """Context vectors before the class name (CoOp, Zhou et al., IJCV 2022).
 
-    Learns a copy of `context` (M, width); the tower stays unchanged. Raises ValueError as `placeholders`.
+    Learns a copy of `context` (M, width), or (K, M, width), one for each class; the tower stays unchanged. In the
+    `middle` stands the class name, with half of the vectors behind it. Raises ValueError as `placeholders`.
     """
 
-    def __init__(self, tower: Tower, class_names: Sequence[str], context: Tensor):
+    def __init__(self, tower: Tower, class_names: Sequence[str], context: Tensor, middle: bool = False):
         super().__init__()
-        self.tower = tower
-        tokens, embedded = placeholders(tower, class_names, len(context))
+        self.tower, n = tower, context.shape[-2]
+        self.behind = n // 2 if middle else 0
+        tokens, embedded = placeholders(tower, class_names, n, self.behind)
         self.register_buffer("tokens", tokens, persistent=False)
         self.register_buffer("embedded", embedded, persistent=False)
         self.context = nn.Parameter(context.detach().clone())
+
+    def _joined(self, context: Tensor) -> Tensor:
+        """Embeddings (K, L, width) with the context in its places."""
+        if not self.behind:
+            return joined(self.embedded, context)
+        before = context[..., : -self.behind, :]
+        # before the full stop and the end of the text
+        places = (ends(self.tower, self.tokens) - 1)[:, None] - torch.arange(self.behind, 0, -1)
+        places = places[..., None].expand(-1, -1, context.shape[-1]).to(context.device)
+        behind = context[..., -self.behind :, :].expand(len(places), -1, -1)
+        return joined(self.embedded, before).scatter(1, places, behind)
 
     def forward(self, shift: Tensor | None = None) -> Tensor:
         """Features of unit length: (K, E), or (N, K, E) with a context shift (N, width) for each picture.
@@ -45,23 +58,25 @@ class TextPrompt(nn.Module):
         """
         if shift is None or shift.dim() == 3:
             context = self.context if shift is None else self.context + shift
-            return self.tower(joined(self.embedded, context), self.tokens)
+            return self.tower(self._joined(context), self.tokens)
         shifted = self.context.expand(len(self.tokens), -1, -1) + shift[:, None, None]
-        embedded = torch.cat([joined(self.embedded, one) for one in shifted])
+        embedded = torch.cat([self._joined(one) for one in shifted])
         features = self.tower(embedded, self.tokens.repeat(len(shift), 1))
         return features.view(len(shift), len(self.tokens), -1)
 
 
 @torch.no_grad()
-def placeholders(tower: Tower, class_names: Sequence[str], n_context: int) -> tuple[Tensor, Tensor]:
+def placeholders(tower: Tower, class_names: Sequence[str], n_context: int, behind: int = 0) -> tuple[Tensor, Tensor]:
     """Token ids (K, L) and embeddings (K, L, width) of `n_context` placeholders and the class names.
 
-    Placeholders are one token each, so that the end of the text is where the embeddings have it. Raises ValueError if
-    there are no classes or vectors, a prompt is too long for the tower, or as `refuse_twins`.
+    As many of them as `behind` says stand behind the name. Placeholders are one token each, so that the end of the text
+    is where the embeddings have it. Raises ValueError if there are no classes or vectors, a prompt is too long for the
+    tower, or as `refuse_twins`.
     """
     if not class_names or not n_context:
         raise ValueError(f"{len(class_names)} classes, {n_context} context vectors: give at least one of each")
-    tokens = tokenize(tower, [" ".join(["X"] * n_context + [name]) + "." for name in class_names])
+    before, after = ["X"] * (n_context - behind), ["X"] * behind
+    tokens = tokenize(tower, [" ".join([*before, name, *after]) + "." for name in class_names])
     if bool((tokens[:, -1] != 0).any()):
         raise ValueError(f"a prompt of {n_context} vectors and its class name exceed {tokens.shape[1]} tokens")
     refuse_twins(class_names, tokens)

@@ -94,6 +94,20 @@ def test_pixelate_at_half_is_the_mean_of_squares_of_four():
     assert distinct[0] > distinct[1] > distinct[2]
 
 
+@pytest.mark.parametrize("name", ["gaussian_noise-5", "pixelate-3"])
+def test_a_larger_picture_is_corrupted_as_at_side_64_and_then_enlarged(name):
+    small = (PICTURES // 4 + 96).repeat(1, 1, 2, 2)  # far from black and white
+
+    def enlarged(pictures: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(pictures.float(), size=(128, 128), mode="bilinear")
+
+    large = enlarged(small).round().to(torch.uint8)
+    found, expected = shifts.SHIFTS[name](large).float(), enlarged(shifts.SHIFTS[name](small))
+    change, wanted = ((of - large).square().mean().item() for of in (found, expected))
+    assert change == pytest.approx(wanted, rel=0.2)
+    assert (found - expected).square().mean().item() < 0.25 * wanted  # to make it smaller blurs it a little
+
+
 @pytest.mark.parametrize("corruption", [of.__name__ for of in shifts.CORRUPTIONS])
 def test_a_higher_severity_takes_a_picture_farther(corruption):
     pictures = smooth().round().to(torch.uint8)

@@ -43,6 +43,8 @@ def test_a_prompt_of_written_words_is_the_written_text(clip):
     assert torch.equal(context, tower.vectors(tower.tokenize(["a picture of a"])[0, 1:5]))
     prompt = TextPrompt(tower, NAMES, context)
     torch.testing.assert_close(prompt(), described(tower, NAMES, ["a picture of a {}."]))
+    between = TextPrompt(tower, NAMES, context, middle=True)
+    torch.testing.assert_close(between(), described(tower, NAMES, ["a picture {} of a."]))
     prompt().sum().backward()
     assert [name for name, p in prompt.named_parameters() if p.grad is not None] == ["context"]
     assert all(p.grad is None for p in clip.parameters())

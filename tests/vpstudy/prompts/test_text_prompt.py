@@ -50,6 +50,24 @@ def test_a_prompt_of_words_is_the_text_itself(clip):
     torch.testing.assert_close(prompt(), described(tower, NAMES, ["a photo of a {}."]), rtol=1e-4, atol=1e-5)
 
 
+def test_a_name_in_the_middle_of_words_is_that_text(clip):
+    tower = TextTower(clip)
+    prompt = TextPrompt(tower, NAMES, first_context(tower, "a photo on paper", seed=0), middle=True)
+    torch.testing.assert_close(prompt(), described(tower, NAMES, ["a photo {} on paper."]), rtol=1e-4, atol=1e-5)
+    prompt()[1, 0].backward()
+    assert (prompt.context.grad.abs().sum(1) > 0).all()
+
+
+def test_a_context_of_each_class_against_a_loop(clip):
+    tower = TextTower(clip)
+    contexts = torch.stack([first_context(tower, 3, seed) for seed in range(len(NAMES))])
+    for middle in (False, True):
+        together = TextPrompt(tower, NAMES, contexts, middle)()
+        for name, context, expected in zip(NAMES, contexts, together, strict=True):
+            alone = TextPrompt(tower, [name], context, middle)()[0]
+            torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_only_the_context_learns(clip):
     tower = TextTower(clip)
     prompt = TextPrompt(tower, NAMES, first_context(tower, 3, seed=1))

@@ -1,6 +1,7 @@
 """Learning of text prompts on a tiny CLIP: losses against closed forms, noise, quantization, early stopping."""
 
 import dataclasses
+from itertools import product
 
 import numpy as np
 import pytest
@@ -169,7 +170,7 @@ def test_noise_that_is_kept_stays_and_fresh_noise_is_gone_when_measured():
     values = torch.zeros(200, 50)
     for fixed in (True, False):
         module = torch.nn.ParameterDict({"w": values.clone()})
-        noise = Noise(values, 0.5, fixed, seed=3)
+        noise = Noise(values, 0.5, fixed, grows=False, seed=3)
         parametrize.register_parametrization(module, "w", noise)
         first, second = module["w"].detach().clone(), module["w"].detach().clone()
         assert first.std().item() == pytest.approx(0.5, rel=0.03)
@@ -177,6 +178,34 @@ def test_noise_that_is_kept_stays_and_fresh_noise_is_gone_when_measured():
         module.eval()
         noise.eval()
         assert torch.equal(module["w"].detach(), first if fixed else values)
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_noise_that_grows_is_in_units_of_what_the_values_have_become(fixed):
+    start = torch.randn(200, 50, generator=torch.Generator().manual_seed(0))
+    module = torch.nn.ParameterDict({"w": start.clone()})
+    noise = Noise(start, 0.6 * start.std(correction=0).item(), fixed, grows=True, seed=3)
+    parametrize.register_parametrization(module, "w", noise)
+    values = module.parametrizations["w"].original
+    for factor in (1.0, 8.0):
+        values.data.copy_(factor * start + 3)
+        added = module["w"] - values
+        assert added.std().item() == pytest.approx(0.6 * values.std().item(), rel=0.03)
+    module["w"].sum().backward()
+    assert torch.equal(values.grad, torch.ones_like(values))  # noise has no gradient of its own
+    noise.eval()
+    assert torch.equal(module["w"], values) != fixed
+
+
+def test_coop_in_other_forms(tower, task):
+    middle, specific = PROMPTERS["forms"].arms(Trial(tower, task, settings(), 0, "cnn 0"))
+    assert middle.logits.keys() == {"validation", "base", "new"} and specific.logits.keys() == {"validation", "base"}
+    classes = len(task.base_names)
+    assert specific.n_weights == classes * middle.n_weights == specific.learned.prompt.context.numel()
+    assert specific.published_weights == classes * middle.published_weights
+    assert middle.used is None and specific.used is None
+    own = specific.learned.prompt.context
+    assert not torch.allclose(own[0], own[1])  # each learned by itself
 
 
 def test_kept_noise_is_in_the_prompt_that_is_used(tower, task):
@@ -221,6 +250,7 @@ def test_every_prompter_has_the_arms_that_it_says(tower, task):
     assert len(names["noise"]) == 2 * (3 + 1) and "fixed-matched" in names["noise"]
     assert len(names["quantizers"]) == 5 * 2 + 2 * 2
     assert names["references"] == ["probe", "tip", "tip-f"]
+    assert names["matched_noise"] == ["fresh", "fixed"] and names["forms"] == ["middle", "specific"]
     for name, of in names.items():
         labels = {"full"} | set(PROMPTERS[name].arm_labels)
         assert all(arm in labels or arm.partition("-")[0] in labels for arm in of), name
@@ -261,7 +291,15 @@ def test_tip_adapter_is_its_formula(task):
         for k in range(3):
             cache = sum(np.exp(-5.5 * (1 - float(query @ keys[p]))) for p in range(24) if labels[p] == k)
             assert found[n, k].item() == pytest.approx(task.scale * float(query @ texts[k]) + cache, rel=1e-4)
-    assert torch.allclose(references.tip_adapter(task, 0, train=False), found)
+    right = {
+        (alpha, beta): (references.cached(task.validation[0], keys, values, texts, task.scale, alpha, beta).argmax(1))
+        for alpha, beta in product(references.ALPHAS, references.BETAS)
+    }
+    right = {how: int((answers == task.validation[1]).sum()) for how, answers in right.items()}
+    best = [how for how, n in right.items() if n == max(right.values())]
+    chosen = references.cached(task.test["base"][0], keys, values, texts, task.scale, *best[0])
+    assert torch.allclose(references.tip_adapter(task, 0, train=False), chosen)
+    assert next(iter(right)) == (1.0, 5.5)  # as published, where others are no better
 
 
 def test_references_learn_the_base_classes(task):

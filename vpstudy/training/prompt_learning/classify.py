@@ -35,7 +35,7 @@ class Classifier:
 
     `model` and `prompt` are files that the stages clip_source and prompt write. `arm` is one of the prompts in the
     file, ARM/SEED; without it, the first. Raises FileNotFoundError and ValueError for files of another kind, an unknown
-    arm, a prompt for another model, fewer than two classes, and classes that are the same words.
+    arm, a prompt of another width than the model's words, fewer than two classes, and classes that are the same words.
     """
 
     def __init__(self, model: Path | str, prompt: Path | str, class_names: Sequence[str], arm: str | None = None):

@@ -53,11 +53,15 @@ class Learned:
 
 
 class Noise(nn.Module):
-    """A parametrization that adds Gaussian noise: fixed, or fresh at each training step and none in evaluation."""
+    """A parametrization that adds Gaussian noise: fixed, or fresh at each training step and none in evaluation.
 
-    def __init__(self, values: Tensor, deviation: float, fixed: bool, seed: int):
+    If it `grows`, it does so with the deviation of the values.
+    """
+
+    def __init__(self, values: Tensor, deviation: float, fixed: bool, grows: bool, seed: int):
         super().__init__()
         self._deviation, self._fixed = deviation, fixed
+        self._first = values.std(correction=0) if grows else None
         self._draw = torch.Generator().manual_seed(seed)
         self.register_buffer("offset", self._drawn(values))
 
@@ -65,9 +69,10 @@ class Noise(nn.Module):
         return self._deviation * torch.randn(values.shape, generator=self._draw).to(values)
 
     def forward(self, values: Tensor) -> Tensor:
-        if self._fixed:
-            return values + self.offset
-        return values + self._drawn(values) if self.training else values
+        if not (self._fixed or self.training):
+            return values
+        noise = self.offset if self._fixed else self._drawn(values)
+        return values + (noise if self._first is None else noise * values.detach().std(correction=0) / self._first)
 
 
 def epochs(
@@ -112,8 +117,9 @@ def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: 
     Raises Diverged if the loss is not finite.
     """
     s = settings.model_copy(update=dict(variant.changes))
-    prompt = TextPrompt(tower, task.base_names, first_context(tower, s.context, seed_for("context", seed)))
-    start = prompt.context.detach().clone()
+    start = first_context(tower, s.context, seed_for("context", seed))
+    first = start.expand(len(task.base_names), -1, -1) if variant.class_specific else start
+    prompt = TextPrompt(tower, task.base_names, first, variant.middle)
     meta, n_features = None, task.train[0].shape[1]
     if variant.network:
         meta = NETWORKS[variant.network](n_features, len(start), tower.width, seed_for("meta", seed))
@@ -123,7 +129,7 @@ def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: 
         parametrize.register_parametrization(prompt, "context", quantizer)
     if variant.noise:
         deviation = variant.noise * start.std(correction=0).item()
-        noise = Noise(start, deviation, variant.fixed, variant.seed)
+        noise = Noise(start, deviation, variant.fixed, variant.grows, variant.seed)
         parametrize.register_parametrization(prompt, "context", noise)
     if variant.quantize or variant.noise:
         plain = prompt.parametrizations.context.original

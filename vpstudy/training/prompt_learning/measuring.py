@@ -11,11 +11,12 @@ from vpstudy.training.prompt_learning.tasks import Task
 
 @torch.no_grad()
 def measure(prompt: TextPrompt, task: Task, meta: Network | None = None, batch: int = 100) -> dict[str, Tensor]:
-    """Logits (N, K) of "validation", "base" and "new" with the current prompt."""
+    """Logits (N, K) of "validation", "base" and "new" with the current prompt; no "new" if each class has a context."""
     training = prompt.training
     prompt.eval()
-    new = TextPrompt(prompt.tower, task.new_names, prompt.context)
-    groups = {"base": (prompt, ("validation", "base")), "new": (new, ("new",))}
+    groups = {"base": (prompt, ("validation", "base"))}
+    if prompt.context.dim() == 2:  # else there is one for each base class
+        groups["new"] = TextPrompt(prompt.tower, task.new_names, prompt.context, bool(prompt.behind)), ("new",)
     logits = {}
     for group, (of, parts) in groups.items():
         seen = [task.parts[part][0] for part in parts]

@@ -3,7 +3,9 @@
 from vpstudy.training.prompt_learning.prompters import (
     cocoop,
     coop,
+    forms,
     kgcoop,
+    matched_noise,
     noise,
     prograd,
     promptsrc,
@@ -20,6 +22,7 @@ PROMPTERS: dict[str, Prompter] = {
     "zero_shot": zero_shot.PROMPTER,
     "references": references.PROMPTER,
     "coop": coop.PROMPTER,
+    "forms": forms.PROMPTER,
     "cocoop": cocoop.PROMPTER,
     "kgcoop": kgcoop.PROMPTER,
     "prograd": prograd.PROMPTER,
@@ -28,5 +31,6 @@ PROMPTERS: dict[str, Prompter] = {
     "qcoop": qcoop.PROMPTER,
     "quantizers": quantizers.PROMPTER,
     "noise": noise.PROMPTER,
+    "matched_noise": matched_noise.PROMPTER,
     "regularised": regularised.PROMPTER,
 }

@@ -22,7 +22,7 @@ PUBLISHED_WIDTH = 512  # of the published CLIP's text tower
 class Trial:
     """Pictures, start and order that the arms of a prompter share for one seed; `own` are its own settings.
 
-    `checkpoint` names the CLIP, for random draws that should not repeat between checkpoints.
+    `checkpoint` names the model, for random draws that should not repeat between checkpoints.
     """
 
     def __init__(self, tower: Tower, task: Task, settings: Learning, seed: int, checkpoint: str, own=None):
@@ -64,7 +64,7 @@ class Trial:
             learned.logits,
             bits,
             used.numel() + (sum(p.numel() for p in meta.parameters()) if meta else 0),
-            len(used) * PUBLISHED_WIDTH + _published(meta),
+            used.shape[:-1].numel() * PUBLISHED_WIDTH + _published(meta),
             used,
             self.start,
             learned,

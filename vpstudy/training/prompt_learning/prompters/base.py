@@ -47,6 +47,9 @@ class Variant:
     noise: float = 0.0  # deviation of Gaussian noise on the prompt, in units of its initial deviation
     seed: int = 0  # of that noise
     fixed: bool = False  # keep one draw of noise, in evaluation too; else fresh noise each step, none in evaluation
+    grows: bool = False  # that noise is in units of the deviation that the prompt has at each step
+    middle: bool = False  # half of the context behind the class name
+    class_specific: bool = False  # a context for each class, so that there is none for new ones
     stop_early: bool = False  # keep the epoch with the best accuracy on base validation
     changes: Mapping[str, Any] = field(default_factory=dict)  # of the settings that all prompters share
 

@@ -1,8 +1,12 @@
 """References without prompts on features of base-class pictures: linear probe and Tip-Adapter."""
 
+from itertools import product
+
 from vpstudy.training.prompt_learning.prompters.base import Arm, Prompter
 
 ALPHA, BETA = 1.0, 5.5  # weight and sharpness of the cache: defaults of Tip-Adapter (Zhang et al., ECCV 2022)
+# As published, validation chooses both; it trains with the defaults.
+ALPHAS, BETAS = (ALPHA, 0.3, 3.0, 10.0, 30.0, 100.0), (BETA, 1.0, 2.0, 3.0, 10.0, 20.0)
 EPOCHS, BATCH, RATE = 20, 256, 1e-3  # of Tip-Adapter-F, as published
 
 
@@ -31,13 +35,13 @@ def probe(task):
     return torch.from_numpy(log_softmax(decided, axis=1))
 
 
-def cached(queries, keys, values, texts, scale: float):
+def cached(queries, keys, values, texts, scale: float, alpha: float = ALPHA, beta: float = BETA):
     """Tip-Adapter's logits (N, K): those of the texts plus those of a cache of training pictures.
 
     `queries` (N, E) and `keys` (P, E) are features of unit length, `values` (P, K) the one-hot classes of the keys, and
     `texts` (K, E) zero-shot features.
     """
-    return scale * queries @ texts.T + ALPHA * (-BETA * (1 - queries @ keys.T)).exp() @ values
+    return scale * queries @ texts.T + alpha * (-beta * (1 - queries @ keys.T)).exp() @ values
 
 
 def tip_adapter(task, seed: int, train: bool):
@@ -63,7 +67,13 @@ def tip_adapter(task, seed: int, train: bool):
                 optimizer.step()
                 schedule.step()
     with torch.no_grad():
-        return cached(task.test["base"][0], keys, values, texts, task.scale)
+        pictures, classes = task.validation
+
+        def right(how: tuple[float, float]) -> int:
+            return int((cached(pictures, keys, values, texts, task.scale, *how).argmax(1) == classes).sum())
+
+        best = max(product(ALPHAS, BETAS), key=right)  # of equals the first
+        return cached(task.test["base"][0], keys, values, texts, task.scale, *best)
 
 
 PROMPTER = Prompter(

@@ -1,7 +1,7 @@
 """TCP (Yao et al., CVPR 2024): a small network makes a prompt for each class of its hand-written text, as in KgCoOp.
 
-The paper puts that prompt into the middle of the text tower, in place of the context's states. Sentence encoders take
-none inside their blocks, so in every tower it is added to the context at the input, and starts at zero.
+The paper puts that prompt into the middle of the text tower, in place of the context's states. Here it is added to the
+context at the input, and starts at zero.
 """
 
 from vpstudy.training.prompt_learning.prompters import kgcoop
