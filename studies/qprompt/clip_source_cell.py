@@ -23,8 +23,6 @@ from vpstudy.training.prompt_learning import pretraining, tasks
 class ClipSourceCell:
     """A CLIP whose image tower starts from the source checkpoint of `backbone`, or a published CLIP unchanged."""
 
-    templates = captions.TEMPLATES
-
     def __init__(self, parameters: Parameters, backbone: str, checkpoint: int = 0):
         p = parameters
         self.cell = Cell.of("clip_source", "qprompt", p.scale, backbone=backbone)
@@ -37,6 +35,7 @@ class ClipSourceCell:
         own = self.settings.model_dump(include={"width", "heads", "layers", "embed"})
         published = self.architecture.name not in ARCHITECTURES
         self.towers = None if published else {"size": p.source.size} | own
+        self.templates = captions.OF_THINGS if published else captions.TEMPLATES
 
     def pretrain(self) -> tuple[CLIP | CustomTextCLIP, list[float]]:
         """The CLIP and its loss at each step; a published one has none."""
@@ -49,7 +48,9 @@ class ClipSourceCell:
         return clip, losses
 
     def measure(self, clip: CLIP) -> list[dict]:
-        """Zero-shot rows over all templates: fresh glyphs, then the test pictures of each target."""
+        """Zero-shot rows over all templates: fresh glyphs for a small CLIP, then the test pictures of each target."""
+        if not self.towers:
+            return self.measure_targets(clip)
         pictures, labels = glyphs.dataset(
             self.settings.held_out, seed=self.pretraining.seed, size=self.pretraining.size
         )

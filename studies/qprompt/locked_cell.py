@@ -28,11 +28,10 @@ class LockedCell(ClipSourceCell):
     of its pictures has too few classes of the network.
     """
 
-    templates = captions.OF_THINGS
-
     def __init__(self, parameters: Parameters, backbone: str, checkpoint: int = 0):
         super().__init__(parameters, backbone, checkpoint)
         s = self.settings = parameters.locked_tuning
+        self.templates = captions.OF_THINGS
         self.size, self.text = s.size, files.encoder(s, paths.RAW, paths.ROOT)
         self.towers = {"size": s.size, "encoder": {"location": s.location, "sha256": s.sha256}}
         self.targets = list(dict.fromkeys([*self.targets, *s.measured_on]))

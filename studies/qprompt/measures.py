@@ -46,6 +46,23 @@ def at_other_bits(one: Callable[[int], Arm], other: Callable[[int], Arm], *group
     return lambda evidence: [p for b in evidence.bits() if b != FEWEST for p in on(one(b), other(b), *groups)]
 
 
+def at_every_bits(other: Callable[[int], Arm], *groups: str):
+    """Pairs of QCoOp at every number of bits with another arm at the same."""
+    return lambda evidence: [p for b in evidence.bits() for p in on(qat(b), other(b), *groups)]
+
+
+def where_refitted(names: Sequence[str], group: str) -> Callable[[QpromptEvidence], list[Pair]]:
+    """Pairs of QCoOp with other codebooks at more bits than published, or as published if these were not run."""
+
+    def pairs(evidence: QpromptEvidence) -> list[Pair]:
+        more = [pair for name in names for pair in at_other_bits(qat, changed_codebook(name), group)(evidence)]
+        if more and None not in [evidence.difference(*pair) for pair in more]:
+            return more
+        return [pair for name in names for pair in codebook(name, group)]
+
+    return pairs
+
+
 def fewest_against_more(*groups: str):
     return lambda evidence: [p for b in evidence.bits() if b != FEWEST for p in on(qat(FEWEST), qat(b), *groups)]
 
@@ -117,8 +134,7 @@ def few_pictures(evidence: QpromptEvidence) -> list[Pair]:
 
 def never_refitted(evidence: QpromptEvidence) -> str | None:
     """The reason to leave a claim untested: if no run refits, adaptive clustering equals the arm without it."""
-    fits = evidence.fits
-    mine = fits[(fits["prompter"] == "qcoop") & (fits["arm"] == qat(FEWEST)[1])]
-    if len(mine) and (mine.groupby(["source_seed", "target", "seed"]).size() == 1).all():
-        return f"the trigger never fired: at {FEWEST} bit no run refitted its codebook, so both arms are the same"
+    mine = evidence.fits[evidence.fits["prompter"] == "qcoop"]
+    if len(mine) and (mine.groupby(["arm", "source_seed", "target", "seed"]).size() == 1).all():
+        return "the trigger never fired: no run refitted its codebook, so both arms are the same"
     return None

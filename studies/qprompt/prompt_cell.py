@@ -17,7 +17,6 @@ from vpstudy.data import captions
 from vpstudy.data.target import load as load_target
 from vpstudy.models import clip as clips
 from vpstudy.models import sentence_tower
-from vpstudy.models.sentence_tower import SentenceTower
 from vpstudy.prompts import stored
 from vpstudy.prompts.codebook import standardise, stored_bytes
 from vpstudy.prompts.stored import Stored
@@ -103,7 +102,7 @@ class PromptCell:
     def nearest_words(self, context: Tensor, n: int = 3) -> list[list[str]]:
         """For each vector of a context (M, width), the words with the nearest embeddings, nearest first."""
         of_things = (*tasks.class_names(self.data), *captions.OF_THINGS)
-        texts = of_things if isinstance(self.tower, SentenceTower) else captions.TEMPLATES + captions.NAMES
+        texts = captions.TEMPLATES + captions.NAMES if self.tower.of_glyphs else of_things
         tokens = sentence_tower.tokenize(self.tower, texts)
         between = zip(tokens, sentence_tower.ends(self.tower, tokens).tolist(), strict=True)
         known = torch.tensor(sorted({token for line, end in between for token in line[1:end].tolist()}))

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from studies import grid
+from studies import results as stored
 from studies.claims.claim import ON, Finding
 from studies.claims.verdict import NOT_RUN
 from studies.figures import tables
@@ -33,6 +35,24 @@ TOWERS = {MAPLE: "MaPLe", QMAPLE: "QMaPLe, 4 bits"}  # the name in `PAPER`
 
 def _named(frame: pd.DataFrame) -> list[str]:
     return [words(arm) for arm in zip(frame["prompter"], frame["arm"], strict=True)]
+
+
+def models(report) -> pd.DataFrame:
+    """What each model names by hand-written words, beside the network's own classifier where it has the classes."""
+    read = stored.read(grid.cells(report.parameters, "clip_source"))
+    rows, seen = [], set()
+    for line in read.frame.itertuples():
+        name, _, by = line.method.partition(", ")
+        told = (line.backbone, line.source_seed, line.accuracy, line.nll)
+        if told not in seen:  # a target all of whose names are shared is there once
+            rows.append({"model": line.backbone, "pictures of": name, "by": by or "words", **_measured(line)})
+        seen.add(told)
+    return pd.DataFrame(rows)
+
+
+def _measured(line) -> dict[str, str]:
+    values = {"accuracy": line.accuracy, "debiased ECE": line.ece_debiased, "NLL": line.nll}
+    return {name: f"{value:.3f}" for name, value in values.items()}
 
 
 def refits(report) -> pd.DataFrame:
@@ -161,6 +181,7 @@ def multimodal(report) -> pd.DataFrame:
 
 
 TABLES = {
+    "models": models,
     "refits": refits,
     "sizes": sizes,
     "published": published,

@@ -56,7 +56,9 @@ def small_clip(
     text = {"context_length": 77, "vocab_size": 49408, "width": width, "heads": heads, "layers": layers}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("clip", architecture.name, seed))
-        return CLIP(embed, vision, text)
+        clip = CLIP(embed, vision, text)
+    clip.of_glyphs = True
+    return clip
 
 
 def two_towers(architecture: Architecture, text: Path, size: int, seed: int) -> CustomTextCLIP:

@@ -30,6 +30,8 @@ class SentenceTower(nn.Module):
     encoding that does not pad with zeros.
     """
 
+    of_glyphs = False
+
     def __init__(self, text: HFTextEncoder, runtime: Runtime | None = None):
         super().__init__()
         if not isinstance(text.pooler, MeanPooler):

@@ -36,6 +36,7 @@ class TextTower(nn.Module):
         if getattr(tower, "cls_emb", None) is not None or tower.attn_mask is None:
             raise ValueError("this text tower pools a class token or sees both ways; prompts need a causal one")
         self._tower = (tower,)  # in a tuple: not a submodule, so never trained, moved or saved
+        self.of_glyphs = hasattr(clip, "of_glyphs")  # a small CLIP, which knows nothing else
 
     @property
     def width(self) -> int:

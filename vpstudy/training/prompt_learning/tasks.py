@@ -15,7 +15,7 @@ from vpstudy.data.target import Target
 from vpstudy.models import sentence_tower
 from vpstudy.models.architectures import Architecture
 from vpstudy.models.clip import normalised
-from vpstudy.models.sentence_tower import SentenceTower, Tower
+from vpstudy.models.sentence_tower import Tower
 from vpstudy.models.text_tower import tokenize
 from vpstudy.prompts.text import described, refuse_twins
 from vpstudy.runtime import Runtime
@@ -53,8 +53,8 @@ def class_names(target: Target) -> list[str]:
 
 
 def templates(tower: Tower) -> tuple[str, ...]:
-    """Texts around a class name: a sentence encoder knows things, a small CLIP glyphs."""
-    return captions.OF_THINGS if isinstance(tower, SentenceTower) else captions.TEMPLATES
+    """Texts around a class name: a small CLIP knows glyphs, every other model things."""
+    return captions.TEMPLATES if tower.of_glyphs else captions.OF_THINGS
 
 
 def features(
