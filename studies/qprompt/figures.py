@@ -84,19 +84,29 @@ def on_new(table: pd.DataFrame, what: str, say: Callable[[pd.DataFrame, str], st
     )
 
 
-def gains(report, runs: pd.DataFrame) -> Drawn | None:
-    """What each learned prompt gains over the hand-written one on base, new and H, paired by network and seed."""
-    known = runs[(runs["prompter"] == BASELINE[0]) & (runs["arm"] == BASELINE[1])]
-    others = [arm for arm in present(runs) if learned(arm[0]) and arm[0] != BASELINE[0]]
-    if known.empty or not others:
-        return None
-    ours = runs[pd.MultiIndex.from_frame(runs[["prompter", "arm"]]).isin(others)]
-    pairs = paired(ours, known, [*ON, "group"], "accuracy", keep=["prompter", "arm"])
-    table = labelled(summarise(pairs, ["prompter", "arm", "group", "target"], "difference"))
-    title, note = f"Gain over the prompt that is {words(BASELINE)}", panels.seeds_note(runs)
-    look = {"order": list(map(words, others)), "zero": True}
-    figure = dots.draw(by_target(table), "gain in test accuracy", title, note, **look)
-    return Drawn(figure, on_new(table, "accuracy", sentences.changes))
+def against(
+    baseline: Arm, choose: Callable[[list[Arm]], list[Arm]], title: str, what: str, note: str = ""
+) -> Callable[[Any, pd.DataFrame], Drawn | None]:
+    """A figure of arms less the `baseline` on base, new and H, paired by network and seed."""
+
+    def draw(report, runs: pd.DataFrame) -> Drawn | None:
+        known = runs[(runs["prompter"] == baseline[0]) & (runs["arm"] == baseline[1])]
+        there = present(runs)
+        others = [arm for arm in choose(there) if arm in there and arm != baseline]
+        if known.empty or not others:
+            return None
+        ours = runs[pd.MultiIndex.from_frame(runs[["prompter", "arm"]]).isin(others)]
+        pairs = paired(ours, known, [*ON, "group"], "accuracy", keep=["prompter", "arm"])
+        table = labelled(summarise(pairs, ["prompter", "arm", "group", "target"], "difference"))
+        look = {"order": list(map(words, others)), "zero": True}
+        figure = dots.draw(by_target(table), what, title, f"{note} {panels.seeds_note(runs)}".strip(), **look)
+        return Drawn(figure, on_new(table, "accuracy", sentences.changes))
+
+    return draw
+
+
+def _gaining(arms: list[Arm]) -> list[Arm]:
+    return [arm for arm in arms if learned(arm[0]) and arm[0] != BASELINE[0]]
 
 
 def _no_controls(_, arms: list[Arm]) -> list[Arm]:
@@ -109,8 +119,8 @@ def _codebooks(_, arms: list[Arm]) -> list[Arm]:
     return [arm for b in bits for arm in [qat(b), *(arm for arm in changed if arm[1].endswith(f"-{b}"))]]
 
 
-def _explanations(_, arms: list[Arm]) -> list[Arm]:
-    return [qat(FEWEST), COOP, *CONTROLS, *(arm for arm in arms if arm[0] == "noise" and arm not in CONTROLS)]
+def _explanations(arms: list[Arm]) -> list[Arm]:
+    return [COOP, *CONTROLS, *(arm for arm in arms if arm[0] == "noise" and arm not in CONTROLS)]
 
 
 def size(report, runs: pd.DataFrame) -> Drawn:
@@ -256,13 +266,15 @@ NOISE = "Noise in σ, deviations of the initial prompt."
 CHANGED = "Changed in one thing against QCoOp with as many bits."
 FIGURES = {
     "prompters_accuracy": arms_figure(_no_controls, "Base, new, and their harmonic mean H"),
-    "gains": gains,
+    "gains": against(BASELINE, _gaining, f"Gain over the prompt that is {words(BASELINE)}", "gain in test accuracy"),
     "size": size,
     "curves": curves,
     "weights": weights,
     "histograms": histograms,
     "codebooks": arms_figure(_codebooks, "Other codebooks", CHANGED),
-    "controls": arms_figure(_explanations, "Noise, or staying near the start?", NOISE),
+    "controls": against(
+        qat(FEWEST), _explanations, "Noise, or staying near the start? Each less QCoOp, 1 bit", "difference", NOISE
+    ),
     "protocol_few_shot": protocol("few_shot"),
     "protocol_transfer": protocol("transfer"),
     "multimodal": multimodal,

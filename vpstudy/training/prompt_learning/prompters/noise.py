@@ -28,7 +28,7 @@ PROMPTER = Prompter(
     arm_labels={
         "fresh": "noise {level} σ, fresh",
         "fixed": "noise {level} σ, kept",
-        "fresh-matched": "noise of one bit's error at the start, fresh",
-        "fixed-matched": "noise of one bit's error at the start, kept",
+        "fresh-matched": "noise of one bit's first error, fresh",
+        "fixed-matched": "noise of one bit's first error, kept",
     },
 )
