@@ -256,6 +256,6 @@ def test_a_clip_that_has_both_kinds_of_cells_has_its_hand_written_prompt_once():
 def test_arms_have_names():
     assert words(qat(1)) == "QCoOp, 1 bit"
     assert words(ptq(4)) == "CoOp, then 4 bits"
-    assert words(("noise", "fixed-matched")) == "noise of one bit's error at the start, kept"
+    assert words(("noise", "fixed-matched")) == "noise of one bit's first error, kept"
     assert words(COOP) == PROMPTERS["coop"].label
     assert len({words(arm) for arm in KEPT}) == len(KEPT)
