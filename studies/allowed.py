@@ -1,7 +1,7 @@
 """Tables beside a notebook's parameters: allowed values, and settings; no result depends on them."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from studies import grid
 from studies.figures import tables
 from studies.parameters import Parameters, load
-from studies.qprompt.settings import Protocol
 from vpstudy.compression.registry import allowed_names
 from vpstudy.data.registry import EMBEDDED, KNOWN
 from vpstudy.models.architectures import ARCHITECTURES
@@ -42,6 +41,5 @@ def everything(parameters: Parameters) -> dict[str, str]:
         "target": [*EMBEDDED, *KNOWN, *parameters.pictures],
         "pruner": METHODS,
         "prompter": PROMPTERS,
-        "protocol": get_args(Protocol),
     }
     return {axis: ", ".join(dict.fromkeys(of)) for axis, of in names.items()} | {"compression": allowed_names()}

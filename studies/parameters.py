@@ -23,7 +23,7 @@ from vpstudy.settings import AXIS, Execution, ParameterError, Strict, problems_o
 from vpstudy.training.prompt_learning.settings import ClipSource, LockedTuning
 
 # Each with its own backbones, if any.
-STUDIES = ("real_network", "vpns", "qprompt", "protocols", "multimodal", "across", "compressed_towers")
+STUDIES = ("real_network", "vpns", "qprompt", "few_shot", "other_pictures", "multimodal", "across", "compressed_towers")
 
 
 class Parameters(Strict):
@@ -50,7 +50,8 @@ class Parameters(Strict):
     qprompt: qprompt.Qprompt
     clip_source: ClipSource
     locked_tuning: LockedTuning
-    protocols: qprompt.Protocols
+    few_shot: qprompt.FewShot
+    other_pictures: qprompt.OtherPictures
     multimodal: qprompt.Multimodal
     across: across.Across
     compressed_towers: across.CompressedTowers

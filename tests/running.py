@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from studies.qprompt.every_class_cells import EveryClassCell
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
-from studies.qprompt.protocol_cell import ProtocolCell
 from studies.vpns.cell import PruneCell
 from vpstudy import paths
 
@@ -22,12 +22,12 @@ def run_notebook(name: str | Path, **parameters: Any) -> dict[str, Any]:
     return parameters
 
 
-def run(cell: PromptCell | ProtocolCell | MultimodalCell | PruneCell) -> list:
-    """The arms of a cell, with every seed; of a protocol, its rows."""
+def run(cell: PromptCell | EveryClassCell | MultimodalCell | PruneCell) -> list:
+    """The arms of a cell, with every seed; of prompts for every class, its rows."""
     seeds = cell.settings.seeds
     if isinstance(cell, PromptCell):
         return [arm for seed in seeds for arm in cell.prompter.arms(cell.trial(seed))]
-    if isinstance(cell, ProtocolCell):
+    if isinstance(cell, EveryClassCell):
         untrained = [row for seed in seeds for row in cell.zero_shot(seed)]
         return untrained + [row for job in cell.jobs for row in cell.learned(*job)]
     if isinstance(cell, PruneCell):

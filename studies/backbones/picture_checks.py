@@ -7,7 +7,10 @@ from vpstudy.data.origin import origin_of
 from vpstudy.data.registry import EMBEDDED, KNOWN
 from vpstudy.settings import unknown
 
-STUDIES = ("hidden_cost", "real_network", "vpns", "qprompt", "across", "protocols", "multimodal", "compressed_towers")
+STUDIES = (
+    "hidden_cost", "real_network", "vpns", "qprompt", "across", "few_shot", "other_pictures", "multimodal",
+    "compressed_towers",
+)  # fmt: skip
 
 
 def problems(p: Any) -> Iterator[str]:
@@ -31,8 +34,8 @@ def _targets(p: Any) -> Iterator[tuple[str, list[str], bool]]:
             section = getattr(p, study)
             is_used = bool(getattr(section.axes, "backbones", backbones))
             yield f"{study}.axes.targets", section.axes.targets, is_used
-            if study == "protocols":
-                yield "protocols.settings.others", section.settings.others, is_used
+            if study == "other_pictures":
+                yield "other_pictures.settings.others", section.settings.others, is_used
     yield "fetched", p.fetched, False
     if hasattr(p, "locked_tuning"):
         entries = [p.weights.get(name) for name in p.clips] if hasattr(p, "clips") and hasattr(p, "weights") else []

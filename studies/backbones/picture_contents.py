@@ -34,18 +34,8 @@ NEEDS: tuple[tuple[str, str, str, Callable[[Parameters], Any]], ...] = (
     ("qprompt", "qprompt.settings.shots", "qprompt", lambda p: p.qprompt.axes.backbones),
     ("multimodal", "qprompt.settings.shots", "qprompt", lambda p: p.multimodal.axes.backbones),
     ("compressed_towers", "qprompt.settings.shots", "qprompt", lambda p: p.compressed_towers.axes.backbones),
-    (
-        "protocols",
-        "qprompt.settings.shots",
-        "qprompt",
-        lambda p: p.protocols.axes.backbones and "transfer" in p.protocols.axes.names,
-    ),
-    (
-        "protocols",
-        "protocols.settings.shots",
-        "qprompt",
-        lambda p: p.protocols.axes.backbones and "few_shot" in p.protocols.axes.names,
-    ),
+    ("other_pictures", "qprompt.settings.shots", "qprompt", lambda p: p.other_pictures.axes.backbones),
+    ("few_shot", "few_shot.settings.shots", "qprompt", lambda p: p.few_shot.axes.backbones),
 )
 
 
@@ -56,7 +46,7 @@ def check(p: Parameters, file: str, this_machine: bool = True) -> list[str]:
     others, whose devices are not known. Raises ParameterError with a line for each problem.
     """
     problems, notes, sizes = [], [], {}
-    texts = (p.qprompt, p.multimodal, p.protocols, p.compressed_towers)
+    texts = (p.qprompt, p.multimodal, p.few_shot, p.other_pictures, p.compressed_towers)
     in_texts = {name for section in texts if section.axes.backbones for name in section.axes.targets}
     if this_machine and p.execution.device == "cuda" and not torch.cuda.is_available():
         problems.append("execution.device: 'cuda': torch sees no CUDA device on this machine; give auto or cpu")

@@ -1,4 +1,4 @@
-"""Figures of single-cell notebooks: pictures, arms, training, weights, reliability, protocols."""
+"""Figures of single-cell notebooks: pictures, arms, training, weights, reliability, every class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

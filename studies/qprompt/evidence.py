@@ -78,8 +78,8 @@ class QpromptEvidence:
 
 def evidence(parameters: Parameters, read: Results) -> QpromptEvidence | None:
     """Evidence of all networks, few-shot learning and prompts for both towers included; None if there are no runs."""
-    protocols, multimodal = (results.read(grid.cells(parameters, stage)).frame for stage in ("protocol", "multimodal"))
-    frames = [frame for frame in (read.frame, few_shot(protocols), multimodal) if len(frame)]
+    few, multimodal = (results.read(grid.cells(parameters, stage)).frame for stage in ("few_shot", "multimodal"))
+    frames = [frame for frame in (read.frame, few_shot(few), multimodal) if len(frame)]
     return gathered(pd.concat(frames), read.contents) if frames else None
 
 
@@ -132,9 +132,9 @@ def with_harmonic_mean(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([runs, harmonic[[c for c in runs.columns if c in harmonic]]], ignore_index=True)
 
 
-def few_shot(protocols: pd.DataFrame) -> pd.DataFrame:
-    """Few-shot rows of the stage `protocol`, with each number of pictures as an arm: "qat-1 of 4"."""
-    if protocols.empty:
-        return protocols
-    mine = protocols[(protocols["protocol"] == "few_shot") & (protocols["budget"] != "0")]
+def few_shot(runs: pd.DataFrame) -> pd.DataFrame:
+    """Learned rows of the stage `few_shot`, with each number of pictures as an arm: "qat-1 of 4"."""
+    if runs.empty:
+        return runs
+    mine = runs[runs["budget"] != "0"]
     return mine.assign(prompter="few_shot", arm=mine["arm"] + " of " + mine["budget"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from studies.claims.claim import ON
 from studies.figures import dots, lines, panels, sentences, style
@@ -233,20 +234,21 @@ def histograms(report, runs: pd.DataFrame) -> Drawn | None:
     )
 
 
-def protocol(name: str) -> Callable[[Any, pd.DataFrame], Drawn | None]:
-    """Every arm of a protocol, over all source checkpoints and seeds."""
+def every_class(
+    name: str, by: str, picture: Callable[[pd.DataFrame], Figure]
+) -> Callable[[Any, pd.DataFrame], Drawn | None]:
+    """Every arm of prompts for every class, over all source checkpoints and seeds."""
 
     def draw(report, runs: pd.DataFrame) -> Drawn | None:
-        mine = report.of_protocol(name, runs["backbone"].iloc[0])
+        mine = report.every_class[name]
+        mine = mine[mine["backbone"] == runs["backbone"].iloc[0]]
         if mine.empty:
             return None
         mine = mine.assign(arm=mine["arm"].map(lambda arm: arm if arm == ZERO_SHOT else in_words(arm)))
-        figure = (cell_figures.by_shots if name == "few_shot" else cell_figures.by_group)(mine)
-        by = ["arm", "budget" if name == "few_shot" else "group"]
-        table = summarise(mine, by, "accuracy").set_axis(
+        table = summarise(mine, ["arm", by], "accuracy").set_axis(
             ["row", "panel", "mean", "low", "high", "n", "n_diverged"], axis=1
         )
-        return Drawn(figure, sentences.extremes(table, METRICS["accuracy"]))
+        return Drawn(picture(mine), sentences.extremes(table, METRICS["accuracy"]))
 
     return draw
 
@@ -275,8 +277,8 @@ FIGURES = {
     "controls": against(
         qat(FEWEST), _explanations, "Noise, or staying near the start? Each less QCoOp, 1 bit", "difference", NOISE
     ),
-    "protocol_few_shot": protocol("few_shot"),
-    "protocol_transfer": protocol("transfer"),
+    "few_shot": every_class("few_shot", "budget", cell_figures.by_shots),
+    "other_pictures": every_class("other_pictures", "group", cell_figures.by_group),
     "multimodal": multimodal,
     "prompters_ece_debiased": arms_figure(_no_controls, "Calibration on base and new", metric="ece_debiased"),
 }

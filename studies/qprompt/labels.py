@@ -3,7 +3,7 @@
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 Arm = tuple[str, str]  # prompter, arm
-ZERO_SHOT = "zero-shot"  # the untrained arm of protocols
+ZERO_SHOT = "zero-shot"  # the untrained arm of prompts for every class
 FEWEST = 1  # bits of QCoOp as published
 COOP, COCOOP, KGCOOP, PROGRAD = (("coop", "full"), ("cocoop", "full"), ("kgcoop", "full"), ("prograd", "full"))
 TCP, PROMPTSRC = ("tcp", "full"), ("promptsrc", "full")

@@ -13,7 +13,7 @@ from vpstudy.training.prompt_learning.registry import PROMPTERS
 
 
 class QpromptReport(Report):
-    """Results of one scale: `runs` with rows for base, new and H, `evidence` by architecture, protocols, towers.
+    """Results of one scale: `runs` with rows for base, new and H, `evidence` by architecture, and runs of other stages.
 
     Networks that are the only one of their architecture are shown together; `alone` has the runs of each.
     """
@@ -25,9 +25,13 @@ class QpromptReport(Report):
         self.evidence = gathered(self.runs, self.contents).by_architecture()
         self.alone = with_harmonic_mean(self.runs).reindex(columns=list(dict.fromkeys([*self.runs, "distance"])))
         self.runs = pooled(self.alone)
-        protocols, both = (results.read(grid.cells(parameters, s)).frame for s in ("protocol", "multimodal"))
-        self.protocols = pooled(protocols) if len(protocols) else protocols
-        self.multimodal = pooled(with_harmonic_mean(both)) if len(both) else self.runs.iloc[:0]
+        self.every_class = {name: self._runs_of_stage(name) for name in ("few_shot", "other_pictures")}
+        both = self._runs_of_stage("multimodal")
+        self.multimodal = with_harmonic_mean(both) if len(both) else both
+
+    def _runs_of_stage(self, name: str) -> pd.DataFrame:
+        runs = results.read(grid.cells(self.parameters, name)).frame
+        return pooled(runs) if len(runs) else self.runs.iloc[:0]
 
     def coverage(self) -> None:
         super().coverage()
@@ -35,12 +39,6 @@ class QpromptReport(Report):
         cells = {(of["cell"]["prompter"], of["cell"]["target"], of["facts"]["left_out"]) for of in left_out}
         for prompter, target, why in sorted(cells):
             print(f"Left out: {PROMPTERS[prompter].label} on {target}, {why}.")
-
-    def of_protocol(self, name: str, backbone: str | None = None) -> pd.DataFrame:
-        if self.protocols.empty:
-            return self.runs.iloc[:0]
-        runs = self.protocols[self.protocols["protocol"] == name]
-        return runs[runs["backbone"] == backbone] if backbone else runs
 
     def runs_of(self, name: str) -> pd.DataFrame:
         return self.multimodal if name == "multimodal" else self.runs

@@ -8,14 +8,11 @@ from pydantic import AfterValidator, model_validator
 from studies.axes import Backbones, Targets
 from vpstudy.models import architectures
 from vpstudy.models.weights import is_locked
-from vpstudy.settings import AXIS, Positive, Seed, Strict, increasing, one_of, unique
+from vpstudy.settings import AXIS, Positive, Seed, Strict, increasing, one_of
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 from vpstudy.training.prompt_learning.settings import Bits, Context, MultimodalLearning, PromptLearning
 
 PrompterName = Annotated[str, one_of(PROMPTERS, "prompter", "vpstudy/training/prompt_learning/registry.py")]
-# few_shot: a prompt for each number of pictures. transfer: learned once, measured on shifted pictures (domain shift)
-# and on other targets (across data sets).
-Protocol = Literal["few_shot", "transfer"]
 # Those of vpstudy/data/shifts.py, which loads torch.
 Shift = Literal[
     "blur", "noise", "inverted", "rotated",
@@ -37,22 +34,22 @@ class Qprompt(Strict):
     settings: PromptLearning
 
 
-class ProtocolAxes(Strict):
-    names: Annotated[list[Protocol], AfterValidator(unique)]  # may be empty: then no such cell runs
-    backbones: Backbones
+class EveryClassAxes(Strict):
+    backbones: Backbones  # may be empty: then no such cell runs
     targets: Targets  # prompts learn from all their classes
 
 
-class ProtocolSettings(Strict):
-    """Settings of protocols; the rest is as in `qprompt`."""
+class _EveryClassSettings(Strict):
+    """Settings of prompts for every class; the rest is as in `qprompt`."""
 
-    others: Targets  # prompts are measured on these without learning
     seeds: Annotated[list[Seed], *AXIS]
     bits: Bits  # of prompts trained through their codebook
-    shifts: Annotated[list[Shift], *AXIS]
-    shots: Annotated[list[Positive], *AXIS, AfterValidator(increasing)]  # of few_shot: pictures per class
+
+
+class FewShotSettings(_EveryClassSettings):
+    shots: Annotated[list[Positive], *AXIS, AfterValidator(increasing)]  # pictures per class
     epochs: list[Positive]  # at each number of `shots`
-    context: Context  # of few_shot
+    context: Context
 
     @model_validator(mode="after")
     def _fit(self):
@@ -61,9 +58,19 @@ class ProtocolSettings(Strict):
         return self
 
 
-class Protocols(Strict):
-    axes: ProtocolAxes
-    settings: ProtocolSettings
+class FewShot(Strict):
+    axes: EveryClassAxes
+    settings: FewShotSettings
+
+
+class OtherPicturesSettings(_EveryClassSettings):
+    shifts: Annotated[list[Shift], *AXIS]  # of the target's own pictures
+    others: Targets  # prompts are measured on these without learning
+
+
+class OtherPictures(Strict):
+    axes: EveryClassAxes
+    settings: OtherPicturesSettings
 
     @model_validator(mode="after")
     def _fit(self):
@@ -100,7 +107,13 @@ def _missing_clips(p: Any) -> Iterator[str]:
         ("clips", p.clips, "pretrained or outside", [*p.pretrained, *p.outside]),
         ("qprompt.axes.backbones", p.qprompt.axes.backbones, "clips", p.clips),
         ("multimodal.axes.backbones", p.multimodal.axes.backbones, "clips", p.clips),
-        ("protocols.axes.backbones", p.protocols.axes.backbones, "qprompt.axes.backbones", p.qprompt.axes.backbones),
+        ("few_shot.axes.backbones", p.few_shot.axes.backbones, "qprompt.axes.backbones", p.qprompt.axes.backbones),
+        (
+            "other_pictures.axes.backbones",
+            p.other_pictures.axes.backbones,
+            "qprompt.axes.backbones",
+            p.qprompt.axes.backbones,
+        ),
     ):
         for name in given:
             if name not in allowed:

@@ -144,11 +144,11 @@ def _signed(found: Finding, above: str, below: str) -> str | None:
     return above if effect.low > 0 else below if effect.high < 0 else None
 
 
-def protocol(name: str):
-    """Accuracy of each arm, and each quantized arm minus CoOp, paired; a column per budget or kind of pictures."""
+def every_class(name: str, by: str):
+    """Accuracy of each arm, and each quantized arm minus CoOp, paired; a column for each value of `by`."""
 
     def table(report) -> pd.DataFrame:
-        runs, by = report.of_protocol(name), "budget" if name == "few_shot" else "group"
+        runs = report.every_class[name]
         columns = list(dict.fromkeys(runs.loc[runs["arm"] != ZERO_SHOT, by]))
         lines, arms = [], dict(list(runs.groupby("arm", sort=False)))
         for arm, of in arms.items():
@@ -187,7 +187,7 @@ TABLES = {
     "published": published,
     "results": results,
     "why": why,
-    "protocol_few_shot_table": protocol("few_shot"),
-    "protocol_transfer_table": protocol("transfer"),
+    "few_shot_table": every_class("few_shot", "budget"),
+    "other_pictures_table": every_class("other_pictures", "group"),
     "multimodal_table": multimodal,
 }

@@ -113,7 +113,7 @@ def test_an_architecture_counts_where_networks_are_built_by_it(kind, tmp_path):
     assert "vpstudy/paths.py" not in listed
 
 
-@pytest.mark.parametrize("kind", ["clip_source", "protocol"])
+@pytest.mark.parametrize("kind", ["clip_source", "other_pictures"])
 def test_what_measures_on_several_targets_depends_on_all_embedded_ones(kind):
     found = fingerprints.digests(paths.NOTEBOOKS / f"{grid.STAGES[kind].notebook}.ipynb", paths.ROOT)
     assert {f"{module.replace('.', '/')}.py" for module in EMBEDDED.values()} <= found.keys()

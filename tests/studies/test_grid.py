@@ -57,10 +57,10 @@ def test_every_kind_of_target_is_one_kind_of_dependency():
     embedded = {f"data/targets/{name}.json" for name in EMBEDDED}
     assert embedded <= set(stages["code"]["outs"])
     for name in grid.STAGES:
-        if "target" in stages[name].get("matrix", ()) and name not in ("pictures", "protocol"):
+        if "target" in stages[name].get("matrix", ()) and name not in ("pictures", "other_pictures"):
             assert "data/targets/${item.target}.json" in stages[name]["deps"]
     # These measure on several targets, so that no axis tells which: fetched ones, and those in their lists of code.
-    for name in ("clip_source", "protocol"):
+    for name in ("clip_source", "other_pictures"):
         assert {f"data/code/{name}.json", "data/results/${scale}/pictures"} <= set(stages[name]["deps"])
     assert "data/results/${scale}/pictures/pictures-${item.target}.json" in str(stages["pictures"]["outs"])
 

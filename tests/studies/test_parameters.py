@@ -55,7 +55,7 @@ PROBE, PROMPTS = "hidden_cost.settings.linear_probe", "hidden_cost.settings.visu
         ("pretrained", ["resnet"], ["pretrained.0: 'resnet'", "allowed: cnn", "vpstudy/models/architectures.py"]),
         ("source.checkpoints", 0, ["source.checkpoints: 0"]),
         ("backbones", [], ["across.axes.backbones: 'cnn' is not in backbones"]),
-        ("protocols.axes.backbones", ["cnn"], ["protocols.axes.backbones: 'cnn' is not in qprompt.axes.backbones"]),
+        ("few_shot.axes.backbones", ["cnn"], ["few_shot.axes.backbones: 'cnn' is not in qprompt.axes.backbones"]),
         ("compressions", ["int4"], ["compressions: 'dense' is missing"]),
         ("compressions", ["dense", "dense"], ["compressions", "only once"]),
         ("compressions", ["dense", "imp-1.5"], ["compressions.1: 'imp-1.5'", "[0.01, 0.99]", "imp-0.80"]),
@@ -151,10 +151,10 @@ def test_a_study_that_is_left_out_is_not_checked_and_something_must_be_left():
     ]
 
 
-@pytest.mark.parametrize("name", ["hidden_cost", "vpns", "qprompt", "across", "protocols"])
+@pytest.mark.parametrize("name", ["hidden_cost", "vpns", "qprompt", "across", "few_shot"])
 def test_the_papers_sets_and_a_reader_s_own_are_targets_of_every_study(name):
     own = {"pictures": {"my_signs": {"imagefolder": "signs"}}, "fetched": ["gtsrb", "my_signs"]}
-    own |= {"protocols.axes.backbones": ["lite0"], "protocols.axes.names": ["transfer"]}
+    own |= {"few_shot.axes.backbones": ["lite0"]}
     parameters = study.validate(changed(own | {f"{name}.axes.targets": ["gtsrb", "my_signs"]}), "x")
     assert parameters.pictures["my_signs"].imagefolder == "signs"
     assert "'my_sings': no such target" in problems(own | {f"{name}.axes.targets": ["gtsrb", "my_sings"]})[0]

@@ -82,7 +82,8 @@ def pixelate(pictures: Tensor, share: float) -> Tensor:
             image = image.resize((size, size), how)
         return np.moveaxis(np.asarray(image), 2, 0)
 
-    return torch.from_numpy(np.stack([one(picture) for picture in pictures.numpy()]))
+    # np.stack keeps the order in memory of what it stacks
+    return torch.from_numpy(np.ascontiguousarray(np.stack([one(picture) for picture in pictures.numpy()])))
 
 
 def _at(corruption: Callable[[Tensor, float], Tensor], strength: float) -> Callable[[Tensor], Tensor]:

@@ -63,7 +63,7 @@ def using(tmp_path_factory):
     content |= {"weights": {"other": ENTRY}, "outside": ["other"], "clips": ["other"], "checkpoints": {"same": same}}
     content["real_network"]["axes"]["backbones"] = []
     changes = {"locked_tuning": tuning, "qprompt": {"axes": OTHER, "settings": few}}
-    changes["protocols"] = {"axes": OTHER, "settings": {"others": ["letters"]}}
+    changes["other_pictures"] = {"axes": OTHER, "settings": {"others": ["letters"]}}
     compressions = ["dense", "file-same", "w4a4", "reconstructed-0.50", *TEXTS]
     changes["compressed_towers"] = {"axes": OTHER | {"compressions": compressions}}
     parameters = validate(merged(content, changes), "params.yaml")

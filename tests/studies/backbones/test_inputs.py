@@ -10,9 +10,9 @@ from studies.backbones.compress import CompressCell
 from studies.backbones.imp import ImpCell
 from studies.hidden_cost.cell import TransferCell
 from studies.qprompt.clip_source_cell import ClipSourceCell
+from studies.qprompt.every_class_cells import OtherPicturesCell
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
-from studies.qprompt.protocol_cell import ProtocolCell
 from studies.vpns.cell import PruneCell
 from vpstudy import paths
 
@@ -24,7 +24,7 @@ CELLS = {  # with the values of the axes, and the stage that makes what is missi
     PruneCell: (("digits", "vpns"), "source"),
     ClipSourceCell: ((), "source"),
     PromptCell: (("digits", "qcoop"), "clip_source"),
-    ProtocolCell: (("digits", "transfer"), "clip_source"),
+    OtherPicturesCell: (("digits",), "clip_source"),
     MultimodalCell: (("digits",), "clip_source"),
 }
 

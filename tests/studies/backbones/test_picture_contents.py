@@ -90,17 +90,15 @@ def test_the_pools_of_embedded_targets_are_known(root, alias):
 
 
 def test_every_study_that_runs_is_checked_and_one_that_does_not_is_not(root):
-    changes = {f"{name}.axes.targets": ["pens"] for name in ("vpns", "qprompt", "protocols", "across")}
+    changes = {f"{name}.axes.targets": ["pens"] for name in ("vpns", "qprompt", "few_shot", "across")}
     changes |= {"vpns.settings.budget": 40, "across.settings.budget": 41, "qprompt.settings.shots": 42}
-    changes |= {"protocols.settings.shots": [43], "protocols.settings.epochs": [1]}
-    lines = problems(
-        changed(root, changes | {"protocols.axes.backbones": ["lite0"], "protocols.axes.names": ["few_shot"]})
-    )
+    changes |= {"few_shot.settings.shots": [43], "few_shot.settings.epochs": [1]}
+    lines = problems(changed(root, changes | {"few_shot.axes.backbones": ["lite0"]}))
     assert [line.split(": with")[0] for line in lines] == [
         "across.settings.budget: 41",
         "vpns.settings.budget: 40",
         "qprompt.settings.shots: 42",
-        "protocols.settings.shots: 43",
+        "few_shot.settings.shots: 43",
     ]
     without = changes | {"vpns.axes.backbones": [], "across.axes.backbones": []}
     assert [line.split(": with")[0] for line in problems(changed(root, without))] == ["qprompt.settings.shots: 42"]

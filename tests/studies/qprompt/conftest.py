@@ -21,16 +21,13 @@ SMALL = {
         "settings": FEW
         | {"shots": 1, "validation_per_class": 2, "bits": [1], "cocoop": {"epochs": 1, "evaluations": 1}},
     },
-    "protocols": {
-        "axes": {"names": ["few_shot", "transfer"], "backbones": ["cnn"], "targets": ["digits"]},
-        "settings": {
-            "seeds": [0],
-            "shots": [1, 2],
-            "epochs": [1, 2],
-            "context": 3,
-            "shifts": ["inverted"],
-            "others": ["letters"],
-        },
+    "few_shot": {
+        "axes": {"backbones": ["cnn"], "targets": ["digits"]},
+        "settings": {"seeds": [0], "shots": [1, 2], "epochs": [1, 2], "context": 3},
+    },
+    "other_pictures": {
+        "axes": {"backbones": ["cnn"], "targets": ["digits"]},
+        "settings": {"seeds": [0], "shifts": ["inverted"], "others": ["letters"]},
     },
     "multimodal": {"axes": {"backbones": ["vit"]}, "settings": FEW | {"bits": [1, 4], "batch": 5}},
 }

@@ -10,9 +10,9 @@ from running import run
 from studies import results
 from studies.backbones import weights_checks
 from studies.qprompt import source_models
+from studies.qprompt.every_class_cells import FewShotCell
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
-from studies.qprompt.protocol_cell import ProtocolCell
 from vpstudy import paths
 from vpstudy.models import backbones
 from vpstudy.models.architectures import ARCHITECTURES, Architecture
@@ -45,7 +45,8 @@ def using(small, tmp_path_factory):
             outside=["other"],
             clips=["other"],
             qprompt={"axes": {"backbones": ["other"]}, "settings": few},
-            protocols={"axes": {"backbones": ["other"]}},
+            few_shot={"axes": {"backbones": ["other"]}},
+            other_pictures={"axes": {"backbones": ["other"]}},
             locked_tuning=tuning | (changes or {}),
             **{"multimodal": {"axes": {"backbones": []}}} | more,
         )
@@ -96,7 +97,7 @@ def test_prompts_are_learned_for_it(made, using, monkeypatch):
     assert {row["status"] for row in result["rows"]} == {"ok"} and len(result["rows"]) == 4
     assert result["rows"][0]["bytes"] == 2 * 4 * 16 and result["cell"]["settings"]["clip"]["size"] == 32
     assert [words[0] for words in cell.nearest_words(arms[0].start)] == ["a", "picture", "of", "a"]
-    rows = run(ProtocolCell(using(), "other", "digits", "few_shot"))
+    rows = run(FewShotCell(using(), "other", "digits"))
     assert {row["status"] for row in rows} == {"ok"}
 
 

@@ -64,7 +64,8 @@ def using(small, tmp_path_factory):
             "clips": [alias],
             "qprompt": {"axes": {"backbones": [alias]}, "settings": few},
             "multimodal": {"axes": {"backbones": []}, "settings": few},
-            "protocols": {"axes": {"backbones": [alias]}},
+            "few_shot": {"axes": {"backbones": [alias]}},
+            "other_pictures": {"axes": {"backbones": [alias]}},
         }
         return small(**own | changes)
 

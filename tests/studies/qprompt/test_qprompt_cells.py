@@ -11,10 +11,10 @@ from studies import allowed, grid, results
 from studies import parameters as study_parameters
 from studies.qprompt import cell_figures, cell_tables, multimodal_cell
 from studies.qprompt.clip_source_cell import ClipSourceCell
+from studies.qprompt.every_class_cells import FewShotCell, OtherPicturesCell
 from studies.qprompt.evidence import gathered
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
-from studies.qprompt.protocol_cell import ProtocolCell
 from studies.qprompt.report import QpromptReport
 from vpstudy import paths
 from vpstudy.models import backbones
@@ -119,7 +119,8 @@ def test_cocoop_leaves_out_a_target_with_more_classes_than_it_is_told(small, mon
     few = small(
         qprompt={"axes": {"prompters": ["coop", "cocoop"]}, "settings": {"cocoop": own}},
         source={"checkpoints": 1},
-        protocols={"axes": {"names": []}},
+        few_shot={"axes": {"backbones": []}},
+        other_pictures={"axes": {"backbones": []}},
         multimodal={"axes": {"backbones": []}},
     )
     for module in (study_parameters, allowed):
@@ -158,13 +159,13 @@ def test_an_unknown_prompter_is_refused(small):
 
 @pytest.fixture(scope="module")
 def few_shot(small):
-    cell = ProtocolCell(small(), "cnn", "digits", "few_shot")
+    cell = FewShotCell(small(), "cnn", "digits")
     return cell, run(cell)
 
 
 @pytest.fixture(scope="module")
-def transfer(small):
-    cell = ProtocolCell(small(), "cnn", "digits", "transfer")
+def other_pictures(small):
+    cell = OtherPicturesCell(small(), "cnn", "digits")
     return cell, run(cell)
 
 
@@ -181,8 +182,8 @@ def test_few_shot_has_a_row_for_each_arm_and_number_of_pictures(few_shot):
     assert all((two.train[0] == feature).all(1).any() for feature in one.train[0])
 
 
-def test_transfer_measures_the_same_prompt_on_every_group(transfer):
-    cell, rows = transfer
+def test_a_prompt_is_measured_on_every_kind_of_pictures(other_pictures):
+    cell, rows = other_pictures
     assert [r["group"] for r in rows if r["arm"] == "full"] == ["all", "inverted", "letters"]
     groups = cell.groups
     assert groups["letters"].labels.max() == 42 and len(groups["letters"].called) == 43
@@ -193,8 +194,8 @@ def test_transfer_measures_the_same_prompt_on_every_group(transfer):
     assert ("letters", "1") in [tuple(map(str, column)) for column in table.columns] and len(table) == 3
 
 
-def test_zero_shot_is_the_nearest_description(transfer):
-    cell, rows = transfer
+def test_zero_shot_is_the_nearest_description(other_pictures):
+    cell, rows = other_pictures
     accuracies = {r["group"]: r["metrics"]["accuracy"] for r in rows if r["arm"] == "zero-shot"}
     for name, group in cell.groups.items():
         far = apart(group.features, described(cell.tower, group.called, ("a picture of a {}.",)))
@@ -204,14 +205,14 @@ def test_zero_shot_is_the_nearest_description(transfer):
         assert right[0] - 1e-6 <= accuracies[name] <= right[1] + 1e-6 and right[1] - right[0] < 0.02
 
 
-def test_a_protocol_that_diverges_is_rows(few_shot, monkeypatch):
+def test_prompts_for_every_class_that_diverge_are_rows(few_shot, monkeypatch):
     monkeypatch.setattr(trials, "learn", lost)
     rows = [r for r in run(few_shot[0]) if r["arm"] != "zero-shot"]
     assert {(r["status"], r["reason"]) for r in rows} == {("diverged", "the training loss was nan")}
     assert len(rows) == 4 and {r["group"] for r in rows} == {"all"}
 
 
-def test_figures_of_protocols_show_every_arm(few_shot):
+def test_figures_of_prompts_for_every_class_show_every_arm(few_shot):
     runs = cell_figures.runs(few_shot[1])
     figure = cell_figures.by_shots(runs)
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["full", "qat-1", "zero-shot"]
@@ -220,14 +221,14 @@ def test_figures_of_protocols_show_every_arm(few_shot):
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["as learned"]
 
 
-def test_figures_of_cells_show_every_arm(coop, transfer):
+def test_figures_of_cells_show_every_arm(coop, other_pictures):
     rows, facts = coop[2]["rows"], coop[2]["facts"]
     figure = cell_figures.arms(cell_figures.runs(rows))
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["full", "ptq-1"]
     assert [axis.get_title() for axis in figure.axes] == ["base", "new"]
     assert len(cell_figures.curves(facts["curves"]).axes[0].get_lines()) == 1
     assert sum(bool(axis.get_title()) for axis in cell_figures.reliability(rows).axes) == 2
-    shown = transfer[0].examples(4)
+    shown = other_pictures[0].examples(4)
     assert len(cell_figures.examples(shown).axes) == 1
 
 
@@ -319,7 +320,7 @@ def test_a_multimodal_run_that_diverges_is_rows(maple, monkeypatch):
 def test_cells_are_those_of_the_axes(small):
     names = {stage: [cell.slug for cell in grid.cells(small(), stage)] for stage in ("clip_source", "multimodal")}
     assert names == {"clip_source": ["cnn", "vit"], "multimodal": ["vit-digits"]}
-    protocols = [cell.slug for cell in grid.cells(small(), "protocol")]
-    assert protocols == ["cnn-digits-few_shot", "cnn-digits-transfer"]
-    none = small(protocols={"axes": {"names": []}}, multimodal={"axes": {"backbones": []}})
-    assert grid.cells(none, "protocol") == grid.cells(none, "multimodal") == []
+    none = {name: {"axes": {"backbones": []}} for name in ("few_shot", "other_pictures", "multimodal")}
+    for name in ("few_shot", "other_pictures"):
+        assert [cell.slug for cell in grid.cells(small(), name)] == ["cnn-digits"]
+    assert not any(grid.cells(small(**none), name) for name in none)

@@ -185,7 +185,7 @@ def few_pictures(gain: dict[int, float]) -> pd.DataFrame:
             shared = draw.normal(0.7, 0.02)
             for arm, value in (("full", shared), ("qat-1", shared + more + draw.normal(0, 0.002))):
                 rows.append({"arm": arm, "budget": str(shots), "seed": seed, "accuracy": value, "bits": None})
-    fixed = {"backbone": "cnn", "target": "digits", "protocol": "few_shot", "group": "all"}
+    fixed = {"backbone": "cnn", "target": "digits", "group": "all"}
     return pd.DataFrame(rows).assign(status="ok", source_seed=lambda of: of["seed"], **fixed)
 
 

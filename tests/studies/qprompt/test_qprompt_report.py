@@ -7,21 +7,27 @@ from texts import faults
 from studies import grid, results
 from studies.claims.verdict import NOT_RUN
 from studies.qprompt import cell_tables
+from studies.qprompt.every_class_cells import FewShotCell, OtherPicturesCell
 from studies.qprompt.labels import words
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
-from studies.qprompt.protocol_cell import ProtocolCell
 from studies.qprompt.report import QpromptReport
 
-CELLS = {"prompt": PromptCell, "protocol": ProtocolCell, "multimodal": MultimodalCell}
+CELLS = {
+    "prompt": PromptCell,
+    "few_shot": FewShotCell,
+    "multimodal": MultimodalCell,
+    "other_pictures": OtherPicturesCell,
+}
 
 
 @pytest.fixture(scope="module")
 def done(small):
-    """Parameters of which every cell has a result: two of text prompts, both protocols, and one of both towers."""
+    """Parameters of which every cell has a result: two of text prompts, two for every class, and one of both towers."""
     p = small(
         qprompt={"axes": {"prompters": ["coop", "qcoop"]}, "settings": {"seeds": [0, 1]}},
-        protocols={"settings": {"seeds": [0, 1]}},
+        few_shot={"settings": {"seeds": [0, 1]}},
+        other_pictures={"settings": {"seeds": [0, 1]}},
         multimodal={"settings": {"bits": [4]}},
     )
     for stage, kind in CELLS.items():
@@ -77,14 +83,14 @@ def test_controls_are_compared_in_pairs(report):
 
 
 @pytest.mark.parametrize(
-    ("protocol", "columns"), [("few_shot", ["1", "2"]), ("transfer", ["as learned", "inverted", "letters"])]
+    ("name", "columns"), [("few_shot", ["1", "2"]), ("other_pictures", ["as learned", "inverted", "letters"])]
 )
-def test_protocols_have_a_line_for_each_arm_and_for_quantized_ones_less_coop(report, protocol, columns):
-    axes(report, f"protocol_{protocol}")
-    table = report.tables[f"protocol_{protocol}_table"](report)
+def test_prompts_for_every_class_have_a_line_for_each_arm_and_for_quantized_ones_less_coop(report, name, columns):
+    axes(report, name)
+    table = report.tables[f"{name}_table"](report)
     assert list(table["arm"]) == ["zero-shot", "CoOp", "QCoOp, 1 bit", "QCoOp, 1 bit − CoOp"]
     assert list(table.columns[1:]) == columns
-    accuracy = report.protocols[report.protocols["protocol"] == protocol].query("arm == 'full'")["accuracy"]
+    accuracy = report.every_class[name].query("arm == 'full'")["accuracy"]
     assert table.set_index("arm").loc["CoOp", columns[0]].startswith(f"{accuracy.iloc[:: len(columns)].mean():.3f} ± ")
 
 
@@ -100,13 +106,14 @@ def test_prompts_for_both_towers_stand_beside_the_paper_s(report):
 
 
 def test_a_scale_without_the_cells_says_so(done, small, capsys):
-    p = small(protocols={"axes": {"names": []}}, multimodal={"axes": {"backbones": []}})
+    none = {"axes": {"backbones": []}}
+    p = small(few_shot=none, other_pictures=none, multimodal=none)
     settings = {"qprompt": done.qprompt, "clips": done.clips}
     report = QpromptReport(p.model_copy(update=settings), save=False)
-    for name in ("protocol_few_shot", "protocol_few_shot_table", "multimodal", "multimodal_table"):
+    for name in ("few_shot", "other_pictures_table", "multimodal", "multimodal_table"):
         report.show(name)
     assert capsys.readouterr().out.split() == NOT_RUN.split() * 4
-    assert report.protocols.empty
+    assert all(runs.empty for runs in report.every_class.values())
 
 
 def test_tables_of_a_cell_are_means_over_seeds(report):

@@ -24,7 +24,7 @@ def test_shifts_give_the_same_pictures_each_time_and_leave_theirs_alone(name):
     before = pictures.clone()
     one, two = shifts.SHIFTS[name](pictures), shifts.SHIFTS[name](pictures)
     assert torch.equal(one, two) and torch.equal(pictures, before)
-    assert one.shape == pictures.shape and one.dtype == torch.uint8
+    assert one.shape == pictures.shape and one.dtype == torch.uint8 and one.is_contiguous()
     assert not torch.equal(one, pictures)
 
 

@@ -1,8 +1,8 @@
-"""The protocol cell: prompts learned on every class of a target, from few pictures or for transfer."""
+"""Cells of prompts learned on every class of a target: from few pictures, and measured on other pictures."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import get_args
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,6 @@ from studies.cells import Cell
 from studies.parameters import Parameters
 from studies.qprompt import picture_features, source_models
 from studies.qprompt.labels import ZERO_SHOT
-from studies.qprompt.settings import Protocol
 from studies.rows import head, lost, row
 from vpstudy.data.shifts import SHIFTS
 from vpstudy.data.target import Target
@@ -39,20 +38,16 @@ class Group:
     labels: Tensor
 
 
-class ProtocolCell:
-    """Learns prompts for a two-tower model on every class of `target`. Raises ValueError for an unknown protocol."""
+class EveryClassCell:
+    """Learns CoOp and QCoOp for a two-tower model on every class of `target`."""
 
-    def __init__(self, parameters: Parameters, backbone: str, target: str, protocol: str, checkpoint: int = 0):
-        p, protocols = parameters, get_args(Protocol)
-        if protocol not in protocols:
-            raise ValueError(f"protocol {protocol!r} is unknown; allowed: {', '.join(protocols)}")
-        self.cell = Cell.of("protocol", "qprompt", p.scale, backbone=backbone, target=target, protocol=protocol)
-        self.name, self.settings, self.how, self.clip_settings = (
-            protocol,
-            p.protocols.settings,
-            p.qprompt.settings,
-            source_models.settings(p, backbone),
-        )
+    stage: ClassVar[str]
+
+    def __init__(self, parameters: Parameters, backbone: str, target: str, checkpoint: int = 0):
+        p = parameters
+        self.cell = Cell.of(self.stage, "qprompt", p.scale, backbone=backbone, target=target)
+        self.settings, self.how = getattr(p, self.stage).settings, p.qprompt.settings
+        self.clip_settings = source_models.settings(p, backbone)
         self.size, self.runtime = source_models.size(p, backbone), configure(p.execution)
         self.checkpoint = checkpoint
         self.made = inputs.path(p, backbone, f"clip/{checkpoint}.safetensors")
@@ -77,11 +72,12 @@ class ProtocolCell:
     @cached_property
     def groups(self) -> dict[str, Group]:
         """Groups to measure on; "all" is the target's own test set with all of its classes."""
-        groups = {"all": self._group(self.data)}
-        if self.name == "transfer":
-            groups |= {name: self._group(self.data, name) for name in self.settings.shifts}
-            groups |= {name: self._group(self.load(name)) for name in self.settings.others}
-        return groups
+        return {"all": self._group(self.data)}
+
+    @property
+    def learning(self) -> list[tuple[int, PromptLearning]]:
+        """Numbers of pictures per class, with the settings for each."""
+        raise NotImplementedError
 
     def trial(self, seed: int, shots: int, how: PromptLearning) -> Trial:
         """A trial on every class of the target; its new classes are the same ones."""
@@ -95,19 +91,8 @@ class ProtocolCell:
         return [
             (seed, shots, how, bits)
             for seed in self.settings.seeds
-            for shots, how in self._learning()
+            for shots, how in self.learning
             for bits in (None, *self.settings.bits)
-        ]
-
-    def _learning(self) -> list[tuple[int, PromptLearning]]:
-        """Numbers of pictures per class, with the settings for each."""
-        s = self.settings
-        if self.name == "transfer":
-            return [(self.how.shots, self.how.model_copy(update={"evaluations": 1}))]
-        own = {"context": s.context, "evaluations": 1}
-        return [
-            (shots, self.how.model_copy(update=own | {"epochs": epochs}))
-            for shots, epochs in zip(s.shots, s.epochs, strict=True)
         ]
 
     def zero_shot(self, seed: int) -> list[dict]:
@@ -137,16 +122,46 @@ class ProtocolCell:
 
     def result(self, rows: list[dict]) -> dict:
         facts = {name: {"pictures": len(group.labels), "classes": group.called} for name, group in self.groups.items()}
-        of = {"qprompt": self.how, "protocols": self.settings, "clip": self.clip_settings}
+        of = {"qprompt": self.how, self.stage: self.settings, "clip": self.clip_settings}
         return head(self.cell, self.runtime, **of) | {"facts": {"groups": facts}, "rows": rows}
 
     def examples(self, n: int = 8) -> dict[str, Tensor]:
         """A test picture of each of the first `n` classes, by group."""
-        own = _of_each_class(self.data, n)
-        if self.name == "few_shot":
-            return {self.data.name: own}
-        others = {name: _of_each_class(self.load(name), n) for name in self.settings.others}
-        return {self.data.name: own} | {name: SHIFTS[name](own) for name in self.settings.shifts} | others
+        return {self.data.name: _of_each_class(self.data, n)}
+
+
+class FewShotCell(EveryClassCell):
+    """Learns from each number of pictures per class."""
+
+    stage = "few_shot"
+
+    @property
+    def learning(self) -> list[tuple[int, PromptLearning]]:
+        s, own = self.settings, {"context": self.settings.context, "evaluations": 1}
+        return [
+            (shots, self.how.model_copy(update=own | {"epochs": epochs}))
+            for shots, epochs in zip(s.shots, s.epochs, strict=True)
+        ]
+
+
+class OtherPicturesCell(EveryClassCell):
+    """Learns once, and measures on shifted pictures (domain shift) and on other targets (across data sets)."""
+
+    stage = "other_pictures"
+
+    @cached_property
+    def groups(self) -> dict[str, Group]:
+        shifted = {name: self._group(self.data, name) for name in self.settings.shifts}
+        return super().groups | shifted | {name: self._group(self.load(name)) for name in self.settings.others}
+
+    @property
+    def learning(self) -> list[tuple[int, PromptLearning]]:
+        return [(self.how.shots, self.how.model_copy(update={"evaluations": 1}))]
+
+    def examples(self, n: int = 8) -> dict[str, Tensor]:
+        own = super().examples(n)
+        shifted = {name: SHIFTS[name](own[self.data.name]) for name in self.settings.shifts}
+        return own | shifted | {name: _of_each_class(self.load(name), n) for name in self.settings.others}
 
 
 def _of_each_class(data: Target, n: int) -> Tensor:
