@@ -34,7 +34,7 @@ def draw(
     rows, titles, groups = panels.names(table, "row", order), panels.names(table, "panel"), panels.names(table, "group")
     looks = looks or {group: style.look(g) for g, group in enumerate(groups)}
     groups = [group for group in looks if group in groups]
-    space, apart = 0.2 + 0.1 * min(len(groups), 4), min(0.2, 0.8 / max(len(groups), 1))  # inches; rows
+    space, apart = 0.2 + 0.1 * len(groups), min(0.2, 0.8 / max(len(groups), 1))  # inches; rows
     lines = -(-len(titles) // ABREAST)
     columns = -(-len(titles) // lines)
     figure, axes = style.new_figure(lines, columns, 1.2 + lines * (0.3 + space * len(rows)), sharey=True)

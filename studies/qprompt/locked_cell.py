@@ -10,7 +10,6 @@ from studies.qprompt import picture_features
 from studies.qprompt.clip_source_cell import ClipSourceCell
 from studies.rows import row
 from vpstudy import paths
-from vpstudy.data import captions
 from vpstudy.data.class_names import senses, words
 from vpstudy.data.target import Target
 from vpstudy.data.target import load as load_target
@@ -31,7 +30,6 @@ class LockedCell(ClipSourceCell):
     def __init__(self, parameters: Parameters, backbone: str, checkpoint: int = 0):
         super().__init__(parameters, backbone, checkpoint)
         s = self.settings = parameters.locked_tuning
-        self.templates = captions.OF_THINGS
         self.size, self.text = s.size, files.encoder(s, paths.RAW, paths.ROOT)
         self.towers = {"size": s.size, "encoder": {"location": s.location, "sha256": s.sha256}}
         self.targets = list(dict.fromkeys([*self.targets, *s.measured_on]))

@@ -46,29 +46,20 @@ def at_other_bits(one: Callable[[int], Arm], other: Callable[[int], Arm], *group
     return lambda evidence: [p for b in evidence.bits() if b != FEWEST for p in on(one(b), other(b), *groups)]
 
 
-def at_every_bits(other: Callable[[int], Arm], *groups: str):
-    """Pairs of QCoOp at every number of bits with another arm at the same."""
-    return lambda evidence: [p for b in evidence.bits() for p in on(qat(b), other(b), *groups)]
+def at_more_bits(name: str, *groups: str):
+    """Pairs of QCoOp with another codebook at every number of bits but the published one."""
+    return at_other_bits(qat, lambda bits: ("quantizers", f"{name}-{bits}"), *groups)
 
 
-def where_refitted(names: Sequence[str], group: str) -> Callable[[QpromptEvidence], list[Pair]]:
-    """Pairs of QCoOp with other codebooks at more bits than published, or as published if these were not run."""
-
-    def pairs(evidence: QpromptEvidence) -> list[Pair]:
-        more = [pair for name in names for pair in at_other_bits(qat, changed_codebook(name), group)(evidence)]
-        if more and None not in [evidence.difference(*pair) for pair in more]:
-            return more
-        return [pair for name in names for pair in codebook(name, group)]
-
-    return pairs
+def where_refitted(names: Sequence[str], group: str) -> Measure:
+    """QCoOp less other codebooks at more bits than published, or as published if these were not run."""
+    published = differences([pair for name in names for pair in codebook(name, group)])
+    more = differences(lambda evidence: [pair for name in names for pair in at_more_bits(name, group)(evidence)])
+    return lambda evidence: more(evidence) or published(evidence)
 
 
 def fewest_against_more(*groups: str):
     return lambda evidence: [p for b in evidence.bits() if b != FEWEST for p in on(qat(FEWEST), qat(b), *groups)]
-
-
-def changed_codebook(name: str) -> Callable[[int], Arm]:
-    return lambda bits: ("quantizers", f"{name}-{bits}")
 
 
 def last_less_first(group: str, *arms: Arm) -> Measure:

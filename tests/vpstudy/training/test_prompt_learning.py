@@ -19,9 +19,9 @@ from vpstudy.prompts.codebook import stored_bytes
 from vpstudy.prompts.quantized import Quantizer, Settings
 from vpstudy.prompts.text import TextPrompt
 from vpstudy.training.prompt_learning import tasks, weights
-from vpstudy.training.prompt_learning.learning import Noise, epochs, learn, measure
+from vpstudy.training.prompt_learning.learning import Noisy, epochs, learn, measure
 from vpstudy.training.prompt_learning.prompters import references
-from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
+from vpstudy.training.prompt_learning.prompters.base import Noise, Prompter, Variant
 from vpstudy.training.prompt_learning.prompters.prograd import aligned
 from vpstudy.training.prompt_learning.registry import PROMPTERS
 from vpstudy.training.prompt_learning.settings import PromptLearning
@@ -116,7 +116,7 @@ def test_random_draws_of_controls_differ_between_seeds_and_checkpoints(tower, ta
         this = trial(tower, task, name, seed, checkpoint, **changes)
         this.trained = lambda name, variant, variants=variants: variants.update({name: variant})
         list(PROMPTERS[name].arms(this))
-        draws.append(variants[arm].seed if name == "noise" else variants[arm].quantize.seed)
+        draws.append(variants[arm].noise.seed if name == "noise" else variants[arm].quantize.seed)
     assert len(set(draws)) == 3 and draws[0] == draws[3]
 
 
@@ -167,13 +167,13 @@ def test_a_gradient_loses_what_goes_against_knowledge(share):
 
 
 def test_noise_that_is_kept_stays_and_fresh_noise_is_gone_when_measured():
-    values = torch.zeros(200, 50)
+    values = 3 + 2 * torch.randn(200, 50, generator=torch.Generator().manual_seed(0))
     for fixed in (True, False):
         module = torch.nn.ParameterDict({"w": values.clone()})
-        noise = Noise(values, 0.5, fixed, grows=False, seed=3)
+        noise = Noisy(values, Noise(0.5, seed=3, fixed=fixed))
         parametrize.register_parametrization(module, "w", noise)
         first, second = module["w"].detach().clone(), module["w"].detach().clone()
-        assert first.std().item() == pytest.approx(0.5, rel=0.03)
+        assert (first - values).std().item() == pytest.approx(0.5 * values.std().item(), rel=0.03)
         assert torch.equal(first, second) == fixed
         module.eval()
         noise.eval()
@@ -184,7 +184,7 @@ def test_noise_that_is_kept_stays_and_fresh_noise_is_gone_when_measured():
 def test_noise_that_grows_is_in_units_of_what_the_values_have_become(fixed):
     start = torch.randn(200, 50, generator=torch.Generator().manual_seed(0))
     module = torch.nn.ParameterDict({"w": start.clone()})
-    noise = Noise(start, 0.6 * start.std(correction=0).item(), fixed, grows=True, seed=3)
+    noise = Noisy(start, Noise(0.6, seed=3, fixed=fixed, grows=True))
     parametrize.register_parametrization(module, "w", noise)
     values = module.parametrizations["w"].original
     for factor in (1.0, 8.0):
@@ -209,10 +209,10 @@ def test_coop_in_other_forms(tower, task):
 
 
 def test_kept_noise_is_in_the_prompt_that_is_used(tower, task):
-    kept = learn(tower, task, Variant(noise=5.0, fixed=True), settings(), seed=0)
+    kept = learn(tower, task, Variant(noise=Noise(5.0, fixed=True)), settings(), seed=0)
     offset = kept.prompt.context - kept.contexts[-1]
     assert offset.std().item() == pytest.approx(5 * kept.contexts[0].std(correction=0).item(), rel=0.25)
-    fresh = learn(tower, task, Variant(noise=5.0), settings(), seed=0)
+    fresh = learn(tower, task, Variant(noise=Noise(5.0)), settings(), seed=0)
     assert torch.equal(fresh.prompt.context, fresh.contexts[-1])
 
 

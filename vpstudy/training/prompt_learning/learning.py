@@ -16,7 +16,7 @@ from vpstudy.prompts.text import NETWORKS, Network, TextPrompt, first_context
 from vpstudy.runtime import generator, seed_for
 from vpstudy.training.fit import Diverged, evenly_spaced
 from vpstudy.training.prompt_learning.measuring import accuracies, logits_from, measure, texts_of
-from vpstudy.training.prompt_learning.prompters.base import Variant
+from vpstudy.training.prompt_learning.prompters.base import Noise, Variant
 from vpstudy.training.prompt_learning.settings import Learning
 from vpstudy.training.prompt_learning.tasks import Task
 
@@ -52,17 +52,15 @@ class Learned:
     meta: Network | None = None
 
 
-class Noise(nn.Module):
-    """A parametrization that adds Gaussian noise: fixed, or fresh at each training step and none in evaluation.
+class Noisy(nn.Module):
+    """A parametrization that adds noise to values."""
 
-    If it `grows`, it does so with the deviation of the values.
-    """
-
-    def __init__(self, values: Tensor, deviation: float, fixed: bool, grows: bool, seed: int):
+    def __init__(self, values: Tensor, noise: Noise):
         super().__init__()
-        self._deviation, self._fixed = deviation, fixed
-        self._first = values.std(correction=0) if grows else None
-        self._draw = torch.Generator().manual_seed(seed)
+        first = values.std(correction=0)
+        self._deviation, self._fixed = noise.deviation * first.item(), noise.fixed
+        self._first = first if noise.grows else None
+        self._draw = torch.Generator().manual_seed(noise.seed)
         self.register_buffer("offset", self._drawn(values))
 
     def _drawn(self, values: Tensor) -> Tensor:
@@ -128,9 +126,7 @@ def learn(tower: Tower, task: Task, variant: Variant, settings: Learning, seed: 
         quantizer = Quantizer(start, variant.quantize)
         parametrize.register_parametrization(prompt, "context", quantizer)
     if variant.noise:
-        deviation = variant.noise * start.std(correction=0).item()
-        noise = Noise(start, deviation, variant.fixed, variant.grows, variant.seed)
-        parametrize.register_parametrization(prompt, "context", noise)
+        parametrize.register_parametrization(prompt, "context", Noisy(start, variant.noise))
     if variant.quantize or variant.noise:
         plain = prompt.parametrizations.context.original
     trained = [plain, *(meta.to(start.device).parameters() if meta else [])]

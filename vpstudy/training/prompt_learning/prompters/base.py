@@ -35,6 +35,16 @@ class Prompter:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Gaussian noise on a prompt in training."""
+
+    deviation: float  # in units of the prompt's initial deviation
+    seed: int = 0
+    fixed: bool = False  # keep one draw, in evaluation too; else fresh noise each step, none in evaluation
+    grows: bool = False  # in units of the deviation that the prompt has at each step
+
+
+@dataclass(frozen=True)
 class Variant:
     """How an arm is trained; by default as CoOp."""
 
@@ -44,10 +54,7 @@ class Variant:
     network: Literal["MetaNetwork", "ClassNetwork"] | None = None  # of vpstudy/prompts/text.py, shifts the context
     averaged: Sequence[float] = ()  # weights of the prompts after each epoch, whose mean is used; else the last one
     quantize: Settings | None = None  # train through this quantizer (quantization-aware training)
-    noise: float = 0.0  # deviation of Gaussian noise on the prompt, in units of its initial deviation
-    seed: int = 0  # of that noise
-    fixed: bool = False  # keep one draw of noise, in evaluation too; else fresh noise each step, none in evaluation
-    grows: bool = False  # that noise is in units of the deviation that the prompt has at each step
+    noise: Noise | None = None
     middle: bool = False  # half of the context behind the class name
     class_specific: bool = False  # a context for each class, so that there is none for new ones
     stop_early: bool = False  # keep the epoch with the best accuracy on base validation

@@ -3,13 +3,13 @@
 The error of a codebook grows with the deviation of the prompt, and so does this noise; that of `noise` does not.
 """
 
-from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
+from vpstudy.training.prompt_learning.prompters.base import Noise, Prompter, Variant
 
 
 def arms(trial):
     for name in ("fresh", "fixed"):
-        of = {"noise": trial.error(bits=1), "seed": trial.seed_for("noise"), "fixed": name == "fixed"}
-        yield trial.trained(name, Variant(**of, grows=True))
+        noise = Noise(trial.error(bits=1), trial.seed_for("noise"), fixed=name == "fixed", grows=True)
+        yield trial.trained(name, Variant(noise=noise))
 
 
 PROMPTER = Prompter(

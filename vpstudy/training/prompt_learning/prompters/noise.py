@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from vpstudy.settings import AXIS, Strict
-from vpstudy.training.prompt_learning.prompters.base import Prompter, Variant
+from vpstudy.training.prompt_learning.prompters.base import Noise, Prompter, Variant
 
 
 class Settings(Strict):
@@ -16,8 +16,8 @@ def arms(trial):
     levels = {f"{level:g}": level for level in trial.own.levels} | {"matched": trial.error(bits=1)}
     for name, level in levels.items():
         for kind in ("fresh", "fixed"):
-            variant = Variant(noise=level, seed=trial.seed_for("noise"), fixed=kind == "fixed")
-            yield trial.trained(f"{kind}-{name}", variant)
+            noise = Noise(level, trial.seed_for("noise"), fixed=kind == "fixed")
+            yield trial.trained(f"{kind}-{name}", Variant(noise=noise))
 
 
 PROMPTER = Prompter(
