@@ -25,8 +25,8 @@ def seen(source: Path, target: Target, runtime: Runtime) -> Tensor:
     They are kept on this machine, for every cell with the same network, pictures and code.
     """
     made_of = hashlib.sha256(source.read_bytes())
-    for module in (fused, locked_tuning):
-        made_of.update(inspect.getsource(module).encode())
+    for code in (fused, locked_tuning.features):
+        made_of.update(inspect.getsource(code).encode())
     made_of.update(target.pictures.numpy())
     made_of.update(f"{runtime.precision} {runtime.device.type} {torch.__version__}".encode())
     file = paths.FEATURES / f"{target.name}-{made_of.hexdigest()[:16]}.safetensors"

@@ -90,7 +90,7 @@ def test_prompts_are_learned_for_it(made, using, monkeypatch):
     assert cell.runtime == HERE
     expected = tasks.features(clip, made[0].architecture, cell.data.pictures[:9], HERE)
     torch.testing.assert_close(cell.features[:9], expected, atol=1e-4, rtol=1e-3)
-    monkeypatch.setattr(locked_tuning, "features", lambda *_: pytest.fail("they are kept"))
+    monkeypatch.setattr(locked_tuning, "fused", lambda *_: pytest.fail("they are kept"))
     assert torch.equal(PromptCell(using(), "other", "digits", "coop").features, cell.features)
     arms = run(cell)
     result = cell.result(arms)

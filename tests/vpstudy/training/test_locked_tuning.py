@@ -1,5 +1,7 @@
 """Locked-image tuning: the network stays, its features are centred, and names are learned from its answers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from encoders import encoder
@@ -60,6 +62,22 @@ def test_names_come_to_lie_near_their_class_vectors(made):
         texts = tower(tower.embed(tokens := tower.tokenize(NAMES[:4])), tokens)
     vectors = teacher.vectors - teacher.vectors.mean(0)
     assert (texts @ vectors[:4].T).argmax(1).tolist() == [0, 1, 2, 3]
+
+
+def test_free_of_pictures_it_learns_from_class_vectors_alone(made):
+    _, teacher, backbone, pictures, folder = made
+    clip = clips.locked(backbone, folder / "model.safetensors", 32, seed=0)
+    unknown = replace(teacher, features=teacher.features * torch.nan, logits=teacher.logits * torch.nan)
+    settings = SETTINGS.model_copy(update={"pictures_per_step": 0})
+    losses = locked_tuning.tune(clip, unknown, senses(NAMES), [0, 1, 2, 3], settings, 0, HERE)
+    assert len(losses) == 40 and losses[-1] < 0.7 * losses[0]
+    tower = SentenceTower(clip.text)
+    with torch.no_grad():
+        texts = tower(tower.embed(tokens := tower.tokenize(NAMES[:4])), tokens)
+        seen = clip.visual(clips.normalised(pictures, backbone.architecture))
+    vectors = teacher.vectors - teacher.vectors.mean(0)
+    assert (texts @ vectors[:4].T).argmax(1).tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(seen, teacher.features, atol=1e-5, rtol=1e-5)
 
 
 def test_a_seed_gives_the_same_weights_again(made):

@@ -1,9 +1,9 @@
 """Locked-image tuning (LiT, Zhai et al., CVPR 2022) of a linear map: it learns what a network calls things.
 
 The network stays as it is, and is the teacher: no picture has a caption or a label. Texts of classes are matched with
-the weight vectors of its classifier (DeViSE, Frome et al., NeurIPS 2013, maps pictures to words that way), and with its
-own soft answers for pictures. The sentence encoder stays as it is, too: the map behind it learns, with the scale of
-logits, and each text passes the encoder once.
+the weight vectors of its classifier (DeViSE, Frome et al., NeurIPS 2013, maps pictures to words that way) and, unless
+it shall be free of pictures, with its own soft answers for them. The sentence encoder stays as it is, too: the map
+behind it learns, with the scale of logits, and each text passes the encoder once.
 """
 
 from collections.abc import Sequence
@@ -118,11 +118,13 @@ def tune(
     The map behind the network only subtracts the teacher's mean feature. Returns the loss of each step. `senses` are
     what the teacher's S classes are called; only the classes `trained` are used. Each step draws some of them and a
     caption of each: the captions are told apart by the class vectors, both ways, and give the teacher's answers among
-    them for a batch of pictures. Class vectors and features are centred. Raises ValueError if the loss is not finite.
+    them for a batch of pictures. Class vectors and features are centred. Without pictures in a step, the class vectors
+    alone are learned from, and features stay as they are. Raises ValueError if the loss is not finite.
     """
     s, draw = settings, generator("locked tuning", seed)
     clip.eval().requires_grad_(False)
-    clip.visual.head.proj.bias.copy_(-teacher.mean)
+    if s.pictures_per_step:
+        clip.visual.head.proj.bias.copy_(-teacher.mean)
     clip.text.proj.requires_grad_(True)
     clip.logit_scale.requires_grad_(True)
     clip.logit_scale.data.fill_(torch.tensor(FIRST_SCALE).log())
@@ -142,9 +144,10 @@ def tune(
         texts = tower.mapped(known.draw(chosen, draw))
         chosen, scale = chosen.to(runtime.device), clip.logit_scale.exp()
         logits = scale * vectors[chosen] @ texts.T
-        answers = teacher.logits[batch][:, chosen].softmax(1)
-        of_vectors = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-        loss = of_vectors + F.cross_entropy(scale * images[batch] @ texts.T, answers)
+        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        if s.pictures_per_step:
+            answers = teacher.logits[batch][:, chosen].softmax(1)
+            loss = loss + F.cross_entropy(scale * images[batch] @ texts.T, answers)
         if not torch.isfinite(loss):
             raise ValueError(f"locked tuning: the loss is {loss.item()}; lower locked_tuning.learning_rate")
         optimizer.zero_grad()

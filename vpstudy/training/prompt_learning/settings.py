@@ -50,12 +50,12 @@ class LockedTuning(Encoder):
     """A text tower for a network from elsewhere: a sentence encoder and a linear map, which is trained alone."""
 
     size: Positive  # side of a picture, px
-    pictures: str  # the target on whose pictures outside the test set the network is asked
+    pictures: str  # a target: on its pictures outside the test set the network is asked, on the others it is measured
     measured_on: list[str]  # targets, beside those that prompts are learned for
     held_out: Annotated[int, Field(ge=2)]  # classes of that target that are not trained on
     steps: Positive
     names: Annotated[int, Field(ge=2)]  # per step
-    pictures_per_step: Positive
+    pictures_per_step: Annotated[int, Field(ge=0)]  # 0: none is looked at
     learning_rate: Rate  # AdamW
     seed: Seed
 
