@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from studies.claims.claim import ON
 from studies.figures import dots, lines, panels, sentences, style
@@ -234,23 +233,37 @@ def histograms(report, runs: pd.DataFrame) -> Drawn | None:
     )
 
 
-def every_class(
-    name: str, by: str, picture: Callable[[pd.DataFrame], Figure]
-) -> Callable[[Any, pd.DataFrame], Drawn | None]:
-    """Every arm of prompts for every class, over all source checkpoints and seeds."""
+def few_shot(report, runs: pd.DataFrame) -> Drawn | None:
+    """Every arm at each number of pictures, over all source checkpoints and seeds."""
+    mine = _every_class(report, "few_shot", runs)
+    if mine.empty:
+        return None
+    columns = ["row", "panel", "mean", "low", "high", "n", "n_diverged"]
+    table = summarise(mine, ["arm", "budget"], "accuracy").set_axis(columns, axis=1)
+    return Drawn(cell_figures.by_shots(mine), sentences.extremes(table, METRICS["accuracy"]))
 
-    def draw(report, runs: pd.DataFrame) -> Drawn | None:
-        mine = report.every_class[name]
-        mine = mine[mine["backbone"] == runs["backbone"].iloc[0]]
-        if mine.empty:
-            return None
-        mine = mine.assign(arm=mine["arm"].map(lambda arm: arm if arm == ZERO_SHOT else in_words(arm)))
-        table = summarise(mine, ["arm", by], "accuracy").set_axis(
-            ["row", "panel", "mean", "low", "high", "n", "n_diverged"], axis=1
-        )
-        return Drawn(picture(mine), sentences.extremes(table, METRICS["accuracy"]))
 
-    return draw
+def other_pictures(report, runs: pd.DataFrame) -> Drawn | None:
+    """Every arm less CoOp on each kind of pictures, paired by network and seed."""
+    mine = _every_class(report, "other_pictures", runs)
+    if mine.empty:
+        return None
+    coop = in_words("full")
+    known, others = mine[mine["arm"] == coop], mine[mine["arm"] != coop]
+    pairs = paired(others, known, [*ON, "group"], "accuracy", keep=["arm"])
+    table = summarise(pairs, ["group", "target", "arm"], "difference")
+    table["group"] = table["group"].replace({"all": "as learned"})
+    table = table.rename(columns={"group": "row", "target": "panel", "arm": "group"})
+    title = f"Pictures that prompts did not learn from: each less {coop}"
+    figure = dots.draw(table, "difference in test accuracy", title, panels.seeds_note(mine), zero=True)
+    return Drawn(figure, sentences.changes(table, "accuracy"))
+
+
+def _every_class(report, name: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs of a stage of prompts for every class, of the architecture of `runs`, with arms in words."""
+    mine = report.every_class[name]
+    mine = mine[mine["backbone"] == runs["backbone"].iloc[0]]
+    return mine.assign(arm=mine["arm"].map(lambda arm: arm if arm == ZERO_SHOT else in_words(arm)))
 
 
 def multimodal(report, runs: pd.DataFrame) -> Drawn:
@@ -277,8 +290,8 @@ FIGURES = {
     "controls": against(
         qat(FEWEST), _explanations, "Noise, or staying near the start? Each less QCoOp, 1 bit", "difference", NOISE
     ),
-    "few_shot": every_class("few_shot", "budget", cell_figures.by_shots),
-    "other_pictures": every_class("other_pictures", "group", cell_figures.by_group),
+    "few_shot": few_shot,
+    "other_pictures": other_pictures,
     "multimodal": multimodal,
     "prompters_ece_debiased": arms_figure(_no_controls, "Calibration on base and new", metric="ece_debiased"),
 }
