@@ -19,17 +19,19 @@ AMPLITUDE = 0.2  # standard deviation of the noise; white is 1
 ANGLE = 30.0  # degrees, anticlockwise
 SIDE = 64  # px, of the pictures of Tiny ImageNet-C
 SEVERITIES = (1, 3, 5)
+BLOCK = 500  # pictures that are floats at once, which take four times the memory
 
 
 def blur(pictures: Tensor) -> Tensor:
     sigma = DEVIATION * pictures.shape[-1] / 32
-    return _whole(ndimage.gaussian_filter(_floats(pictures), (0, 0, sigma, sigma), mode="nearest", truncate=3))
+    how = {"sigma": (0, 0, sigma, sigma), "mode": "nearest", "truncate": 3}
+    return _changed(lambda values: ndimage.gaussian_filter(values, **how), pictures)
 
 
 def noise(pictures: Tensor) -> Tensor:
     """Gaussian noise per pixel and channel, the same for every call with this shape."""
     drawn = torch.randn(pictures.shape, generator=generator("shifted by noise", 0))
-    return _whole(_floats(pictures) + 255 * AMPLITUDE * drawn.numpy())
+    return _changed(lambda values, more: values + 255 * AMPLITUDE * more, pictures, drawn)
 
 
 def inverted(pictures: Tensor) -> Tensor:
@@ -37,13 +39,14 @@ def inverted(pictures: Tensor) -> Tensor:
 
 
 def rotated(pictures: Tensor) -> Tensor:
-    return _whole(ndimage.rotate(_floats(pictures), ANGLE, axes=(3, 2), reshape=False, order=1, mode="nearest"))
+    how = {"axes": (3, 2), "reshape": False, "order": 1, "mode": "nearest"}
+    return _changed(lambda values: ndimage.rotate(values, ANGLE, **how), pictures)
 
 
 def gaussian_blur(pictures: Tensor, deviation: float) -> Tensor:
     """`deviation` in pixels at side 64. At side 32 severity 1, a quarter of a pixel, is lost in rounding."""
     sigma = deviation * pictures.shape[-1] / SIDE
-    return _whole(ndimage.gaussian_filter(_floats(pictures), (0, 0, sigma, sigma), mode="nearest"))
+    return _changed(lambda values: ndimage.gaussian_filter(values, (0, 0, sigma, sigma), mode="nearest"), pictures)
 
 
 def gaussian_noise(pictures: Tensor, deviation: float) -> Tensor:
@@ -54,16 +57,23 @@ def gaussian_noise(pictures: Tensor, deviation: float) -> Tensor:
     n, channels, side, _ = pictures.shape
     own = min(side, SIDE)
     drawn = torch.randn(n, channels, own, own, generator=generator("gaussian noise", 0))
-    if side > own:
-        drawn = functional.interpolate(drawn, size=(side, side), mode="bilinear")
-    return _whole(_floats(pictures) + 255 * deviation * drawn.numpy())
+
+    def noisy(values: np.ndarray, more: np.ndarray) -> np.ndarray:
+        if side > own:
+            more = functional.interpolate(torch.from_numpy(more), size=(side, side), mode="bilinear").numpy()
+        return values + 255 * deviation * more
+
+    return _changed(noisy, pictures, drawn)
 
 
 def contrast(pictures: Tensor, factor: float) -> Tensor:
     """`factor` of the distance of each pixel from its channel's mean over the picture."""
-    values = _floats(pictures)
-    means = values.mean((2, 3), keepdims=True)
-    return _whole(means + factor * (values - means))
+
+    def flatter(values: np.ndarray) -> np.ndarray:
+        means = values.mean((2, 3), keepdims=True)
+        return means + factor * (values - means)
+
+    return _changed(flatter, pictures)
 
 
 def pixelate(pictures: Tensor, share: float) -> Tensor:
@@ -109,9 +119,10 @@ SHIFTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _floats(pictures: Tensor) -> np.ndarray:
-    return pictures.numpy().astype(np.float32)
-
-
-def _whole(pictures: np.ndarray) -> Tensor:
-    return torch.from_numpy(pictures.round().clip(0, 255).astype(np.uint8))
+def _changed(change: Callable[..., np.ndarray], pictures: Tensor, *more: Tensor) -> Tensor:
+    """What `change` makes of pictures as floats, and of `more` (N, …), block by block, as whole numbers again."""
+    whole = []
+    for some, *beside in zip(*(each.split(BLOCK) for each in (pictures, *more)), strict=True):
+        values = change(some.numpy().astype(np.float32), *(each.numpy() for each in beside))
+        whole.append(torch.from_numpy(values.round().clip(0, 255).astype(np.uint8)))
+    return torch.cat(whole)

@@ -28,6 +28,14 @@ def test_shifts_give_the_same_pictures_each_time_and_leave_theirs_alone(name):
     assert not torch.equal(one, pictures)
 
 
+@pytest.mark.parametrize("name", shifts.SHIFTS)
+def test_the_size_of_blocks_changes_nothing(name, monkeypatch):
+    pictures = PICTURES.repeat(1, 1, 3, 3)
+    whole = shifts.SHIFTS[name](pictures)
+    monkeypatch.setattr(shifts, "BLOCK", 3)
+    assert torch.equal(shifts.SHIFTS[name](pictures), whole)
+
+
 @pytest.mark.parametrize("side", [32, 64])
 def test_blur_is_that_of_torchvision_away_from_the_edges(side):
     pictures = PICTURES.repeat(1, 1, side // 32, side // 32)
