@@ -48,6 +48,10 @@ def check(p: Parameters, file: str, this_machine: bool = True) -> list[str]:
     problems, notes, sizes = [], [], {}
     texts = (p.qprompt, p.multimodal, p.few_shot, p.other_pictures, p.compressed_towers)
     in_texts = {name for section in texts if section.axes.backbones for name in section.axes.targets}
+    if p.other_pictures.axes.backbones:
+        in_texts |= {*p.other_pictures.settings.others}
+    if p.clips:
+        in_texts |= {*p.locked_tuning.measured_on}
     if this_machine and p.execution.device == "cuda" and not torch.cuda.is_available():
         problems.append("execution.device: 'cuda': torch sees no CUDA device on this machine; give auto or cpu")
     for alias in p.fetched:

@@ -81,7 +81,9 @@ def by_shots(runs: pd.DataFrame) -> Figure:
         x=np.log2(table["budget"].astype(float)), group=table["arm"], panel=table.get("target", ""), line=ACCURACY
     )
     untrained = runs[(runs["arm"] == ZERO_SHOT) & (runs["group"] == "all")]
-    levels = {(ACCURACY, panel): untrained["accuracy"].mean() for panel in dict.fromkeys(table["panel"])}
+    panel = untrained["target"] if "target" in runs else ""
+    means = untrained.assign(panel=panel).groupby("panel")["accuracy"].mean()
+    levels = {(ACCURACY, panel): mean for panel, mean in means.items()}
     looks = {arm: style.look(k) | {"ls": "-"} for k, arm in enumerate(dict.fromkeys(table["group"]))}
     ticks = dict(zip(table["x"], table["budget"], strict=True))
     note = f"All classes of the target. {panels.seeds_note(learned)}"

@@ -53,7 +53,7 @@ CONTROLS: tuple[Arm, ...] = (  # other explanations of why few bits help
 )
 
 Claim = partial(claim.Claim, later="written after a first trial of `default`")
-WHERE_REFITTED = "at two and four bits, or at one where no more were run"
+WHERE_REFITTED = "at each number of bits above one where all were run, or at one if there is none"
 LATER_REFITTED = (
     "written after a first trial of `default`; at which bits, after runs of `towers`: at one, few were refitted"
 )

@@ -96,7 +96,7 @@ class EveryClassCell:
         ]
 
     def zero_shot(self, seed: int) -> list[dict]:
-        """Rows of the untrained template that contexts start from, on every group."""
+        """Rows of the hand-written prompt, on every group."""
         texts = {name: described(self.tower, group.called, tasks.HAND_WRITTEN) for name, group in self.groups.items()}
         more = {"arm": ZERO_SHOT, "bits": None, "bytes": 0}
         return [self._row(name, of, 0, seed) | more for name, of in texts.items()]

@@ -238,8 +238,9 @@ def few_shot(report, runs: pd.DataFrame) -> Drawn | None:
     mine = _every_class(report, "few_shot", runs)
     if mine.empty:
         return None
-    columns = ["row", "panel", "mean", "low", "high", "n", "n_diverged"]
-    table = summarise(mine, ["arm", "budget"], "accuracy").set_axis(columns, axis=1)
+    learned = mine[mine["budget"] != "0"]
+    table = summarise(learned.assign(group=learned["budget"] + " a class"), ["arm", "group", "target"], "accuracy")
+    table = table.rename(columns={"arm": "row", "target": "panel"})
     return Drawn(cell_figures.by_shots(mine), sentences.extremes(table, METRICS["accuracy"]))
 
 
@@ -256,7 +257,7 @@ def other_pictures(report, runs: pd.DataFrame) -> Drawn | None:
     table = table.rename(columns={"group": "row", "target": "panel", "arm": "group"})
     title = f"Pictures that prompts did not learn from: each less {coop}"
     figure = dots.draw(table, "difference in test accuracy", title, panels.seeds_note(mine), zero=True)
-    return Drawn(figure, sentences.changes(table, "accuracy"))
+    return Drawn(figure, sentences.changes(table[table["group"] != ZERO_SHOT], f"accuracy from {coop}"))
 
 
 def _every_class(report, name: str, runs: pd.DataFrame) -> pd.DataFrame:

@@ -52,9 +52,16 @@ def at_more_bits(name: str, *groups: str):
 
 
 def where_refitted(names: Sequence[str], group: str) -> Measure:
-    """QCoOp less other codebooks at more bits than published, or as published if these were not run."""
+    """QCoOp less other codebooks at more bits than published, as far as run; as published if none was."""
     published = differences([pair for name in names for pair in codebook(name, group)])
-    more = differences(lambda evidence: [pair for name in names for pair in at_more_bits(name, group)(evidence)])
+
+    def more(evidence: QpromptEvidence) -> list[Finding]:
+        """All codebooks at each number of bits where all were run."""
+        at = [
+            [(qat(b), ("quantizers", f"{name}-{b}"), group) for name in names] for b in evidence.bits() if b != FEWEST
+        ]
+        return [found for pairs in at for found in differences(pairs)(evidence)]
+
     return lambda evidence: more(evidence) or published(evidence)
 
 

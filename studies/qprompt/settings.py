@@ -67,6 +67,12 @@ class OtherPicturesSettings(_EveryClassSettings):
     shifts: Annotated[list[Shift], *AXIS]  # of the target's own pictures
     others: Targets  # prompts are measured on these without learning
 
+    @model_validator(mode="after")
+    def _named_apart(self):
+        if same := {"all", *self.shifts} & {*self.others}:
+            raise ValueError(f"others: {min(same)!r} is also a shift, or all; give the target another name in pictures")
+        return self
+
 
 class OtherPictures(Strict):
     axes: EveryClassAxes

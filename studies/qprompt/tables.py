@@ -1,5 +1,7 @@
 """Tables of qprompt, from the report."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from studies import grid
@@ -148,20 +150,26 @@ def every_class(name: str, by: str):
     """Accuracy of each arm, and each quantized arm minus CoOp, paired; a column for each value of `by`."""
 
     def table(report) -> pd.DataFrame:
-        runs = report.every_class[name]
+        lines = [
+            line
+            for target, runs in report.every_class[name].groupby("target", sort=False)
+            for line in of_target(target, runs)
+        ]
+        return pd.DataFrame(lines).rename(columns={"all": "as learned"})
+
+    def of_target(target: str, runs: pd.DataFrame) -> Iterator[dict[str, str]]:
         columns = list(dict.fromkeys(runs.loc[runs["arm"] != ZERO_SHOT, by]))
-        lines, arms = [], dict(list(runs.groupby("arm", sort=False)))
+        arms = dict(list(runs.groupby("arm", sort=False)))
         for arm, of in arms.items():
             means = {line[1]: tables.mean_text(line) for line in summarise(of, [by, "arm"], "accuracy").itertuples()}
             # the hand-written prompt is the same at each number of pictures
-            row = {"arm": arm if arm == ZERO_SHOT else in_words(arm)}
-            lines.append(row | {column: means.get(column, means.get("0", "—")) for column in columns})
+            row = {"target": target, "arm": arm if arm == ZERO_SHOT else in_words(arm)}
+            yield row | {column: means.get(column, means.get("0", "—")) for column in columns}
         for arm in (arm for arm in arms if arm.startswith("qat-") and "full" in arms):
             pairs = paired(arms[arm], arms["full"], [*ON, by], "accuracy")
             effects = {line[1]: line for line in summarise(pairs, [by, "target"], "difference").itertuples()}
-            row = {"arm": f"{in_words(arm)} − {in_words('full')}"}
-            lines.append(row | {k: tables.interval_text(effects[k]) if k in effects else "—" for k in columns})
-        return pd.DataFrame(lines).rename(columns={"all": "as learned"})
+            row = {"target": target, "arm": f"{in_words(arm)} − {in_words('full')}"}
+            yield row | {k: tables.interval_text(effects[k]) if k in effects else "—" for k in columns}
 
     return table
 

@@ -19,7 +19,7 @@ AMPLITUDE = 0.2  # standard deviation of the noise; white is 1
 ANGLE = 30.0  # degrees, anticlockwise
 SIDE = 64  # px, of the pictures of Tiny ImageNet-C
 SEVERITIES = (1, 3, 5)
-BLOCK = 500  # pictures that are floats at once, which take four times the memory
+BLOCK = 500  # pictures that are changed at once: floats take four times the memory
 
 
 def blur(pictures: Tensor) -> Tensor:

@@ -93,6 +93,9 @@ def test_every_study_that_runs_is_checked_and_one_that_does_not_is_not(root):
     changes = {f"{name}.axes.targets": ["pens"] for name in ("vpns", "qprompt", "few_shot", "across")}
     changes |= {"vpns.settings.budget": 40, "across.settings.budget": 41, "qprompt.settings.shots": 42}
     changes |= {"few_shot.settings.shots": [43], "few_shot.settings.epochs": [1]}
+    alone = {"qprompt.settings.shots": 42, "qprompt.axes.backbones": ["lite0"], "qprompt.axes.targets": ["digits"]}
+    alone |= {"other_pictures.axes.backbones": ["lite0"], "other_pictures.axes.targets": ["pens"]}
+    assert [line.split(": with")[0] for line in problems(changed(root, alone))] == ["qprompt.settings.shots: 42"]
     lines = problems(changed(root, changes | {"few_shot.axes.backbones": ["lite0"]}))
     assert [line.split(": with")[0] for line in lines] == [
         "across.settings.budget: 41",

@@ -10,7 +10,7 @@ from running import run
 from studies import results
 from studies.backbones import weights_checks
 from studies.qprompt import source_models
-from studies.qprompt.every_class_cells import FewShotCell
+from studies.qprompt.every_class_cells import FewShotCell, OtherPicturesCell
 from studies.qprompt.multimodal_cell import MultimodalCell
 from studies.qprompt.prompt_cell import PromptCell
 from vpstudy import paths
@@ -90,13 +90,16 @@ def test_prompts_are_learned_for_it(made, using, monkeypatch):
     assert cell.runtime == HERE
     expected = tasks.features(clip, made[0].architecture, cell.data.pictures[:9], HERE)
     torch.testing.assert_close(cell.features[:9], expected, atol=1e-4, rtol=1e-3)
-    monkeypatch.setattr(locked_tuning, "fused", lambda *_: pytest.fail("they are kept"))
-    assert torch.equal(PromptCell(using(), "other", "digits", "coop").features, cell.features)
+    with monkeypatch.context() as patch:
+        patch.setattr(locked_tuning, "fused", lambda *_: pytest.fail("they are kept"))
+        assert torch.equal(PromptCell(using(), "other", "digits", "coop").features, cell.features)
     arms = run(cell)
     result = cell.result(arms)
     assert {row["status"] for row in result["rows"]} == {"ok"} and len(result["rows"]) == 4
     assert result["rows"][0]["bytes"] == 2 * 4 * 16 and result["cell"]["settings"]["clip"]["size"] == 32
     assert [words[0] for words in cell.nearest_words(arms[0].start)] == ["a", "picture", "of", "a"]
+    other = run(OtherPicturesCell(using(), "other", "digits"))
+    assert {r["group"] for r in other} == {"all", "inverted", "letters"} and {r["status"] for r in other} == {"ok"}
     rows = run(FewShotCell(using(), "other", "digits"))
     assert {row["status"] for row in rows} == {"ok"}
 

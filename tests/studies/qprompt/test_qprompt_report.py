@@ -1,5 +1,6 @@
 """The reports of the qprompt study: cells on tiny CLIPs in, tables and figures out; scales without some of them."""
 
+import pandas as pd
 import pytest
 from running import run
 from texts import faults
@@ -89,9 +90,33 @@ def test_prompts_for_every_class_have_a_line_for_each_arm_and_for_quantized_ones
     axes(report, name)
     table = report.tables[f"{name}_table"](report)
     assert list(table["arm"]) == ["zero-shot", "CoOp", "QCoOp, 1 bit", "QCoOp, 1 bit − CoOp"]
-    assert list(table.columns[1:]) == columns
+    assert list(table.columns[2:]) == columns and set(table["target"]) == {"digits"}
     accuracy = report.every_class[name].query("arm == 'full'")["accuracy"]
     assert table.set_index("arm").loc["CoOp", columns[0]].startswith(f"{accuracy.iloc[:: len(columns)].mean():.3f} ± ")
+
+
+def test_each_target_has_lines_of_its_own(report, monkeypatch):
+    for name, by in (("few_shot", "budget"), ("other_pictures", "group")):
+        mine = report.every_class[name]
+        better = mine.assign(target="letters", accuracy=mine["accuracy"] + 0.1 * (mine["arm"] == "qat-1"))
+        monkeypatch.setitem(report.every_class, name, pd.concat([mine, better]))
+        table = report.tables[f"{name}_table"](report).set_index(["target", "arm"])
+        assert len(table) == 2 * 4 and len(mine[by].unique()) >= 3
+        less = [table.loc[(target, "QCoOp, 1 bit − CoOp"), table.columns[0]] for target in ("digits", "letters")]
+        first, second = (float(text.split()[0].replace("−", "-")) for text in less)
+        assert second - first == pytest.approx(0.1, abs=2e-3)
+        drawn = axes(report, name)
+        assert [axis.get_title() for axis in drawn] == ["digits", "letters"]
+
+
+def test_other_pictures_are_drawn_as_differences_in_pairs(report):
+    (axis,) = axes(report, "other_pictures")
+    runs = report.every_class["other_pictures"].set_index(["group", "seed", "arm"])["accuracy"].unstack()
+    assert rows(axis) == ["as learned", "inverted", "letters"]
+    drawn = {round(float(x), 6) for line in axis.get_lines() for x in line.get_xdata()}
+    means = runs.sub(runs["full"], axis=0).groupby("group").mean()
+    for arm in ("qat-1", "zero-shot"):
+        assert {round(value, 6) for value in means[arm]} <= drawn
 
 
 def test_prompts_for_both_towers_stand_beside_the_paper_s(report):

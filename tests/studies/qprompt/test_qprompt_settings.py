@@ -31,6 +31,8 @@ def axes(section: str, **changes) -> dict:
         (axes("few_shot", backbones=["vit"]), "few_shot.axes.backbones: 'vit' is not in qprompt.axes.backbones"),
         (axes("other_pictures", backbones=["vit"]), "other_pictures.axes.backbones: 'vit' is not in qprompt.axes"),
         (settings("other_pictures", shifts=["fog"]), "other_pictures.settings.shifts.0: 'fog': should be 'blur', "),
+        (settings("other_pictures", others=["inverted"]), "other_pictures.settings: others: 'inverted' is also"),
+        (settings("other_pictures", others=["gtsrb"]), "other_pictures.settings.others: 'gtsrb' is not embedded"),
         (settings("few_shot", epochs=[5]), "few_shot.settings: epochs: 1 entries for 2 of shots"),
         (settings("other_pictures", others=["digits"]), "other_pictures: settings.others: 'digits' is in axes.targets"),
         (settings("few_shot", shots=[2, 1]), "few_shot.settings.shots: [2, 1]: the entries must increase strictly"),

@@ -28,7 +28,7 @@ def test_shifts_give_the_same_pictures_each_time_and_leave_theirs_alone(name):
     assert not torch.equal(one, pictures)
 
 
-@pytest.mark.parametrize("name", shifts.SHIFTS)
+@pytest.mark.parametrize("name", [name for name in shifts.SHIFTS if name.split("-")[0] not in ("inverted", "pixelate")])
 def test_the_size_of_blocks_changes_nothing(name, monkeypatch):
     pictures = PICTURES.repeat(1, 1, 3, 3)
     whole = shifts.SHIFTS[name](pictures)

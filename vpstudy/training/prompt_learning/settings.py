@@ -55,7 +55,7 @@ class LockedTuning(Encoder):
     held_out: Annotated[int, Field(ge=2)]  # classes of that target that are not trained on
     steps: Positive
     names: Annotated[int, Field(ge=2)]  # per step
-    pictures_per_step: Annotated[int, Field(ge=0)]  # 0: none is looked at
+    pictures_per_step: Annotated[int, Field(ge=0)]  # 0: none is learned from
     learning_rate: Rate  # AdamW
     seed: Seed
 

@@ -8,8 +8,8 @@ from vpstudy.training.prompt_learning.prompters.base import AnyBits, Bits, Promp
 
 class Settings(Strict):
     bits: Bits = Field([1, 2])
-    # Of other thresholds for refitting. At one bit the two codes go on being used about equally, so that the published
-    # threshold is hardly ever exceeded.
+    # Of other thresholds for refitting. At one bit the two codes go on being used about equally, so that the
+    # threshold of all (the paper does not name its own) is hardly ever exceeded.
     threshold_bits: AnyBits = Field([2, 4])
     # Of "never" and "always" alone: more bits, with which codebooks are refitted.
     refit_bits: AnyBits = Field([], exclude_if=lambda given: not given)
