@@ -1,7 +1,5 @@
 """Tables of qprompt, from the report."""
 
-from collections.abc import Iterator
-
 import pandas as pd
 
 from studies import grid
@@ -146,32 +144,31 @@ def _signed(found: Finding, above: str, below: str) -> str | None:
     return above if effect.low > 0 else below if effect.high < 0 else None
 
 
-def every_class(name: str, by: str):
-    """Accuracy of each arm, and each quantized arm minus CoOp, paired; a column for each value of `by`."""
+def every_class(name: str, by: str, called: str):
+    """Accuracy of each arm, and each quantized arm minus CoOp, paired; a line for each target and value of `by`."""
 
     def table(report) -> pd.DataFrame:
-        lines = [
-            line
-            for target, runs in report.every_class[name].groupby("target", sort=False)
-            for line in of_target(target, runs)
-        ]
-        return pd.DataFrame(lines).rename(columns={"all": "as learned"})
-
-    def of_target(target: str, runs: pd.DataFrame) -> Iterator[dict[str, str]]:
-        columns = list(dict.fromkeys(runs.loc[runs["arm"] != ZERO_SHOT, by]))
+        runs = report.every_class[name]
         arms = dict(list(runs.groupby("arm", sort=False)))
-        for arm, of in arms.items():
-            means = {line[1]: tables.mean_text(line) for line in summarise(of, [by, "arm"], "accuracy").itertuples()}
-            # the hand-written prompt is the same at each number of pictures
-            row = {"target": target, "arm": arm if arm == ZERO_SHOT else in_words(arm)}
-            yield row | {column: means.get(column, means.get("0", "—")) for column in columns}
+        texts = {arm if arm == ZERO_SHOT else in_words(arm): _texts(of, by, "accuracy") for arm, of in arms.items()}
         for arm in (arm for arm in arms if arm.startswith("qat-") and "full" in arms):
             pairs = paired(arms[arm], arms["full"], [*ON, by], "accuracy")
-            effects = {line[1]: line for line in summarise(pairs, [by, "target"], "difference").itertuples()}
-            row = {"target": target, "arm": f"{in_words(arm)} − {in_words('full')}"}
-            yield row | {k: tables.interval_text(effects[k]) if k in effects else "—" for k in columns}
+            texts[f"{in_words(arm)} − {in_words('full')}"] = _texts(pairs, by, "difference")
+        lines = runs.loc[runs["arm"] != ZERO_SHOT, ["target", by]].drop_duplicates().itertuples(index=False, name=None)
+        return pd.DataFrame(
+            {"target": target, called: "as learned" if of == "all" else of}
+            # the hand-written prompt is the same at each number of pictures
+            | {arm: text.get((target, of), text.get((target, "0"), "—")) for arm, text in texts.items()}
+            for target, of in lines
+        )
 
     return table
+
+
+def _texts(runs: pd.DataFrame, by: str, metric: str) -> dict[tuple[str, str], str]:
+    """Mean and interval of a metric, or of a difference, by target and `by`."""
+    text = tables.mean_text if metric == "accuracy" else tables.interval_text
+    return {(line.target, line[2]): text(line) for line in summarise(runs, ["target", by], metric).itertuples()}
 
 
 def multimodal(report) -> pd.DataFrame:
@@ -195,7 +192,7 @@ TABLES = {
     "published": published,
     "results": results,
     "why": why,
-    "few_shot_table": every_class("few_shot", "budget"),
-    "other_pictures_table": every_class("other_pictures", "group"),
+    "few_shot_table": every_class("few_shot", "budget", "pictures a class"),
+    "other_pictures_table": every_class("other_pictures", "group", "pictures"),
     "multimodal_table": multimodal,
 }
