@@ -1,6 +1,7 @@
 """Text prompts on compressed towers: the cell, what is refused, effects, and the report of either part alone."""
 
 import copy
+import functools
 import hashlib
 from itertools import product
 
@@ -195,7 +196,13 @@ def test_least_squares_bring_a_text_tower_nearer_to_dense(done, using):
 def test_pictures_pass_the_network_once(using, monkeypatch):
     passed = []
     real = locked_tuning.features
-    monkeypatch.setattr(locked_tuning, "features", lambda *of: passed.append(len(of[1])) or real(*of))
+
+    @functools.wraps(real)  # kept features are those of its code
+    def counted(*of):
+        passed.append(len(of[1]))
+        return real(*of)
+
+    monkeypatch.setattr(locked_tuning, "features", counted)
     monkeypatch.setattr(tasks, "features", lambda *_, **__: pytest.fail("the dense tower's are kept"))
     cell = TowerCell(using, "other", "dense", "digits")
     run(cell)
